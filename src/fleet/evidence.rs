@@ -1,0 +1,370 @@
+//! What the edges have seen: plain facts with when the look began, and the outcomes of actions.
+//! Nothing here decides anything.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    job::QueuedJob,
+    name::{HostName, PoolName, RunnerName},
+    pool::{Resources, TemplateDigest},
+    scope::Scope,
+    time::Timestamp,
+};
+
+/// GitHub's number for a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct RegistrationId(pub u64);
+
+impl fmt::Display for RegistrationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The engine's id of a container. Edges make it only from ids that are safe in a path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct ContainerId(pub Arc<str>);
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a runner is connected, as GitHub says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunnerStatus {
+    /// Connected.
+    Online,
+    /// Not connected, or not yet.
+    Offline,
+    /// A word that this version does not know; proves nothing.
+    Other(String),
+}
+
+/// GitHub's record of a runner: anybody's, not only ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// GitHub's number.
+    pub id: RegistrationId,
+    /// The name it was minted with.
+    pub name: String,
+    /// Whether it is connected.
+    pub status: RunnerStatus,
+    /// Whether it has a job. `true` can be believed; `false` lags by up to a minute.
+    pub busy: bool,
+}
+
+/// A container of ours, as the engine says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Container {
+    /// The engine's id.
+    pub id: ContainerId,
+    /// The runner it was made for, from its label.
+    pub runner: RunnerName,
+    /// The runner's registration, from its label.
+    pub registration: Option<RegistrationId>,
+    /// Where that registration is, from its label.
+    pub scope: Option<Scope>,
+    /// What it was made from, from its label.
+    pub template: TemplateDigest,
+    /// Its limits.
+    pub resources: Resources,
+    /// What it is doing.
+    pub state: ContainerState,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContainerState {
+    /// Made but never started.
+    Created,
+    /// Running (or paused, or restarting: whatever may hold a live runner), and since when.
+    Up(Timestamp),
+    /// Not running any more.
+    Down(Exit),
+}
+
+/// How a container ended, collected before it is removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// When.
+    pub at: Timestamp,
+    /// Exit code of its first process. The runner's wrapper turns nearly everything into 0.
+    pub code: i64,
+    /// Whether the kernel killed any of its processes for want of memory.
+    pub out_of_memory: bool,
+    /// The job that its log says it ran.
+    pub job: Option<String>,
+    /// Whether its log says that GitHub refuses this runner version.
+    pub version_deprecated: bool,
+    /// The end of its log, for people.
+    pub log_tail: Arc<str>,
+}
+
+/// What a runner said in its log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// `Listening for Jobs`: it is connected and can take one.
+    Listening,
+    /// `Running job: …`: it has one.
+    RunningJob(String),
+    /// `Job … completed with result: …`.
+    JobCompleted(String),
+}
+
+/// What a container answers when it is asked, just before a stop, whether it has a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occupation {
+    /// Neither its log nor its processes show a job.
+    Idle,
+    /// It has a job, by name where the log tells it.
+    Busy(Option<String>),
+    /// It does not run any more.
+    Down,
+}
+
+/// Why a scope or host did not answer as it should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What kind.
+    pub kind: TroubleKind,
+    /// When it is worth trying again, where the other side said so.
+    pub retry_at: Option<Timestamp>,
+    /// The whole chain of causes, for people.
+    pub detail: String,
+}
+
+/// The kinds of trouble that decisions differ by; each is also a metric's `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TroubleKind {
+    /// GitHub: the name exists (409).
+    NameTaken,
+    /// GitHub: no more registrations fit into the group (422).
+    RegistrationLimit,
+    /// GitHub: refused for good, by permission or by content (401, 403, 404, 422).
+    Refused,
+    /// GitHub: asked to slow down.
+    RateLimited,
+    /// GitHub: failed, timed out, or gave an answer that cannot be used.
+    GithubFailed,
+    /// Engine: no such image.
+    ImageMissing,
+    /// Engine: refused what was asked (400, 409).
+    EngineRefused,
+    /// Engine: failed, timed out or cannot be reached.
+    EngineFailed,
+}
+
+impl TroubleKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::NameTaken,
+        Self::RegistrationLimit,
+        Self::Refused,
+        Self::RateLimited,
+        Self::GithubFailed,
+        Self::ImageMissing,
+        Self::EngineRefused,
+        Self::EngineFailed,
+    ];
+
+    /// The kind as a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NameTaken => "name_taken",
+            Self::RegistrationLimit => "registration_limit",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+            Self::GithubFailed => "github_failed",
+            Self::ImageMissing => "image_missing",
+            Self::EngineRefused => "engine_refused",
+            Self::EngineFailed => "engine_failed",
+        }
+    }
+}
+
+/// Whether an engine has a pool's image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageState {
+    /// It has it; the text changes when the image does.
+    Present(String),
+    /// It does not, and why it could not be pulled.
+    Missing(String),
+}
+
+/// How a launch went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Launched {
+    /// The container runs.
+    Up {
+        /// The registration that was minted.
+        registration: RegistrationId,
+        /// The container that was started.
+        container: ContainerId,
+    },
+    /// It does not.
+    Failed {
+        /// What is known of the registration.
+        registration: Minted,
+        /// The container, if it was made; it is not running.
+        container: Option<ContainerId>,
+        /// Why.
+        trouble: Trouble,
+    },
+}
+
+/// What a failed launch left at GitHub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Minted {
+    /// Nothing: GitHub said no.
+    No,
+    /// A registration.
+    Yes(RegistrationId),
+    /// The answer was lost: perhaps a registration.
+    Perhaps,
+}
+
+/// How a deregistration went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deregistered {
+    /// GitHub removed it (204).
+    Removed,
+    /// It was not there (404). That is not a sign of idleness.
+    NotFound,
+    /// GitHub says that it has a job (422).
+    Busy,
+    /// The container itself says that it has a job; GitHub was not asked.
+    Vetoed(Option<String>),
+    /// Neither side could be asked.
+    Failed(Trouble),
+}
+
+/// How a stop went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It does not run any more.
+    Down,
+    /// The container says that it has a job, and was left alone.
+    Vetoed(Option<String>),
+    /// It could not be asked or stopped.
+    Failed(Trouble),
+}
+
+/// How the removal of a container went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone, or was already.
+    Gone,
+    /// It is still there.
+    Failed(Trouble),
+}
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    /// A complete list of a scope's registrations.
+    Registrations {
+        /// The scope.
+        scope: Scope,
+        /// When the first page was asked for.
+        began: Timestamp,
+        /// Everybody's runners.
+        registrations: Vec<Registration>,
+    },
+    /// A scope's registrations could not be listed, or not completely.
+    ScopeTrouble {
+        /// The scope.
+        scope: Scope,
+        /// Why.
+        trouble: Trouble,
+    },
+    /// A complete list of a host's containers that bear our instance.
+    Containers {
+        /// The host.
+        host: HostName,
+        /// When the list was asked for.
+        began: Timestamp,
+        /// Ours.
+        containers: Vec<Container>,
+    },
+    /// A host cannot be seen.
+    HostTrouble {
+        /// The host.
+        host: HostName,
+        /// Why.
+        trouble: Trouble,
+    },
+    /// A runner's log had something to tell.
+    Said {
+        /// The runner.
+        runner: RunnerName,
+        /// What.
+        said: Said,
+    },
+    /// A container ended.
+    Exited {
+        /// The runner.
+        runner: RunnerName,
+        /// How.
+        exit: Exit,
+    },
+    /// The kernel killed a process of a container for want of memory; the container may live on.
+    OutOfMemory {
+        /// The runner.
+        runner: RunnerName,
+    },
+    /// Whether a host has an image.
+    Image {
+        /// The host.
+        host: HostName,
+        /// The image reference of a template.
+        image: String,
+        /// Whether it is there.
+        state: ImageState,
+    },
+    /// A host has less free disk than it should keep, or again enough.
+    DiskLow {
+        /// The host.
+        host: HostName,
+        /// Whether it is low.
+        low: bool,
+    },
+    /// The complete set of queued jobs that a pool serves.
+    Queued {
+        /// The pool.
+        pool: PoolName,
+        /// The jobs.
+        jobs: Vec<QueuedJob>,
+    },
+    /// How a launch went.
+    Launch {
+        /// The runner.
+        runner: RunnerName,
+        /// How.
+        outcome: Launched,
+    },
+    /// How a deregistration went.
+    Deregister {
+        /// The runner.
+        runner: RunnerName,
+        /// How.
+        outcome: Deregistered,
+    },
+    /// How a stop went.
+    Stop {
+        /// The runner.
+        runner: RunnerName,
+        /// How.
+        outcome: Stopped,
+    },
+    /// How a removal went.
+    Remove {
+        /// The runner.
+        runner: RunnerName,
+        /// How.
+        outcome: Removed,
+    },
+    /// The operator wants all runners gone that have no job, or not any more.
+    Drain(bool),
+}

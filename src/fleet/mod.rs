@@ -1,0 +1,25 @@
+//! The core: everything that Dayfly decides, and nothing else.
+//!
+//! Values in, values out: no I/O, no async, no clock, no randomness, no logging, no `Result` but
+//! for parsing names. The shell feeds [`Evidence`] in and carries the planned actions out.
+
+mod evidence;
+mod host;
+mod job;
+mod name;
+mod pool;
+mod report;
+mod scope;
+mod time;
+
+pub use evidence::*;
+pub use host::Host;
+pub use job::{JobId, QueuedJob};
+pub use name::{
+    HostName, InstanceId, MAX_INSTANCE, MAX_POOL_AND_INSTANCE, MAX_RUNNER_NAME, NameError, Names, PREFIX,
+    PoolName, RunnerName,
+};
+pub use pool::{Mount, Policy, Pool, PullPolicy, Resources, Template, TemplateDigest};
+pub use report::*;
+pub use scope::{Scope, ScopeError, Target};
+pub use time::Timestamp;

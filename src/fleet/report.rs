@@ -1,0 +1,465 @@
+//! What people see of a fleet: reasons, phases, counts and events. Log fields, metric labels, the
+//! status page and test expectations are all these same values.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    evidence::{ContainerId, Exit, RegistrationId, Trouble},
+    name::{HostName, PoolName, RunnerName},
+    pool::Resources,
+    scope::Scope,
+    time::Timestamp,
+};
+
+/// Defines a closed set of reasons, each with the word that logs and metrics show.
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word that logs, metrics and the status page show.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// What a runner is doing now.
+    Phase {
+        /// Its container is up or on its way, and it is not yet online.
+        Starting = "starting",
+        /// It can take a job.
+        Idle = "idle",
+        /// It has a job, or had one and its container has not ended yet.
+        Busy = "busy",
+        /// It is being taken down.
+        Stopping = "stopping",
+        /// Its container ended.
+        Finished = "finished",
+        /// A registration without a container.
+        Orphaned = "orphaned",
+        /// A container without a registration.
+        Ghost = "ghost",
+        /// Its host or scope cannot be seen.
+        Unknown = "unknown",
+    }
+}
+
+reasons! {
+    /// Why an action is taken.
+    Why {
+        /// Launch: fewer runners can take a job than the pool keeps idle.
+        Spare = "spare",
+        /// Launch: jobs are queued.
+        Demand = "demand",
+        /// Take down: idle for long and not needed.
+        Surplus = "surplus",
+        /// Take down: the operator drains.
+        Draining = "draining",
+        /// Take down: its pool is not configured any more.
+        PoolGone = "pool_gone",
+        /// Take down: its container template is outdated.
+        Outdated = "outdated",
+        /// Take down: it did not come online in time.
+        BootTimeout = "boot_timeout",
+        /// Take down: it was online, and two lists apart say that it is not.
+        ConnectionLost = "connection_lost",
+        /// Take down: GitHub does not know it any more, and it has no job.
+        Ghost = "ghost",
+        /// Take down: its job took longer than `max_job_age`.
+        MaxJobAge = "max_job_age",
+        /// Take down: its container was made and never started.
+        NeverStarted = "never_started",
+        /// Clear away: its container ended.
+        Finished = "finished",
+        /// Clear away: a registration whose container is nowhere.
+        Orphaned = "orphaned",
+        /// Clear away: what a failed launch left.
+        LaunchFailed = "launch_failed",
+    }
+}
+
+reasons! {
+    /// What holds a pool back from what it wants.
+    Held {
+        /// Its scope has not been listed since the start.
+        ScopeUnseen = "scope_unseen",
+        /// Its host has not been listed since the start.
+        HostUnseen = "host_unseen",
+        /// Its host cannot be seen now.
+        HostUnreachable = "host_unreachable",
+        /// Its scope asked to slow down.
+        RateLimited = "rate_limited",
+        /// The operator drains.
+        Draining = "draining",
+        /// The host does not have its image.
+        ImageMissing = "image_missing",
+        /// GitHub refuses the image's runner version; probed slowly.
+        VersionDeprecated = "version_deprecated",
+        /// GitHub takes no more registrations in this group.
+        RegistrationLimit = "registration_limit",
+        /// GitHub refuses, by permission or by content.
+        Refused = "refused",
+        /// Launches fail; tried again ever more slowly.
+        BackingOff = "backing_off",
+        /// `max` is reached.
+        AtMax = "at_max",
+        /// The host's `max_runners` is reached.
+        HostFull = "host_full",
+        /// The host's memory budget is used up.
+        HostMemory = "host_memory",
+        /// The host's processor budget is used up.
+        HostCpus = "host_cpus",
+        /// The host is short of disk.
+        HostDisk = "host_disk",
+    }
+}
+
+reasons! {
+    /// Who refused a removal.
+    Veto {
+        /// The container has a job, which GitHub did not say.
+        LocalBusy = "local_busy",
+        /// GitHub says that it has a job (422).
+        GithubBusy = "github_busy",
+        /// A job came after the deregistration.
+        LateJob = "late_job",
+        /// GitHub had no registration to remove: not a sign of idleness, so the container stays.
+        NotFound = "not_found",
+        /// GitHub or the engine could not be asked.
+        Unanswered = "unanswered",
+    }
+}
+
+reasons! {
+    /// How a runner ended.
+    ExitReason {
+        /// It had its job.
+        Completed = "completed",
+        /// It ended by itself, idle: GitHub or an outage ended its session.
+        IdleRemoved = "idle_removed",
+        /// We stopped it.
+        DaemonStop = "daemon_stop",
+        /// We stopped it, since it did not come online in time.
+        BootTimeout = "boot_timeout",
+        /// We stopped it, since its job took too long.
+        MaxJobAge = "max_job_age",
+        /// The kernel killed it, or a process of its job, for want of memory.
+        OutOfMemory = "oom",
+        /// Somebody else killed or stopped it.
+        Killed = "killed",
+        /// GitHub refuses its version.
+        VersionDeprecated = "version_deprecated",
+        /// It ended soon after its start, without a job.
+        QuickExit = "quick_exit",
+        /// Any other failure.
+        Failed = "failed",
+        /// Its container vanished, and how it ended cannot be known.
+        Vanished = "vanished",
+    }
+}
+
+impl ExitReason {
+    /// Whether people will want to know why: its log is kept.
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Self::Completed | Self::IdleRemoved | Self::DaemonStop)
+    }
+}
+
+/// How many runners are in each phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census([u32; Phase::ALL.len()]);
+
+impl Census {
+    /// Counts one more.
+    pub fn add(&mut self, phase: Phase) {
+        self.0[phase as usize] += 1;
+    }
+
+    /// How many are in this phase.
+    pub fn of(&self, phase: Phase) -> u32 {
+        self.0[phase as usize]
+    }
+}
+
+impl Serialize for Census {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Phase::ALL.iter().map(|&phase| (phase.as_str(), self.of(phase))))
+    }
+}
+
+/// A pool, as a pass left it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PoolReport {
+    /// Its name.
+    pub name: PoolName,
+    /// Its scope.
+    pub url: Scope,
+    /// Its host.
+    pub host: HostName,
+    /// Runners wanted: `min(max, busy + queued + min_idle)`.
+    pub desired: u32,
+    /// Runners to keep idle.
+    pub min_idle: u32,
+    /// Runners at most.
+    pub max: u32,
+    /// Queued jobs that it serves.
+    pub queued: u32,
+    /// When the oldest of them was queued.
+    pub oldest_queued_at: Option<Timestamp>,
+    /// Its runners by phase.
+    pub phases: Census,
+    /// When the oldest runner that still starts was minted.
+    pub oldest_starting_at: Option<Timestamp>,
+    /// What holds it back, if anything does.
+    pub held: Option<Held>,
+}
+
+/// A runner, as a pass left it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunnerReport {
+    /// Its name.
+    pub name: RunnerName,
+    /// Its pool.
+    pub pool: String,
+    /// What it is doing.
+    pub phase: Phase,
+    /// GitHub's number, where known.
+    pub registration_id: Option<RegistrationId>,
+    /// The engine's id, where there is one.
+    pub container_id: Option<ContainerId>,
+    /// Its host, where known.
+    pub host: Option<HostName>,
+    /// Since when it has been in this phase.
+    pub since: Timestamp,
+    /// Its job, where its log told it.
+    pub job: Option<String>,
+}
+
+/// A scope, as a pass left it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScopeReport {
+    /// Its address.
+    pub url: Scope,
+    /// Whether its last list was complete.
+    pub up: bool,
+    /// When the last complete list began.
+    pub last_listed_at: Option<Timestamp>,
+}
+
+/// A host, as a pass left it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HostReport {
+    /// Its name.
+    pub name: HostName,
+    /// Whether its last list succeeded.
+    pub up: bool,
+    /// Runners up or on their way, of all pools.
+    pub runners: u32,
+    /// Sum of their limits.
+    pub committed: Resources,
+    /// Which part of its budget stops launches, if any does.
+    pub blocked: Option<Held>,
+}
+
+/// All that a person may want to see at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Whether the operator drains.
+    pub draining: bool,
+    /// The pools, in the order of the configuration.
+    pub pools: Vec<PoolReport>,
+    /// The runners, by name.
+    pub runners: Vec<RunnerReport>,
+    /// The scopes.
+    pub scopes: Vec<ScopeReport>,
+    /// The hosts.
+    pub hosts: Vec<HostReport>,
+}
+
+/// Something that happened, told once: what logs say and counters count.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A container of ours runs.
+    Launched {
+        /// Its pool.
+        pool: PoolName,
+        /// The runner.
+        runner: RunnerName,
+        /// Why it was wanted.
+        why: Why,
+    },
+    /// A launch failed.
+    LaunchFailed {
+        /// Its pool.
+        pool: PoolName,
+        /// The runner.
+        runner: RunnerName,
+        /// Why.
+        trouble: Trouble,
+        /// Failures of this pool in a row, this one included.
+        streak: u32,
+    },
+    /// A runner can take a job.
+    Ready {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// From mint to now; `None` when it was adopted.
+        startup: Option<Duration>,
+    },
+    /// A runner has a job.
+    JobStarted {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// The job's display name, where the log told it.
+        job: Option<String>,
+    },
+    /// A runner that this process did not launch was found and taken over.
+    Adopted {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+    },
+    /// A runner's container ended.
+    Exited {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// How, in a word.
+        reason: ExitReason,
+        /// How, in full; `None` when the container vanished.
+        exit: Option<Exit>,
+        /// Its job.
+        job: Option<String>,
+        /// How long it had the job, where both ends were seen.
+        job_duration: Option<Duration>,
+        /// What its log said of the job's result.
+        result: Option<String>,
+    },
+    /// A registration or a container was removed, by our decision.
+    Removed {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// Why.
+        why: Why,
+    },
+    /// A removal was refused.
+    Vetoed {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// By whom.
+        veto: Veto,
+    },
+    /// A scope's state changed.
+    Scope {
+        /// The scope.
+        scope: Scope,
+        /// Why it cannot be seen, or `None` when it can again.
+        trouble: Option<Trouble>,
+    },
+    /// A host's state changed.
+    Host {
+        /// The host.
+        host: HostName,
+        /// Why it cannot be seen, or `None` when it can again.
+        trouble: Option<Trouble>,
+    },
+    /// What holds a pool back changed.
+    Held {
+        /// The pool.
+        pool: PoolName,
+        /// What, or `None` when nothing does any more.
+        held: Option<Held>,
+        /// More of it, for people.
+        detail: String,
+    },
+}
+
+/// What to do. Carrying it out needs no further decision.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Mint a runner, make its container and start it.
+    Launch {
+        /// The runner.
+        runner: RunnerName,
+        /// Its pool.
+        pool: PoolName,
+        /// Its host.
+        host: HostName,
+        /// Why.
+        why: Why,
+    },
+    /// Ask the container, if it may run, then remove the registration.
+    Deregister {
+        /// The runner.
+        runner: RunnerName,
+        /// Where it is registered.
+        scope: Scope,
+        /// Its number there.
+        registration: RegistrationId,
+        /// The container to ask first, and its host.
+        ask: Option<(HostName, ContainerId)>,
+        /// Why.
+        why: Why,
+    },
+    /// Ask the container once more, then stop it.
+    Stop {
+        /// The runner.
+        runner: RunnerName,
+        /// Its host.
+        host: HostName,
+        /// Its container.
+        container: ContainerId,
+        /// Whether a job vetoes the stop; only `max_job_age` says no.
+        ask: bool,
+        /// Why.
+        why: Why,
+    },
+    /// Remove a container that does not run.
+    Remove {
+        /// The runner.
+        runner: RunnerName,
+        /// Its host.
+        host: HostName,
+        /// Its container.
+        container: ContainerId,
+        /// Why.
+        why: Why,
+    },
+}
+
+/// The outcome of a pass.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// What to do; each is in flight until its outcome is observed.
+    pub actions: Vec<Action>,
+    /// What happened since the pass before.
+    pub events: Vec<Event>,
+    /// When a timeout needs the next look, at the latest.
+    pub wake_at: Option<Timestamp>,
+}

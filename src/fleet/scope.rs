@@ -1,0 +1,207 @@
+//! Where runners are registered: a repository or an organization on some GitHub.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::Serialize;
+
+/// A repository or organization, by the address that a person would open in a browser.
+///
+/// Two scopes are the same when their addresses are: GitHub ignores letter case, so it is folded.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    url: Arc<str>,
+    target: Target,
+}
+
+/// What a scope's address points at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// `…/{owner}/{repository}`
+    Repository {
+        /// Account that owns the repository.
+        owner: Arc<str>,
+        /// The repository's name.
+        repository: Arc<str>,
+    },
+    /// `…/{organization}`
+    Organization {
+        /// The organization's login.
+        organization: Arc<str>,
+    },
+}
+
+/// Why an address is not a scope; reads after "is refused: ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// Not `https://…` or `http://…`.
+    #[error("it must begin with https:// (or http://)")]
+    Scheme,
+    /// No host name, or characters that cannot be in one.
+    #[error("it has no host name")]
+    Host,
+    /// A user name or password in the address.
+    #[error("it must not carry a user name or password; credentials have a section of their own")]
+    Userinfo,
+    /// No path.
+    #[error("it names no organization or repository; write …/ORGANIZATION or …/OWNER/REPOSITORY")]
+    NoPath,
+    /// A path with a form that no scope has.
+    #[error(
+        "its path is not that of an organization or a repository; write …/ORGANIZATION or …/OWNER/REPOSITORY"
+    )]
+    Path,
+    /// An enterprise, which this version does not serve.
+    #[error("enterprises are not served yet; use an organization or a repository")]
+    Enterprise,
+}
+
+impl Scope {
+    /// The address, lower-cased and without a trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.url
+    }
+
+    /// What the address points at.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The address without scheme and host: `acme` or `acme/widgets`.
+    pub fn path(&self) -> &str {
+        self.url.splitn(4, '/').nth(3).unwrap_or_default()
+    }
+
+    /// Base address of the REST API, without a trailing slash.
+    ///
+    /// github.com and GHE.com have API hosts of their own; any other host is a GitHub Enterprise
+    /// Server, which serves `/api/v3` beside the pages (docs.github.com, "Getting started with the
+    /// REST API").
+    pub fn api_base(&self) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("https", &self.url));
+        let authority = rest.split('/').next().unwrap_or_default();
+        if authority == "github.com" || authority == "www.github.com" {
+            "https://api.github.com".to_owned()
+        } else if authority.ends_with(".ghe.com") {
+            format!("https://api.{authority}")
+        } else {
+            format!("{scheme}://{authority}/api/v3")
+        }
+    }
+
+    /// Path of the scope in the REST API: `/orgs/acme` or `/repos/acme/widgets`.
+    pub fn api_path(&self) -> String {
+        match &self.target {
+            Target::Repository { owner, repository } => format!("/repos/{owner}/{repository}"),
+            Target::Organization { organization } => format!("/orgs/{organization}"),
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        let text = text.to_ascii_lowercase();
+        let text = text.strip_suffix('/').filter(|t| !t.ends_with('/')).unwrap_or(&text);
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"))
+            .ok_or(ScopeError::Scheme)?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if authority.contains('@') {
+            return Err(ScopeError::Userinfo);
+        }
+        let in_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+        if authority.is_empty() || authority.starts_with(':') || !authority.chars().all(in_host) {
+            return Err(ScopeError::Host);
+        }
+        if path.is_empty() {
+            return Err(ScopeError::NoPath);
+        }
+        let in_login = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let parts: Vec<&str> = path.split('/').collect();
+        if parts.iter().any(|p| p.is_empty() || p.starts_with('.') || !p.chars().all(in_login)) {
+            return Err(ScopeError::Path);
+        }
+        let target = match parts[..] {
+            ["enterprises", _] => return Err(ScopeError::Enterprise),
+            // GitHub shows an organization at both addresses.
+            ["orgs", organization] | [organization] => {
+                Target::Organization { organization: organization.into() }
+            }
+            [owner, repository] => Target::Repository { owner: owner.into(), repository: repository.into() },
+            _ => return Err(ScopeError::Path),
+        };
+        let url = match parts[..] {
+            ["orgs", organization] => text.replace("/orgs/", "/").replace(path, organization),
+            _ => text.to_owned(),
+        };
+        Ok(Self { url: url.into(), target })
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.url)
+    }
+}
+
+impl Serialize for Scope {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_tells_api_and_path() {
+        for (url, base, path) in [
+            ("https://github.com/Acme", "https://api.github.com", "/orgs/acme"),
+            ("https://github.com/acme/widgets/", "https://api.github.com", "/repos/acme/widgets"),
+            ("https://acme.ghe.com/ci", "https://api.acme.ghe.com", "/orgs/ci"),
+            ("https://git.acme.example/a/b", "https://git.acme.example/api/v3", "/repos/a/b"),
+            ("http://127.0.0.1:8080/acme", "http://127.0.0.1:8080/api/v3", "/orgs/acme"),
+            ("http://[::1]:8080/acme", "http://[::1]:8080/api/v3", "/orgs/acme"),
+        ] {
+            let scope: Scope = url.parse().unwrap();
+            assert_eq!((scope.api_base().as_str(), scope.api_path().as_str()), (base, path));
+        }
+    }
+
+    #[test]
+    fn the_two_addresses_of_an_organization_are_one_scope() {
+        let page: Scope = "https://github.com/orgs/acme".parse().unwrap();
+        assert_eq!(page, "https://github.com/ACME".parse().unwrap());
+        assert_eq!(page.as_str(), "https://github.com/acme");
+        assert_eq!(page.path(), "acme");
+    }
+
+    #[test]
+    fn what_is_no_scope_is_refused_with_the_reason() {
+        for (url, why) in [
+            ("github.com/acme", ScopeError::Scheme),
+            ("https://", ScopeError::Host),
+            ("https:///acme", ScopeError::Host),
+            ("https://github.com/acme//", ScopeError::Path),
+            ("https://me:secret@github.com/acme", ScopeError::Userinfo),
+            ("https://github.com", ScopeError::NoPath),
+            ("https://github.com/", ScopeError::NoPath),
+            ("https://github.com/a/b/c", ScopeError::Path),
+            ("https://github.com/a//b", ScopeError::Path),
+            ("https://github.com/a/../b", ScopeError::Path),
+            ("https://github.com/a?b", ScopeError::Path),
+            ("https://github.com/enterprises/acme", ScopeError::Enterprise),
+        ] {
+            assert_eq!(url.parse::<Scope>(), Err(why), "{url}");
+        }
+    }
+}

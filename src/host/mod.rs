@@ -1,0 +1,70 @@
+//! The edge to container engines: what launches, asks, stops and removes containers, in our words.
+
+use std::{future::Future, time::Duration};
+
+use secrecy::SecretString;
+
+use crate::fleet::{Container, ContainerId, Exit, InstanceId, Occupation, Pool, RegistrationId, RunnerName};
+
+/// What can go wrong at an engine, by what a caller does about it.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The image is not there.
+    #[error("the engine has no image {0}")]
+    ImageMissing(String),
+    /// The engine will not do what was asked: the template asks for something that it does not
+    /// have, a name is taken, or a container to be removed is running.
+    #[error("the engine refused: {0}")]
+    Refused(String),
+    /// The engine failed, timed out or cannot be reached; what was asked may have been done.
+    #[error("no usable answer from the engine: {detail}")]
+    Failed {
+        /// What came instead.
+        detail: String,
+        /// The cause, where there is one.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+/// All that a container is made from.
+pub struct Launch<'a> {
+    /// This installation.
+    pub instance: &'a InstanceId,
+    /// The runner, whose name the container gets.
+    pub runner: &'a RunnerName,
+    /// Its registration.
+    pub registration: RegistrationId,
+    /// Its pool, with the template.
+    pub pool: &'a Pool,
+    /// The JIT config, for the container's environment and nothing else.
+    pub jit: &'a SecretString,
+}
+
+/// The calls that a pass needs, for one engine. Every call ends within the edge's deadline, and is
+/// idempotent: what is already so is a success.
+pub trait Host: Send + Sync {
+    /// All containers that bear our instance, running or not. What bears it but cannot be ours
+    /// (a broken name) is left out, and logged once.
+    fn list(&self) -> impl Future<Output = Result<Vec<Container>, HostError>> + Send;
+
+    /// Makes a container and does not start it.
+    fn create(&self, launch: Launch<'_>) -> impl Future<Output = Result<ContainerId, HostError>> + Send;
+
+    /// Starts a container that was never started.
+    fn start(&self, id: &ContainerId) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Asks the container whether it has a job: its log for `Running job:`, its processes for
+    /// `Runner.Worker`. Errors when neither can be read: no answer is not "idle".
+    fn occupation(&self, id: &ContainerId) -> impl Future<Output = Result<Occupation, HostError>> + Send;
+
+    /// Sends the stop signal, waits for `grace`, then kills.
+    fn stop(&self, id: &ContainerId, grace: Duration) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// How the container ended; `None` while it runs or when it is not there.
+    fn exit(&self, id: &ContainerId) -> impl Future<Output = Result<Option<Exit>, HostError>> + Send;
+
+    /// Removes a container that does not run, with its anonymous volumes. Never by force: a
+    /// container that runs after all is an error.
+    fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), HostError>> + Send;
+}

@@ -1,0 +1,19 @@
+//! Dayfly keeps pools of ephemeral GitHub Actions runners on ordinary Docker hosts.
+//!
+//! The map of the house; imports point one way, and `tests/architecture.rs` holds them to it:
+//!
+//! ```text
+//! main → cli → daemon → {http, telemetry, config} → {github, host} → fleet
+//! ```
+//!
+//! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
+//! - [`github`] and [`host`] are the edges that the daemon acts through.
+//! - [`config`] reads the one TOML file.
+//! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
+//! - [`http`] and [`telemetry`] show what passes report.
+//! - [`simulator`] is a GitHub that fits in a process, for tests, benchmarks and `dayfly demo`.
+//! - [`cli`] has one file per command.
+
+pub mod fleet;
+pub mod github;
+pub mod host;

@@ -1,0 +1,3 @@
+//! The `dayfly` program.
+
+fn main() {}
