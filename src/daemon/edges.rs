@@ -1,0 +1,230 @@
+//! The way from a plan to the edges and back: carries an action out, looks at a scope or a host,
+//! and says what came of it as evidence. Makes no decision and keeps no state, so that the
+//! simulation test can run exactly this code against its own world.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    fleet::{
+        Action, ContainerId, Deregistered, Evidence, HostName, InstanceId, Launched, Minted, Occupation,
+        Pool, PoolName, RegistrationId, Removed, RunnerName, Scope, Stopped, Timestamp, Trouble, TroubleKind,
+    },
+    github::{GithubError, Mint, RunnerApi},
+    host::{Host, HostError, Launch},
+};
+
+/// How long a runner gets between the stop signal and the kill. The runner needs it to report a
+/// cancelled job; the engine's own ten seconds are too short for that.
+pub const STOP_GRACE: Duration = Duration::from_mins(1);
+
+/// The edges by the names that plans use.
+pub struct Edges<A, H> {
+    /// This installation.
+    pub instance: InstanceId,
+    /// One per scope.
+    pub scopes: BTreeMap<Scope, A>,
+    /// One per host.
+    pub hosts: BTreeMap<HostName, H>,
+    /// The pools as configured.
+    pub pools: BTreeMap<PoolName, Pool>,
+}
+
+impl<A: RunnerApi, H: Host> Edges<A, H> {
+    /// Carries one action out to its end and tells what came of it.
+    pub async fn carry_out(&self, action: Action) -> Vec<Evidence> {
+        match action {
+            Action::Launch { runner, pool, .. } => {
+                let outcome = self.launch(&runner, &pool).await;
+                vec![Evidence::Launch { runner, outcome }]
+            }
+            Action::Deregister { runner, scope, registration, ask, .. } => {
+                let outcome = self.deregister(&scope, registration, ask.as_ref()).await;
+                vec![Evidence::Deregister { runner, outcome }]
+            }
+            Action::Stop { runner, host, container, ask, .. } => {
+                self.stop(runner, &host, &container, ask).await
+            }
+            Action::Remove { runner, host, container, .. } => {
+                let outcome = self.remove(&host, &container).await;
+                vec![Evidence::Remove { runner, outcome }]
+            }
+        }
+    }
+
+    /// Lists a scope's registrations; `began` is when.
+    pub async fn list_registrations(&self, scope: &Scope, began: Timestamp) -> Evidence {
+        let scope = scope.clone();
+        let Some(api) = self.scopes.get(&scope) else {
+            return Evidence::ScopeTrouble { trouble: unknown("scope", &scope), scope };
+        };
+        match api.list().await {
+            Ok(registrations) => Evidence::Registrations { scope, began, registrations },
+            Err(error) => Evidence::ScopeTrouble { scope, trouble: error.into() },
+        }
+    }
+
+    /// Lists a host's containers; `began` is when.
+    pub async fn list_containers(&self, host: &HostName, began: Timestamp) -> Evidence {
+        let host = host.clone();
+        let Some(engine) = self.hosts.get(&host) else {
+            return Evidence::HostTrouble { trouble: unknown("host", &host), host };
+        };
+        match engine.list().await {
+            Ok(containers) => Evidence::Containers { host, began, containers },
+            Err(error) => Evidence::HostTrouble { host, trouble: error.into() },
+        }
+    }
+
+    async fn launch(&self, runner: &RunnerName, pool: &PoolName) -> Launched {
+        let failed = |registration, container, trouble| Launched::Failed { registration, container, trouble };
+        let Some(pool) = self.pools.get(pool) else {
+            return failed(Minted::No, None, unknown("pool", pool));
+        };
+        let (Some(api), Some(host)) = (self.scopes.get(&pool.scope), self.hosts.get(&pool.host)) else {
+            return failed(Minted::No, None, unknown("scope or host of pool", &pool.name));
+        };
+        let mint = Mint { name: runner, group: &pool.group, labels: &pool.labels };
+        let minted = match api.mint(mint).await {
+            Ok(minted) => minted,
+            Err(error) => return failed(error.minted(), None, error.into()),
+        };
+        let registration = Minted::Yes(minted.id);
+        let launch =
+            Launch { instance: &self.instance, runner, registration: minted.id, pool, jit: &minted.jit };
+        let container = match host.create(launch).await {
+            Ok(container) => container,
+            Err(error) => return failed(registration, None, error.into()),
+        };
+        match host.start(&container).await {
+            Ok(()) => Launched::Up { registration: minted.id, container },
+            Err(error) => failed(registration, Some(container), error.into()),
+        }
+    }
+
+    async fn deregister(
+        &self,
+        scope: &Scope,
+        registration: RegistrationId,
+        ask: Option<&(HostName, ContainerId)>,
+    ) -> Deregistered {
+        let Some(api) = self.scopes.get(scope) else {
+            return Deregistered::Failed(unknown("scope", scope));
+        };
+        if let Some((host, container)) = ask {
+            let Some(engine) = self.hosts.get(host) else {
+                return Deregistered::Failed(unknown("host", host));
+            };
+            match engine.occupation(container).await {
+                Ok(Occupation::Busy(job)) => return Deregistered::Vetoed(job),
+                Ok(Occupation::Idle | Occupation::Down) => {}
+                Err(error) => return Deregistered::Failed(error.into()),
+            }
+        }
+        match api.delete(registration).await {
+            Ok(()) => Deregistered::Removed,
+            Err(GithubError::NotFound) => Deregistered::NotFound,
+            Err(GithubError::Busy) => Deregistered::Busy,
+            Err(error) => Deregistered::Failed(error.into()),
+        }
+    }
+
+    async fn stop(
+        &self,
+        runner: RunnerName,
+        host: &HostName,
+        container: &ContainerId,
+        ask: bool,
+    ) -> Vec<Evidence> {
+        let Some(engine) = self.hosts.get(host) else {
+            return vec![Evidence::Stop { runner, outcome: Stopped::Failed(unknown("host", host)) }];
+        };
+        if ask {
+            match engine.occupation(container).await {
+                Ok(Occupation::Busy(job)) => {
+                    return vec![Evidence::Stop { runner, outcome: Stopped::Vetoed(job) }];
+                }
+                Ok(Occupation::Idle | Occupation::Down) => {}
+                Err(error) => {
+                    return vec![Evidence::Stop { runner, outcome: Stopped::Failed(error.into()) }];
+                }
+            }
+        }
+        if let Err(error) = engine.stop(container, STOP_GRACE).await {
+            return vec![Evidence::Stop { runner, outcome: Stopped::Failed(error.into()) }];
+        }
+        let stopped = Evidence::Stop { runner: runner.clone(), outcome: Stopped::Down };
+        match engine.exit(container).await {
+            Ok(Some(exit)) => vec![Evidence::Exited { runner, exit }, stopped],
+            // The host's own listing will tell how it ended.
+            Ok(None) | Err(_) => vec![stopped],
+        }
+    }
+
+    async fn remove(&self, host: &HostName, container: &ContainerId) -> Removed {
+        let Some(engine) = self.hosts.get(host) else {
+            return Removed::Failed(unknown("host", host));
+        };
+        match engine.remove(container).await {
+            Ok(()) => Removed::Gone,
+            Err(error) => Removed::Failed(error.into()),
+        }
+    }
+}
+
+fn unknown(what: &str, name: &dyn std::fmt::Display) -> Trouble {
+    Trouble {
+        kind: TroubleKind::Refused,
+        retry_at: None,
+        detail: format!("{what} {name} is not in the configuration"),
+    }
+}
+
+impl GithubError {
+    /// What a mint that ended with this error left behind.
+    fn minted(&self) -> Minted {
+        match self {
+            Self::Failed { .. } => Minted::Perhaps,
+            _ => Minted::No,
+        }
+    }
+}
+
+impl From<GithubError> for Trouble {
+    fn from(error: GithubError) -> Self {
+        let detail = chain(&error);
+        let (kind, retry_at) = match error {
+            GithubError::NameTaken => (TroubleKind::NameTaken, None),
+            GithubError::RegistrationLimit(_) => (TroubleKind::RegistrationLimit, None),
+            GithubError::Refused(_) | GithubError::Busy | GithubError::NotFound => {
+                (TroubleKind::Refused, None)
+            }
+            GithubError::RateLimited { until } => (TroubleKind::RateLimited, Some(until)),
+            GithubError::Unreachable(_) | GithubError::Failed { .. } => (TroubleKind::GithubFailed, None),
+        };
+        Self { kind, retry_at, detail }
+    }
+}
+
+impl From<HostError> for Trouble {
+    fn from(error: HostError) -> Self {
+        let detail = chain(&error);
+        let kind = match error {
+            HostError::ImageMissing(_) => TroubleKind::ImageMissing,
+            HostError::Refused(_) => TroubleKind::EngineRefused,
+            HostError::Failed { .. } => TroubleKind::EngineFailed,
+        };
+        Self { kind, retry_at: None, detail }
+    }
+}
+
+/// An error with all its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
