@@ -96,6 +96,8 @@ pub struct Exit {
     pub out_of_memory: bool,
     /// The job that its log says it ran.
     pub job: Option<String>,
+    /// The result that its log says the job had.
+    pub result: Option<String>,
     /// Whether its log says that GitHub refuses this runner version.
     pub version_deprecated: bool,
     /// The end of its log, for people.

@@ -3,16 +3,23 @@
 //! Values in, values out: no I/O, no async, no clock, no randomness, no logging, no `Result` but
 //! for parsing names. The shell feeds [`Evidence`] in and carries the planned actions out.
 
+mod backoff;
 mod evidence;
+#[expect(clippy::module_inception, reason = "the type and its room have one name")]
+mod fleet;
 mod host;
 mod job;
 mod name;
+mod observe;
+mod plan;
 mod pool;
 mod report;
+mod runner;
 mod scope;
 mod time;
 
 pub use evidence::*;
+pub use fleet::Fleet;
 pub use host::Host;
 pub use job::{JobId, QueuedJob};
 pub use name::{

@@ -1,7 +1,7 @@
 //! The names of things. A runner's name says whose it is, which pool it serves and when it was
 //! minted, because GitHub's runner records carry no creation time and no owner.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 use ulid::Ulid;
@@ -62,6 +62,12 @@ macro_rules! text_name {
         impl $name {
             /// The name as text.
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

@@ -1,0 +1,259 @@
+//! The state of everything: pools, hosts, scopes and runners. `observe` changes it, `plan` decides
+//! by it, `status` shows it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    backoff::Backoff,
+    evidence::{ImageState, Trouble},
+    host::Host,
+    job::JobId,
+    name::{HostName, InstanceId, Names, PoolName, RunnerName},
+    pool::{Pool, Resources, TemplateDigest},
+    report::{Census, Event, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Status},
+    runner::Runner,
+    scope::Scope,
+    time::Timestamp,
+};
+
+/// The whole state of an installation, rebuilt at every start from what the edges see.
+#[derive(Debug)]
+pub struct Fleet {
+    pub(super) names: Names,
+    pub(super) pools: BTreeMap<PoolName, PoolState>,
+    /// The pools' names as configured: what comes first is shown and served first.
+    pub(super) order: Vec<PoolName>,
+    pub(super) hosts: BTreeMap<HostName, HostState>,
+    pub(super) scopes: BTreeMap<Scope, ScopeState>,
+    pub(super) runners: BTreeMap<RunnerName, Runner>,
+    pub(super) draining: bool,
+    pub(super) events: Vec<Event>,
+}
+
+/// A pool and what is remembered of it.
+#[derive(Debug)]
+pub(super) struct PoolState {
+    pub(super) pool: Pool,
+    pub(super) digest: TemplateDigest,
+    pub(super) demand: BTreeMap<JobId, Timestamp>,
+    pub(super) backoff: Backoff,
+    pub(super) desired: u32,
+    pub(super) held: Option<Held>,
+}
+
+/// A host and what is remembered of it.
+#[derive(Debug)]
+pub(super) struct HostState {
+    pub(super) host: Host,
+    pub(super) sight: Sight,
+    pub(super) images: BTreeMap<String, ImageState>,
+    pub(super) disk_low: bool,
+}
+
+/// A scope and what is remembered of it.
+#[derive(Debug, Default)]
+pub(super) struct ScopeState {
+    pub(super) sight: Sight,
+    /// GitHub asked that nothing be minted before then.
+    pub(super) limited_until: Timestamp,
+}
+
+/// How well a scope or host can be seen.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    /// When the last complete list began.
+    pub(super) listed_at: Option<Timestamp>,
+    /// Why the look after it failed.
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl Sight {
+    /// Whether the last look saw everything.
+    pub(super) fn is_clear(&self) -> bool {
+        self.listed_at.is_some() && self.trouble.is_none()
+    }
+
+    /// Takes in a complete list; false when it is older than one already taken in.
+    pub(super) fn listed(&mut self, began: Timestamp) -> bool {
+        if self.listed_at.is_some_and(|at| began < at) {
+            return false;
+        }
+        self.listed_at = Some(began);
+        true
+    }
+}
+
+/// Room that runners take on a host.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Committed {
+    pub(super) runners: u32,
+    pub(super) resources: Resources,
+}
+
+impl Committed {
+    pub(super) fn add(&mut self, more: Resources) {
+        self.runners += 1;
+        self.resources.memory += more.memory;
+        self.resources.cpu_millis += more.cpu_millis;
+    }
+
+    /// Which part of the host's budget has no room for `more`, if any.
+    pub(super) fn refuses(&self, host: &Host, more: Resources) -> Option<Held> {
+        let Resources { memory, cpu_millis } = host.budget;
+        if host.max_runners.is_some_and(|max| self.runners >= max) {
+            Some(Held::HostFull)
+        } else if memory > 0 && self.resources.memory + more.memory > memory {
+            Some(Held::HostMemory)
+        } else if cpu_millis > 0 && self.resources.cpu_millis + more.cpu_millis > cpu_millis {
+            Some(Held::HostCpus)
+        } else {
+            None
+        }
+    }
+}
+
+impl Fleet {
+    /// An installation of which nothing has been seen yet. `seed` makes runner names differ from
+    /// those of any other run; the shell draws it from the operating system.
+    pub fn new(instance: InstanceId, seed: u64, pools: Vec<Pool>, hosts: Vec<Host>) -> Self {
+        let order = pools.iter().map(|pool| pool.name.clone()).collect();
+        let scopes = pools.iter().map(|pool| (pool.scope.clone(), ScopeState::default())).collect();
+        let pools = pools.into_iter().map(|pool| {
+            let (digest, name) = (pool.template.digest(), pool.name.clone());
+            let state = PoolState {
+                pool,
+                digest,
+                demand: BTreeMap::new(),
+                backoff: Backoff::default(),
+                desired: 0,
+                held: None,
+            };
+            (name, state)
+        });
+        let hosts = hosts.into_iter().map(|host| {
+            let name = host.name.clone();
+            (name, HostState { host, sight: Sight::default(), images: BTreeMap::new(), disk_low: false })
+        });
+        Self {
+            names: Names::new(instance, seed),
+            pools: pools.collect(),
+            order,
+            hosts: hosts.collect(),
+            scopes,
+            runners: BTreeMap::new(),
+            draining: false,
+            events: Vec::new(),
+        }
+    }
+
+    /// What a person may want to see, as the last pass left it.
+    pub fn status(&self) -> Status {
+        let mut phases: BTreeMap<&str, (Census, Option<Timestamp>)> = BTreeMap::new();
+        for runner in self.runners.values() {
+            let (census, oldest) = phases.entry(runner.name.pool()).or_default();
+            census.add(runner.phase);
+            if runner.phase == Phase::Starting {
+                *oldest = Some(oldest.map_or(runner.known_since, |at| at.min(runner.known_since)));
+            }
+        }
+        let pools = self.order.iter().map(|name| {
+            let PoolState { pool, demand, desired, held, .. } = &self.pools[name];
+            let (phases, oldest_starting_at) = phases.get(name.as_str()).copied().unwrap_or_default();
+            PoolReport {
+                name: name.clone(),
+                url: pool.scope.clone(),
+                host: pool.host.clone(),
+                desired: *desired,
+                min_idle: pool.policy.min_idle,
+                max: pool.policy.max,
+                queued: count(demand.len()),
+                oldest_queued_at: demand.values().min().copied(),
+                phases,
+                oldest_starting_at,
+                held: *held,
+            }
+        });
+        let runners = self.runners.values().map(|runner| RunnerReport {
+            name: runner.name.clone(),
+            pool: runner.name.pool().to_owned(),
+            phase: runner.phase,
+            registration_id: runner.registered.id(),
+            container_id: runner.container().map(|(_, id)| id.clone()),
+            host: runner.host.clone(),
+            since: runner.phase_since,
+            job: runner.latch.as_ref().and_then(|latch| latch.job.clone()),
+        });
+        let scopes = self.scopes.iter().map(|(scope, state)| ScopeReport {
+            url: scope.clone(),
+            up: state.sight.is_clear(),
+            last_listed_at: state.sight.listed_at,
+        });
+        let committed = self.committed();
+        let hosts = self.hosts.iter().map(|(name, state)| {
+            let committed = committed.get(name).copied().unwrap_or_default();
+            HostReport {
+                name: name.clone(),
+                up: state.sight.is_clear(),
+                runners: committed.runners,
+                committed: committed.resources,
+                blocked: self.blocked(name, state, committed),
+            }
+        });
+        Status {
+            draining: self.draining,
+            pools: pools.collect(),
+            runners: runners.collect(),
+            scopes: scopes.collect(),
+            hosts: hosts.collect(),
+        }
+    }
+
+    /// What is taken on each host by runners that are up or on their way.
+    pub(super) fn committed(&self) -> BTreeMap<HostName, Committed> {
+        let mut hosts: BTreeMap<HostName, Committed> = BTreeMap::new();
+        for runner in self.runners.values().filter(|runner| runner.takes_room()) {
+            if let Some(host) = &runner.host {
+                if let Some(committed) = hosts.get_mut(host) {
+                    committed.add(runner.resources);
+                } else {
+                    hosts.entry(host.clone()).or_default().add(runner.resources);
+                }
+            }
+        }
+        hosts
+    }
+
+    /// Which part of a host's budget has no room for the smallest of its pools.
+    fn blocked(&self, name: &HostName, state: &HostState, committed: Committed) -> Option<Held> {
+        if state.disk_low {
+            return Some(Held::HostDisk);
+        }
+        let mut refusals = self
+            .pools
+            .values()
+            .filter(|pool| &pool.pool.host == name)
+            .map(|pool| committed.refuses(&state.host, pool.pool.template.resources))
+            .peekable();
+        refusals.peek()?;
+        refusals.min().flatten()
+    }
+
+    /// Whether a runner's host can be seen.
+    pub(super) fn host_is_up(&self, runner: &Runner) -> bool {
+        runner.host.as_ref().and_then(|host| self.hosts.get(host)).is_some_and(|host| host.sight.is_clear())
+    }
+
+    /// Whether a runner's scope can be seen.
+    pub(super) fn scope_is_up(&self, runner: &Runner) -> bool {
+        runner
+            .scope
+            .as_ref()
+            .and_then(|scope| self.scopes.get(scope))
+            .is_some_and(|scope| scope.sight.is_clear())
+    }
+}
+
+/// A length as a count.
+pub(super) fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
