@@ -16,6 +16,8 @@ mod pool;
 mod report;
 mod runner;
 mod scope;
+#[cfg(test)]
+mod tables;
 mod time;
 
 pub use evidence::*;

@@ -71,8 +71,8 @@ pub struct Resources {
     pub cpu_millis: u64,
 }
 
-/// When the engine asks the registry for the image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// When the engine asks the registry for the image; the more eager the less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PullPolicy {
     /// At start and then now and again, in the background.
     Always,

@@ -1,0 +1,391 @@
+//! The core's decisions as tables: a fleet in letters, what is planned in signs.
+//!
+//! | letter | a runner that is | | sign | plans to |
+//! | --- | --- | --- | --- | --- |
+//! | `s` `S` | starting; for too long | | `+` | launch |
+//! | `i` `I` | idle; for long | | `-` | deregister |
+//! | `b` `B` | busy; for long | | `!` | stop |
+//! | `F` | ended with a job | | `x` | remove a container |
+//! | `E` | ended without one | | | |
+//! | `c` `C` | made, not started; for long | | | |
+//! | `O` | a registration without a container | | | |
+//! | `G` | a container without a registration | | | |
+//! | `L` | idle, and offline for long | | | |
+
+use std::time::Duration;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// One pool on one host, told in letters.
+struct Board {
+    fleet: Fleet,
+    now: Timestamp,
+    letters: Vec<(char, RunnerName)>,
+}
+
+fn scope() -> Scope {
+    "https://github.com/acme".parse().unwrap()
+}
+
+fn host_name() -> HostName {
+    "local".parse().unwrap()
+}
+
+fn pool(policy: Policy) -> Pool {
+    Pool {
+        name: "p".parse().unwrap(),
+        scope: scope(),
+        host: host_name(),
+        group: "Default".to_owned(),
+        labels: vec!["self-hosted".to_owned()],
+        policy,
+        template: Template::default(),
+    }
+}
+
+fn policy(min_idle: u32, max: u32) -> Policy {
+    Policy { min_idle, max, ..Policy::default() }
+}
+
+fn host() -> Host {
+    Host { name: host_name(), max_runners: None, budget: Resources::default() }
+}
+
+fn exit(job: Option<&str>, code: i64, at: Timestamp) -> Exit {
+    Exit {
+        at,
+        code,
+        out_of_memory: false,
+        job: job.map(str::to_owned),
+        result: None,
+        version_deprecated: false,
+        log_tail: "".into(),
+    }
+}
+
+impl Board {
+    /// An hour has passed since the runners in capitals came to be what they are.
+    fn new(letters: &str, pool: Pool, host: Host) -> Self {
+        let instance: InstanceId = "ci1".parse().unwrap();
+        let start = Timestamp::from_millis(1_800_000_000_000);
+        let mut names = Names::new(instance.clone(), 1);
+        let letters: Vec<_> = letters.chars().map(|letter| (letter, names.next(&pool.name, start))).collect();
+        let image = pool.template.image.clone();
+        let mut board = Self { fleet: Fleet::new(instance, 2, vec![pool], vec![host]), now: start, letters };
+        let present = ImageState::Present("sha256:1".to_owned());
+        board.observe(Evidence::Image { host: host_name(), image, state: present });
+        board.look(|letter| letter.is_uppercase());
+        // Looks go on meanwhile: two more, far enough apart to prove what one does not.
+        for _ in 0..3 {
+            board.now = board.now + HOUR / 3;
+            board.look(|letter| letter.is_uppercase());
+        }
+        board.now = board.now + Duration::from_secs(1);
+        board.look(|_| true);
+        board
+    }
+
+    fn observe(&mut self, evidence: Evidence) {
+        self.fleet.observe(evidence, self.now);
+    }
+
+    /// Lists everything that is shown, as of now.
+    fn look(&mut self, shown: impl Fn(char) -> bool) {
+        let long = self.fleet.runners.len();
+        let (mut registrations, mut containers) = (Vec::new(), Vec::new());
+        for (number, (letter, name)) in
+            self.letters.iter().enumerate().filter(|(_, (letter, _))| shown(*letter))
+        {
+            let id = RegistrationId(number as u64 + 1);
+            let (status, busy) = match letter {
+                'i' | 'I' => (RunnerStatus::Online, false),
+                'b' | 'B' => (RunnerStatus::Online, true),
+                // Once online, then never again.
+                'L' if long == 0 => (RunnerStatus::Online, false),
+                _ => (RunnerStatus::Offline, false),
+            };
+            let registered = !matches!(letter, 'F' | 'G') || long == 0;
+            if registered {
+                registrations.push(Registration { id, name: name.to_string(), status, busy });
+            }
+            let state = match letter {
+                'O' => continue,
+                'c' | 'C' => ContainerState::Created,
+                'F' => ContainerState::Down(exit(Some("build"), 0, self.now)),
+                'E' => ContainerState::Down(exit(None, 0, self.now)),
+                _ => ContainerState::Up(self.now),
+            };
+            containers.push(Container {
+                id: ContainerId(format!("c{number}").into()),
+                runner: name.clone(),
+                registration: Some(id),
+                scope: Some(scope()),
+                template: Template::default().digest(),
+                resources: Resources::default(),
+                state,
+            });
+        }
+        let began = self.now;
+        self.observe(Evidence::Containers { host: host_name(), began, containers });
+        self.observe(Evidence::Registrations { scope: scope(), began, registrations });
+    }
+
+    fn queue(&mut self, jobs: u64) -> &mut Self {
+        let queued_at = self.now;
+        let jobs = (0..jobs).map(|id| QueuedJob { id: JobId(id), queued_at }).collect();
+        self.observe(Evidence::Queued { pool: "p".parse().unwrap(), jobs });
+        self
+    }
+
+    /// Plans, and shows it in signs.
+    fn plan(&mut self) -> String {
+        let signs = self.fleet.plan(self.now).actions.into_iter().map(|action| match action {
+            Action::Launch { .. } => '+',
+            Action::Deregister { .. } => '-',
+            Action::Stop { .. } => '!',
+            Action::Remove { .. } => 'x',
+        });
+        signs.collect()
+    }
+
+    fn held(&self) -> Option<Held> {
+        self.fleet.status().pools[0].held
+    }
+}
+
+fn plan(letters: &str, min_idle: u32, max: u32, queued: u64) -> String {
+    Board::new(letters, pool(policy(min_idle, max)), host()).queue(queued).plan()
+}
+
+#[test]
+fn spares_stay_on_top_of_demand() {
+    for (letters, min_idle, max, queued, signs) in [
+        ("", 0, 10, 0, ""),
+        ("", 2, 10, 0, "++"),
+        ("", 0, 10, 3, "+++"),
+        ("", 1, 10, 3, "++++"),
+        ("", 5, 3, 0, "+++"),
+        ("i", 1, 10, 0, ""),
+        ("s", 1, 10, 0, ""),
+        ("b", 1, 10, 0, "+"),
+        ("bbi", 2, 10, 0, "+"),
+        ("bbb", 2, 4, 0, "+"),
+        ("bbbb", 2, 4, 0, ""),
+        ("iibb", 2, 10, 3, "+++"),
+        ("ss", 0, 10, 3, "+"),
+    ] {
+        assert_eq!(plan(letters, min_idle, max, queued), signs, "{letters:?} {min_idle} {max} {queued}");
+    }
+}
+
+#[test]
+fn only_what_can_take_a_job_is_capacity_and_the_dead_are_replaced() {
+    for (letters, signs) in
+        [("S", "-+"), ("L", "-+"), ("G", "-+"), ("C", "-+"), ("E", "x+"), ("F", "x+"), ("O", "-+")]
+    {
+        assert_eq!(plan(letters, 1, 10, 0), signs, "{letters:?}");
+    }
+}
+
+#[test]
+fn surplus_goes_only_when_it_has_idled_for_long() {
+    for (letters, min_idle, signs) in [
+        ("ii", 1, ""),
+        ("II", 1, "-"),
+        ("III", 1, "--"),
+        ("Iii", 1, "-"),
+        ("IB", 1, ""),
+        ("BB", 0, ""),
+        ("bb", 0, ""),
+        ("IIs", 1, "--"),
+    ] {
+        assert_eq!(plan(letters, min_idle, 10, 0), signs, "{letters:?}");
+    }
+}
+
+#[test]
+fn what_is_being_removed_still_takes_room() {
+    assert_eq!(plan("SS", 2, 2, 0), "--", "the two that do not boot still fill the pool");
+    let mut board = Board::new("SS", pool(policy(2, 2)), host());
+    board.plan();
+    assert_eq!(board.held(), Some(Held::AtMax));
+}
+
+#[test]
+fn planning_twice_does_nothing_the_second_time() {
+    for letters in ["", "i", "SSILGCOEF", "bbb", "III"] {
+        let mut board = Board::new(letters, pool(policy(2, 10)), host());
+        board.plan();
+        assert_eq!(board.plan(), "", "{letters:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_scope_or_host_that_cannot_be_seen_is_removed() {
+    let trouble = Trouble { kind: TroubleKind::GithubFailed, retry_at: None, detail: "502".to_owned() };
+    let mut board = Board::new("SILGCOII", pool(policy(0, 1)), host());
+    board.observe(Evidence::ScopeTrouble { scope: scope(), trouble: trouble.clone() });
+    assert_eq!(board.plan(), "");
+    let mut board = Board::new("SILGCFII", pool(policy(0, 1)), host());
+    board.observe(Evidence::HostTrouble { host: host_name(), trouble });
+    assert_eq!(board.plan(), "", "what the host may still run stays registered");
+}
+
+#[test]
+fn an_orphan_waits_until_every_host_was_seen() {
+    let mut fleet = Board::new("O", pool(policy(0, 1)), host());
+    let trouble = Trouble { kind: TroubleKind::EngineFailed, retry_at: None, detail: "down".to_owned() };
+    fleet.observe(Evidence::HostTrouble { host: host_name(), trouble });
+    assert_eq!(fleet.plan(), "");
+    fleet.look(|_| true);
+    assert_eq!(fleet.plan(), "-");
+}
+
+#[test]
+fn a_host_budget_holds_across_everything_that_is_up() {
+    let resources = Resources { memory: 4 << 30, cpu_millis: 2000 };
+    let limited = |max_runners, memory, cpu_millis| Host {
+        max_runners,
+        budget: Resources { memory, cpu_millis },
+        ..host()
+    };
+    for (host, signs, held) in [
+        (limited(Some(3), 0, 0), "+++", Held::HostFull),
+        (limited(None, 9 << 30, 0), "++", Held::HostMemory),
+        (limited(None, 0, 2000), "+", Held::HostCpus),
+    ] {
+        let mut pool = pool(policy(5, 10));
+        pool.template.resources = resources;
+        let mut board = Board::new("", pool, host);
+        assert_eq!((board.plan().as_str(), board.held()), (signs, Some(held)));
+    }
+}
+
+#[test]
+fn a_drain_removes_the_idle_and_lets_the_busy_finish() {
+    let mut board = Board::new("iiIbbs", pool(policy(2, 10)), host());
+    board.observe(Evidence::Drain(true));
+    assert_eq!((board.plan().as_str(), board.held()), ("----", Some(Held::Draining)));
+}
+
+#[test]
+fn the_order_of_a_removal_is_deregister_settle_stop_remove() {
+    let mut board = Board::new("I", pool(policy(0, 1)), host());
+    let name = board.letters[0].1.clone();
+    assert_eq!(board.plan(), "-");
+    board.observe(Evidence::Deregister { runner: name.clone(), outcome: Deregistered::Removed });
+    assert_eq!(board.plan(), "", "a job may still be on its way");
+    board.now = board.now + plan::SETTLE;
+    assert_eq!(board.plan(), "!");
+    let end = Evidence::Exited { runner: name.clone(), exit: exit(None, 143, board.now) };
+    board.observe(end);
+    board.observe(Evidence::Stop { runner: name.clone(), outcome: Stopped::Down });
+    board.now = board.now + MINUTE;
+    assert_eq!(board.plan(), "x");
+    board.observe(Evidence::Remove { runner: name, outcome: Removed::Gone });
+    assert_eq!((board.plan().as_str(), board.fleet.runners.len()), ("", 0));
+}
+
+#[test]
+fn every_refusal_of_a_removal_leaves_the_runner_alone() {
+    let trouble = Trouble { kind: TroubleKind::GithubFailed, retry_at: None, detail: String::new() };
+    for (outcome, phase) in [
+        (Deregistered::Busy, Phase::Busy),
+        (Deregistered::Vetoed(Some("build".to_owned())), Phase::Busy),
+        (Deregistered::NotFound, Phase::Ghost),
+        (Deregistered::Failed(trouble), Phase::Idle),
+    ] {
+        let mut board = Board::new("I", pool(policy(0, 1)), host());
+        board.plan();
+        let runner = board.letters[0].1.clone();
+        board.observe(Evidence::Deregister { runner, outcome: outcome.clone() });
+        assert_eq!(board.plan(), "", "{outcome:?}");
+        assert_eq!(board.fleet.status().runners[0].phase, phase, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_late_job_cancels_the_stop() {
+    let mut board = Board::new("I", pool(policy(0, 1)), host());
+    board.plan();
+    let runner = board.letters[0].1.clone();
+    board.observe(Evidence::Deregister { runner: runner.clone(), outcome: Deregistered::Removed });
+    board.observe(Evidence::Said { runner, said: Said::RunningJob("build".to_owned()) });
+    board.now = board.now + HOUR;
+    assert_eq!(board.plan(), "");
+}
+
+#[test]
+fn the_latch_outlives_every_later_word_of_idleness() {
+    let mut board = Board::new("b", pool(policy(0, 1)), host());
+    board.letters[0].0 = 'i';
+    for _ in 0..10 {
+        board.now = board.now + HOUR;
+        board.look(|_| true);
+        assert_eq!(board.plan(), "");
+    }
+    assert_eq!(board.fleet.status().runners[0].phase, Phase::Busy);
+}
+
+#[test]
+fn a_job_that_takes_too_long_is_stopped_only_where_that_is_configured() {
+    assert_eq!(plan("B", 0, 1, 0), "");
+    let policy = Policy { max_job_age: Some(MINUTE), ..policy(0, 1) };
+    assert_eq!(Board::new("B", pool(policy), host()).plan(), "!");
+}
+
+#[test]
+fn another_instance_is_never_touched() {
+    let mut board = Board::new("", pool(policy(0, 5)), host());
+    let foreign = Names::new("ci2".parse().unwrap(), 9).next(&"p".parse().unwrap(), board.now);
+    for _ in 0..5 {
+        board.now = board.now + HOUR;
+        let registrations = ["my-own-runner", foreign.as_str()]
+            .iter()
+            .map(|name| Registration {
+                id: RegistrationId(7),
+                name: (*name).to_owned(),
+                status: RunnerStatus::Offline,
+                busy: false,
+            })
+            .collect();
+        let began = board.now;
+        board.observe(Evidence::Containers { host: host_name(), began, containers: vec![] });
+        board.observe(Evidence::Registrations { scope: scope(), began, registrations });
+        assert_eq!(board.plan(), "");
+        assert!(board.fleet.runners.is_empty());
+    }
+}
+
+#[test]
+fn nothing_is_launched_before_scope_host_and_image_were_seen() {
+    let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, vec![pool(policy(1, 1))], vec![host()]);
+    let mut now = Timestamp::from_millis(1_800_000_000_000);
+    let mut step = |evidence: Option<Evidence>| {
+        now = now + MINUTE;
+        if let Some(evidence) = evidence {
+            fleet.observe(evidence, now);
+        }
+        let launches = fleet.plan(now).actions.len();
+        (launches, fleet.status().pools[0].held)
+    };
+    let began = Timestamp::from_millis(1_800_000_000_000);
+    assert_eq!(step(None), (0, Some(Held::HostUnseen)));
+    let containers = Evidence::Containers { host: host_name(), began, containers: vec![] };
+    assert_eq!(step(Some(containers)), (0, Some(Held::ScopeUnseen)));
+    let registrations = Evidence::Registrations { scope: scope(), began, registrations: vec![] };
+    assert_eq!(step(Some(registrations)), (0, Some(Held::ImageMissing)));
+    let state = ImageState::Present("sha256:1".to_owned());
+    let image = Evidence::Image { host: host_name(), image: Template::default().image, state };
+    assert_eq!(step(Some(image)), (1, None));
+}
+
+#[test]
+fn a_template_that_changed_rolls_the_idle_one_at_a_time() {
+    let mut pool = pool(policy(3, 10));
+    pool.template.pids = Some(7);
+    assert_eq!(Board::new("IIIb", pool, host()).plan(), "-+");
+}
