@@ -96,7 +96,9 @@ pub struct Exit {
     pub out_of_memory: bool,
     /// The job that its log says it ran.
     pub job: Option<String>,
-    /// Whether its log says that GitHub refuses this runner version.
+    /// That job's result in GitHub's word, where the log tells it: `Succeeded`, `Failed`, …
+    pub result: Option<String>,
+    /// Whether its exit code or its log says that GitHub refuses this runner version.
     pub version_deprecated: bool,
     /// The end of its log, for people.
     pub log_tail: Arc<str>,
