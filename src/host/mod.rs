@@ -1,10 +1,33 @@
 //! The edge to container engines: what launches, asks, stops and removes containers, in our words.
 
+mod call;
+mod connect;
+mod container;
+mod docker;
+mod image;
+mod inspect;
+mod log;
+mod registry;
+mod watch;
+
 use std::{future::Future, time::Duration};
 
 use secrecy::SecretString;
 
 use crate::fleet::{Container, ContainerId, Exit, InstanceId, Occupation, Pool, RegistrationId, RunnerName};
+
+pub use self::{
+    call::{Deadlines, Reporter, RequestReport},
+    connect::{Endpoint, EndpointError},
+    container::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
+    docker::{Docker, Facts},
+    log::said,
+    watch::Happened,
+};
+
+/// Log directives that no filter may go below: bollard prints whole request bodies at DEBUG, and
+/// with them the JIT config and the template's environment.
+pub const LOG_CAPS: &[&str] = &["bollard=info"];
 
 /// What can go wrong at an engine, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,297 @@
+//! Where an engine is, how to connect to it, and in one line why that did not work.
+
+use std::{
+    error::Error as StdError,
+    fmt, fs, io,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use bollard::errors::Error;
+
+use super::{HostError, call::chain};
+
+/// Seconds that bollard itself waits for the first byte of an answer. The real deadlines are in
+/// [`super::Deadlines`]; a stop waits as long as its grace.
+const CLIENT_TIMEOUT: u64 = 24 * 3600;
+
+/// Where an engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A socket on this machine: `unix:///var/run/docker.sock`.
+    Unix(PathBuf),
+    /// A port: `tcp://machine:2376`.
+    Tcp {
+        /// `host:port`.
+        address: String,
+        /// Directory with `ca.pem`, `cert.pem` and `key.pem`; without it the connection is plain.
+        tls_dir: Option<PathBuf>,
+    },
+    /// A machine to log in to: `ssh://user@machine`. Its text is `[user@]host[:port]`.
+    Ssh(String),
+}
+
+/// Why a text is not an endpoint; reads after "is refused: ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Another scheme, or none.
+    #[error("it must begin with unix://, tcp:// or ssh://")]
+    Scheme,
+    /// `unix://` without an absolute path.
+    #[error("unix:// must be followed by an absolute path, such as unix:///var/run/docker.sock")]
+    Path,
+    /// Not `host:port`.
+    #[error("tcp:// must be followed by host:port and nothing else, such as tcp://ci1.example:2376")]
+    Address,
+    /// Not `[user@]host[:port]`.
+    #[error("ssh:// must be followed by [user@]host[:port] and nothing else")]
+    Login,
+    /// A password in the address.
+    #[error("it must not carry a password; ssh takes its key from its agent or configuration")]
+    Password,
+    /// TLS files for something that is not a port.
+    #[error("tls_dir belongs to tcp:// only")]
+    TlsWithoutTcp,
+}
+
+impl Endpoint {
+    /// The same endpoint, spoken to by mutual TLS with the files in `dir`.
+    pub fn with_tls(self, dir: PathBuf) -> Result<Self, EndpointError> {
+        match self {
+            Self::Tcp { address, .. } => Ok(Self::Tcp { address, tls_dir: Some(dir) }),
+            Self::Unix(_) | Self::Ssh(_) => Err(EndpointError::TlsWithoutTcp),
+        }
+    }
+
+    /// Connects, agrees on an API version, and makes sure that it is an engine that answers.
+    pub(super) async fn connect(&self) -> Result<bollard::Docker, HostError> {
+        let version = bollard::API_DEFAULT_VERSION;
+        let client = match self {
+            Self::Unix(path) => {
+                usable_socket(path)?;
+                bollard::Docker::connect_with_unix(&path.to_string_lossy(), CLIENT_TIMEOUT, version)
+            }
+            Self::Tcp { address, tls_dir: None } => {
+                bollard::Docker::connect_with_http(address, CLIENT_TIMEOUT, version)
+            }
+            Self::Tcp { address, tls_dir: Some(dir) } => {
+                let [ca, cert, key] = tls_files(dir)?;
+                bollard::Docker::connect_with_ssl(address, &key, &cert, &ca, CLIENT_TIMEOUT, version)
+            }
+            Self::Ssh(login) => bollard::Docker::connect_with_ssh(login, CLIENT_TIMEOUT, version, None),
+        };
+        let client = client.map_err(|error| explain(self, error))?;
+        match client.with_request_modifier(url_safe_credentials).negotiate_version().await {
+            Ok(client) => Ok(client),
+            Err(Error::DockerResponseServerError { status_code: 403, message }) => {
+                Err(HostError::Refused(message))
+            }
+            // Whatever else answers HTTP does not know `/version`, or tells none.
+            Err(
+                Error::APIVersionParseError {}
+                | Error::JsonDataError { .. }
+                | Error::JsonSerdeError { .. }
+                | Error::DockerResponseServerError { status_code: 200..=499, .. },
+            ) => Err(not_an_engine(self, None)),
+            Err(Error::DockerResponseServerError { status_code, message }) => {
+                Err(failed(format!("{self} answers with HTTP status {status_code}: {message}"), None))
+            }
+            Err(error) => Err(explain(self, error)),
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        if let Some(path) = text.strip_prefix("unix://") {
+            let path = Path::new(path);
+            return if path.is_absolute() { Ok(Self::Unix(path.into())) } else { Err(EndpointError::Path) };
+        }
+        if let Some(address) = text.strip_prefix("tcp://") {
+            let address = address.strip_suffix('/').unwrap_or(address);
+            return match address.rsplit_once(':') {
+                Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0) => {
+                    Ok(Self::Tcp { address: address.to_owned(), tls_dir: None })
+                }
+                _ => Err(EndpointError::Address),
+            };
+        }
+        let login = text.strip_prefix("ssh://").ok_or(EndpointError::Scheme)?;
+        let login = login.strip_suffix('/').unwrap_or(login);
+        let (user, machine) = match login.rsplit_once('@') {
+            Some((user, machine)) => (Some(user), machine),
+            None => (None, login),
+        };
+        if user.is_some_and(|user| user.contains(':')) {
+            return Err(EndpointError::Password);
+        }
+        let in_user = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        // ssh would take a leading hyphen for an option.
+        let user_ok =
+            user.is_none_or(|user| !user.is_empty() && !user.starts_with('-') && user.chars().all(in_user));
+        let host_ok = match machine.rsplit_once(':') {
+            Some((host, port)) if !machine.ends_with(']') => is_host(host) && port.parse::<u16>().is_ok(),
+            _ => is_host(machine),
+        };
+        if user_ok && host_ok { Ok(Self::Ssh(login.to_owned())) } else { Err(EndpointError::Login) }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { address, .. } => write!(f, "tcp://{address}"),
+            Self::Ssh(login) => write!(f, "ssh://{login}"),
+        }
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && !text.starts_with('-') && text.chars().all(name),
+    }
+}
+
+/// What is wrong with a socket can be told before it is tried, and better than afterwards.
+fn usable_socket(path: &Path) -> Result<(), HostError> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(file) if file.file_type().is_socket() => Ok(()),
+        Ok(_) => Err(failed(format!("{shown} is not a socket; set the host's endpoint to Docker's"), None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(failed(no_socket(path), None)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(failed(permission_denied(path), None))
+        }
+        Err(error) => Err(failed(format!("cannot look at the socket {shown}"), Some(error.into()))),
+    }
+}
+
+fn tls_files(dir: &Path) -> Result<[PathBuf; 3], HostError> {
+    let files = ["ca.pem", "cert.pem", "key.pem"].map(|name| dir.join(name));
+    for file in &files {
+        // bollard notices an unreadable key only at the first request, and does not say which.
+        if let Err(error) = fs::File::open(file) {
+            return Err(failed(format!("cannot read the TLS file {}", file.display()), Some(error.into())));
+        }
+    }
+    Ok(files)
+}
+
+/// The engine reads these headers as base64 of the alphabet that is safe in an address, and takes
+/// anything else for "no credentials"; bollard writes the other alphabet.
+fn url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
+    if let Some(header) = request.headers_mut().get_mut("x-registry-auth") {
+        let safe = header.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
+        if let Ok(mut value) = http::HeaderValue::try_from(safe) {
+            value.set_sensitive(true);
+            *header = value;
+        }
+    }
+    request
+}
+
+/// Says in one line why there was no answer.
+pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
+    let kind = find::<io::Error>(&error).map(io::Error::kind);
+    let broken = find::<hyper::Error>(&error);
+    match (endpoint, kind) {
+        (Endpoint::Unix(path), Some(io::ErrorKind::PermissionDenied)) => {
+            failed(permission_denied(path), None)
+        }
+        (Endpoint::Unix(path), Some(io::ErrorKind::NotFound)) => failed(no_socket(path), None),
+        (_, Some(io::ErrorKind::ConnectionRefused)) => {
+            failed(format!("nobody listens at {endpoint}; start Docker there"), None)
+        }
+        _ if broken.is_some_and(hyper::Error::is_parse) => not_an_engine(endpoint, Some(error.into())),
+        _ => failed(format!("{endpoint}: {}", chain(&error)), None),
+    }
+}
+
+fn no_socket(path: &Path) -> String {
+    format!("there is no socket {}; start Docker, or set the host's endpoint to its socket", path.display())
+}
+
+fn permission_denied(path: &Path) -> String {
+    format!(
+        "permission denied on {}; add this user to the docker group and log in anew, or run as root",
+        path.display()
+    )
+}
+
+fn not_an_engine(endpoint: &Endpoint, source: Option<Box<dyn StdError + Send + Sync>>) -> HostError {
+    failed(format!("what answers at {endpoint} is not a Docker Engine; check the host's endpoint"), source)
+}
+
+fn failed(detail: String, source: Option<Box<dyn StdError + Send + Sync>>) -> HostError {
+    HostError::Failed { detail, source }
+}
+
+fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
+    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read_and_shown() {
+        for text in [
+            "unix:///var/run/docker.sock",
+            "tcp://ci1.example:2376",
+            "tcp://[::1]:2375",
+            "ssh://ci1",
+            "ssh://me@ci1.example:22",
+            "ssh://me@[::1]:22",
+            "ssh://[fe80::1]",
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_with_the_reason() {
+        use EndpointError as E;
+        for (text, why) in [
+            ("", E::Scheme),
+            ("/var/run/docker.sock", E::Scheme),
+            ("http://ci1:2375", E::Scheme),
+            ("unix://docker.sock", E::Path),
+            ("unix://", E::Path),
+            ("tcp://ci1", E::Address),
+            ("tcp://:2375", E::Address),
+            ("tcp://ci1:0", E::Address),
+            ("tcp://ci1:99999", E::Address),
+            ("tcp://ci1:2375/v1.41", E::Address),
+            ("tcp://me@ci1:2375", E::Address),
+            ("ssh://", E::Login),
+            ("ssh://-oProxyCommand=x", E::Login),
+            ("ssh://-x@ci1", E::Login),
+            ("ssh://ci1/var/run/docker.sock", E::Login),
+            ("ssh://me:secret@ci1", E::Password),
+        ] {
+            assert_eq!(text.parse::<Endpoint>(), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn tls_files_belong_to_a_port() {
+        let tcp: Endpoint = "tcp://ci1:2376".parse().unwrap();
+        assert!(matches!(tcp.with_tls("/tls".into()), Ok(Endpoint::Tcp { tls_dir: Some(_), .. })));
+        let unix: Endpoint = "unix:///s".parse().unwrap();
+        assert_eq!(unix.with_tls("/tls".into()), Err(EndpointError::TlsWithoutTcp));
+    }
+}

@@ -1,0 +1,357 @@
+//! What a runner's container is made from, and what a listing or an inspection says of one. Pure.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum,
+    ContainerSummary, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, Mount as EngineMount,
+    MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+};
+use secrecy::ExposeSecret;
+
+use super::{HostError, Launch};
+use crate::fleet::{
+    ContainerId, InstanceId, Mount, RegistrationId, Resources, RunnerName, Scope, Template, TemplateDigest,
+    Timestamp,
+};
+
+/// Label: the instance that made the container.
+pub const LABEL_INSTANCE: &str = "dev.dayfly.instance";
+/// Label: the pool that it was made for.
+pub const LABEL_POOL: &str = "dev.dayfly.pool";
+/// Label: the runner that it was made for.
+pub const LABEL_RUNNER: &str = "dev.dayfly.runner";
+/// Label: GitHub's number of the runner's registration.
+pub const LABEL_REGISTRATION: &str = "dev.dayfly.registration";
+/// Label: where the runner is registered.
+pub const LABEL_SCOPE: &str = "dev.dayfly.scope";
+/// Label: digest of the template that it was made from.
+pub const LABEL_TEMPLATE: &str = "dev.dayfly.template";
+
+/// How the runner takes its JIT config without showing it to its job or in the process list.
+const JIT: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
+
+/// Makes the runner exit with 7 when GitHub refuses its version. Its wrapper script knows only `1`.
+const DEPRECATED: &str = "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE";
+
+/// Seconds that whoever stops the container by hand should wait: the runner has to report its job.
+const STOP_TIMEOUT: i64 = 60;
+
+/// Whether a text can be put into the path of a request: bollard does not escape it, and a slash or
+/// two dots would make another request of it.
+pub(super) fn is_plain_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+/// The request that makes a runner's container.
+pub(super) fn create_body(launch: &Launch<'_>) -> Result<ContainerCreateBody, HostError> {
+    let template = &launch.pool.template;
+    Ok(ContainerCreateBody {
+        image: Some(template.image.clone()),
+        cmd: (!template.command.is_empty()).then(|| template.command.clone()),
+        env: Some(environment(launch)?),
+        labels: Some(labels(launch)),
+        user: template.user.clone(),
+        stop_timeout: Some(STOP_TIMEOUT),
+        host_config: Some(host_config(template)?),
+        ..ContainerCreateBody::default()
+    })
+}
+
+fn environment(launch: &Launch<'_>) -> Result<Vec<String>, HostError> {
+    let mut all = Vec::new();
+    for (name, value) in &launch.pool.template.env {
+        // The engine would repeat the whole entry, value and all, in its error.
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(refused(format!("{name:?} cannot be an environment variable")));
+        }
+        if name != JIT && name != DEPRECATED {
+            all.push(format!("{name}={value}"));
+        }
+    }
+    all.push(format!("{JIT}={}", launch.jit.expose_secret()));
+    all.push(format!("{DEPRECATED}=1"));
+    Ok(all)
+}
+
+fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
+    HashMap::from(
+        [
+            (LABEL_INSTANCE, launch.instance.to_string()),
+            (LABEL_POOL, launch.pool.name.to_string()),
+            (LABEL_RUNNER, launch.runner.to_string()),
+            (LABEL_REGISTRATION, launch.registration.to_string()),
+            (LABEL_SCOPE, launch.pool.scope.to_string()),
+            (LABEL_TEMPLATE, launch.pool.template.digest().0),
+        ]
+        .map(|(key, value)| (key.to_owned(), value)),
+    )
+}
+
+fn host_config(template: &Template) -> Result<HostConfig, HostError> {
+    let Resources { memory, cpu_millis } = template.resources;
+    let memory = (memory > 0).then(|| signed(memory, "memory")).transpose()?;
+    let nano_cpus = cpu_millis.saturating_mul(1_000_000);
+    let list = |items: &[String]| (!items.is_empty()).then(|| items.to_vec());
+    Ok(HostConfig {
+        memory,
+        // Equal to memory means no swap: a job that swaps slows down everybody else's.
+        memory_swap: memory,
+        nano_cpus: (cpu_millis > 0).then(|| signed(nano_cpus, "cpus")).transpose()?,
+        pids_limit: template.pids.map(i64::from),
+        shm_size: template.shm_size.map(|size| signed(size, "shm_size")).transpose()?,
+        mounts: Some(template.mounts.iter().map(mount).collect::<Result<_, _>>()?),
+        network_mode: template.network.clone(),
+        runtime: template.runtime.clone(),
+        extra_hosts: list(&template.extra_hosts),
+        dns: list(&template.dns),
+        ulimits: Some(template.ulimits.iter().map(ulimit).collect()),
+        cap_add: list(&template.cap_add),
+        cap_drop: list(&template.cap_drop),
+        security_opt: list(&template.security_opt),
+        // Reaps what jobs leave behind, and passes the stop signal on.
+        init: Some(true),
+        // A JIT config works once; a restarted container could only fail.
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::NO),
+            ..RestartPolicy::default()
+        }),
+        // With it, log and exit code are gone before anybody can read them.
+        auto_remove: Some(false),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(
+                [("max-size", "10m"), ("max-file", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            ),
+        }),
+        ..HostConfig::default()
+    })
+}
+
+/// A mount in the strict form: a missing directory is an error. The short form would make an empty
+/// one that belongs to root.
+fn mount(mount: &Mount) -> Result<EngineMount, HostError> {
+    let typ = if mount.source.starts_with('/') {
+        MountType::BIND
+    } else if is_plain_name(&mount.source) {
+        MountType::VOLUME
+    } else {
+        let wrong = &mount.source;
+        return Err(refused(format!(
+            "the mount source {wrong:?} is neither an absolute path nor a volume's name"
+        )));
+    };
+    Ok(EngineMount {
+        typ: Some(typ),
+        source: Some(mount.source.clone()),
+        target: Some(mount.target.clone()),
+        read_only: Some(mount.read_only),
+        ..EngineMount::default()
+    })
+}
+
+fn ulimit((name, &(soft, hard)): (&String, &(i64, i64))) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.clone()), soft: Some(soft), hard: Some(hard) }
+}
+
+fn signed(value: u64, what: &str) -> Result<i64, HostError> {
+    i64::try_from(value).map_err(|_| refused(format!("{what} of {value} is more than an engine can count")))
+}
+
+fn refused(text: String) -> HostError {
+    HostError::Refused(text)
+}
+
+/// What a container is doing, in the three words that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Made and never started.
+    Created,
+    /// Running, or able to run on.
+    Up,
+    /// Not running any more.
+    Down,
+}
+
+/// A container of ours, as far as a listing tells.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ours {
+    pub(super) id: ContainerId,
+    pub(super) runner: RunnerName,
+    pub(super) registration: Option<RegistrationId>,
+    pub(super) scope: Option<Scope>,
+    pub(super) template: TemplateDigest,
+    /// `None` when the engine uses a word that this version does not know.
+    pub(super) condition: Option<Condition>,
+}
+
+impl Ours {
+    /// Reads a listed container; `Err` says why it cannot be ours although it bears our instance.
+    pub(super) fn read(
+        summary: &ContainerSummary,
+        id: ContainerId,
+        instance: &InstanceId,
+    ) -> Result<Self, String> {
+        let none = HashMap::new();
+        let labels = summary.labels.as_ref().unwrap_or(&none);
+        let label = |key| labels.get(key).map(String::as_str);
+        if label(LABEL_INSTANCE) != Some(instance.as_str()) {
+            return Err(format!("its label {LABEL_INSTANCE} is not {instance}"));
+        }
+        let runner = runner_of(label(LABEL_RUNNER), instance)?;
+        // A container that is being removed has lost its name already.
+        let names = summary.names.as_deref().unwrap_or_default();
+        let bears = |name: &String| name.strip_prefix('/').unwrap_or(name) == runner.as_str();
+        if !names.is_empty() && !names.iter().any(bears) {
+            return Err(format!("its name is not that of its runner {runner}"));
+        }
+        Ok(Self {
+            id,
+            registration: label(LABEL_REGISTRATION).and_then(|id| id.parse().ok()).map(RegistrationId),
+            scope: label(LABEL_SCOPE).and_then(|url| url.parse().ok()),
+            template: TemplateDigest(label(LABEL_TEMPLATE).unwrap_or_default().to_owned()),
+            condition: summary.state.and_then(|state| match state {
+                ContainerSummaryStateEnum::CREATED => Some(Condition::Created),
+                ContainerSummaryStateEnum::RUNNING
+                | ContainerSummaryStateEnum::PAUSED
+                | ContainerSummaryStateEnum::RESTARTING
+                | ContainerSummaryStateEnum::STOPPING => Some(Condition::Up),
+                ContainerSummaryStateEnum::EXITED
+                | ContainerSummaryStateEnum::DEAD
+                | ContainerSummaryStateEnum::REMOVING => Some(Condition::Down),
+                ContainerSummaryStateEnum::EMPTY => None,
+            }),
+            runner,
+        })
+    }
+}
+
+/// The runner that a label names, if it is one of this instance.
+pub(super) fn runner_of(label: Option<&str>, instance: &InstanceId) -> Result<RunnerName, String> {
+    let text = label.ok_or_else(|| format!("it has no label {LABEL_RUNNER}"))?;
+    RunnerName::parse(text)
+        .filter(|runner| runner.instance() == instance.as_str())
+        .ok_or_else(|| format!("its label {LABEL_RUNNER} names no runner of {instance}: {text:?}"))
+}
+
+/// What an inspection says that a container is doing.
+pub(super) fn condition(state: &EngineState) -> Condition {
+    match state.status {
+        Some(ContainerStateStatusEnum::CREATED) => Condition::Created,
+        Some(
+            ContainerStateStatusEnum::RUNNING
+            | ContainerStateStatusEnum::PAUSED
+            | ContainerStateStatusEnum::RESTARTING
+            | ContainerStateStatusEnum::STOPPING,
+        ) => Condition::Up,
+        Some(
+            ContainerStateStatusEnum::EXITED
+            | ContainerStateStatusEnum::DEAD
+            | ContainerStateStatusEnum::REMOVING,
+        ) => Condition::Down,
+        Some(ContainerStateStatusEnum::EMPTY) | None => {
+            if state.running == Some(true) {
+                Condition::Up
+            } else {
+                Condition::Down
+            }
+        }
+    }
+}
+
+/// The limits that a container really has.
+pub(super) fn resources(inspected: &ContainerInspectResponse) -> Resources {
+    let limits = inspected.host_config.as_ref();
+    let positive = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
+    Resources {
+        memory: positive(limits.and_then(|l| l.memory)),
+        cpu_millis: positive(limits.and_then(|l| l.nano_cpus)) / 1_000_000,
+    }
+}
+
+/// A moment as the engine writes it; `None` for the year 1, which means "not yet".
+pub(super) fn moment(text: Option<&str>) -> Option<Timestamp> {
+    let moment: jiff::Timestamp = text?.parse().ok()?;
+    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_go_into_a_request() {
+        for good in ["a", "0", "dayfly-linux-ci1-01jd", "a_b.c-d"] {
+            assert!(is_plain_name(good), "{good}");
+        }
+        for bad in
+            ["", ".", "..", "-a", "_a", "a/b", "a/../../images/json", "a?x=1", "a#f", "a b", "ä", "a\n"]
+        {
+            assert!(!is_plain_name(bad), "{bad}");
+        }
+    }
+
+    fn summary(name: &str, labels: &[(&str, &str)]) -> ContainerSummary {
+        ContainerSummary {
+            names: Some(vec![format!("/{name}")]),
+            labels: Some(labels.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect()),
+            state: Some(ContainerSummaryStateEnum::PAUSED),
+            ..ContainerSummary::default()
+        }
+    }
+
+    fn read(summary: &ContainerSummary) -> Result<Ours, String> {
+        Ours::read(summary, ContainerId("c".into()), &"ci1".parse().unwrap())
+    }
+
+    #[test]
+    fn a_listed_container_is_read_from_its_labels() {
+        let name = "dayfly-linux-ci1-01jd0000000000000000000000";
+        let full = summary(
+            name,
+            &[
+                (LABEL_INSTANCE, "ci1"),
+                (LABEL_RUNNER, name),
+                (LABEL_REGISTRATION, "23"),
+                (LABEL_SCOPE, "https://github.com/acme"),
+                (LABEL_TEMPLATE, "abc"),
+            ],
+        );
+        let ours = read(&full).unwrap();
+        assert_eq!((ours.runner.as_str(), ours.registration), (name, Some(RegistrationId(23))));
+        assert_eq!((ours.scope.unwrap().path(), ours.template.0.as_str()), ("acme", "abc"));
+        assert_eq!(ours.condition, Some(Condition::Up));
+
+        let least = summary(name, &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, name), (LABEL_SCOPE, "?")]);
+        let ours = read(&least).unwrap();
+        assert_eq!((ours.registration, ours.scope, ours.template.0.as_str()), (None, None, ""));
+
+        let nameless = ContainerSummary { names: Some(Vec::new()), ..least };
+        assert!(read(&nameless).is_ok());
+    }
+
+    #[test]
+    fn what_bears_our_instance_and_cannot_be_ours_is_left_out_with_a_reason() {
+        let name = "dayfly-linux-ci1-01jd0000000000000000000000";
+        let other = "dayfly-linux-ci2-01jd0000000000000000000000";
+        for (listed, why) in [
+            (summary(name, &[(LABEL_INSTANCE, "ci2"), (LABEL_RUNNER, name)]), "is not ci1"),
+            (summary(name, &[(LABEL_INSTANCE, "ci1")]), "no label"),
+            (summary("web", &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, "web")]), "names no runner"),
+            (summary(other, &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, other)]), "names no runner"),
+            (summary("web", &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, name)]), "its name is not"),
+        ] {
+            assert!(read(&listed).unwrap_err().contains(why), "{listed:?}");
+        }
+    }
+
+    #[test]
+    fn the_year_one_is_no_moment() {
+        assert_eq!(moment(Some("0001-01-01T00:00:00Z")), None);
+        assert_eq!(moment(Some("yesterday")), None);
+        let at = moment(Some("2026-01-01T00:00:00.123456789Z")).unwrap();
+        assert_eq!(at.to_string(), "2026-01-01T00:00:00.123Z");
+    }
+}

@@ -1,0 +1,357 @@
+//! One Docker Engine as a [`Host`]: every call is one or a few requests, and what is already so is a
+//! success.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::ready,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64},
+    time::Duration,
+};
+
+use bollard::{
+    models::{ContainerStateStatusEnum, ContainerSummary},
+    query_parameters::{
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        StopContainerOptionsBuilder,
+    },
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use secrecy::ExposeSecret;
+
+use super::{
+    Host, HostError, Launch,
+    call::{Deadlines, Engine, Fault, Reporter},
+    connect::Endpoint,
+    container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name},
+    inspect::plain,
+    log::Story,
+    registry::Reference,
+};
+use crate::fleet::{
+    Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation, Resources, Timestamp,
+};
+
+/// Inspections under way at once: an engine answers about so many as fast as one.
+const INSPECTIONS: usize = 8;
+
+/// One Docker Engine. Clones share their connection and what they know.
+#[derive(Clone)]
+pub struct Docker(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    instance: InstanceId,
+    known: Mutex<BTreeMap<ContainerId, Known>>,
+    warned: Mutex<BTreeSet<ContainerId>>,
+    unread: Mutex<BTreeSet<ContainerId>>,
+    last_event: AtomicI64,
+}
+
+/// What does not change in a container's life, so that each is inspected once running and once ended.
+#[derive(Clone, Default)]
+struct Known {
+    resources: Resources,
+    started_at: Option<Timestamp>,
+    exit: Option<Exit>,
+}
+
+/// What an engine says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Version of the engine.
+    pub version: String,
+    /// Newest API version that it speaks.
+    pub api_version: String,
+    /// Operating system of its containers, such as `linux`.
+    pub os: String,
+    /// Processor architecture, such as `x86_64`.
+    pub architecture: String,
+    /// Memory of its machine, in bytes.
+    pub memory: u64,
+    /// Processors of its machine.
+    pub cpus: u32,
+    /// Directory on its machine that holds images and containers.
+    pub storage_root: String,
+    /// OCI runtimes that it knows.
+    pub runtimes: BTreeSet<String>,
+}
+
+impl Docker {
+    /// The engine at `endpoint`. It is connected to with the first call, so it may be down now.
+    pub fn new(host: HostName, endpoint: Endpoint, instance: InstanceId, reporter: Reporter) -> Self {
+        Self::with_deadlines(host, endpoint, instance, reporter, Deadlines::default())
+    }
+
+    /// The same with other deadlines.
+    pub fn with_deadlines(
+        host: HostName,
+        endpoint: Endpoint,
+        instance: InstanceId,
+        reporter: Reporter,
+        deadlines: Deadlines,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            engine: Engine::new(host, endpoint, reporter, deadlines),
+            instance,
+            known: Mutex::default(),
+            warned: Mutex::default(),
+            unread: Mutex::default(),
+            last_event: AtomicI64::new(0),
+        }))
+    }
+
+    /// What the engine is; also the way to see whether it answers at all.
+    pub async fn facts(&self) -> Result<Facts, HostError> {
+        let version = self.engine().look("version", |docker| async move { docker.version().await }).await?;
+        let info = self.engine().look("info", |docker| async move { docker.info().await }).await?;
+        Ok(Facts {
+            version: version.version.unwrap_or_default(),
+            api_version: version.api_version.unwrap_or_default(),
+            os: version.os.unwrap_or_default(),
+            architecture: info.architecture.or(version.arch).unwrap_or_default(),
+            memory: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+            cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+            storage_root: info.docker_root_dir.unwrap_or_default(),
+            runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
+        })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(super) fn instance(&self) -> &InstanceId {
+        &self.0.instance
+    }
+
+    pub(super) fn last_event(&self) -> &AtomicI64 {
+        &self.0.last_event
+    }
+
+    /// Notes that the container's log could not be read; says whether that is the first time.
+    pub(super) fn first_unread(&self, id: &ContainerId) -> bool {
+        lock(&self.0.unread).insert(id.clone())
+    }
+
+    /// Completes a listed container with what only an inspection tells; `None` when it vanished.
+    async fn complete(&self, ours: Ours) -> Result<Option<Container>, HostError> {
+        let known = lock(&self.0.known).get(&ours.id).cloned();
+        let remembered = known.and_then(|known| {
+            let state = match ours.condition? {
+                Condition::Created => ContainerState::Created,
+                // A container that ran again after its end was restarted by hand: look anew.
+                Condition::Up => ContainerState::Up(known.started_at.filter(|_| known.exit.is_none())?),
+                Condition::Down => ContainerState::Down(known.exit?),
+            };
+            Some((known.resources, state))
+        });
+        let (resources, state) = match remembered {
+            Some(remembered) => remembered,
+            None => match self.learn(&ours.id).await? {
+                Some(learned) => learned,
+                None => return Ok(None),
+            },
+        };
+        let Ours { id, runner, registration, scope, template, .. } = ours;
+        Ok(Some(Container { id, runner, registration, scope, template, resources, state }))
+    }
+
+    async fn learn(&self, id: &ContainerId) -> Result<Option<(Resources, ContainerState)>, HostError> {
+        let Some(inspected) = self.inspect(id).await? else { return Ok(None) };
+        let resources = container::resources(&inspected);
+        let created_at = container::moment(inspected.created.as_deref());
+        let engine_state = inspected.state.unwrap_or_default();
+        let started_at = container::moment(engine_state.started_at.as_deref());
+        let mut known = Known { resources, started_at, exit: None };
+        let state = match container::condition(&engine_state) {
+            Condition::Created => ContainerState::Created,
+            Condition::Up => ContainerState::Up(started_at.or(created_at).unwrap_or_default()),
+            Condition::Down => {
+                let exit = self.ended(id, &engine_state, started_at.or(created_at)).await?;
+                known.exit = Some(exit.clone());
+                ContainerState::Down(exit)
+            }
+        };
+        lock(&self.0.known).insert(id.clone(), known);
+        Ok(Some((resources, state)))
+    }
+}
+
+/// What is behind the lock is whole after each statement, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host for Docker {
+    async fn list(&self) -> Result<Vec<Container>, HostError> {
+        let label = format!("{LABEL_INSTANCE}={}", self.0.instance);
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&HashMap::from([("label", vec![label])]))
+            .build();
+        let listed = self
+            .engine()
+            .look("list", |docker| async move { docker.list_containers(Some(options)).await })
+            .await?;
+        let ours = self.ours(&listed);
+        let containers: Vec<_> = stream::iter(ours)
+            .map(|ours| self.complete(ours))
+            .buffer_unordered(INSPECTIONS)
+            .try_filter_map(|container| ready(Ok(container)))
+            .try_collect()
+            .await?;
+        Ok(containers)
+    }
+
+    async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
+        let image = &launch.pool.template.image;
+        Reference::read(image)?;
+        let body = container::create_body(&launch)?;
+        let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
+        let created = self
+            .engine()
+            .change("create", |docker| async move { docker.create_container(Some(options), body).await })
+            .await;
+        match created {
+            Ok(created) => {
+                for warning in created.warnings {
+                    tracing::debug!(runner = %launch.runner, warning, "the engine warns about the container");
+                }
+                let id = ContainerId(created.id.into());
+                plain(&id).map(|_| id)
+            }
+            // 404 is also said of other things that the template names.
+            Err(fault) if fault.is(404) && self.image(image).await?.is_none() => {
+                Err(HostError::ImageMissing(image.clone()))
+            }
+            Err(Fault::Said(status, message)) => {
+                // An engine does not repeat the environment, but something between might.
+                let message = message.replace(launch.jit.expose_secret(), "…");
+                Err(Fault::Said(status, message).into())
+            }
+            Err(fault @ Fault::Silent(_)) => Err(fault.into()),
+        }
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
+        // The engine would start a container that has ended once more, and its JIT config is used up.
+        match self.condition(id).await? {
+            None => return Err(HostError::Refused(format!("there is no container {id} to start"))),
+            Some(Condition::Up | Condition::Down) => return Ok(()),
+            Some(Condition::Created) => {}
+        }
+        let id = plain(id)?;
+        let started =
+            self.engine().change("start", |docker| async move { docker.start_container(&id, None).await });
+        Ok(started.await?)
+    }
+
+    async fn occupation(&self, id: &ContainerId) -> Result<Occupation, HostError> {
+        if self.condition(id).await? != Some(Condition::Up) {
+            return Ok(Occupation::Down);
+        }
+        // Processes first: the runner writes its line before it starts the worker, so whoever is not
+        // seen at either was idle when the processes were listed.
+        let works = self.works(id).await;
+        let story = self.story(id).await;
+        match (works, story) {
+            (_, Ok(Story { job: Some(job), .. })) => Ok(Occupation::Busy(Some(job))),
+            (Ok(true), _) => Ok(Occupation::Busy(None)),
+            (Ok(false), Ok(_)) => Ok(Occupation::Idle),
+            (Err(fault), _) | (_, Err(fault)) => {
+                // Perhaps it ended while it was asked.
+                if self.condition(id).await? == Some(Condition::Up) {
+                    Err(fault.into())
+                } else {
+                    Ok(Occupation::Down)
+                }
+            }
+        }
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), HostError> {
+        let text = plain(id)?;
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        let deadline = grace.saturating_add(self.engine().deadlines.change);
+        let stopped = self
+            .engine()
+            .ask("stop", deadline, |docker| async move { docker.stop_container(&text, Some(options)).await })
+            .await;
+        match stopped {
+            // Not running (304) is a success to bollard.
+            Ok(()) => Ok(()),
+            Err(fault) if fault.is(404) => Ok(()),
+            Err(fault) => match self.condition(id).await {
+                Ok(None | Some(Condition::Down)) => Ok(()),
+                Ok(Some(Condition::Up | Condition::Created)) | Err(_) => Err(fault.into()),
+            },
+        }
+    }
+
+    async fn exit(&self, id: &ContainerId) -> Result<Option<Exit>, HostError> {
+        match self.learn(id).await? {
+            Some((_, ContainerState::Down(exit))) => Ok(Some(exit)),
+            Some((_, ContainerState::Created | ContainerState::Up(_))) | None => Ok(None),
+        }
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
+        let fault = match self.remove_once(id, false).await {
+            Ok(()) => return Ok(()),
+            Err(fault @ Fault::Silent(_)) => return Err(fault.into()),
+            Err(fault) => fault,
+        };
+        // 409 is said of a running container and of a removal under way alike.
+        let Some(inspected) = self.inspect(id).await? else { return Ok(()) };
+        let state = inspected.state.unwrap_or_default();
+        match state.status {
+            Some(ContainerStateStatusEnum::REMOVING) => Ok(()),
+            // A removal failed half-way; nothing runs any more, and only force removes the rest.
+            Some(ContainerStateStatusEnum::DEAD) => Ok(self.remove_once(id, true).await?),
+            _ => Err(fault.into()),
+        }
+    }
+}
+
+impl Docker {
+    /// Picks ours from a listing, warns once of each that bears our instance and cannot be ours, and
+    /// forgets what is gone.
+    fn ours(&self, listed: &[ContainerSummary]) -> Vec<Ours> {
+        let (mut present, mut ours) = (BTreeSet::new(), Vec::new());
+        for summary in listed {
+            let Some(id) = summary.id.as_deref().filter(|id| is_plain_name(id)) else { continue };
+            let id = ContainerId(id.into());
+            present.insert(id.clone());
+            match Ours::read(summary, id.clone(), &self.0.instance) {
+                Ok(one) => ours.push(one),
+                Err(why) => {
+                    if lock(&self.0.warned).insert(id.clone()) {
+                        tracing::warn!(
+                            host = %self.engine().host, container = %id, why,
+                            "a container bears this instance's label but is no runner of it; left alone"
+                        );
+                    }
+                }
+            }
+        }
+        lock(&self.0.known).retain(|id, _| present.contains(id));
+        lock(&self.0.warned).retain(|id| present.contains(id));
+        lock(&self.0.unread).retain(|id| present.contains(id));
+        ours
+    }
+
+    async fn remove_once(&self, id: &ContainerId, force: bool) -> Result<(), Fault> {
+        let id = plain(id).map_err(Fault::Silent)?;
+        // With its anonymous volumes, never with named ones.
+        let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();
+        let removed = self
+            .engine()
+            .change("remove", |docker| async move { docker.remove_container(&id, Some(options)).await })
+            .await;
+        match removed {
+            Err(fault) if fault.is(404) => Ok(()),
+            other => other,
+        }
+    }
+}

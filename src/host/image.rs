@@ -1,0 +1,82 @@
+//! Images: whether an engine has one, and pulling it. The daemon decides when.
+
+use bollard::{errors::Error, query_parameters::CreateImageOptionsBuilder};
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::{
+    Docker, HostError,
+    call::Fault,
+    registry::{self, Login, Reference},
+};
+
+impl Docker {
+    /// The id of the image that the engine has under this reference; it changes when the image does.
+    pub async fn image(&self, reference: &str) -> Result<Option<String>, HostError> {
+        Reference::read(reference)?;
+        let reference = reference.to_owned();
+        let found = self
+            .engine()
+            .look("inspect_image", |docker| async move { docker.inspect_image(&reference).await })
+            .await;
+        match found {
+            Ok(image) => Ok(image.id),
+            Err(fault) if fault.is(404) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Pulls the image and answers its id. Credentials are those that Docker's configuration file
+    /// holds for the registry as plain `auths` entries; credential helpers are not asked.
+    ///
+    /// A registry's refusal is [`HostError::Refused`] or [`HostError::Failed`] with its message, also
+    /// when the engine still has an older image.
+    pub async fn pull(&self, reference: &str) -> Result<String, HostError> {
+        let parts = Reference::read(reference)?;
+        let login = registry::login(&parts)?;
+        let helper_only = matches!(login, Login::HelperOnly);
+        let credentials = match login {
+            Login::With(credentials) => Some(*credentials),
+            Login::None | Login::HelperOnly => None,
+        };
+        let options = CreateImageOptionsBuilder::new().from_image(parts.name).tag(parts.tag).build();
+        let deadlines = self.engine().deadlines;
+        let silence = deadlines.pull_silence;
+        let pulled = self
+            .engine()
+            .ask("pull", deadlines.pull, |docker| async move {
+                let mut messages = docker.create_image(Some(options), None, credentials);
+                loop {
+                    match timeout(silence, messages.next()).await {
+                        Ok(Some(Ok(_))) => {}
+                        // A pull that succeeded may end like this (bollard, issue 560).
+                        Ok(Some(Err(Error::IOError { err }))) => return Ok(Some(err)),
+                        Ok(Some(Err(error))) => return Err(error),
+                        Ok(None) => return Ok(None),
+                        Err(_) => return Err(Error::RequestTimeoutError),
+                    }
+                }
+            })
+            .await;
+        match pulled {
+            Ok(broken) => match (self.image(reference).await?, broken) {
+                (Some(id), _) => Ok(id),
+                (None, None) => Err(HostError::ImageMissing(reference.to_owned())),
+                (None, Some(error)) => Err(HostError::Failed {
+                    detail: format!("the pull of {reference} broke off"),
+                    source: Some(error.into()),
+                }),
+            },
+            Err(Fault::Said(status, mut message)) => {
+                if helper_only {
+                    message.push_str(
+                        " (Docker's configuration names a credential helper, which is not asked; \
+                         put the credentials into its auths, or pull by other means)",
+                    );
+                }
+                Err(Fault::Said(status, message).into())
+            }
+            Err(fault @ Fault::Silent(_)) => Err(fault.into()),
+        }
+    }
+}

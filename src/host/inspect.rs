@@ -1,0 +1,156 @@
+//! What one container tells when it is asked: the engine's inspection, its log, its processes.
+
+use bollard::{
+    models::{ContainerInspectResponse, ContainerState as EngineState},
+    query_parameters::{LogsOptionsBuilder, TopOptionsBuilder},
+};
+use futures_util::StreamExt;
+
+use super::{
+    Docker, HostError,
+    call::Fault,
+    container::{self, Condition, is_plain_name},
+    log::{Lines, Story},
+};
+use crate::fleet::{ContainerId, Exit, Timestamp};
+
+/// How much of a log's beginning is read for `Running job:`. The line comes soon after the start
+/// unless the runner idled for days; then the result near the end names the job.
+const LOG_HEAD: usize = 256 * 1024;
+
+/// How many of a log's last entries are read when the beginning was not all. An entry is a line, or
+/// 16 KiB of a longer one.
+const LOG_TAIL_ENTRIES: &str = "400";
+
+/// The exit code of a runner whose version GitHub refuses (`Constants.cs` in actions/runner).
+const VERSION_DEPRECATED: i64 = 7;
+
+impl Docker {
+    /// What the engine says of the container; `None` when there is no such container.
+    pub(super) async fn inspect(
+        &self,
+        id: &ContainerId,
+    ) -> Result<Option<ContainerInspectResponse>, HostError> {
+        let id = plain(id)?;
+        let found = self
+            .engine()
+            .look("inspect", |docker| async move { docker.inspect_container(&id, None).await })
+            .await;
+        match found {
+            Ok(inspected) => Ok(Some(inspected)),
+            Err(fault) if fault.is(404) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// What the container is doing now; `None` when it is not there.
+    pub(super) async fn condition(&self, id: &ContainerId) -> Result<Option<Condition>, HostError> {
+        let inspected = self.inspect(id).await?;
+        Ok(inspected.map(|i| i.state.as_ref().map_or(Condition::Down, container::condition)))
+    }
+
+    /// How a container ended that an inspection shows to be down.
+    ///
+    /// `OOMKilled` is false while the container runs, whatever happened in it, and true after the end
+    /// if any of its processes was killed, even when the first one exited with 0 (tried, Engine 20.10).
+    pub(super) async fn ended(
+        &self,
+        id: &ContainerId,
+        state: &EngineState,
+        began_at: Option<Timestamp>,
+    ) -> Result<Exit, HostError> {
+        let code = state.exit_code.unwrap_or_default();
+        let mut story = match self.story(id).await {
+            Ok(story) => story,
+            // The engine has no log to show, and will have none next time.
+            Err(Fault::Said(_, message)) => Story::without_log(&message),
+            // Once may be chance. Twice is a log that must not hide all other containers.
+            Err(fault) if self.first_unread(id) => return Err(fault.into()),
+            Err(fault) => Story::without_log(&HostError::from(fault).to_string()),
+        };
+        Ok(Exit {
+            at: container::moment(state.finished_at.as_deref()).or(began_at).unwrap_or_default(),
+            code,
+            out_of_memory: state.oom_killed.unwrap_or(false),
+            version_deprecated: story.version_refused()
+                || (code == VERSION_DEPRECATED && story.job.is_none()),
+            log_tail: story.tail().into(),
+            result: story.result.map(str::to_owned),
+            job: story.job,
+        })
+    }
+
+    /// Reads the log's beginning, and its end when that was not all: at most [`LOG_HEAD`] and
+    /// [`LOG_TAIL_ENTRIES`], whatever a job has printed.
+    pub(super) async fn story(&self, id: &ContainerId) -> Result<Story, Fault> {
+        let mut story = Story::default();
+        if !self.read_log(id, "all", Lines::default(), LOG_HEAD, &mut story).await? {
+            story.forget_tail();
+            self.read_log(id, LOG_TAIL_ENTRIES, Lines::from_the_middle(), usize::MAX, &mut story).await?;
+        }
+        Ok(story)
+    }
+
+    /// Reads until the end or the limit; says whether it was the end.
+    async fn read_log(
+        &self,
+        id: &ContainerId,
+        tail: &str,
+        mut lines: Lines,
+        limit: usize,
+        story: &mut Story,
+    ) -> Result<bool, Fault> {
+        let id = plain(id).map_err(Fault::Silent)?;
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(tail).build();
+        let read = self
+            .engine()
+            .look("logs", |docker| async move {
+                let mut log = docker.logs(&id, Some(options));
+                let mut room = limit;
+                while let Some(frame) = log.next().await.transpose()? {
+                    let bytes = frame.as_ref();
+                    story.keep(bytes);
+                    if lines.push(&frame, |line| story.line(line)).is_err() {
+                        return Ok(None);
+                    }
+                    room = room.saturating_sub(bytes.len());
+                    if room == 0 {
+                        return Ok(Some(false));
+                    }
+                }
+                lines.finish(|line| story.line(line));
+                Ok(Some(true))
+            })
+            .await?;
+        read.ok_or_else(|| Fault::Said(500, "the engine cannot read the log to its end".to_owned()))
+    }
+
+    /// Whether a `Runner.Worker` runs in the container: the process that has the job.
+    pub(super) async fn works(&self, id: &ContainerId) -> Result<bool, Fault> {
+        let id = plain(id).map_err(Fault::Silent)?;
+        // A form that procps and busybox both know; the engine wants to see a column PID.
+        let options = TopOptionsBuilder::new().ps_args("-eo pid,comm,args").build();
+        let top = self
+            .engine()
+            .look("top", |docker| async move { docker.top_processes(&id, Some(options)).await })
+            .await?;
+        Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process)))
+    }
+}
+
+/// Whether a line of `PID COMMAND COMMAND…` is the runner's worker, by the kernel's name or argv[0].
+fn is_worker(process: &[String]) -> bool {
+    const WORKER: &str = "Runner.Worker";
+    let Some([_, name, command @ ..]) = process.get(..) else { return false };
+    let first = command.first().and_then(|command| command.split_whitespace().next()).unwrap_or_default();
+    name == WORKER || first.rsplit('/').next() == Some(WORKER)
+}
+
+/// The id as text that may go into a request's path.
+pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
+    if is_plain_name(&id.0) {
+        Ok(id.0.to_string())
+    } else {
+        Err(HostError::Refused(format!("{:?} is not a container id", id.0)))
+    }
+}

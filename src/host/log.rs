@@ -1,0 +1,384 @@
+//! Reads what a runner says in its container's log. Pure: bytes in, words out.
+//!
+//! Job names, and anything that a job prints, are the words of strangers. So a line counts only by
+//! how it begins, lines and what is kept of them are bounded, and nothing needs to be UTF-8.
+
+use std::collections::VecDeque;
+
+use bollard::container::LogOutput;
+
+use crate::fleet::Said;
+
+/// What is kept of one line; the rest of a longer one is skipped.
+const MAX_LINE: usize = 8 * 1024;
+
+/// What is kept of a job's name, in characters.
+const MAX_NAME: usize = 200;
+
+/// How much of a log's end is kept for people, in bytes.
+pub(super) const MAX_TAIL: usize = 16 * 1024;
+
+/// The words that the runner has for a job's result (`TaskResult` in actions/runner).
+const RESULTS: [&str; 6] = ["Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped", "Abandoned"];
+
+/// What one line of a runner's log says, if it is one of the lines that count.
+///
+/// The runner begins them with the time (`2026-01-31 12:00:00Z: `), and the official image prints
+/// each a second time as `[RUNNER … Terminal] WRITE LINE: …`.
+pub fn said(line: &[u8]) -> Option<Said> {
+    match read(line)? {
+        Line::Listening => Some(Said::Listening),
+        Line::Running(job) => Some(Said::RunningJob(job)),
+        Line::Completed { result, .. } => Some(Said::JobCompleted(result.to_owned())),
+        Line::VersionRefused => None,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Listening,
+    Running(String),
+    Completed { job: String, result: &'static str },
+    VersionRefused,
+}
+
+fn read(line: &[u8]) -> Option<Line> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = written(line).unwrap_or(line);
+    let Some(rest) = after_time(line) else {
+        return version_refused(line).then_some(Line::VersionRefused);
+    };
+    if rest == b"Listening for Jobs" {
+        return Some(Line::Listening);
+    }
+    if let Some(job) = rest.strip_prefix(b"Running job: ") {
+        return Some(Line::Running(name(job)));
+    }
+    if let Some(rest) = rest.strip_prefix(b"Job ") {
+        // The name may contain these words too; the last ones are the runner's.
+        const WORDS: &[u8] = b" completed with result: ";
+        let at = rest.windows(WORDS.len()).rposition(|window| window == WORDS)?;
+        let result = RESULTS.into_iter().find(|word| word.as_bytes() == &rest[at + WORDS.len()..])?;
+        return Some(Line::Completed { job: name(&rest[..at]), result });
+    }
+    version_refused(rest).then_some(Line::VersionRefused)
+}
+
+/// The terminal line inside a trace line: `[RUNNER {time} {level} Terminal] WRITE LINE: {line}`.
+fn written(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b"[RUNNER ")?;
+    let end = rest.iter().position(|&byte| byte == b']')?;
+    let message = rest[..end].ends_with(b" Terminal").then_some(&rest[end..])?;
+    message.strip_prefix(b"] WRITE LINE: ").or_else(|| message.strip_prefix(b"] WRITE ERROR: "))
+}
+
+/// What follows `2026-01-31 12:00:00Z: `.
+fn after_time(line: &[u8]) -> Option<&[u8]> {
+    const FORM: &[u8] = b"0000-00-00 00:00:00Z: ";
+    let (time, rest) = line.split_at_checked(FORM.len())?;
+    let fits = time.iter().zip(FORM).all(|(byte, form)| match form {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == other,
+    });
+    fits.then_some(rest)
+}
+
+/// Whether the runner reports that GitHub refuses its version. The words are GitHub's, what they
+/// follow is the runner's; older runners leave out the first part.
+fn version_refused(line: &[u8]) -> bool {
+    const WORDS: &[u8] = b"is deprecated and cannot receive messages";
+    (line.starts_with(b"An error occurred: ") || line.starts_with(b"Runner version "))
+        && line.windows(WORDS.len()).any(|window| window == WORDS)
+}
+
+/// A job's name as it can be shown: bounded, and without control characters.
+fn name(bytes: &[u8]) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    String::from_utf8_lossy(bytes).chars().map(shown).take(MAX_NAME).collect()
+}
+
+/// Puts lines together from the engine's frames, which end anywhere. The two streams interleave, so
+/// each has a line of its own.
+#[derive(Default)]
+pub(super) struct Lines {
+    out: Partial,
+    error: Partial,
+}
+
+#[derive(Default)]
+struct Partial {
+    line: Vec<u8>,
+    /// Whether what comes until the next line break belongs to a line of which the start is unknown.
+    headless: bool,
+}
+
+/// Something in a log's stream that is not a container's output: the engine's own report that it
+/// cannot read on, or the rest of a frame that was cut.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken;
+
+impl Lines {
+    /// Lines of a log that begins in the middle, where a line may have begun earlier.
+    pub(super) fn from_the_middle() -> Self {
+        let headless = || Partial { headless: true, ..Partial::default() };
+        Self { out: headless(), error: headless() }
+    }
+
+    /// Takes in a frame and gives each complete line, cut to [`MAX_LINE`].
+    pub(super) fn push(&mut self, frame: &LogOutput, mut each: impl FnMut(&[u8])) -> Result<(), Broken> {
+        let (partial, bytes) = match frame {
+            LogOutput::StdOut { message } => (&mut self.out, message),
+            LogOutput::StdErr { message } => (&mut self.error, message),
+            // We never make a container with a terminal, so there is no other output.
+            LogOutput::StdIn { .. } | LogOutput::Console { .. } => return Err(Broken),
+        };
+        let mut pieces = bytes.split(|&byte| byte == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
+            let room = MAX_LINE.saturating_sub(partial.line.len());
+            partial.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            if pieces.peek().is_some() {
+                partial.finish(&mut each);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what was left without a line break when the log ended.
+    pub(super) fn finish(&mut self, mut each: impl FnMut(&[u8])) {
+        for partial in [&mut self.out, &mut self.error] {
+            if !partial.line.is_empty() {
+                partial.finish(&mut each);
+            }
+        }
+    }
+}
+
+impl Partial {
+    fn finish(&mut self, each: &mut impl FnMut(&[u8])) {
+        if !self.headless {
+            each(&self.line);
+        }
+        self.headless = false;
+        self.line.clear();
+    }
+}
+
+/// What a log tells of its runner.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    /// The first job that it says it runs, else the one that it says it ran.
+    pub(super) job: Option<String>,
+    /// The last result that it tells.
+    pub(super) result: Option<&'static str>,
+    version_refused: bool,
+    tail: VecDeque<u8>,
+}
+
+impl Story {
+    /// The story of a container whose log cannot be read; people are told why.
+    pub(super) fn without_log(why: &str) -> Self {
+        let mut story = Self::default();
+        story.keep(format!("(its log cannot be read: {why})").as_bytes());
+        story
+    }
+
+    /// Takes in a line.
+    pub(super) fn line(&mut self, line: &[u8]) {
+        match read(line) {
+            Some(Line::Running(job)) => _ = self.job.get_or_insert(job),
+            Some(Line::Completed { job, result }) => {
+                self.job.get_or_insert(job);
+                self.result = Some(result);
+            }
+            Some(Line::VersionRefused) => self.version_refused = true,
+            Some(Line::Listening) | None => {}
+        }
+    }
+
+    /// Takes in a frame's bytes for the tail.
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(MAX_TAIL)..];
+        let excess = (self.tail.len() + bytes.len()).saturating_sub(MAX_TAIL);
+        self.tail.drain(..excess);
+        self.tail.extend(bytes);
+    }
+
+    /// Forgets the tail, when what comes next does not follow what came before.
+    pub(super) fn forget_tail(&mut self) {
+        self.tail.clear();
+    }
+
+    /// Whether GitHub refuses the runner's version: only a runner without a job can tell.
+    pub(super) fn version_refused(&self) -> bool {
+        self.version_refused && self.job.is_none()
+    }
+
+    /// The end of the log, whatever bytes it had.
+    pub(super) fn tail(&mut self) -> String {
+        String::from_utf8_lossy(self.tail.make_contiguous()).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(job: &str) -> Said {
+        Said::RunningJob(job.to_owned())
+    }
+
+    fn completed(result: &str) -> Said {
+        Said::JobCompleted(result.to_owned())
+    }
+
+    #[test]
+    fn the_runners_own_lines_are_understood_in_both_forms() {
+        for (text, what) in [
+            ("Listening for Jobs", Said::Listening),
+            ("Running job: build (ubuntu, 1)", running("build (ubuntu, 1)")),
+            ("Running job: ", running("")),
+            ("Job build completed with result: Succeeded", completed("Succeeded")),
+            ("Job build completed with result: Canceled", completed("Canceled")),
+        ] {
+            let plain = format!("2026-01-01 00:00:00Z: {text}");
+            assert_eq!(said(plain.as_bytes()).as_ref(), Some(&what), "{plain}");
+            assert_eq!(said(format!("{plain}\r").as_bytes()).as_ref(), Some(&what), "{plain}");
+            let trace = format!("[RUNNER 2026-01-01 00:00:00Z INFO Terminal] WRITE LINE: {plain}");
+            assert_eq!(said(trace.as_bytes()).as_ref(), Some(&what), "{trace}");
+        }
+    }
+
+    #[test]
+    fn a_line_counts_only_by_its_beginning() {
+        for text in [
+            "",
+            "Listening for Jobs",
+            "Running job: x",
+            "x: Listening for Jobs",
+            "x 2026-01-01 00:00:00Z: Listening for Jobs",
+            " 2026-01-01 00:00:00Z: Running job: x",
+            "2026-01-01 00:00:00Z: Listening for Jobs today",
+            "2026-01-01T00:00:00Z: Running job: x",
+            "2026-01-01 00:00:00Z Running job: x",
+            "[WORKER 2026-01-01 00:00:00Z INFO Terminal] WRITE LINE: 2026-01-01 00:00:00Z: Running job: x",
+            "[RUNNER 2026-01-01 00:00:00Z INFO Other] WRITE LINE: 2026-01-01 00:00:00Z: Running job: x",
+            "[RUNNER x] Terminal] WRITE LINE: 2026-01-01 00:00:00Z: Running job: x",
+            "2026-01-01 00:00:00Z: Job x completed with result: whatever the job likes",
+            "2026-01-01 00:00:00Z: Job x completed with result: Succeeded, surely",
+        ] {
+            assert_eq!(said(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_jobs_name_cannot_pose_as_anything_else() {
+        for name in [
+            "a Listening for Jobs",
+            "x: Listening for Jobs",
+            "a completed with result: Failed",
+            "2026-01-01 00:00:00Z: Listening for Jobs",
+            "Runner version v1 is deprecated and cannot receive messages",
+        ] {
+            let line = format!("2026-01-01 00:00:00Z: Running job: {name}");
+            assert_eq!(said(line.as_bytes()), Some(running(name)));
+            let mut story = Story::default();
+            story.line(line.as_bytes());
+            let line = format!("2026-01-01 00:00:00Z: Job {name} completed with result: Succeeded");
+            story.line(line.as_bytes());
+            assert_eq!((story.job.as_deref(), story.result), (Some(name), Some("Succeeded")));
+            assert!(!story.version_refused());
+        }
+    }
+
+    #[test]
+    fn a_jobs_name_is_shown_bounded_and_without_control_characters() {
+        let mut line = b"2026-01-01 00:00:00Z: Running job: \x1b[31m\xff\xfe".to_vec();
+        line.extend_from_slice("ä".repeat(5000).as_bytes());
+        let Some(Said::RunningJob(name)) = said(&line) else { panic!("not understood") };
+        assert!(name.starts_with("\u{fffd}[31m\u{fffd}\u{fffd}ä"), "{name:?}");
+        assert_eq!(name.chars().count(), MAX_NAME);
+    }
+
+    #[test]
+    fn a_refused_version_is_told_from_words_about_it() {
+        let words = "Runner version v2.1.0 is deprecated and cannot receive messages.";
+        let trace = "[RUNNER 2026-01-01 00:00:00Z ERR  Terminal] WRITE ERROR: ";
+        for (line, refused) in [
+            (format!("An error occurred: Error: Forbidden {words}"), true),
+            (format!("An error occurred: {words}"), true),
+            (format!("{trace}An error occurred: Error: Forbidden {words}"), true),
+            (words.to_owned(), true),
+            (format!("echo {words}"), false),
+            (format!("[WORKER 2026-01-01 00:00:00Z INFO X] {words}"), false),
+            ("An error occurred: disk full".to_owned(), false),
+        ] {
+            let mut story = Story::default();
+            story.line(line.as_bytes());
+            assert_eq!(story.version_refused(), refused, "{line}");
+            // Whoever has had a job was not refused, whatever the job prints.
+            story.line(b"2026-01-01 00:00:00Z: Running job: x");
+            assert!(!story.version_refused());
+        }
+    }
+
+    fn out(bytes: &[u8]) -> LogOutput {
+        LogOutput::StdOut { message: bytes.to_vec().into() }
+    }
+
+    fn error(bytes: &[u8]) -> LogOutput {
+        LogOutput::StdErr { message: bytes.to_vec().into() }
+    }
+
+    fn lines(mut lines: Lines, frames: &[LogOutput]) -> Vec<String> {
+        let mut seen = Vec::new();
+        let mut each = |line: &[u8]| seen.push(String::from_utf8_lossy(line).into_owned());
+        for frame in frames {
+            lines.push(frame, &mut each).unwrap();
+        }
+        lines.finish(each);
+        seen
+    }
+
+    #[test]
+    fn lines_are_put_together_from_frames_of_two_streams() {
+        let frames = [out(b"one\ntw"), error(b"oth"), out(b"o\n\nthr"), error(b"er\n"), out(b"ee")];
+        assert_eq!(lines(Lines::default(), &frames), ["one", "two", "", "other", "three"]);
+    }
+
+    #[test]
+    fn the_rest_of_a_long_line_is_skipped_and_never_begins_one() {
+        let posing = b"2026-01-01 00:00:00Z: Running job: x";
+        let mut frames: Vec<LogOutput> = (0..64).map(|_| out(&[b'a'; 16 * 1024])).collect();
+        frames.push(out(posing));
+        frames.push(out(b"\nnext\n"));
+        let seen = lines(Lines::default(), &frames);
+        assert_eq!(seen.len(), 2);
+        assert_eq!((seen[0].len(), seen[1].as_str()), (MAX_LINE, "next"));
+    }
+
+    #[test]
+    fn the_middle_of_a_log_begins_with_its_first_whole_line() {
+        let frames = [out(b"2026-01-01 00:00:00Z: Running job: x\nwhole\n"), error(b"half")];
+        assert_eq!(lines(Lines::from_the_middle(), &frames), ["whole"]);
+    }
+
+    #[test]
+    fn what_is_not_output_breaks_the_log() {
+        let console = LogOutput::Console { message: b"\x03error grabbing logs"[..].into() };
+        assert_eq!(Lines::default().push(&console, |_| {}), Err(Broken));
+    }
+
+    #[test]
+    fn the_tail_is_bounded_and_need_not_be_utf_8() {
+        let mut story = Story::default();
+        for _ in 0..100 {
+            story.keep(&[0xff; 1000]);
+        }
+        story.keep(b"end");
+        let tail = story.tail();
+        assert_eq!(tail.chars().count(), MAX_TAIL);
+        assert!(tail.ends_with("\u{fffd}end"));
+        story.keep(&vec![b'x'; 3 * MAX_TAIL]);
+        assert_eq!(story.tail().len(), MAX_TAIL);
+    }
+}
