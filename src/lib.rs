@@ -17,3 +17,5 @@
 pub mod fleet;
 pub mod github;
 pub mod host;
+pub mod http;
+pub mod telemetry;
