@@ -6,10 +6,10 @@ use std::{
     str::FromStr,
 };
 
-use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{FilterExt, FilterFn, ParseError, filter_fn},
+    filter::{FilterExt, ParseError, Targets},
     fmt::MakeWriter,
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
@@ -60,8 +60,9 @@ pub enum LogsError {
 }
 
 /// Begins logging to standard error. `filter` is the operator's flag; without one `RUST_LOG`
-/// counts, and without that `info`. The targets in `caps` never log below INFO, whatever is asked.
-pub fn init(format: Format, filter: Option<&str>, caps: &[&'static str]) -> Result<(), LogsError> {
+/// counts, and without that `info`. `caps` are levels by target (`bollard=info`) that hold whatever
+/// the operator asks for.
+pub fn init(format: Format, filter: Option<&str>, caps: &[&str]) -> Result<(), LogsError> {
     let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty());
     let filter = filter.map(str::to_owned).or(from_environment).unwrap_or_else(|| DEFAULT_FILTER.to_owned());
     let colours = stderr().is_terminal();
@@ -72,32 +73,26 @@ pub fn init(format: Format, filter: Option<&str>, caps: &[&'static str]) -> Resu
 pub fn subscriber<W>(
     format: Format,
     filter: &str,
-    caps: &[&'static str],
+    caps: &[&str],
     writer: W,
     colours: bool,
 ) -> Result<impl Subscriber + Send + Sync + use<W>, LogsError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let levels = EnvFilter::try_new(filter)
-        .map_err(|source| LogsError::Filter { filter: filter.to_owned(), source })?;
+    let refused = |filter: &str| {
+        let filter = filter.to_owned();
+        move |source| LogsError::Filter { filter, source }
+    };
+    let levels = EnvFilter::try_new(filter).map_err(refused(filter))?;
+    // A filter of its own beside the operator's, whose more exact directives would overrule ours.
+    let caps = caps.join(",");
+    let caps: Targets = caps.parse().map_err(refused(&caps))?;
+    let caps = caps.with_default(LevelFilter::TRACE);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
-    Ok(tracing_subscriber::registry().with(lines.with_filter(levels.and(capped(caps)))))
-}
-
-/// Lets through what the caps allow. A filter of its own beside the operator's, since a directive
-/// among the operator's could be overruled by a more exact one.
-fn capped(caps: &[&'static str]) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
-    let caps = caps.to_vec();
-    let within = |target: &str, cap: &str| {
-        target.strip_prefix(cap).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    };
-    filter_fn(move |metadata| {
-        *metadata.level() <= Level::INFO || !caps.iter().any(|cap| within(metadata.target(), cap))
-    })
-    .with_max_level_hint(LevelFilter::TRACE)
+    Ok(tracing_subscriber::registry().with(lines.with_filter(levels.and(caps))))
 }

@@ -27,12 +27,18 @@ impl Write for Lines {
     }
 }
 
-/// What `speak` logs under a filter, with bollard and hyper capped.
+/// What `speak` logs under a filter, with the caps of crates that log secrets.
 fn logged(format: Format, filter: &str, speak: impl FnOnce()) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
-    let subscriber =
-        subscriber(format, filter, &["bollard", "hyper"], move || writer.clone(), false).unwrap();
+    let subscriber = subscriber(
+        format,
+        filter,
+        &["bollard=info", "hyper=info", "octocrab=off"],
+        move || writer.clone(),
+        false,
+    )
+    .unwrap();
     // The guard also bridges the `log` crate, which bollard speaks through.
     let guard = subscriber.set_default();
     speak();
@@ -49,8 +55,9 @@ fn no_filter_makes_a_capped_crate_say_more() {
             log::info!(target: "bollard", "bollard is here");
             tracing::debug!(target: "bollard", "TOPSECRET by tracing");
             tracing::trace!(target: "hyper::proto::h1", "TOPSECRET headers");
+            tracing::error!(target: "octocrab", "TOPSECRET as an error");
             tracing::info!(target: "bollard", "bollard is here too");
-            tracing::debug!(target: "hyperion", "another crate");
+            tracing::debug!(target: "elsewhere", "another crate");
         });
         assert!(!text.contains("TOPSECRET"), "with {filter}: {text}");
         assert_eq!(text.contains("another crate"), filter.starts_with("trace"), "with {filter}: {text}");
@@ -65,6 +72,7 @@ fn a_bad_filter_is_told_in_one_line() {
     let wrong = subscriber(Format::Text, "info,dayfly=loud", &[], sink, false).err().unwrap();
     assert!(matches!(&wrong, LogsError::Filter { filter, .. } if filter == "info,dayfly=loud"));
     assert!(!wrong.to_string().contains('\n'));
+    assert!(subscriber(Format::Text, "info,dayfly=debug", &[], sink, false).is_ok());
 }
 
 #[test]
