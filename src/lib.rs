@@ -18,3 +18,5 @@ pub mod daemon;
 pub mod fleet;
 pub mod github;
 pub mod host;
+pub mod http;
+pub mod telemetry;

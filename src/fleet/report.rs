@@ -269,6 +269,8 @@ pub struct HostReport {
     pub name: HostName,
     /// Whether its last list succeeded.
     pub up: bool,
+    /// When the last list that succeeded began; `None` until there is one.
+    pub last_listed_at: Option<Timestamp>,
     /// Runners up or on their way, of all pools.
     pub runners: u32,
     /// Sum of their limits.

@@ -1,10 +1,10 @@
 //! The edge to GitHub: its runner API in our words.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::fleet::{Registration, RegistrationId, RunnerName, Timestamp};
+use crate::fleet::{Registration, RegistrationId, RunnerName, Scope, Timestamp};
 
 /// What can go wrong at GitHub, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -74,4 +74,32 @@ pub trait RunnerApi: Send + Sync {
 
     /// Removes a registration.
     fn delete(&self, id: RegistrationId) -> impl Future<Output = Result<(), GithubError>> + Send;
+}
+
+/// What GitHub's `x-ratelimit-*` headers say of a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests in a window.
+    pub limit: u64,
+    /// Requests left in this one.
+    pub remaining: u64,
+    /// When the window ends.
+    pub reset_at: Timestamp,
+    /// Which budget: `core`, mostly.
+    pub resource: String,
+}
+
+/// One request, as it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestReport {
+    /// For which scope.
+    pub scope: Scope,
+    /// Which call, as one word.
+    pub endpoint: &'static str,
+    /// GitHub's status code; `None` when no answer came.
+    pub status: Option<u16>,
+    /// From request to answer.
+    pub took: Duration,
+    /// The budget, where the answer told it.
+    pub rate: Option<Rate>,
 }

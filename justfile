@@ -1,0 +1,30 @@
+# What one does here; `just ci` is all that CI does.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Everything that must hold.
+ci:
+    .ci/run
+
+# The whole thing in half a minute, with no GitHub account.
+demo *arguments:
+    cargo run --release -- demo {{ arguments }}
+
+# All tests, or those whose name contains a word.
+test *words:
+    cargo nextest run {{ words }}
+
+# What to run before a commit.
+check:
+    cargo fmt
+    cargo clippy --all-targets -- -D warnings
+    RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --document-private-items
+
+# Licences, bans and sources of dependencies.
+deny:
+    cargo deny --offline check licenses bans sources
+
+bench *words:
+    cargo bench {{ words }}

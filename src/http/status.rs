@@ -1,0 +1,108 @@
+//! The status document: the last pass's report as JSON, with names that scripts may rely on.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{
+    fleet::{Held, HostName, HostReport, PoolReport, RunnerReport, Scope, ScopeReport, Status, Timestamp},
+    github::Rate,
+};
+
+/// Everything that the web server shows, as the last pass left it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// This installation's id.
+    pub instance: Arc<str>,
+    /// The daemon's version.
+    pub version: &'static str,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+    /// When was decided last; `None` before the first pass.
+    pub planned_at: Option<Timestamp>,
+    /// What the last pass reported.
+    pub status: Status,
+    /// What kind of engine each host is.
+    pub engines: BTreeMap<HostName, &'static str>,
+    /// The core budget of each scope's credential, as GitHub told it last.
+    pub rates: BTreeMap<Scope, Rate>,
+}
+
+#[derive(Serialize)]
+pub(super) struct StatusDocument<'a> {
+    instance: &'a str,
+    version: &'a str,
+    started_at: Timestamp,
+    planned_at: Option<Timestamp>,
+    draining: bool,
+    pools: &'a [PoolReport],
+    runners: &'a [RunnerReport],
+    scopes: Vec<ScopeEntry<'a>>,
+    hosts: Vec<HostEntry<'a>>,
+}
+
+#[derive(Serialize)]
+struct ScopeEntry<'a> {
+    url: &'a Scope,
+    up: bool,
+    last_listed_at: Option<Timestamp>,
+    rate_limit: Option<RateLimit>,
+}
+
+#[derive(Serialize)]
+struct RateLimit {
+    limit: u64,
+    remaining: u64,
+    reset_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct HostEntry<'a> {
+    name: &'a HostName,
+    engine: Option<&'static str>,
+    up: bool,
+    last_listed_at: Option<Timestamp>,
+    runners: u32,
+    /// Bytes.
+    memory_committed: u64,
+    /// Thousandths of a processor.
+    cpu_millis_committed: u64,
+    blocked: Option<Held>,
+}
+
+impl<'a> StatusDocument<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        let status = &snapshot.status;
+        let scope = |scope: &'a ScopeReport| ScopeEntry {
+            url: &scope.url,
+            up: scope.up,
+            last_listed_at: scope.last_listed_at,
+            rate_limit: snapshot.rates.get(&scope.url).map(|rate| RateLimit {
+                limit: rate.limit,
+                remaining: rate.remaining,
+                reset_at: rate.reset_at,
+            }),
+        };
+        let host = |host: &'a HostReport| HostEntry {
+            name: &host.name,
+            engine: snapshot.engines.get(&host.name).copied(),
+            up: host.up,
+            last_listed_at: host.last_listed_at,
+            runners: host.runners,
+            memory_committed: host.committed.memory,
+            cpu_millis_committed: host.committed.cpu_millis,
+            blocked: host.blocked,
+        };
+        Self {
+            instance: &snapshot.instance,
+            version: snapshot.version,
+            started_at: snapshot.started_at,
+            planned_at: snapshot.planned_at,
+            draining: status.draining,
+            pools: &status.pools,
+            runners: &status.runners,
+            scopes: status.scopes.iter().map(scope).collect(),
+            hosts: status.hosts.iter().map(host).collect(),
+        }
+    }
+}

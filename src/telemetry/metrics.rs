@@ -1,0 +1,124 @@
+//! Dayfly's metrics. They are set in the `record_*` functions here, from what passes and requests
+//! report, and nowhere else, so that a number has one owner and tests need no daemon.
+//!
+//! The number of series depends on the configuration and never on the number of jobs: every label
+//! has a closed set of values, and what left the configuration leaves the metrics.
+
+mod family;
+mod fleet;
+mod requests;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
+
+use self::{family::Registrar, fleet::FleetMetrics, requests::RequestMetrics};
+use crate::{
+    fleet::{Event, Scope, Status, Timestamp},
+    github, host,
+};
+
+/// All metrics of one daemon.
+pub struct Metrics {
+    registry: Registry,
+    fleet: FleetMetrics,
+    requests: RequestMetrics,
+    configured: Mutex<Option<Configured>>,
+}
+
+/// What the configuration has, as the last pass reported it: the values that labels may take.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Configured {
+    pools: BTreeSet<String>,
+    scopes: BTreeSet<String>,
+    hosts: BTreeSet<String>,
+}
+
+impl Configured {
+    fn of(status: &Status) -> Self {
+        Self {
+            pools: status.pools.iter().map(|pool| pool.name.to_string()).collect(),
+            scopes: status.scopes.iter().map(|scope| scope.url.to_string()).collect(),
+            hosts: status.hosts.iter().map(|host| host.name.to_string()).collect(),
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics of a daemon of this version. Errs only if two of them had one name.
+    pub fn new(version: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let registrar = Registrar(&registry);
+        registrar
+            .int_gauges("dayfly_build_info", "Always 1; the version is in the label.", ["version"])?
+            .at([version])
+            .set(1);
+        let fleet = FleetMetrics::new(&registrar)?;
+        let requests = RequestMetrics::new(&registrar)?;
+        Ok(Self { registry, fleet, requests, configured: Mutex::new(None) })
+    }
+
+    /// Takes in one pass: what happened, how it left the fleet, when, and how long deciding took.
+    pub fn record_pass(&self, events: &[Event], status: &Status, now: Timestamp, plan_took: Duration) {
+        let configured = Configured::of(status);
+        let mut last = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref() != Some(&configured) {
+            self.fleet.prepare(&configured);
+        }
+        self.fleet.record_status(status, &configured, now, plan_took);
+        for event in events {
+            self.fleet.record_event(event, &configured);
+        }
+        *last = Some(configured);
+    }
+
+    /// Takes in one request to GitHub, made with the credentials of this name.
+    pub fn record_github(&self, credential: &str, report: &github::RequestReport) {
+        self.requests.record_github(credential, report);
+    }
+
+    /// Takes in how long the next wait between two lists of a scope is.
+    pub fn record_poll_interval(&self, scope: &Scope, interval: Duration) {
+        self.requests.record_poll_interval(scope, interval);
+    }
+
+    /// Takes in one request to an engine.
+    pub fn record_engine(&self, report: &host::RequestReport) {
+        self.requests.record_engine(report);
+    }
+
+    /// All of it in Prometheus' text format.
+    pub fn gather(&self) -> String {
+        // Here rather than in the pass that drops a pool: a late request report of a scope that is
+        // gone would bring its series back for good.
+        if let Some(configured) = &*self.configured.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.fleet.retain(configured);
+            self.requests.retain(configured);
+        }
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(error = %error, "the metrics cannot be written as text");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+/// As a gauge's value; what no machine has reads as the largest.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Seconds since the Unix epoch, and 0 for never.
+fn epoch_seconds(moment: Option<Timestamp>) -> f64 {
+    Duration::from_millis(moment.map_or(0, Timestamp::as_millis)).as_secs_f64()
+}
+
+/// Seconds from a moment to now, and 0 when there is none.
+fn age_seconds(moment: Option<Timestamp>, now: Timestamp) -> f64 {
+    moment.map_or(0.0, |moment| now.since(moment).as_secs_f64())
+}

@@ -1,0 +1,283 @@
+//! What the core reports, as metrics: pools, runners, scopes, hosts and what happened to them.
+
+use std::time::Duration;
+
+use super::{
+    Configured, age_seconds, epoch_seconds,
+    family::{Counters, Gauges, Histograms, IntGauges, Registrar},
+    int,
+};
+use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Veto, Why};
+
+/// The `pool` of runners whose pool is not configured: leftovers of an earlier configuration.
+const UNKNOWN_POOL: &str = "unknown";
+
+/// What may block a host: the only reasons with which it reports that.
+const HOST_REASONS: [Held; 4] = [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk];
+
+/// A job's result as the runner's log says it, folded so that no log can make a new series.
+const JOB_RESULTS: [&str; 4] = ["succeeded", "failed", "canceled", "other"];
+
+// The top of both lies above what anybody would want to be woken for.
+const STARTUP_SECONDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 90.0, 300.0, 900.0, 3600.0];
+const JOB_SECONDS: [f64; 8] = [10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 10_800.0, 21_600.0];
+const PLAN_SECONDS: [f64; 8] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
+
+pub(super) struct FleetMetrics {
+    runners: IntGauges<2>,
+    desired: IntGauges<1>,
+    min_idle: IntGauges<1>,
+    max: IntGauges<1>,
+    queued: IntGauges<1>,
+    oldest_queued: Gauges<1>,
+    starting_age: Gauges<1>,
+    held: IntGauges<2>,
+    startup: Histograms<1>,
+    job_duration: Histograms<2>,
+    launched: Counters<1>,
+    launch_failures: Counters<2>,
+    exits: Counters<2>,
+    removed: Counters<2>,
+    vetoed: Counters<2>,
+    plan: Histograms<0>,
+    last_plan: Gauges<0>,
+    draining: IntGauges<0>,
+    scope_up: IntGauges<1>,
+    scope_listed: Gauges<1>,
+    host_up: IntGauges<1>,
+    host_memory: IntGauges<1>,
+    host_blocked: IntGauges<2>,
+}
+
+impl FleetMetrics {
+    pub(super) fn new(to: &Registrar<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            runners: to.int_gauges(
+                "dayfly_runners",
+                "Runners by what they are doing; pool=\"unknown\" are leftovers of pools that are not configured.",
+                ["pool", "phase"],
+            )?,
+            desired: to.int_gauges("dayfly_desired_runners", "Runners wanted.", ["pool"])?,
+            min_idle: to.int_gauges("dayfly_min_idle_runners", "Runners to keep idle.", ["pool"])?,
+            max: to.int_gauges("dayfly_max_runners", "Runners at most.", ["pool"])?,
+            queued: to.int_gauges("dayfly_queued_jobs", "Queued jobs that the pool serves.", ["pool"])?,
+            oldest_queued: to.gauges(
+                "dayfly_oldest_queued_job_seconds",
+                "How long the oldest queued job that the pool serves has waited; 0 when none waits.",
+                ["pool"],
+            )?,
+            starting_age: to.gauges(
+                "dayfly_starting_runner_age_seconds",
+                "Age of the oldest runner that is still starting; 0 when none is. Keeps rising when nothing boots.",
+                ["pool"],
+            )?,
+            held: to.int_gauges(
+                "dayfly_pool_held",
+                "1 for the reason that holds the pool back from what it wants, else 0.",
+                ["pool", "reason"],
+            )?,
+            startup: to.histograms(
+                "dayfly_runner_startup_seconds",
+                "From the mint of a runner until it listened for jobs.",
+                ["pool"],
+                &STARTUP_SECONDS,
+            )?,
+            job_duration: to.histograms(
+                "dayfly_job_duration_seconds",
+                "How long jobs held their runner, by the result that its log told.",
+                ["pool", "result"],
+                &JOB_SECONDS,
+            )?,
+            launched: to.counters("dayfly_runners_launched_total", "Runners launched.", ["pool"])?,
+            launch_failures: to.counters(
+                "dayfly_launch_failures_total",
+                "Launches that failed, by what refused or failed.",
+                ["pool", "reason"],
+            )?,
+            exits: to.counters(
+                "dayfly_runner_exits_total",
+                "Runners whose container ended, by how.",
+                ["pool", "reason"],
+            )?,
+            removed: to.counters(
+                "dayfly_runners_removed_total",
+                "Registrations and containers removed by Dayfly, by why.",
+                ["pool", "reason"],
+            )?,
+            vetoed: to.counters(
+                "dayfly_scale_down_vetoed_total",
+                "Removals that were refused, by whom.",
+                ["pool", "reason"],
+            )?,
+            plan: to.histograms("dayfly_plan_seconds", "How long deciding took.", [], &PLAN_SECONDS)?,
+            last_plan: to.gauges(
+                "dayfly_last_plan_timestamp_seconds",
+                "When was decided last, in seconds since the Unix epoch.",
+                [],
+            )?,
+            draining: to.int_gauges("dayfly_draining", "1 while the operator drains, else 0.", [])?,
+            scope_up: to.int_gauges(
+                "dayfly_scope_up",
+                "1 when the scope's last list of runners was complete, else 0.",
+                ["scope"],
+            )?,
+            scope_listed: to.gauges(
+                "dayfly_scope_last_listed_timestamp_seconds",
+                "When the scope's last complete list of runners began, in seconds since the Unix epoch; 0 for never.",
+                ["scope"],
+            )?,
+            host_up: to.int_gauges(
+                "dayfly_host_up",
+                "1 when the host's last list of containers succeeded, else 0.",
+                ["host"],
+            )?,
+            host_memory: to.int_gauges(
+                "dayfly_host_committed_memory_bytes",
+                "Sum of the memory limits of the runners on the host.",
+                ["host"],
+            )?,
+            host_blocked: to.int_gauges(
+                "dayfly_host_blocked",
+                "1 for the part of the host's budget that stops launches, else 0.",
+                ["host", "reason"],
+            )?,
+        })
+    }
+
+    /// Makes every series of every pool, so that `rate()` and alerts see the first of each event.
+    pub(super) fn prepare(&self, configured: &Configured) {
+        for pool in configured.pools.iter().map(String::as_str).chain([UNKNOWN_POOL]) {
+            for phase in Phase::ALL {
+                self.runners.at([pool, phase.as_str()]);
+            }
+            for reason in ExitReason::ALL {
+                self.exits.at([pool, reason.as_str()]);
+            }
+            for why in Why::ALL.iter().filter(|why| !matches!(why, Why::Spare | Why::Demand)) {
+                self.removed.at([pool, why.as_str()]);
+            }
+            for veto in Veto::ALL {
+                self.vetoed.at([pool, veto.as_str()]);
+            }
+        }
+        for pool in configured.pools.iter().map(String::as_str) {
+            self.launched.at([pool]);
+            for kind in TroubleKind::ALL {
+                self.launch_failures.at([pool, kind.as_str()]);
+            }
+            self.startup.at([pool]);
+            for result in JOB_RESULTS {
+                self.job_duration.at([pool, result]);
+            }
+        }
+    }
+
+    pub(super) fn record_status(
+        &self,
+        status: &Status,
+        configured: &Configured,
+        now: Timestamp,
+        plan_took: Duration,
+    ) {
+        self.plan.at([]).observe(plan_took.as_secs_f64());
+        self.last_plan.at([]).set(epoch_seconds(Some(now)));
+        self.draining.at([]).set(i64::from(status.draining));
+        for pool in &status.pools {
+            let name = pool.name.as_str();
+            for &phase in Phase::ALL {
+                self.runners.at([name, phase.as_str()]).set(i64::from(pool.phases.of(phase)));
+            }
+            self.desired.at([name]).set(i64::from(pool.desired));
+            self.min_idle.at([name]).set(i64::from(pool.min_idle));
+            self.max.at([name]).set(i64::from(pool.max));
+            self.queued.at([name]).set(i64::from(pool.queued));
+            self.oldest_queued.at([name]).set(age_seconds(pool.oldest_queued_at, now));
+            self.starting_age.at([name]).set(age_seconds(pool.oldest_starting_at, now));
+            for &held in Held::ALL {
+                self.held.at([name, held.as_str()]).set(i64::from(pool.held == Some(held)));
+            }
+        }
+        if !configured.pools.contains(UNKNOWN_POOL) {
+            for &phase in Phase::ALL {
+                let leftovers = status
+                    .runners
+                    .iter()
+                    .filter(|runner| runner.phase == phase && !configured.pools.contains(&runner.pool));
+                self.runners.at([UNKNOWN_POOL, phase.as_str()]).set(int(leftovers.count() as u64));
+            }
+        }
+        for scope in &status.scopes {
+            self.scope_up.at([scope.url.as_str()]).set(i64::from(scope.up));
+            self.scope_listed.at([scope.url.as_str()]).set(epoch_seconds(scope.last_listed_at));
+        }
+        for host in &status.hosts {
+            let name = host.name.as_str();
+            self.host_up.at([name]).set(i64::from(host.up));
+            self.host_memory.at([name]).set(int(host.committed.memory));
+            for held in HOST_REASONS {
+                self.host_blocked.at([name, held.as_str()]).set(i64::from(host.blocked == Some(held)));
+            }
+        }
+    }
+
+    pub(super) fn record_event(&self, event: &Event, configured: &Configured) {
+        let label = |pool: &str| configured.pools.get(pool).map_or(UNKNOWN_POOL, String::as_str);
+        match event {
+            Event::Launched { pool, .. } => self.launched.at([label(pool.as_str())]).inc(),
+            Event::LaunchFailed { pool, trouble, .. } => {
+                self.launch_failures.at([label(pool.as_str()), trouble.kind.as_str()]).inc();
+            }
+            Event::Ready { pool, startup: Some(startup), .. } => {
+                self.startup.at([label(pool)]).observe(startup.as_secs_f64());
+            }
+            Event::Exited { pool, reason, job_duration, result, .. } => {
+                self.exits.at([label(pool), reason.as_str()]).inc();
+                if let Some(duration) = job_duration {
+                    let result = job_result(result.as_deref());
+                    self.job_duration.at([label(pool), result]).observe(duration.as_secs_f64());
+                }
+            }
+            Event::Removed { pool, why, .. } => self.removed.at([label(pool), why.as_str()]).inc(),
+            Event::Vetoed { pool, veto, .. } => self.vetoed.at([label(pool), veto.as_str()]).inc(),
+            // Seen in the status, as gauges.
+            Event::Ready { startup: None, .. }
+            | Event::JobStarted { .. }
+            | Event::Adopted { .. }
+            | Event::Scope { .. }
+            | Event::Host { .. }
+            | Event::Held { .. } => {}
+        }
+    }
+
+    /// Drops what is not configured any more.
+    pub(super) fn retain(&self, configured: &Configured) {
+        let pools = &configured.pools;
+        self.desired.retain("pool", pools);
+        self.min_idle.retain("pool", pools);
+        self.max.retain("pool", pools);
+        self.queued.retain("pool", pools);
+        self.oldest_queued.retain("pool", pools);
+        self.starting_age.retain("pool", pools);
+        self.held.retain("pool", pools);
+        let with_unknown = &pools.iter().cloned().chain([UNKNOWN_POOL.to_owned()]).collect();
+        self.runners.retain("pool", with_unknown);
+        self.startup.retain("pool", with_unknown);
+        self.job_duration.retain("pool", with_unknown);
+        self.launched.retain("pool", with_unknown);
+        self.launch_failures.retain("pool", with_unknown);
+        self.exits.retain("pool", with_unknown);
+        self.removed.retain("pool", with_unknown);
+        self.vetoed.retain("pool", with_unknown);
+        self.scope_up.retain("scope", &configured.scopes);
+        self.scope_listed.retain("scope", &configured.scopes);
+        self.host_up.retain("host", &configured.hosts);
+        self.host_memory.retain("host", &configured.hosts);
+        self.host_blocked.retain("host", &configured.hosts);
+    }
+}
+
+/// One of [`JOB_RESULTS`] for what the runner's log said.
+fn job_result(said: Option<&str>) -> &'static str {
+    let said = said.unwrap_or_default();
+    JOB_RESULTS.into_iter().find(|result| said.eq_ignore_ascii_case(result)).unwrap_or("other")
+}

@@ -1,0 +1,144 @@
+//! Holds the picture in `src/lib.rs` to the truth: who may import whom, that the core is pure, and
+//! that every file says what it is for.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each module, and the modules that it may import.
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
+    ("main", &["cli"]),
+    ("cli", &["daemon", "http", "telemetry", "config", "github", "host", "fleet", "simulator"]),
+    ("daemon", &["http", "telemetry", "config", "github", "host", "fleet"]),
+    ("http", &["github", "host", "fleet"]),
+    ("telemetry", &["github", "host", "fleet"]),
+    ("config", &["github", "host", "fleet"]),
+    ("github", &["fleet"]),
+    ("host", &["fleet"]),
+    ("simulator", &["fleet"]),
+    ("fleet", &[]),
+];
+
+/// What has no place in the core: I/O, async, clocks, randomness, logging, and orders that differ
+/// from run to run.
+const IMPURE: [&str; 14] = [
+    "tokio",
+    "async ",
+    ".await",
+    "::now()",
+    "Instant",
+    "SystemTime",
+    "tracing",
+    "log::",
+    "rand::",
+    "HashMap",
+    "HashSet",
+    "std::fs",
+    "std::net",
+    "std::env",
+];
+
+/// All source files with their text, without comments and without what follows the tests' mark.
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut files) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(&root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(files.len() > 10, "the sources were not found");
+    files
+}
+
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// The first names of all paths that begin with `root`, those in braces too.
+fn first_names(code: &str, root: &str) -> BTreeSet<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices(root) {
+        let rest = &code[at + root.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            names.insert(name(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut fresh = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => fresh = true,
+                c if fresh && !c.is_whitespace() => {
+                    names.insert(name(&group[at..]));
+                    fresh = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn imports_point_one_way() {
+    for (path, text) in sources() {
+        let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+        let module = parts[0].trim_end_matches(".rs");
+        if module == "lib" {
+            continue;
+        }
+        let (_, allowed) = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{module} is new: say in MAY_IMPORT what it may import"));
+        let code = code(&text);
+        let root = if module == "main" { "dayfly::" } else { "crate::" };
+        for name in first_names(&code, root) {
+            let known = MAY_IMPORT.iter().any(|(module, _)| *module == name);
+            let fine = !known || name == module || allowed.contains(&name.as_str());
+            assert!(fine, "src/{} imports {name}, which {module} may not", path.display());
+        }
+        let depth = parts.len() - usize::from(parts.ends_with(&["mod.rs"]));
+        let upwards = "super::".repeat(depth);
+        assert!(!code.contains(&upwards), "src/{}: write crate:: instead of {upwards}", path.display());
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("fleet")) {
+        for impure in IMPURE {
+            assert!(!code(&text).contains(impure), "src/{} has {impure:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "src/{} does not open with a //! sentence", path.display());
+    }
+}
+
+#[test]
+fn imports_are_read_in_every_form() {
+    let code = "use crate::{\n    fleet::{Pool, github},\n    host,\n};\nlet x = crate::daemon::run;";
+    let names = first_names(code, "crate::");
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["daemon", "fleet", "host"]);
+}

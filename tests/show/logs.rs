@@ -1,0 +1,135 @@
+//! The log: its lines, and what no setting can make it say.
+
+use std::{
+    io::{Result, Write, sink},
+    sync::{Arc, Mutex},
+};
+
+use dayfly::{
+    fleet::{Event, ExitReason, Trouble, TroubleKind},
+    telemetry::{Format, LogsError, log_event, subscriber},
+};
+use serde_json::{Value, json};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::{exited, fleet, runner};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.0.lock().unwrap().write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What `speak` logs under a filter, with the caps of crates that log secrets.
+fn logged(format: Format, filter: &str, speak: impl FnOnce()) -> String {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = subscriber(
+        format,
+        filter,
+        &["bollard=info", "hyper=info", "octocrab=off"],
+        move || writer.clone(),
+        false,
+    )
+    .unwrap();
+    // The guard also bridges the `log` crate, which bollard speaks through.
+    let guard = subscriber.set_default();
+    speak();
+    drop(guard);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn no_filter_makes_a_capped_crate_say_more() {
+    for filter in ["trace", "bollard=trace", "bollard::docker=trace,info", "trace,hyper::proto=trace"] {
+        let text = logged(Format::Text, filter, || {
+            log::debug!(target: "bollard::docker", "TOPSECRET by the log crate");
+            log::info!(target: "bollard", "bollard is here");
+            tracing::debug!(target: "bollard", "TOPSECRET by tracing");
+            tracing::trace!(target: "hyper::proto::h1", "TOPSECRET headers");
+            tracing::error!(target: "octocrab", "TOPSECRET as an error");
+            tracing::info!(target: "bollard", "bollard is here too");
+            tracing::debug!(target: "elsewhere", "another crate");
+        });
+        assert!(!text.contains("TOPSECRET"), "with {filter}: {text}");
+        assert_eq!(text.contains("another crate"), filter.starts_with("trace"), "with {filter}: {text}");
+        if filter.contains("bollard=") || filter.starts_with("trace") {
+            assert!(text.contains("bollard is here\n") && text.contains("bollard is here too"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_filter_is_told_in_one_line() {
+    let wrong = subscriber(Format::Text, "info,dayfly=loud", &[], sink, false).err().unwrap();
+    assert!(matches!(&wrong, LogsError::Filter { filter, .. } if filter == "info,dayfly=loud"));
+    assert!(!wrong.to_string().contains('\n'));
+    assert!(subscriber(Format::Text, "info,dayfly=debug", &[], sink, false).is_ok());
+}
+
+#[test]
+fn a_job_leaves_one_line_at_its_start_and_one_at_its_end() {
+    let status = fleet();
+    let name = status.runners[0].name.clone();
+    let hostile = "build\n{\"level\":\"ERROR\"}\u{1b}[2J";
+    let text = logged(Format::Json, "info", || {
+        let pool = "linux".to_owned();
+        let job = Some(hostile.to_owned());
+        log_event(&Event::JobStarted { pool, runner: name.clone(), job }, &status);
+        log_event(&exited("linux", name.clone(), ExitReason::Completed, hostile, "Succeeded"), &status);
+    });
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [start, end] = &lines[..] else { panic!("two lines, not {text}") };
+    for line in [start, end] {
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["pool"], "linux");
+        assert_eq!(line["runner"], name.as_str());
+        assert_eq!(line["host"], "local");
+        assert_eq!(line["container"], "c0ffee");
+        assert_eq!(line["registration"], 23);
+        assert_eq!(line["job"], "build\\n{\"level\":\"ERROR\"}\\u{1b}[2J");
+    }
+    assert_eq!(
+        (&end["reason"], &end["result"], &end["exit_code"]),
+        (&json!("completed"), &json!("Succeeded"), &json!(0))
+    );
+    assert_eq!(end["job_seconds"], 90.0);
+
+    let text = logged(Format::Text, "info", || {
+        log_event(
+            &exited("linux", name.clone(), ExitReason::OutOfMemory, hostile, "Failed\nforged"),
+            &status,
+        );
+    });
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("WARN") && !text.contains('\u{1b}'), "{text}");
+    assert!(!text.contains("output of a job"), "a job's output stays out of our log: {text}");
+}
+
+#[test]
+fn a_launch_that_keeps_failing_warns_once() {
+    let status = fleet();
+    let failed = |streak: u32| Event::LaunchFailed {
+        pool: "linux".parse().unwrap(),
+        runner: runner("linux", streak.into()),
+        trouble: Trouble {
+            kind: TroubleKind::EngineFailed,
+            retry_at: None,
+            detail: "connect:\nrefused".to_owned(),
+        },
+        streak,
+    };
+    let text =
+        logged(Format::Text, "debug", || (1..=3).for_each(|streak| log_event(&failed(streak), &status)));
+    assert_eq!(text.matches("WARN").count(), 1, "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert!(text.contains("engine_failed") && text.contains(r"connect:\nrefused"), "{text}");
+}

@@ -1,0 +1,90 @@
+//! What Dayfly shows: the status document, health, metrics and logs, by the reports that passes
+//! give and over a real socket.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod logs;
+mod metrics;
+mod web;
+
+use std::time::Duration;
+
+use dayfly::fleet::{
+    Census, ContainerId, Event, Exit, ExitReason, Held, HostReport, Names, Phase, PoolReport, RegistrationId,
+    Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp,
+};
+
+const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+
+fn scope() -> Scope {
+    "https://github.com/acme".parse().unwrap()
+}
+
+fn runner(pool: &str, seed: u64) -> RunnerName {
+    Names::new("ci1".parse().unwrap(), seed).next(&pool.parse().unwrap(), NOON)
+}
+
+fn pool(name: &str) -> PoolReport {
+    PoolReport {
+        name: name.parse().unwrap(),
+        url: scope(),
+        host: "local".parse().unwrap(),
+        desired: 3,
+        min_idle: 1,
+        max: 10,
+        queued: 0,
+        oldest_queued_at: None,
+        phases: Census::default(),
+        oldest_starting_at: None,
+        held: None,
+    }
+}
+
+/// One pool with an idle and a busy runner, on one host, all seen.
+fn fleet() -> Status {
+    let mut linux = pool("linux");
+    linux.phases.add(Phase::Idle);
+    linux.phases.add(Phase::Busy);
+    Status {
+        draining: false,
+        pools: vec![linux],
+        runners: vec![RunnerReport {
+            name: runner("linux", 1),
+            pool: "linux".to_owned(),
+            phase: Phase::Busy,
+            registration_id: Some(RegistrationId(23)),
+            container_id: Some(ContainerId("c0ffee".into())),
+            host: Some("local".parse().unwrap()),
+            since: NOON,
+            job: Some("build".to_owned()),
+        }],
+        scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON) }],
+        hosts: vec![HostReport {
+            name: "local".parse().unwrap(),
+            up: true,
+            last_listed_at: Some(NOON),
+            runners: 2,
+            committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
+            blocked: Some(Held::HostMemory),
+        }],
+    }
+}
+
+fn exited(pool: &str, runner: RunnerName, reason: ExitReason, job: &str, result: &str) -> Event {
+    Event::Exited {
+        pool: pool.to_owned(),
+        runner,
+        reason,
+        exit: Some(Exit {
+            at: NOON,
+            code: 0,
+            out_of_memory: false,
+            job: Some(job.to_owned()),
+            version_deprecated: false,
+            log_tail: "output of a job".into(),
+        }),
+        job: Some(job.to_owned()),
+        job_duration: Some(Duration::from_secs(90)),
+        result: Some(result.to_owned()),
+    }
+}
