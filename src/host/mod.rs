@@ -1,5 +1,7 @@
 //! The edge to container engines: what launches, asks, stops and removes containers, in our words.
 
+pub mod connect;
+
 use std::{future::Future, time::Duration};
 
 use secrecy::SecretString;
