@@ -14,6 +14,8 @@
 //! - [`simulator`] is a GitHub that fits in a process, for tests, benchmarks and `dayfly demo`.
 //! - [`cli`] has one file per command.
 
+pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod fleet;
 pub mod github;

@@ -1,5 +1,7 @@
 //! The edge to GitHub: its runner API in our words.
 
+pub mod credential;
+
 use std::{future::Future, time::Duration};
 
 use secrecy::SecretString;

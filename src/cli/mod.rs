@@ -1,0 +1,288 @@
+//! The command line: what can be asked for, and in which words. Carries nothing out.
+
+pub mod lines;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps pools of single-use GitHub Actions runners on ordinary Docker hosts.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "dayfly", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The configuration [default: /etc/dayfly/dayfly.toml, else ./dayfly.toml]
+    #[arg(long, global = true, value_name = "PATH", env = "DAYFLY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How the log is written
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        env = "DAYFLY_LOG_FORMAT"
+    )]
+    pub log_format: LogFormat,
+    /// What is logged: off, error, warn, info, debug, trace, or a filter such as dayfly=debug
+    #[arg(long, global = true, value_name = "LEVEL", env = "DAYFLY_LOG")]
+    pub log: Option<String>,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with_all = ["quiet", "log"])]
+    pub verbose: u8,
+    /// Log less: warnings only; twice for errors only
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "log")]
+    pub quiet: u8,
+}
+
+impl Global {
+    /// The log filter that the options ask for; `None` when they ask for nothing.
+    pub fn log_filter(&self) -> Option<&str> {
+        match (&self.log, self.verbose, self.quiet) {
+            (Some(filter), _, _) => Some(filter),
+            (None, 0, 0) => None,
+            (None, 1, _) => Some("dayfly=debug,info"),
+            (None, 2.., _) => Some("dayfly=trace,debug"),
+            (None, 0, 1) => Some("warn"),
+            (None, 0, _) => Some("error"),
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon
+    Run(Run),
+    /// Check configuration, permissions, hosts and images; creates nothing
+    ///
+    /// Exits with 0 when all is well, 1 when there are warnings, 2 when something failed.
+    Check(Check),
+    /// Show the whole thing at work on the local Docker, with no GitHub account
+    Demo(Demo),
+    /// Show what the running daemon is doing
+    Status(Status),
+    /// Look at runners on GitHub, or remove them, by hand
+    #[command(subcommand)]
+    Runners(Runners),
+    /// Behave as a runner inside a container; for the demo and tests
+    #[command(hide = true)]
+    SimulatedRunner(SimulatedRunner),
+}
+
+/// Options of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct Run {}
+
+/// Options of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `demo`.
+#[derive(Args, Clone, Debug)]
+pub struct Demo {
+    /// How many jobs arrive in all
+    #[arg(long, default_value_t = 40, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub jobs: u32,
+    /// How many jobs arrive a second, on average
+    #[arg(long, default_value_t = 2.0, value_name = "N", value_parser = positive)]
+    pub rate: f64,
+    /// Runners at most
+    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max: u32,
+    /// Runners kept idle on top of the busy ones
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub min_idle: u32,
+    /// How long a job takes, in seconds, on average
+    #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = positive)]
+    pub job_seconds: f64,
+    /// Makes the same jobs again [default: drawn]
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Where /metrics and the rest are served meanwhile; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `status`.
+#[derive(Args, Clone, Debug)]
+pub struct Status {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with runners.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Runners {
+    /// List the runners of a pool's scope
+    List(RunnersList),
+    /// Show one runner
+    Get(RunnersGet),
+    /// Remove runners from GitHub; one that has a job is refused
+    Remove(RunnersRemove),
+}
+
+/// Which scope is meant: the only pool's, unless one of these says.
+#[derive(Args, Clone, Debug)]
+pub struct Which {
+    /// The scope of this pool
+    #[arg(long, value_name = "POOL", conflicts_with = "url")]
+    pub pool: Option<String>,
+    /// This repository or organization, with the credential of a pool there, else the default one
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Options of `runners list`.
+#[derive(Args, Clone, Debug)]
+pub struct RunnersList {
+    /// Whose runners.
+    #[command(flatten)]
+    pub which: Which,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `runners get`.
+#[derive(Args, Clone, Debug)]
+pub struct RunnersGet {
+    /// Its id at GitHub, or its name
+    #[arg(value_name = "RUNNER")]
+    pub runner: String,
+    /// Whose runner.
+    #[command(flatten)]
+    pub which: Which,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `runners remove`.
+#[derive(Args, Clone, Debug)]
+pub struct RunnersRemove {
+    /// Their ids at GitHub, or their names
+    #[arg(required = true, value_name = "RUNNER")]
+    pub runners: Vec<String>,
+    /// Whose runners.
+    #[command(flatten)]
+    pub which: Which,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `simulated-runner`: none, it gets its JIT config from the environment as a real one.
+#[derive(Args, Clone, Debug)]
+pub struct SimulatedRunner {}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= 100_000.0 => Ok(number),
+        _ => Err("must be a number above 0, at most 100000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_command_with_a_line_each_and_hides_the_internal_one() {
+        let help = Cli::command().render_help().to_string();
+        let listed: Vec<_> = help
+            .lines()
+            .skip_while(|line| !line.starts_with("Commands:"))
+            .skip(1)
+            .take_while(|line| !line.is_empty())
+            .map(|line| line.split_whitespace().next().unwrap_or_default())
+            .collect();
+        assert_eq!(listed, ["run", "check", "demo", "status", "runners", "help"], "{help}");
+        assert!(!help.contains("simulated-runner"), "{help}");
+    }
+
+    #[test]
+    fn every_argument_of_every_command_says_what_it_is_for() {
+        fn walk(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn the_options_are_read() {
+        let cli = Cli::try_parse_from([
+            "dayfly", "runners", "remove", "23", "--pool", "linux", "--yes", "--config", "x.toml", "-q", "-q",
+        ])
+        .unwrap();
+        assert_eq!(cli.global.config, Some("x.toml".into()));
+        assert_eq!(cli.global.log_filter(), Some("error"));
+        let Command::Runners(Runners::Remove(remove)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(
+            (remove.runners, remove.which.pool, remove.yes),
+            (vec!["23".to_owned()], Some("linux".to_owned()), true)
+        );
+        for wrong in [
+            &["dayfly", "demo", "--rate", "-1"][..],
+            &["dayfly", "demo", "--jobs", "0"],
+            &["dayfly", "runners", "list", "--pool", "a", "--url", "https://github.com/a"],
+            &["dayfly", "run", "-v", "-q"],
+            &["dayfly", "remove"],
+        ] {
+            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_level_can_be_asked_for_in_three_ways() {
+        let filter = |args: &[&str]| {
+            let cli = Cli::try_parse_from(["dayfly", "run"].iter().chain(args)).unwrap();
+            cli.global.log_filter().map(str::to_owned)
+        };
+        assert_eq!(filter(&["--log", "octocrab=warn"]).as_deref(), Some("octocrab=warn"));
+        assert_eq!(filter(&["-v"]).as_deref(), Some("dayfly=debug,info"));
+        assert_eq!(filter(&["-q"]).as_deref(), Some("warn"));
+    }
+}

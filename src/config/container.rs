@@ -1,0 +1,176 @@
+//! What a pool's containers are made from.
+
+use std::net::IpAddr;
+
+use super::{
+    file::{self, Docker, Pull},
+    findings::At,
+    hosts::{bytes, cpu_millis},
+    units::UNSERVED,
+    wording::quoted,
+};
+use crate::fleet::{Host, Mount, PullPolicy, Resources, Template};
+
+/// Docker refuses a smaller memory limit.
+const LEAST_MEMORY: u64 = 6 << 20;
+
+/// What the daemon itself puts into a runner's environment.
+const OURS: [&str; 2] =
+    ["ACTIONS_RUNNER_INPUT_JITCONFIG", "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"];
+
+/// Reads the template, noting what is wrong with it.
+pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
+    unserved(written, at);
+    let usual = Template::default();
+    let image = written.image.clone().unwrap_or(usual.image);
+    at.key("image").require(
+        !image.is_empty() && !image.contains(char::is_whitespace),
+        "must be an image reference",
+        "for example \"ghcr.io/actions/actions-runner:latest\"",
+    );
+    let memory = bytes(written.memory, &at.key("memory")).unwrap_or_default();
+    at.key("memory").require(
+        memory == 0 || memory >= LEAST_MEMORY,
+        "is less than Docker takes",
+        "at least 6MiB; a runner needs some hundred",
+    );
+    at.key("pids").require(written.pids != Some(0), "must not be 0", "a runner needs some hundred");
+    environment(written, &at.key("env"));
+    lists(written, at);
+    Template {
+        image,
+        command: written.command.clone().unwrap_or(usual.command),
+        pull: match written.pull {
+            Pull::Always => PullPolicy::Always,
+            Pull::Missing => PullPolicy::Missing,
+            Pull::Never => PullPolicy::Never,
+        },
+        resources: Resources {
+            memory,
+            cpu_millis: cpu_millis(written.cpus, &at.key("cpus")).unwrap_or_default(),
+        },
+        pids: written.pids.or(usual.pids),
+        shm_size: bytes(written.shm_size, &at.key("shm_size")),
+        env: written.env.clone(),
+        mounts: written
+            .mounts
+            .iter()
+            .enumerate()
+            .filter_map(|(i, text)| mount(text, &at.key("mounts").key(i)))
+            .collect(),
+        network: named(written.network.as_ref(), &at.key("network")),
+        runtime: named(written.runtime.as_ref(), &at.key("runtime")),
+        user: named(written.user.as_ref(), &at.key("user")),
+        extra_hosts: written.extra_hosts.clone(),
+        dns: written.dns.clone(),
+        ulimits: written.ulimits.iter().map(|(name, limit)| (name.clone(), (limit.0, limit.1))).collect(),
+        cap_add: written.cap_add.clone(),
+        cap_drop: written.cap_drop.clone(),
+        security_opt: written.security_opt.clone(),
+    }
+}
+
+/// Notes where one container and its host's budget do not go together.
+pub(super) fn fits(written: &file::Container, needed: &Resources, host: &Host, at: &At<'_>) {
+    let pairs = [
+        ("memory", needed.memory, host.budget.memory, written.memory.is_some()),
+        ("cpus", needed.cpu_millis, host.budget.cpu_millis, written.cpus.is_some()),
+    ];
+    for (key, needed, budget, is_written) in pairs {
+        let at = at.key(key);
+        if budget == 0 || at.is_broken() {
+            continue;
+        }
+        if !is_written {
+            at.warn(
+                format_args!(
+                    "is left out, so that these runners do not count in the budget of host {:?}",
+                    host.name.as_str()
+                ),
+                format_args!("write {key} = …"),
+            );
+        } else if needed > budget {
+            at.error(
+                format_args!(
+                    "is more than all that host {:?} may give, so that no runner could ever start",
+                    host.name.as_str()
+                ),
+                format_args!("lower it, or raise {key} of the host"),
+            );
+        }
+    }
+}
+
+fn unserved(written: &file::Container, at: &At<'_>) {
+    if written.docker != Docker::None {
+        at.key("docker").error(format_args!("must be \"none\": {UNSERVED}"), "leave it out");
+    }
+    at.key("devices").require(written.devices.is_empty(), UNSERVED, "leave it out");
+    at.key("gpus").require(written.gpus == 0, UNSERVED, "leave it out");
+}
+
+fn environment(written: &file::Container, at: &At<'_>) {
+    for (name, value) in &written.env {
+        let at = at.key(name);
+        at.require(
+            !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'),
+            "cannot be a variable",
+            "no \"=\" in the name, and no NUL",
+        );
+        at.require(!OURS.contains(&name.as_str()), "is set by Dayfly itself", "remove it");
+    }
+}
+
+/// Reads `SOURCE:TARGET` or `SOURCE:TARGET:ro`, as the docker command has it.
+fn mount(text: &str, at: &At<'_>) -> Option<Mount> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, read_only) = match parts[..] {
+        [source, target] | [source, target, "rw"] => (source, target, false),
+        [source, target, "ro"] => (source, target, true),
+        _ => ("", "", false),
+    };
+    // A path, or a volume's name; a relative path would silently become a volume.
+    let volume = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let sound = target.starts_with('/')
+        && (source.starts_with('/')
+            || (source.starts_with(|c: char| c.is_ascii_alphanumeric()) && source.chars().all(volume)));
+    if !at.require(
+        sound,
+        format_args!("{} is no mount", quoted(text)),
+        "write \"SOURCE:TARGET\" or \"SOURCE:TARGET:ro\", SOURCE an absolute path or a volume's name",
+    ) {
+        return None;
+    }
+    if source.ends_with("docker.sock") {
+        at.warn("gives every job the engine's socket, and with it root on the engine's machine", "");
+    }
+    Some(Mount { source: source.to_owned(), target: target.to_owned(), read_only })
+}
+
+fn named(text: Option<&String>, at: &At<'_>) -> Option<String> {
+    let text = text?;
+    at.require(!text.trim().is_empty(), "must not be empty", "leave it out").then(|| text.clone())
+}
+
+fn lists(written: &file::Container, at: &At<'_>) {
+    for (i, entry) in written.extra_hosts.iter().enumerate() {
+        let sound =
+            entry.split_once(':').is_some_and(|(name, address)| !name.is_empty() && !address.is_empty());
+        at.key("extra_hosts").key(i).require(sound, "must be NAME:ADDRESS", "for example \"cache:10.0.0.7\"");
+    }
+    for (i, server) in written.dns.iter().enumerate() {
+        at.key("dns").key(i).require(server.parse::<IpAddr>().is_ok(), "must be an IP address", "");
+    }
+    let capability = |text: &String| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    for (key, capabilities) in [("cap_add", &written.cap_add), ("cap_drop", &written.cap_drop)] {
+        for (i, name) in capabilities.iter().enumerate() {
+            let hint = "for example \"SYS_PTRACE\"";
+            at.key(key).key(i).require(capability(name), "must be a capability in capital letters", hint);
+        }
+    }
+    for (i, option) in written.security_opt.iter().enumerate() {
+        at.key("security_opt").key(i).require(!option.is_empty(), "must not be empty", "remove it");
+    }
+}

@@ -1,0 +1,150 @@
+//! The file as written: its keys and their types, nothing checked that needs a second key. These
+//! structs are the only list of the keys that exist.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+
+use super::units::{Size, Time, TimeOrOff, Ulimit, Unserved};
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct File {
+    pub(super) instance: Option<String>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) credentials: BTreeMap<String, Credential>,
+    pub(super) hosts: BTreeMap<String, Host>,
+    pub(super) http: Http,
+    pub(super) poll: Poll,
+    pub(super) pool: Vec<Pool>,
+}
+
+/// `[credentials.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Credential {
+    pub(super) token_file: Option<String>,
+    pub(super) token_env: Option<String>,
+    pub(super) token_command: Option<Vec<String>>,
+    pub(super) app_id: Option<Unserved>,
+    pub(super) private_key_file: Option<Unserved>,
+    pub(super) installation_id: Option<Unserved>,
+}
+
+/// `[hosts.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Host {
+    pub(super) engine: Engine,
+    pub(super) endpoint: Option<String>,
+    pub(super) tls_dir: Option<PathBuf>,
+    pub(super) max_runners: Option<u32>,
+    pub(super) memory: Option<Size>,
+    pub(super) cpus: Option<f64>,
+    pub(super) min_free_disk: Option<Size>,
+}
+
+/// What kind of engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Engine {
+    #[default]
+    Docker,
+    Swarm,
+}
+
+/// `[http]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Http {
+    pub(super) listen: Option<String>,
+    pub(super) webhook_secret_file: Option<Unserved>,
+}
+
+/// `[poll]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Poll {
+    pub(super) interval: Option<Time>,
+}
+
+/// `[[pool]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Pool {
+    pub(super) name: Option<String>,
+    pub(super) url: Option<String>,
+    pub(super) credentials: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) labels: Option<Vec<String>>,
+    pub(super) demand: Option<Vec<Demand>>,
+    pub(super) repositories: Vec<String>,
+    pub(super) min_idle: Option<u32>,
+    pub(super) max: Option<u32>,
+    pub(super) priority: Option<i32>,
+    pub(super) idle_timeout: Option<Time>,
+    pub(super) idle_confirmation: Option<Time>,
+    pub(super) boot_timeout: Option<Time>,
+    pub(super) max_job_age: Option<TimeOrOff>,
+    pub(super) schedule: Vec<Unserved>,
+    pub(super) container: Container,
+}
+
+/// Where demand comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Demand {
+    Idle,
+    Queue,
+    Webhook,
+    ScaleSet,
+}
+
+/// `[pool.container]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Container {
+    pub(super) image: Option<String>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) pull: Pull,
+    pub(super) cpus: Option<f64>,
+    pub(super) memory: Option<Size>,
+    pub(super) pids: Option<u32>,
+    pub(super) shm_size: Option<Size>,
+    pub(super) docker: Docker,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) mounts: Vec<String>,
+    pub(super) devices: Vec<String>,
+    pub(super) gpus: u32,
+    pub(super) network: Option<String>,
+    pub(super) runtime: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) extra_hosts: Vec<String>,
+    pub(super) dns: Vec<String>,
+    pub(super) ulimits: BTreeMap<String, Ulimit>,
+    pub(super) cap_add: Vec<String>,
+    pub(super) cap_drop: Vec<String>,
+    pub(super) security_opt: Vec<String>,
+}
+
+/// When to pull the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Pull {
+    Always,
+    #[default]
+    Missing,
+    Never,
+}
+
+/// Whether jobs get a Docker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Docker {
+    #[default]
+    None,
+    Socket,
+    Dind,
+}

@@ -1,0 +1,134 @@
+//! Collects what is wrong while the whole configuration is read, so that all of it is told at once.
+
+use std::{cell::RefCell, fmt};
+
+use super::{
+    layers::Layers,
+    problem::{Place, Problem, Problems},
+};
+
+/// The path of a key: names, and indexes in lists.
+pub(super) type KeyPath = Vec<String>;
+
+/// Everything found so far.
+pub(super) struct Findings<'a> {
+    layers: &'a Layers<'a>,
+    errors: RefCell<Vec<(usize, Problem)>>,
+    warnings: RefCell<Vec<(usize, Problem)>>,
+    /// Keys that were taken away because they cannot be read. What they mean is unknown, which is
+    /// not the same as left out.
+    broken: RefCell<Vec<KeyPath>>,
+}
+
+/// A key that is being looked at.
+#[derive(Clone)]
+pub(super) struct At<'a> {
+    findings: &'a Findings<'a>,
+    path: KeyPath,
+}
+
+impl<'a> Findings<'a> {
+    pub(super) fn new(layers: &'a Layers<'a>) -> Self {
+        Self { layers, errors: RefCell::default(), warnings: RefCell::default(), broken: RefCell::default() }
+    }
+
+    /// The key at this path; an empty path is the whole file.
+    pub(super) fn at(&'a self, path: &[String]) -> At<'a> {
+        At { findings: self, path: path.to_vec() }
+    }
+
+    /// Remembers that a key could not be read.
+    pub(super) fn set_broken(&self, path: KeyPath) {
+        self.broken.borrow_mut().push(path);
+    }
+
+    /// Errors that belong to no key, such as those of the environment itself.
+    pub(super) fn error(&self, problem: Problem) {
+        self.errors.borrow_mut().push((usize::MAX, problem));
+    }
+
+    /// Warnings that belong to no key.
+    pub(super) fn warn(&self, problem: Problem) {
+        self.warnings.borrow_mut().push((usize::MAX, problem));
+    }
+
+    /// All warnings, or all errors, in the order of the file and then of the environment.
+    pub(super) fn verdict(self) -> Result<Vec<Problem>, Problems> {
+        let sorted = |found: RefCell<Vec<(usize, Problem)>>| {
+            let mut found = found.into_inner();
+            found.sort_by_key(|(position, _)| *position);
+            found.into_iter().map(|(_, problem)| problem).collect::<Vec<_>>()
+        };
+        let errors = sorted(self.errors);
+        if errors.is_empty() { Ok(sorted(self.warnings)) } else { Err(Problems(errors)) }
+    }
+}
+
+impl<'a> At<'a> {
+    /// A key below this one.
+    pub(super) fn key(&self, key: impl fmt::Display) -> Self {
+        let mut path = self.path.clone();
+        path.push(key.to_string());
+        Self { findings: self.findings, path }
+    }
+
+    /// A key of the whole file.
+    pub(super) fn root(&self, key: &str) -> Self {
+        self.findings.at(&[key.to_owned()])
+    }
+
+    /// Whether this key, or what it is in, was written but could not be read.
+    pub(super) fn is_broken(&self) -> bool {
+        self.findings.broken.borrow().iter().any(|broken| self.path.starts_with(broken))
+    }
+
+    /// Whether something in this could not be read.
+    pub(super) fn has_broken(&self) -> bool {
+        self.findings.broken.borrow().iter().any(|broken| broken.starts_with(&self.path))
+    }
+
+    /// Notes an error: what is wrong, and what to do.
+    pub(super) fn error(&self, text: impl fmt::Display, hint: impl fmt::Display) {
+        self.note(&self.findings.errors, &text, &hint);
+    }
+
+    /// Notes a warning: what is doubtful, and what to do.
+    pub(super) fn warn(&self, text: impl fmt::Display, hint: impl fmt::Display) {
+        self.note(&self.findings.warnings, &text, &hint);
+    }
+
+    /// Notes an error unless the condition holds; answers the condition.
+    pub(super) fn require(&self, holds: bool, text: impl fmt::Display, hint: impl fmt::Display) -> bool {
+        if !holds {
+            self.error(text, hint);
+        }
+        holds
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required<T>(&self, value: Option<T>, hint: &str) -> Option<T> {
+        if value.is_none() && !self.is_broken() {
+            self.error("is missing", hint);
+        }
+        value
+    }
+
+    /// Reads text as a `T`; the error of `T` reads after "is refused: ".
+    pub(super) fn parsed<T>(&self, text: &str, hint: &str) -> Option<T>
+    where
+        T: std::str::FromStr<Err: fmt::Display>,
+    {
+        text.parse().map_err(|error| self.error(format_args!("is refused: {error}"), hint)).ok()
+    }
+
+    fn note(&self, list: &RefCell<Vec<(usize, Problem)>>, text: &dyn fmt::Display, hint: &dyn fmt::Display) {
+        let layers: &Layers<'a> = self.findings.layers;
+        let (position, place) = match layers.variable(&self.path) {
+            Some(name) => (usize::MAX, Place::Environment(name.to_owned())),
+            None => layers.position(&self.path),
+        };
+        let problem =
+            Problem { place, key: layers.shown(&self.path), text: text.to_string(), hint: hint.to_string() };
+        list.borrow_mut().push((position, problem));
+    }
+}

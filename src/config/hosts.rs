@@ -1,0 +1,118 @@
+//! The engines and their budgets.
+
+use std::{fmt, net::SocketAddr, path::PathBuf};
+
+use super::{
+    HostConfig, Reading,
+    file::{self, Engine},
+    findings::At,
+    units::{Size, UNSERVED},
+};
+use crate::{
+    fleet::{Host, HostName, Resources},
+    host::connect::Endpoint,
+};
+
+/// The host that pools use when they name none.
+pub(super) const LOCAL: &str = "local";
+
+/// Where Docker listens unless told otherwise.
+const SOCKET: &str = "unix:///var/run/docker.sock";
+
+impl Reading<'_> {
+    /// All hosts; the local one is there without being written when a pool uses it.
+    pub(super) fn hosts(&self, file: &file::File, at: &At<'_>) -> Vec<HostConfig> {
+        let mut hosts: Vec<_> =
+            file.hosts.iter().filter_map(|(name, written)| self.host(name, written, &at.key(name))).collect();
+        let uses_local = file.pool.iter().any(|pool| pool.host.as_deref().unwrap_or(LOCAL) == LOCAL);
+        if uses_local && !file.hosts.contains_key(LOCAL) && !at.key(LOCAL).is_broken() {
+            hosts.extend(self.host(LOCAL, &file::Host::default(), &at.key(LOCAL)));
+        }
+        hosts
+    }
+
+    fn host(&self, name: &str, written: &file::Host, at: &At<'_>) -> Option<HostConfig> {
+        if written.engine == Engine::Swarm {
+            at.key("engine").error(format_args!("is \"swarm\": {UNSERVED}"), "use engine = \"docker\"");
+        }
+        let name = at.parsed::<HostName>(name, "");
+        let endpoint = self.endpoint(written, at);
+        let max_runners = written.max_runners;
+        at.key("max_runners").require(
+            max_runners != Some(0),
+            "must not be 0",
+            "leave it out for no limit, or remove the host",
+        );
+        let budget = Resources {
+            memory: bytes(written.memory, &at.key("memory")).unwrap_or_default(),
+            cpu_millis: cpu_millis(written.cpus, &at.key("cpus")).unwrap_or_default(),
+        };
+        let min_free_disk = written.min_free_disk.map(|size| size.0);
+        Some(HostConfig {
+            host: Host { name: name?, max_runners, budget },
+            endpoint: endpoint?,
+            min_free_disk,
+        })
+    }
+
+    /// What is written, else what the docker command would use.
+    fn endpoint(&self, written: &file::Host, at: &At<'_>) -> Option<Endpoint> {
+        let tls_dir = written.tls_dir.as_ref().map(|directory| self.base.join(directory));
+        let (endpoint, tls_dir): (Option<Endpoint>, Option<PathBuf>) = match &written.endpoint {
+            Some(text) => (at.key("endpoint").parsed(text, ""), tls_dir),
+            None if at.key("endpoint").is_broken() => return None,
+            None => match self.variable("DOCKER_HOST") {
+                None => (SOCKET.parse().ok(), tls_dir),
+                Some(text) => {
+                    let verify = self.variable("DOCKER_TLS_VERIFY").is_some();
+                    let certificates = verify.then(|| self.variable("DOCKER_CERT_PATH")).flatten();
+                    let hint = "it is what DOCKER_HOST says; set that, or write endpoint = \"…\"";
+                    (at.key("endpoint").parsed(text, hint), tls_dir.or(certificates.map(PathBuf::from)))
+                }
+            },
+        };
+        match (endpoint?, tls_dir) {
+            (Endpoint::Tcp { address, tls_dir: None }, None) => {
+                let near = address.starts_with("localhost:")
+                    || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+                if !near {
+                    at.key("endpoint").warn(
+                        "has no tls_dir: the engine cannot tell who asks, and whoever reaches it is root on its machine",
+                        "set up TLS on the engine and write tls_dir, or use ssh://",
+                    );
+                }
+                Some(Endpoint::Tcp { address, tls_dir: None })
+            }
+            (Endpoint::Tcp { address, .. }, tls_dir) => Some(Endpoint::Tcp { address, tls_dir }),
+            (other, None) => Some(other),
+            (other, Some(_)) => {
+                at.key("tls_dir").error("goes only with an endpoint of tcp://", "remove it");
+                Some(other)
+            }
+        }
+    }
+}
+
+/// A limit in bytes; 0 is refused, since it would mean none.
+pub(super) fn bytes(size: Option<Size>, at: &At<'_>) -> Option<u64> {
+    let Size(bytes) = size?;
+    at.require(bytes > 0, "must not be 0", NO_LIMIT).then_some(bytes)
+}
+
+/// A limit in thousandths of a processor.
+pub(super) fn cpu_millis(cpus: Option<f64>, at: &At<'_>) -> Option<u64> {
+    let cpus = cpus?;
+    // Docker takes no less than 0.01.
+    if !at.require((0.01..=10_000.0).contains(&cpus), "must be a number from 0.01 to 10000", NO_LIMIT) {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its range has been checked")]
+    Some((cpus * 1000.0).round() as u64)
+}
+
+const NO_LIMIT: &str = "leave it out for no limit";
+
+/// Hosts as they are listed to people.
+pub(super) fn listed(names: impl Iterator<Item = impl fmt::Display>) -> String {
+    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
+}

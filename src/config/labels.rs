@@ -1,0 +1,90 @@
+//! The labels of pools. GitHub takes a wrong label without a word, and then the job waits for ever
+//! (needs P07).
+
+use std::collections::BTreeSet;
+
+use super::{findings::At, wording::quoted};
+use crate::fleet::Scope;
+
+/// The longest label, and the most of them, that generate-jitconfig takes.
+const LONGEST: usize = 256;
+const MOST: usize = 100;
+
+/// Labels without letter case, which GitHub does not look at.
+pub(super) type Folded = BTreeSet<String>;
+
+/// Checks the labels of one pool.
+pub(super) fn check(labels: &[String], at: &At<'_>) -> Folded {
+    let mut folded = Folded::new();
+    at.require(!labels.is_empty(), "must not be empty", "for example [\"self-hosted\", \"linux\", \"x64\"]");
+    at.require(
+        labels.len() <= MOST,
+        format_args!("are {}, and GitHub takes at most {MOST}", labels.len()),
+        "",
+    );
+    for (i, label) in labels.iter().enumerate() {
+        let at = at.key(i);
+        let length = label.chars().count();
+        if label.is_empty() {
+            at.error("is an empty label", "remove it");
+        } else if length > LONGEST {
+            at.error(
+                format_args!("is a label of {length} characters, and GitHub takes at most {LONGEST}"),
+                "shorten it",
+            );
+        } else if label.contains([' ', ',']) {
+            at.error(
+                format_args!("{} has a space or a comma, so that no job could ask for it", quoted(label)),
+                "write each label as a text of its own",
+            );
+        } else if label.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            at.error(format_args!("{} has white space or control characters", quoted(label)), "remove them");
+        } else if !folded.insert(label.to_lowercase()) {
+            at.error(
+                format_args!("{} is there twice; upper and lower case are the same to GitHub", quoted(label)),
+                "remove one",
+            );
+        }
+    }
+    if !labels.is_empty() && !folded.contains("self-hosted") {
+        at.warn(
+            "lack \"self-hosted\": jobs that ask for it will not come here, since a runner gets exactly the labels written here",
+            "add \"self-hosted\"",
+        );
+    }
+    folded
+}
+
+/// One pool's labels, for comparison with the others'.
+pub(super) struct Labelled<'a> {
+    pub(super) name: &'a str,
+    pub(super) scope: &'a Scope,
+    pub(super) labels: Folded,
+    pub(super) at: At<'a>,
+}
+
+/// Warns where jobs for one pool may land on another.
+pub(super) fn compare(pools: &[Labelled<'_>]) {
+    for (i, pool) in pools.iter().enumerate() {
+        for (j, other) in pools.iter().enumerate().filter(|(j, other)| *j != i && other.scope == pool.scope) {
+            if pool.labels.is_empty() || !pool.labels.is_subset(&other.labels) {
+                continue;
+            }
+            let hint = "give each pool a label of its own";
+            if pool.labels != other.labels {
+                pool.at.warn(
+                    format_args!(
+                        "are all labels of pool {:?} too, which may take this pool's jobs",
+                        other.name
+                    ),
+                    hint,
+                );
+            } else if i > j {
+                pool.at.warn(
+                    format_args!("are those of pool {:?}, and each may take the other's jobs", other.name),
+                    hint,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The layers of a configuration: the file and, over it, the environment; merged by figment, with
+//! the place of every key kept so that a problem can name it.
+//!
+//! serde stops at the first error. To tell all of them at once, what cannot be read is noted, taken
+//! away, and the rest is read again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment, Metadata, Profile, Provider,
+    error::{Actual, Kind},
+    value::{Dict, Value},
+};
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    file::File,
+    findings::{Findings, KeyPath},
+    problem::{Place, Problem, Problems},
+    wording::{nearest, quoted, refusal},
+};
+
+/// What every variable of ours begins with.
+const PREFIX: &str = "DAYFLY_";
+
+/// Variables of the command line, which are no settings of the file.
+const COMMAND_LINE: [&str; 3] = ["DAYFLY_CONFIG", "DAYFLY_LOG", "DAYFLY_LOG_FORMAT"];
+
+/// One broken quote can spoil every line after it; so many of them are told.
+const SYNTAX_ERRORS: usize = 5;
+
+/// The file and the environment as they were found.
+pub(super) struct Layers<'a> {
+    file: PathBuf,
+    text: &'a str,
+    root: DeValue<'a>,
+    /// By the path of the key that each sets.
+    variables: BTreeMap<KeyPath, (String, String)>,
+    /// Variables that cannot be the path of a key, and whether they mean a key of a pool.
+    strays: Vec<(String, bool)>,
+}
+
+/// One layer for figment.
+struct Layer<'a>(&'a str, Dict);
+
+impl Provider for Layer<'_> {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.0.to_owned())
+    }
+
+    fn data(&self) -> Result<figment::value::Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.1.clone()))
+    }
+}
+
+impl<'a> Layers<'a> {
+    /// Parses the text of the file; its syntax errors are told with line and column.
+    pub(super) fn parse(
+        file: &Path,
+        text: &'a str,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Problems> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut broken = BTreeMap::new();
+        for error in errors {
+            let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
+            // What follows on a broken line is often only its echo.
+            broken.entry(line).or_insert_with(|| format!("column {column}: {}", error.message()));
+        }
+        let problems: Vec<Problem> = broken
+            .into_iter()
+            .take(SYNTAX_ERRORS)
+            .map(|(line, text)| Problem {
+                place: Place::File { file: file.to_owned(), line: Some(line) },
+                key: String::new(),
+                text: text.replace('\n', ", "),
+                hint: String::new(),
+            })
+            .collect();
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        let mut variables = BTreeMap::new();
+        let mut strays = Vec::new();
+        for (name, value) in env {
+            let Some(rest) = name.strip_prefix(PREFIX).filter(|_| !COMMAND_LINE.contains(&name.as_str()))
+            else {
+                continue;
+            };
+            let path: KeyPath = rest.to_ascii_lowercase().split("__").map(str::to_owned).collect();
+            // One key of one pool cannot be told from outside: pools are a list.
+            let in_pool = path[0] == "pool" && path.len() > 1;
+            if in_pool || path.iter().any(|key| key.is_empty() || key.contains('.')) {
+                strays.push((name, in_pool));
+            } else {
+                variables.insert(path, (name, value));
+            }
+        }
+        Ok(Self { file: file.to_owned(), text, root: DeValue::Table(table.into_inner()), variables, strays })
+    }
+
+    /// Merges the layers and reads what can be read of them.
+    pub(super) fn read(&self, findings: &Findings<'_>) -> File {
+        for (name, in_pool) in &self.strays {
+            if *in_pool {
+                findings.error(Problem {
+                    place: Place::Environment(name.clone()),
+                    key: String::new(),
+                    text: "pools are a list, of which the environment cannot change one key".to_owned(),
+                    hint: "change it in the file, or give the whole list as TOML in DAYFLY_POOL".to_owned(),
+                });
+            } else {
+                Self::warn_stray(name, &[], findings);
+            }
+        }
+        let mut figment = Figment::from(Layer("file", dict(self.root.as_table())));
+        for (path, (name, value)) in &self.variables {
+            let nested = figment::util::nest(&path.join("."), Value::from(value.as_str()));
+            figment = figment.merge(Layer(name, nested.into_dict().unwrap_or_default()));
+        }
+        let merged = match figment.extract::<Dict>() {
+            Ok(merged) => merged,
+            Err(error) => {
+                findings.at(&error.path).error(refusal(&error.kind), "");
+                return File::default();
+            }
+        };
+        self.salvage(Value::from(merged), findings)
+    }
+
+    /// Reads a merged value, taking away what cannot be read until the rest can.
+    fn salvage(&self, mut merged: Value, findings: &Findings<'_>) -> File {
+        let mut retried = BTreeSet::new();
+        loop {
+            let error = match File::deserialize(&merged) {
+                Ok(file) => return file,
+                Err(error) => error,
+            };
+            // The environment knows only text. Where text does not fit, it is read as TOML.
+            if let (Kind::InvalidType(Actual::Str(_), _), Some((_, text))) =
+                (&error.kind, self.variables.get(&error.path))
+                && retried.insert(error.path.clone())
+                && let Some(value) = inline(text)
+                && replace(&mut merged, &error.path, value)
+            {
+                continue;
+            }
+            let removed = remove(&mut merged, &error.path);
+            if !self.is_stray(&error.path, &error.kind, findings) {
+                findings.at(&error.path).error(refusal(&error.kind), Self::hint(&error.path, &error.kind));
+            }
+            match removed {
+                Some(path) => findings.set_broken(path),
+                None => return File::default(),
+            }
+        }
+    }
+
+    /// Whether this is about a variable with our prefix that sets nothing we know. Programs around
+    /// us make such (`DAYFLY_HOME`, `DAYFLY_SERVICE_PORT`), so they only get a warning.
+    fn is_stray(&self, path: &[String], kind: &Kind, findings: &Findings<'_>) -> bool {
+        let Kind::UnknownField(key, known) = kind else { return false };
+        if path.len() != 1 || below(&self.root, key).is_some() {
+            return false;
+        }
+        for (_, (name, _)) in self.variables.iter().filter(|(set, _)| set.starts_with(path)) {
+            Self::warn_stray(name, known, findings);
+        }
+        true
+    }
+
+    fn warn_stray(name: &str, known: &[&str], findings: &Findings<'_>) {
+        let first = name.trim_start_matches(PREFIX).split("__").next().unwrap_or_default();
+        let hint = match nearest(&first.to_ascii_lowercase(), known) {
+            Some(near) => format!("did you mean {}?", name.replacen(first, &near.to_ascii_uppercase(), 1)),
+            None => String::new(),
+        };
+        findings.warn(Problem {
+            place: Place::Environment(name.to_owned()),
+            key: String::new(),
+            text: "sets no key that is known, and is ignored".to_owned(),
+            hint,
+        });
+    }
+
+    /// What to do about a key that cannot be read.
+    fn hint(path: &[String], kind: &Kind) -> String {
+        let inside: Vec<&str> = path.iter().map(String::as_str).collect();
+        match (kind, &inside[..]) {
+            (
+                Kind::UnknownField(..),
+                ["credentials", _, "token" | "pat" | "password" | "secret" | "value"],
+            ) => "a token is never written into this file: put it into a file of its own with mode 0600 and \
+                 name that in token_file"
+                .to_owned(),
+            (Kind::UnknownField(key, known), _) => match nearest(key, known) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("known here: {}", known.join(", ")),
+            },
+            (Kind::UnknownVariant(word, known), _) => match nearest(word, known) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => String::new(),
+            },
+            (Kind::InvalidType(Actual::Map, _), ["pool"]) => "begin each pool with [[pool]]".to_owned(),
+            (Kind::InvalidType(..), ["credentials", key]) => {
+                format!("write it below a name: [credentials.default], then {key} = …")
+            }
+            (Kind::InvalidType(..), ["hosts", key]) => {
+                format!("write it below a name: [hosts.local], then {key} = …")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The environment variable that sets this key.
+    pub(super) fn variable(&self, path: &[String]) -> Option<&str> {
+        self.variables.iter().rev().find(|(at, _)| path.starts_with(at)).map(|(_, (name, _))| name.as_str())
+    }
+
+    /// Where in the file a key is, or what it would be in: the offset, to sort by, and the place.
+    pub(super) fn position(&self, path: &[String]) -> (usize, Place) {
+        let mut start = None;
+        let mut within = &self.root;
+        for key in path {
+            let Some((at, value)) = below(within, key) else { break };
+            start = Some(at);
+            within = value;
+        }
+        let line = start.map(|start| line_and_column(self.text, start).0);
+        (start.unwrap_or(0), Place::File { file: self.file.clone(), line })
+    }
+
+    /// A key as it is shown to people: `pool "linux": container.memory`.
+    pub(super) fn shown(&self, path: &[String]) -> String {
+        // Keys can be any text; shown bare only where that cannot confuse.
+        let bare = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        let joined = |keys: &[String]| {
+            let shown = keys.iter().map(|key| if bare(key) { key.clone() } else { quoted(key) });
+            shown.collect::<Vec<_>>().join(".")
+        };
+        match path {
+            [pool, index] if pool == "pool" => self.pool_shown(index),
+            [pool, index, keys @ ..] if pool == "pool" => {
+                format!("{}: {}", self.pool_shown(index), joined(keys))
+            }
+            keys => joined(keys),
+        }
+    }
+
+    fn pool_shown(&self, index: &str) -> String {
+        let at = index.parse::<usize>().ok();
+        let written = !self.variables.contains_key(["pool".to_owned()].as_slice());
+        let path = ["pool", index, "name"];
+        let name = path
+            .iter()
+            .try_fold(&self.root, |within, key| Some(below(within, key)?.1))
+            .and_then(DeValue::as_str)
+            .filter(|name| written && !name.is_empty() && name.len() <= 64);
+        match name {
+            Some(name) => format!("pool {name:?}"),
+            None => format!("pool {}", at.map_or_else(|| index.to_owned(), |at| (at + 1).to_string())),
+        }
+    }
+}
+
+/// What a key or an index leads to, and where that begins in the text.
+fn below<'t, 'i>(within: &'t DeValue<'i>, key: &str) -> Option<(usize, &'t DeValue<'i>)> {
+    match within {
+        DeValue::Table(table) => {
+            table.get_key_value(key).map(|(name, value)| (name.span().start, value.get_ref()))
+        }
+        DeValue::Array(list) => {
+            list.get(key.parse::<usize>().ok()?).map(|value| (value.span().start, value.get_ref()))
+        }
+        _ => None,
+    }
+}
+
+/// A parsed table in figment's words.
+fn dict(table: Option<&DeTable<'_>>) -> Dict {
+    table
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key.get_ref().to_string(), value_of(value.get_ref())))
+        .collect()
+}
+
+fn value_of(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => {
+            let (digits, radix) = (number.as_str(), number.radix());
+            match (i64::from_str_radix(digits, radix), i128::from_str_radix(digits, radix)) {
+                (Ok(number), _) => Value::from(number),
+                (_, Ok(number)) => Value::from(number),
+                // Larger than any key takes: all that matters is that it is a number.
+                _ => Value::from(i128::MAX),
+            }
+        }
+        DeValue::Float(number) => Value::from(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(truth) => Value::from(*truth),
+        DeValue::Datetime(moment) => Value::from(moment.to_string()),
+        DeValue::Array(list) => {
+            Value::from(list.iter().map(|value| value_of(value.get_ref())).collect::<Vec<_>>())
+        }
+        DeValue::Table(table) => Value::from(dict(Some(table))),
+    }
+}
+
+/// A variable's text as a TOML value.
+fn inline(text: &str) -> Option<Value> {
+    DeValue::parse(text).ok().map(|value| value_of(value.get_ref()))
+}
+
+fn child<'v>(value: &'v mut Value, key: &str) -> Option<&'v mut Value> {
+    match value {
+        Value::Dict(_, dict) => dict.get_mut(key),
+        Value::Array(_, list) => list.get_mut(key.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+fn replace(root: &mut Value, path: &[String], value: Value) -> bool {
+    let mut target = Some(root);
+    for key in path {
+        target = target.and_then(|within| child(within, key));
+    }
+    target.map(|target| *target = value).is_some()
+}
+
+/// Takes away the innermost named key on the path, and answers its path. Elements of a list stay in
+/// their places, so that the indexes of the others stay true: the list goes as a whole.
+fn remove(root: &mut Value, path: &[String]) -> Option<KeyPath> {
+    let mut within = &*root;
+    let mut named = 0;
+    for (depth, key) in path.iter().enumerate() {
+        within = match within {
+            Value::Dict(_, dict) => {
+                named = depth + 1;
+                match dict.get(key) {
+                    Some(value) => value,
+                    None => break,
+                }
+            }
+            Value::Array(_, list) => match key.parse::<usize>().ok().and_then(|at| list.get(at)) {
+                Some(value) => value,
+                None => break,
+            },
+            _ => break,
+        };
+    }
+    let (last, parents) = path.get(..named)?.split_last()?;
+    let mut parent = root;
+    for key in parents {
+        parent = child(parent, key)?;
+    }
+    match parent {
+        Value::Dict(_, dict) => dict.remove(last).map(|_| path[..named].to_vec()),
+        _ => None,
+    }
+}
+
+/// Line and column of an offset, both counted from 1, the column in characters.
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}

@@ -1,0 +1,71 @@
+//! What the defaults take from the machine: facts in a struct, so that tests can give others.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use crate::fleet::InstanceId;
+
+/// Facts about the machine.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// The machine id (machine-id(5)).
+    pub id: Option<String>,
+    /// The host name.
+    pub hostname: Option<String>,
+    /// Whether we are root.
+    pub root: bool,
+    /// Whether we are in a container, whose id and host name may not outlive it.
+    pub contained: bool,
+}
+
+impl Machine {
+    /// The machine that this runs on.
+    pub fn here() -> Self {
+        let line = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+        Self {
+            id: line("/etc/machine-id").or_else(|| line("/var/lib/dbus/machine-id")),
+            hostname: line("/proc/sys/kernel/hostname").or_else(|| line("/etc/hostname")),
+            root: fs::metadata("/proc/self").is_ok_and(|us| us.uid() == 0),
+            contained: ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists()),
+        }
+    }
+
+    /// A short id that stays the same: six letters and digits from a hash, since machine-id(5) asks
+    /// not to show the id itself.
+    pub(super) fn instance(&self) -> Option<InstanceId> {
+        // An image that is not set up yet says "uninitialized".
+        let id = self.id.as_ref().filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+        let seed = id.or(self.hostname.as_ref().filter(|name| !name.is_empty()))?;
+        let mut hash = format!("dayfly/{seed}").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            // FNV-1a: the standard library's hasher may change between its versions.
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut text = String::new();
+        for _ in 0..6 {
+            text.push(char::from_digit(u32::try_from(hash % 36).ok()?, 36)?);
+            hash /= 36;
+        }
+        text.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instance_follows_the_machine_id_and_is_the_same_in_every_version() {
+        let one = Machine { id: Some("0123456789abcdef0123456789abcdef".to_owned()), ..Machine::default() };
+        let other = Machine { id: Some("0123456789abcdef0123456789abcdee".to_owned()), ..Machine::default() };
+        assert_eq!(one.instance().unwrap().as_str(), "?");
+        assert_ne!(one.instance(), other.instance());
+    }
+
+    #[test]
+    fn without_a_machine_id_the_host_name_serves() {
+        let named = Machine { hostname: Some("builder".to_owned()), ..Machine::default() };
+        let unset = Machine { id: Some("uninitialized".to_owned()), ..named.clone() };
+        assert!(named.instance().is_some());
+        assert_eq!(named.instance(), unset.instance());
+        assert_eq!(Machine::default().instance(), None);
+    }
+}

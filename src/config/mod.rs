@@ -1,0 +1,258 @@
+//! The one TOML file: its model, its layers (file, then environment over it) and its checks. All
+//! that is wrong is told at once, with file, line and key; what is sound becomes a [`Config`].
+
+mod container;
+mod credentials;
+mod file;
+mod findings;
+mod hosts;
+mod labels;
+mod layers;
+mod machine;
+mod pools;
+mod problem;
+mod units;
+mod wording;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use machine::Machine;
+pub use problem::{Place, Problem, Problems};
+
+use crate::{
+    fleet::{self, InstanceId},
+    github::credential::TokenSource,
+    host::connect::Endpoint,
+};
+use findings::{At, Findings};
+use layers::Layers;
+
+/// Where the file is looked for when nobody says.
+const PLACES: [&str; 2] = ["/etc/dayfly/dayfly.toml", "dayfly.toml"];
+
+/// Everything that was configured, as meant.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This installation.
+    pub instance: InstanceId,
+    /// Where evidence for people is kept; it need not exist yet.
+    pub state_dir: PathBuf,
+    /// Where tokens come from, by name.
+    pub credentials: BTreeMap<String, TokenSource>,
+    /// The engines.
+    pub hosts: Vec<HostConfig>,
+    /// Where `/metrics` and the rest are served.
+    pub listen: SocketAddr,
+    /// How often GitHub is asked, when nothing stretches it.
+    pub poll_interval: Duration,
+    /// The pools, in the order of the file.
+    pub pools: Vec<PoolConfig>,
+    /// What is doubtful, but can be worked with.
+    pub warnings: Vec<Problem>,
+}
+
+/// One engine and how it is reached.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Name and budget.
+    pub host: fleet::Host,
+    /// How it is reached.
+    pub endpoint: Endpoint,
+    /// Below this many free bytes nothing is launched.
+    pub min_free_disk: Option<u64>,
+}
+
+/// One pool and the credential that it uses.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// The pool.
+    pub pool: fleet::Pool,
+    /// A key of [`Config::credentials`].
+    pub credential: String,
+}
+
+/// Whether tokens must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// They are needed: a token that cannot be read is an error.
+    Needed,
+    /// They are not looked at, for commands that only talk to the daemon and may be run by people
+    /// who cannot read them.
+    Unneeded,
+}
+
+/// The environment of this process, without what is not UTF-8.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Which file to read: the one that was asked for, else `$DAYFLY_CONFIG`, else
+/// `/etc/dayfly/dayfly.toml`, else `./dayfly.toml`.
+pub fn find(
+    asked: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<PathBuf, Problem> {
+    if let Some(asked) = asked {
+        return Ok(asked.to_owned());
+    }
+    let named = env.into_iter().find(|(name, value)| name == "DAYFLY_CONFIG" && !value.is_empty());
+    if let Some((_, named)) = named {
+        return Ok(named.into());
+    }
+    PLACES.iter().map(PathBuf::from).find(|place| place.exists()).ok_or_else(|| Problem {
+        place: Place::File { file: PLACES[0].into(), line: None },
+        key: String::new(),
+        text: format!("there is no configuration, neither here nor at ./{}", PLACES[1]),
+        hint: "write one there, or name it with --config or DAYFLY_CONFIG".to_owned(),
+    })
+}
+
+/// Reads the configuration for this machine.
+pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Config, Problems> {
+    load_for(path, env, &Machine::here(), Tokens::Needed)
+}
+
+/// Reads the configuration for a given machine, with or without a look at the tokens.
+pub fn load_for(
+    path: &Path,
+    env: impl Iterator<Item = (String, String)>,
+    machine: &Machine,
+    tokens: Tokens,
+) -> Result<Config, Problems> {
+    let whole = |text: String, hint: &str| Problem {
+        place: Place::File { file: path.to_owned(), line: None },
+        key: String::new(),
+        text,
+        hint: hint.to_owned(),
+    };
+    let bytes = fs::read(path).map_err(|error| {
+        whole(format!("cannot be read: {error}"), "check that it is there and that this user may read it")
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..good].split(|&byte| byte == b'\n').count();
+        let place = Place::File { file: path.to_owned(), line: Some(line) };
+        Problem { place, ..whole("is not UTF-8".to_owned(), "save it as UTF-8") }
+    })?;
+    let env: BTreeMap<String, String> = env.collect();
+    let layers = Layers::parse(path, &text, env.clone().into_iter())?;
+    let findings = Findings::new(&layers);
+    let file = layers.read(&findings);
+    let base = path.parent().unwrap_or(Path::new(""));
+    let reading = Reading { env: &env, machine, tokens, base };
+    let config = reading.config(&file, &findings.at(&[]));
+    let warnings = findings.verdict()?;
+    match config {
+        Some(config) => Ok(Config { warnings, ..config }),
+        // Not reached: what is missing has been noted as an error.
+        None => Err(whole("cannot be understood".to_owned(), "").into()),
+    }
+}
+
+/// What the meaning of a file depends on besides its text.
+struct Reading<'a> {
+    env: &'a BTreeMap<String, String>,
+    machine: &'a Machine,
+    tokens: Tokens,
+    /// What relative paths are relative to: where the file is.
+    base: &'a Path,
+}
+
+impl Reading<'_> {
+    fn config(&self, file: &file::File, root: &At<'_>) -> Option<Config> {
+        let instance = self.instance(file, &root.key("instance"));
+        let state_dir = self.state_dir(file, &root.key("state_dir"));
+        let credentials = self.credentials(file, &root.key("credentials"));
+        let hosts = self.hosts(file, &root.key("hosts"));
+        let listen = listen(&file.http, &root.key("http"));
+        let poll_interval = poll_interval(&file.poll, &root.key("poll"));
+        let pools = pools::pools(file, instance.as_ref(), &hosts, &root.key("pool"));
+        Some(Config {
+            instance: instance?,
+            state_dir: state_dir?,
+            credentials,
+            hosts,
+            listen: listen?,
+            poll_interval: poll_interval?,
+            pools,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// A variable that says something.
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn instance(&self, file: &file::File, at: &At<'_>) -> Option<InstanceId> {
+        if let Some(text) = &file.instance {
+            return at.parsed(text, "");
+        }
+        if at.is_broken() {
+            return None;
+        }
+        let derived = self.machine.instance();
+        match &derived {
+            None => at.error(
+                "cannot be derived, since this machine has neither a machine id nor a host name",
+                "write instance = \"…\", a short word that no other installation has",
+            ),
+            Some(derived) if self.machine.contained => at.warn(
+                format_args!("is left out and was derived from this container ({derived}); a new container may get another, and then leave its runners behind"),
+                "write instance = \"…\", a short word that no other installation has",
+            ),
+            Some(_) => {}
+        }
+        derived
+    }
+
+    /// `$STATE_DIRECTORY` is systemd's, a list with colons (systemd.exec(5)).
+    fn state_dir(&self, file: &file::File, at: &At<'_>) -> Option<PathBuf> {
+        if let Some(written) = &file.state_dir {
+            let sound = at.require(written.is_absolute(), "must be an absolute path", "");
+            return sound.then(|| written.clone());
+        }
+        let under = |name| self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let systemd = self.variable("STATE_DIRECTORY").and_then(|list| list.split(':').next());
+        Some(match systemd {
+            Some(first) => first.into(),
+            None if self.machine.root => "/var/lib/dayfly".into(),
+            None => match (under("XDG_STATE_HOME"), under("HOME")) {
+                (Some(state), _) => state.join("dayfly"),
+                (None, Some(home)) => home.join(".local/state/dayfly"),
+                (None, None) => "/var/lib/dayfly".into(),
+            },
+        })
+    }
+}
+
+fn listen(http: &file::Http, at: &At<'_>) -> Option<SocketAddr> {
+    let at = at.key("listen");
+    let written = http.listen.as_deref().unwrap_or("127.0.0.1:9745");
+    let Ok(listen) = written.parse::<SocketAddr>() else {
+        at.error("must be ADDRESS:PORT, the address in numbers", "for example \"127.0.0.1:9745\"");
+        return None;
+    };
+    if !listen.ip().is_loopback() {
+        at.warn(
+            "is open to other machines, and whoever reaches it sees pools, runners and job names: there is no password on it",
+            "use 127.0.0.1, or let a firewall or a proxy guard it",
+        );
+    }
+    Some(listen)
+}
+
+fn poll_interval(poll: &file::Poll, at: &At<'_>) -> Option<Duration> {
+    let interval = poll.interval.map_or(Duration::from_secs(10), |time| time.0);
+    let bounds = Duration::from_millis(100)..=Duration::from_hours(1);
+    at.key("interval")
+        .require(bounds.contains(&interval), "must be between 100ms and 1h", "")
+        .then_some(interval)
+}

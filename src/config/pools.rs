@@ -1,0 +1,240 @@
+//! The pools: what they are called, where they serve, how many there are.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    HostConfig, PoolConfig, container,
+    credentials::{FILE_OF_ITS_OWN, PASTED, is_token},
+    file::{self, Demand, File},
+    findings::At,
+    hosts::{LOCAL, listed},
+    labels::{self, Labelled},
+    units::{Time, UNSERVED},
+    wording::{nearest, quoted},
+};
+use crate::fleet::{InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
+
+/// More than GitHub has room for in one runner group.
+const ABSURD: u32 = 10_000;
+
+/// A workflow job ends by itself after at most so long on GitHub's own runners, and many on others.
+const LONG_JOB: Duration = Duration::from_hours(6);
+
+/// All pools that are sound.
+pub(super) fn pools(
+    file: &File,
+    instance: Option<&InstanceId>,
+    hosts: &[HostConfig],
+    at: &At<'_>,
+) -> Vec<PoolConfig> {
+    if file.pool.is_empty() && !at.is_broken() {
+        at.error("there is none", "write [[pool]] with name, url and labels");
+    }
+    let mut scopes = Vec::new();
+    let mut pools = Vec::new();
+    let mut first = BTreeMap::new();
+    for (i, written) in file.pool.iter().enumerate() {
+        let at = at.key(i);
+        if let Some(name) = &written.name
+            && let Some(earlier) = first.insert(name.as_str(), i)
+        {
+            at.key("name").error(
+                format_args!("is also that of pool number {}", earlier + 1),
+                "give each pool a name of its own",
+            );
+        }
+        let scope = at.key("url").required(
+            written.url.as_deref(),
+            "write url = \"https://github.com/ORGANIZATION\" or \"https://github.com/OWNER/REPOSITORY\"",
+        );
+        let scope = scope.and_then(|url| at.key("url").parsed::<Scope>(url, ""));
+        let labels = at
+            .key("labels")
+            .required(written.labels.as_deref(), "write labels = [\"self-hosted\", \"linux\", \"x64\"]")
+            .map(|written| labels::check(written, &at.key("labels")));
+        scopes.push((i, written, scope.clone(), labels));
+        if let Some(pool) = pool(file, written, scope, instance, hosts, &at) {
+            pools.push(pool);
+        }
+    }
+    let labelled: Vec<_> = scopes
+        .iter()
+        .filter_map(|(i, written, scope, labels)| {
+            Some(Labelled {
+                name: written.name.as_deref()?,
+                scope: scope.as_ref()?,
+                labels: labels.clone()?,
+                at: at.key(i).key("labels"),
+            })
+        })
+        .collect();
+    labels::compare(&labelled);
+    pools
+}
+
+fn pool(
+    file: &File,
+    written: &file::Pool,
+    scope: Option<Scope>,
+    instance: Option<&InstanceId>,
+    hosts: &[HostConfig],
+    at: &At<'_>,
+) -> Option<PoolConfig> {
+    let name = name(written, instance, &at.key("name"));
+    let credential = written.credentials.clone().unwrap_or_else(|| "default".to_owned());
+    known_credential(file, &credential, at);
+    let host = known_host(file, written, hosts, at);
+    let group = group(written, scope.as_ref(), &at.key("group"));
+    let policy = policy(written, at);
+    let template = container::template(&written.container, &at.key("container"));
+    if let Some(host) = host {
+        container::fits(&written.container, &template.resources, &host.host, &at.key("container"));
+    }
+    at.key("repositories").require(written.repositories.is_empty(), UNSERVED, "leave it out");
+    let pool = Pool {
+        name: name?,
+        scope: scope?,
+        host: host?.host.name.clone(),
+        group,
+        labels: written.labels.clone()?,
+        policy,
+        template,
+    };
+    Some(PoolConfig { pool, credential })
+}
+
+fn name(written: &file::Pool, instance: Option<&InstanceId>, at: &At<'_>) -> Option<PoolName> {
+    let text = at.required(written.name.as_deref(), "write name = \"…\"")?;
+    let name: PoolName = at.parsed(text, "")?;
+    let instance = instance?.as_str();
+    let room = MAX_POOL_AND_INSTANCE - instance.len();
+    at.require(
+        text.len() <= room,
+        format_args!(
+            "has {} characters, and at most {room} fit into a runner's name beside instance {instance:?}",
+            text.len()
+        ),
+        "shorten either",
+    )
+    .then_some(name)
+}
+
+fn known_credential(file: &File, name: &str, at: &At<'_>) {
+    let at = at.key("credentials");
+    let implied = file.credentials.is_empty() && name == "default";
+    let broken =
+        at.is_broken() || at.root("credentials").is_broken() || at.root("credentials").key(name).is_broken();
+    if implied || broken || file.credentials.contains_key(name) {
+        return;
+    }
+    if is_token(name) {
+        at.error(PASTED, FILE_OF_ITS_OWN);
+        return;
+    }
+    let known: Vec<&str> = file.credentials.keys().map(String::as_str).collect();
+    at.error(format_args!("there is no [credentials.{}]", shown(name)), did_you_mean(name, &known));
+}
+
+fn known_host<'h>(
+    file: &File,
+    written: &file::Pool,
+    hosts: &'h [HostConfig],
+    at: &At<'_>,
+) -> Option<&'h HostConfig> {
+    let name = written.host.as_deref().unwrap_or(LOCAL);
+    let found = hosts.iter().find(|host| host.host.name.as_str() == name);
+    let at_hosts = at.root("hosts");
+    // A host that is written and wrong has been told of already.
+    let told = file.hosts.contains_key(name) || at_hosts.key(name).is_broken() || at.key("host").is_broken();
+    if found.is_none() && !told && name != LOCAL {
+        let known: Vec<&str> = file.hosts.keys().map(String::as_str).collect();
+        at.key("host").error(format_args!("there is no [hosts.{}]", shown(name)), did_you_mean(name, &known));
+    }
+    found
+}
+
+fn did_you_mean(word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.is_empty() => "none is configured".to_owned(),
+        None => format!("known are: {}", listed(known.iter())),
+    }
+}
+
+/// A name as it would be written in a table's header.
+fn shown(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if bare && name.len() <= 40 { name.to_owned() } else { quoted(name) }
+}
+
+fn group(written: &file::Pool, scope: Option<&Scope>, at: &At<'_>) -> String {
+    let group = written.group.clone().unwrap_or_else(|| "Default".to_owned());
+    at.require(!group.trim().is_empty(), "must not be empty", "leave it out for \"Default\"");
+    let in_repository = matches!(scope.map(Scope::target), Some(Target::Repository { .. }));
+    at.require(
+        !in_repository || group.eq_ignore_ascii_case("Default"),
+        "must be \"Default\": a repository has no other runner group",
+        "leave it out, or register at the organization",
+    );
+    group
+}
+
+fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
+    let usual = Policy::default();
+    let time = |written: Option<Time>, usual: Duration| written.map_or(usual, |time| time.0);
+    let policy = Policy {
+        min_idle: written.min_idle.unwrap_or(usual.min_idle),
+        max: written.max.unwrap_or(usual.max),
+        priority: written.priority.unwrap_or(usual.priority),
+        idle_timeout: time(written.idle_timeout, usual.idle_timeout),
+        idle_confirmation: time(written.idle_confirmation, usual.idle_confirmation),
+        boot_timeout: time(written.boot_timeout, usual.boot_timeout),
+        max_job_age: written.max_job_age.map_or(usual.max_job_age, |age| age.0),
+    };
+    let (at_max, at_min) = (at.key("max"), at.key("min_idle"));
+    let readable = !at_max.is_broken() && !at_min.is_broken();
+    if policy.max == 0 {
+        at_max.error("must be at least 1", "remove the pool if it is not wanted");
+    } else if policy.max > ABSURD {
+        at_max.error(format_args!("is absurdly large: at most {ABSURD} makes sense"), "");
+    } else if readable && policy.max < policy.min_idle {
+        let where_written = if written.max.is_some() { &at_max } else { &at_min };
+        let text = if written.max.is_some() {
+            format!("must not be below min_idle ({})", policy.min_idle)
+        } else {
+            format!("must not be above max ({})", policy.max)
+        };
+        where_written.error(text, "raise max or lower min_idle");
+    }
+    demand(written, &policy, at);
+    at.key("boot_timeout").require(
+        policy.boot_timeout >= Duration::from_secs(1),
+        "must be at least 1s",
+        "it must leave a runner time to start",
+    );
+    if let Some(age) = policy.max_job_age {
+        let at = at.key("max_job_age");
+        if age.is_zero() {
+            at.error("must not be zero", "write \"off\" for no limit");
+        } else if age < LONG_JOB {
+            at.warn(
+                "is under 6h, so that jobs which GitHub still lets run are stopped",
+                "write \"off\", or 6h and more",
+            );
+        }
+    }
+    policy
+}
+
+fn demand(written: &file::Pool, policy: &Policy, at: &At<'_>) {
+    let at_demand = at.key("demand");
+    let sources = written.demand.as_deref().unwrap_or(&[Demand::Idle]);
+    if sources.is_empty() {
+        at_demand.error("must not be empty", "write [\"idle\"]");
+    } else if sources.iter().any(|&source| source != Demand::Idle) {
+        at_demand.error("must be [\"idle\"]: this version serves no other source yet", "");
+    } else if policy.min_idle == 0 && !at_demand.is_broken() && !at.key("min_idle").is_broken() {
+        at.key("min_idle")
+            .error("must be at least 1: with demand = [\"idle\"] nothing else could ever start a runner", "");
+    }
+}

@@ -1,0 +1,168 @@
+//! Values with a unit as people write them: sizes, durations, limits. An error says what is
+//! expected and never repeats what was there.
+
+use std::{fmt, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+/// Longer than this is a slip of the pen.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
+
+/// Larger than this is a slip of the pen.
+const LARGEST: u64 = 1 << 50;
+
+/// A size in bytes: `"8GiB"`, `"500MB"`, or a plain number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// A duration: `"10s"`, `"1h30m"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time(pub(super) Duration);
+
+/// A duration, or `"off"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TimeOrOff(pub(super) Option<Duration>);
+
+/// A limit per process: one number for both, or `[soft, hard]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ulimit(pub(super) i64, pub(super) i64);
+
+/// A key that the face has and this version does not serve: any value is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unserved {}
+
+/// Said of what the face has and this version does not.
+pub(super) const UNSERVED: &str = "this version does not serve it yet";
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Sizes;
+        impl Visitor<'_> for Sizes {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"8GiB\" or \"500MB\"")
+            }
+
+            fn visit_u64<E: Error>(self, bytes: u64) -> Result<Size, E> {
+                if bytes > LARGEST {
+                    return Err(E::custom("is absurdly large; at most 1PiB makes sense"));
+                }
+                Ok(Size(bytes))
+            }
+
+            fn visit_i64<E: Error>(self, bytes: i64) -> Result<Size, E> {
+                let bytes = u64::try_from(bytes).map_err(|_| E::custom("must not be negative"))?;
+                self.visit_u64(bytes)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
+                let ByteSize(bytes) = text
+                    .trim()
+                    .parse()
+                    .map_err(|_| E::custom("must be a size such as \"8GiB\" or \"500MB\""))?;
+                self.visit_u64(bytes)
+            }
+        }
+        deserializer.deserialize_any(Sizes)
+    }
+}
+
+/// Reads text as a duration, or `off` where that means something.
+struct Times {
+    off: bool,
+}
+
+impl Times {
+    fn expected(&self) -> &'static str {
+        if self.off {
+            "a duration such as \"8h\", or \"off\""
+        } else {
+            "a duration such as \"10s\" or \"1h30m\""
+        }
+    }
+}
+
+impl Visitor<'_> for Times {
+    type Value = TimeOrOff;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<TimeOrOff, E> {
+        if self.off && text.trim() == "off" {
+            return Ok(TimeOrOff(None));
+        }
+        let time: jiff::SignedDuration =
+            text.parse().map_err(|_| E::custom(format_args!("must be {}", self.expected())))?;
+        let time = Duration::try_from(time).map_err(|_| E::custom("must not be negative"))?;
+        if time > LONGEST {
+            return Err(E::custom("is absurdly long; at most a year (8760h) makes sense"));
+        }
+        Ok(TimeOrOff(Some(time)))
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOrOff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Times { off: true })
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let TimeOrOff(time) = deserializer.deserialize_any(Times { off: false })?;
+        Ok(Self(time.unwrap_or_default()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Ulimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Ulimits;
+        impl<'de> Visitor<'de> for Ulimits {
+            type Value = Ulimit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or [soft, hard]")
+            }
+
+            fn visit_i64<E: Error>(self, both: i64) -> Result<Ulimit, E> {
+                Ok(Ulimit(both, both))
+            }
+
+            fn visit_u64<E: Error>(self, both: u64) -> Result<Ulimit, E> {
+                let both = i64::try_from(both).map_err(|_| E::custom("is out of range"))?;
+                Ok(Ulimit(both, both))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Ulimit, A::Error> {
+                let wrong = || A::Error::custom("must be a number, or [soft, hard]");
+                let soft = seq.next_element()?.ok_or_else(wrong)?;
+                let hard = seq.next_element()?.ok_or_else(wrong)?;
+                if seq.next_element::<i64>()?.is_some() {
+                    return Err(wrong());
+                }
+                if hard != -1 && (soft == -1 || soft > hard) {
+                    return Err(A::Error::custom("the soft limit must not be above the hard one"));
+                }
+                Ok(Ulimit(soft, hard))
+            }
+        }
+        let limit = deserializer.deserialize_any(Ulimits)?;
+        if limit.0 < -1 || limit.1 < -1 {
+            return Err(D::Error::custom("must not be below -1, which is no limit"));
+        }
+        Ok(limit)
+    }
+}
+
+impl<'de> Deserialize<'de> for Unserved {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(D::Error::custom(UNSERVED))
+    }
+}

@@ -1,0 +1,72 @@
+//! How a refusal is put into words. Never with the value that was refused: it may be a secret that
+//! was written to the wrong place.
+
+use figment::error::{Actual, Kind};
+
+/// The known word that was most likely meant.
+pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(word, known), *known))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// Why a key cannot be read; reads after the key.
+pub(super) fn refusal(kind: &Kind) -> String {
+    match kind {
+        Kind::Message(text) => text.clone(),
+        Kind::UnknownField(..) => "is not a known key".to_owned(),
+        Kind::UnknownVariant(_, known) => {
+            let known: Vec<_> = known.iter().map(|word| format!("{word:?}")).collect();
+            format!("must be one of {}", known.join(", "))
+        }
+        // Numbers that no Rust type of the usual widths holds.
+        Kind::InvalidType(Actual::Other(_), wanted) => {
+            format!("is out of range: must be {}", expected(wanted))
+        }
+        Kind::InvalidType(actual, wanted) => format!("must be {}, not {}", expected(wanted), found(actual)),
+        Kind::InvalidValue(_, wanted) => format!("must be {}", expected(wanted)),
+        Kind::InvalidLength(_, wanted) => format!("has the wrong length: must be {}", expected(wanted)),
+        Kind::MissingField(key) => format!("lacks {key:?}"),
+        Kind::DuplicateField(key) => format!("has {key:?} twice"),
+        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => "is out of range".to_owned(),
+        Kind::Unsupported(_) | Kind::UnsupportedKey(..) => "cannot be read".to_owned(),
+    }
+}
+
+/// serde's names for what it expects, in the words of somebody who writes TOML.
+fn expected(wanted: &str) -> &str {
+    match wanted {
+        "a string" | "path string" | "a borrowed string" => "text in quotes",
+        "u32" | "u64" => "a whole number, 0 or more",
+        "i32" | "i64" => "a whole number",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list in brackets",
+        "a map" => "a table",
+        other if other.starts_with("variant of enum") || other.starts_with("enum") => "text in quotes",
+        other => other,
+    }
+}
+
+fn found(actual: &Actual) -> &'static str {
+    match actual {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) => "a whole number",
+        Actual::Float(_) => "a number with a point",
+        Actual::Char(_) | Actual::Str(_) => "text",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "this",
+    }
+}
+
+/// A text from the file, quoted and cut to what fits into a line.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
