@@ -17,3 +17,4 @@
 pub mod fleet;
 pub mod github;
 pub mod host;
+pub mod simulator;
