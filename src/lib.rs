@@ -16,9 +16,9 @@
 
 pub mod cli;
 pub mod config;
-pub mod daemon;
 pub mod fleet;
 pub mod github;
 pub mod host;
 pub mod http;
+pub mod simulator;
 pub mod telemetry;

@@ -1,0 +1,104 @@
+//! Which call a request is.
+
+use axum::http::Method;
+use serde::Serialize;
+
+use super::Asked;
+use crate::simulator::world::World;
+
+/// The calls, for counting and for faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// `GET …/actions/runners`
+    ListRunners,
+    /// `GET …/actions/runners/{id}`
+    GetRunner,
+    /// `DELETE …/actions/runners/{id}`
+    DeleteRunner,
+    /// `POST …/actions/runners/generate-jitconfig`
+    Mint,
+    /// `GET /orgs/{org}/actions/runner-groups`
+    ListGroups,
+    /// `GET /orgs/{org}`
+    GetOrganization,
+    /// `GET /repos/{owner}/{repo}`
+    GetRepository,
+    /// `GET /rate_limit`
+    RateLimit,
+    /// Anything else, which is answered with 404.
+    Other,
+}
+
+/// A request that something answers; scopes are paths of scopes that exist.
+pub(super) enum Call {
+    ListRunners(String),
+    GetRunner(String, u64),
+    DeleteRunner(String, u64),
+    Mint(String),
+    ListGroups(String),
+    GetOrganization(String),
+    GetRepository(String),
+    RateLimit,
+}
+
+impl Call {
+    /// Tells calls apart; `None` is a 404. A trailing slash is one too, as at GitHub.
+    pub(super) fn of(world: &World, asked: &Asked) -> Option<Self> {
+        let path = asked.path.strip_prefix('/')?;
+        let parts: Vec<&str> = path.split('/').collect();
+        if asked.method == Method::GET && parts == ["rate_limit"] {
+            return Some(Self::RateLimit);
+        }
+        // Links to further pages name a scope by its number.
+        let (scope, rest) = match parts.as_slice() {
+            ["orgs", organization, rest @ ..] => ((*organization).to_owned(), rest),
+            ["repos", owner, repository, rest @ ..] => (format!("{owner}/{repository}"), rest),
+            ["organizations" | "repositories", number, rest @ ..] => {
+                (world.scope_path(number.parse().ok()?)?, rest)
+            }
+            _ => return None,
+        };
+        let scope = world.scope_path(world.scope_number(&scope)?)?;
+        let is_organization = !scope.contains('/');
+        if is_organization != matches!(parts.first(), Some(&("orgs" | "organizations"))) {
+            return None;
+        }
+        match (asked.method.as_str(), rest) {
+            ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
+            ("GET", []) => Some(Self::GetRepository(scope)),
+            ("GET", ["actions", "runner-groups"]) if is_organization => Some(Self::ListGroups(scope)),
+            ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
+            ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
+            ("GET", ["actions", "runners", id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
+            ("DELETE", ["actions", "runners", id]) => Some(Self::DeleteRunner(scope, id.parse().ok()?)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::ListRunners(_) => Endpoint::ListRunners,
+            Self::GetRunner(..) => Endpoint::GetRunner,
+            Self::DeleteRunner(..) => Endpoint::DeleteRunner,
+            Self::Mint(_) => Endpoint::Mint,
+            Self::ListGroups(_) => Endpoint::ListGroups,
+            Self::GetOrganization(_) => Endpoint::GetOrganization,
+            Self::GetRepository(_) => Endpoint::GetRepository,
+            Self::RateLimit => Endpoint::RateLimit,
+        }
+    }
+
+    pub(super) fn scope(&self) -> Option<&str> {
+        match self {
+            Self::ListRunners(scope)
+            | Self::GetRunner(scope, _)
+            | Self::DeleteRunner(scope, _)
+            | Self::Mint(scope)
+            | Self::ListGroups(scope)
+            | Self::GetOrganization(scope)
+            | Self::GetRepository(scope) => Some(scope),
+            Self::RateLimit => None,
+        }
+    }
+}
