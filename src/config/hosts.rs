@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     fleet::{Host, HostName, Resources},
-    host::connect::Endpoint,
+    host::Endpoint,
 };
 
 /// The host that pools use when they name none.

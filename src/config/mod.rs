@@ -28,7 +28,7 @@ pub use problem::{Place, Problem, Problems};
 use crate::{
     fleet::{self, InstanceId},
     github::credential::TokenSource,
-    host::connect::Endpoint,
+    host::Endpoint,
 };
 use findings::{At, Findings};
 use layers::Layers;

@@ -1,5 +1,275 @@
-//! The shell around the core: it feeds evidence in and carries plans out.
+//! The shell around the core: it runs the edges, feeds evidence in and carries plans out.
+//!
+//! ```text
+//! observers ──evidence──▶ planner (Fleet: observe, plan) ──actions──▶ edges ──evidence──▶ planner
+//!                            │
+//!                            └─ status and events ─▶ metrics, log, web server
+//! ```
 
+mod bounds;
+mod clock;
 mod edges;
+mod failures;
+mod lock;
+mod observers;
+mod planner;
 
-pub use edges::{Edges, STOP_GRACE, chain};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    thread::available_parallelism,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    config::Config,
+    fleet::{Evidence, Fleet, HostName, Scope},
+    github::{self, Client, Credential},
+    host::{self, Docker},
+    http::{self, Snapshot},
+    telemetry::Metrics,
+};
+
+pub use self::{
+    bounds::Bounded,
+    clock::Clock,
+    edges::{Edges, STOP_GRACE, chain},
+    lock::{InstanceLock, LockError},
+};
+use self::{
+    failures::Failures,
+    observers::{Publisher, follow_events, keep_image, observe},
+    planner::{Planner, notify_systemd},
+};
+
+/// How often an engine's containers are listed; its events make it sooner.
+const CONTAINER_LOOK: Duration = Duration::from_secs(10);
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another daemon runs, or the state directory cannot be written.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The address of the web server cannot be had.
+    #[error("cannot listen on {0}: choose another address with `http.listen`")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// A scope's client cannot be made.
+    #[error(transparent)]
+    Github(#[from] github::GithubError),
+    /// The metrics cannot be registered.
+    #[error("cannot register the metrics")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A daemon that holds its lock and its address, and has not begun to plan.
+pub struct Daemon {
+    planner: Planner,
+    observers: JoinSet<()>,
+    app: http::App,
+    listener: TcpListener,
+    _lock: InstanceLock,
+}
+
+impl Daemon {
+    /// Takes the lock and the address, and starts to look at everything that is configured. A
+    /// scope or engine that cannot be reached is no reason not to start.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let lock = InstanceLock::acquire(&config.state_dir, &config.instance)?;
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .map_err(|error| StartError::Listen(config.listen, error))?;
+        let clock = Clock::start();
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
+        let (sender, evidence) = mpsc::unbounded_channel();
+        let publisher = Publisher { evidence: sender, clock };
+
+        let clients = clients(config, &metrics)?;
+        let engines = engines(config, &metrics);
+        let edges = Arc::new(Edges {
+            instance: config.instance.clone(),
+            scopes: bounded_clients(config, &clients),
+            hosts: bounded_engines(&engines).await,
+            pools: config.pools.iter().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),
+        });
+
+        let mut observers = JoinSet::new();
+        for (scope, client) in &clients {
+            let (edges, publisher) = (edges.clone(), publisher.clone());
+            let (look_at, client, metrics) = (scope.clone(), client.clone(), metrics.clone());
+            let (scope, base) = (scope.clone(), config.poll_interval);
+            let look = move || {
+                let (edges, publisher, scope) = (edges.clone(), publisher.clone(), look_at.clone());
+                async move {
+                    let began = publisher.clock.now();
+                    publisher.publish(edges.list_registrations(&scope, began).await);
+                }
+            };
+            let interval = move || {
+                let interval = client.effective_interval(base);
+                metrics.record_poll_interval(&scope, interval);
+                interval
+            };
+            observers.spawn(observe(look, interval, Arc::new(Notify::new())));
+        }
+        for (host, docker) in &engines {
+            let news = Arc::new(Notify::new());
+            observers.spawn(follow_events(docker.clone(), host.clone(), publisher.clone(), news.clone()));
+            let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
+            let look = move || {
+                let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
+                async move {
+                    let began = publisher.clock.now();
+                    publisher.publish(edges.list_containers(&host, began).await);
+                }
+            };
+            observers.spawn(observe(look, || CONTAINER_LOOK, news));
+        }
+        for (host, image, pull) in images(config) {
+            if let Some(docker) = engines.get(&host) {
+                observers.spawn(keep_image(docker.clone(), host, image, pull, publisher.clone()));
+            }
+        }
+
+        let pools = config.pools.iter().map(|pool| pool.pool.clone()).collect();
+        let hosts = config.hosts.iter().map(|host| host.host.clone()).collect();
+        let fleet = Fleet::new(config.instance.clone(), seed(), pools, hosts);
+        let (snapshot, shown) = watch::channel(Arc::new(Snapshot {
+            instance: config.instance.as_str().into(),
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: clock.now(),
+            planned_at: None,
+            status: fleet.status(),
+            engines: engines.keys().map(|host| (host.clone(), "docker")).collect(),
+            rates: BTreeMap::new(),
+        }));
+        let gather = metrics.clone();
+        let app = http::App {
+            snapshot: shown,
+            metrics: Arc::new(move || gather.gather()),
+            now: Arc::new(move || clock.now()),
+        };
+        let failures = Failures::new(&config.state_dir);
+        let planner =
+            Planner { fleet, edges, clients, engines, evidence, publisher, snapshot, metrics, failures };
+        Ok(Self { planner, observers, app, listener, _lock: lock })
+    }
+
+    /// Where the web server listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// The last pass's report, now and whenever there is a new one.
+    pub fn reports(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.app.snapshot.clone()
+    }
+
+    /// What makes the daemon drain when it is called: launch nothing, remove the idle, let the
+    /// busy finish.
+    pub fn drain(&self) -> impl Fn() + Send + Sync + 'static {
+        let publisher = self.planner.publisher.clone();
+        move || publisher.publish(Evidence::Drain(true))
+    }
+
+    /// Runs until `shutdown`. Containers are left running, for the next start to adopt.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let ending = CancellationToken::new();
+        let server = tokio::spawn(http::serve(self.listener, self.app, ending.clone().cancelled_owned()));
+        notify_systemd(sd_notify::NotifyState::Ready);
+        self.planner.run(shutdown).await;
+        notify_systemd(sd_notify::NotifyState::Stopping);
+        info!("stopping; runners are left running for the next start");
+        self.observers.abort_all();
+        ending.cancel();
+        // The server bounds its own end.
+        let _ = server.await;
+    }
+}
+
+/// One client per scope; those of one credential share its token and its limits.
+fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Client>, StartError> {
+    let mut credentials: BTreeMap<&str, Credential> = BTreeMap::new();
+    let mut clients = BTreeMap::new();
+    for pool in &config.pools {
+        let (scope, name) = (&pool.pool.scope, pool.credential.as_str());
+        if clients.contains_key(scope) {
+            continue;
+        }
+        let Some(source) = config.credentials.get(name) else { continue };
+        let credential =
+            credentials.entry(name).or_insert_with(|| Credential::new(source.clone())).clone();
+        let (metrics, label) = (metrics.clone(), name.to_owned());
+        let reporter: github::Reporter = Arc::new(move |report| metrics.record_github(&label, report));
+        clients.insert(scope.clone(), Client::new(scope.clone(), credential, reporter)?);
+    }
+    Ok(clients)
+}
+
+fn bounded_clients(
+    config: &Config,
+    clients: &BTreeMap<Scope, Client>,
+) -> BTreeMap<Scope, Bounded<Client>> {
+    let mut bounds = BTreeMap::new();
+    let credential_of: BTreeMap<_, _> =
+        config.pools.iter().rev().map(|pool| (&pool.pool.scope, &pool.credential)).collect();
+    clients
+        .iter()
+        .map(|(scope, client)| {
+            let bound = bounds.entry(credential_of[scope]).or_insert_with(Bounded::github);
+            (scope.clone(), bound(client.clone()))
+        })
+        .collect()
+}
+
+fn engines(config: &Config, metrics: &Arc<Metrics>) -> BTreeMap<HostName, Docker> {
+    let engine = |host: &crate::config::HostConfig| {
+        let metrics = metrics.clone();
+        let reporter: host::Reporter = Arc::new(move |report| metrics.record_engine(report));
+        let name = host.host.name.clone();
+        let docker = Docker::new(name.clone(), host.endpoint.clone(), config.instance.clone(), reporter);
+        (name, docker)
+    };
+    config.hosts.iter().map(engine).collect()
+}
+
+async fn bounded_engines(engines: &BTreeMap<HostName, Docker>) -> BTreeMap<HostName, Bounded<Docker>> {
+    let mut bounded = BTreeMap::new();
+    for (host, docker) in engines {
+        // An engine that cannot be reached now is taken for one of this machine's size.
+        let cpus = match docker.facts().await {
+            Ok(facts) => facts.cpus,
+            Err(_) => available_parallelism().map_or(2, usize::from),
+        };
+        bounded.insert(host.clone(), Bounded::engine(docker.clone(), cpus));
+    }
+    bounded
+}
+
+/// Which images which hosts need, each once; of two pull policies the more eager one counts.
+fn images(config: &Config) -> Vec<(HostName, String, crate::fleet::PullPolicy)> {
+    let mut images = BTreeMap::new();
+    for pool in &config.pools {
+        let key = (pool.pool.host.clone(), pool.pool.template.image.clone());
+        let pull = images.entry(key).or_insert(pool.pool.template.pull);
+        *pull = (*pull).min(pool.pool.template.pull);
+    }
+    images.into_iter().map(|((host, image), pull)| (host, image, pull)).collect()
+}
+
+/// Makes this run's runner names unlike any other's.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library seeds its hashers from the operating system; the time makes sure.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    RandomState::new().hash_one((now, std::process::id()))
+}

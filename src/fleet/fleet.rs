@@ -194,6 +194,7 @@ impl Fleet {
             HostReport {
                 name: name.clone(),
                 up: state.sight.is_clear(),
+                last_listed_at: state.sight.listed_at,
                 runners: committed.runners,
                 committed: committed.resources,
                 blocked: self.blocked(name, state, committed),

@@ -77,11 +77,11 @@ impl Board {
         let mut board = Self { fleet: Fleet::new(instance, 2, vec![pool], vec![host]), now: start, letters };
         let present = ImageState::Present("sha256:1".to_owned());
         board.observe(Evidence::Image { host: host_name(), image, state: present });
-        board.look(|letter| letter.is_uppercase());
+        board.look(char::is_uppercase);
         // Looks go on meanwhile: two more, far enough apart to prove what one does not.
         for _ in 0..3 {
             board.now = board.now + HOUR / 3;
-            board.look(|letter| letter.is_uppercase());
+            board.look(char::is_uppercase);
         }
         board.now = board.now + Duration::from_secs(1);
         board.look(|_| true);

@@ -14,9 +14,7 @@ use std::{future::Future, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::fleet::{
-    Container, ContainerId, Exit, HostName, InstanceId, Occupation, Pool, RegistrationId, RunnerName,
-};
+use crate::fleet::{Container, ContainerId, Exit, InstanceId, Occupation, Pool, RegistrationId, RunnerName};
 
 pub use self::{
     call::{Deadlines, Reporter, RequestReport},
@@ -92,17 +90,4 @@ pub trait Host: Send + Sync {
     /// Removes a container that does not run, with its anonymous volumes. Never by force: a
     /// container that runs after all is an error.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), HostError>> + Send;
-}
-
-/// One request to an engine, as it went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestReport {
-    /// Which engine.
-    pub host: HostName,
-    /// Which call, as one word.
-    pub operation: &'static str,
-    /// From request to answer.
-    pub took: Duration,
-    /// Whether it failed.
-    pub failed: bool,
 }

@@ -1,0 +1,128 @@
+//! The loop around the core: evidence in, plans out. It decides nothing, and nothing tells it what
+//! to do; anything may wake it.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, watch},
+    time::{interval, sleep_until, timeout},
+};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::{
+    bounds::Bounded,
+    edges::Edges,
+    failures::Failures,
+    observers::{LogFollowers, Publisher},
+};
+use crate::{
+    fleet::{Evidence, Fleet, HostName, Plan, Scope},
+    github::Client,
+    host::Docker,
+    http::Snapshot,
+    telemetry::{Metrics, log_event},
+};
+
+/// At rest it plans this often all the same: `/healthz` and the systemd watchdog rely on it.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long actions under way may take to end when the daemon does: a launch that gets there
+/// leaves nothing to clear away.
+const LAST_ACTIONS: Duration = Duration::from_secs(4);
+
+/// The loop and all that it talks to.
+pub(super) struct Planner {
+    pub(super) fleet: Fleet,
+    pub(super) edges: Arc<Edges<Bounded<Client>, Bounded<Docker>>>,
+    pub(super) clients: BTreeMap<Scope, Client>,
+    pub(super) engines: BTreeMap<HostName, Docker>,
+    pub(super) evidence: UnboundedReceiver<Evidence>,
+    pub(super) publisher: Publisher,
+    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) failures: Failures,
+}
+
+impl Planner {
+    /// Plans until `shutdown`, then lets the actions under way end. Containers are left running.
+    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let (mut followers, actions) = (LogFollowers::default(), TaskTracker::new());
+        let mut heartbeat = interval(HEARTBEAT);
+        let mut wake_at = None;
+        let mut news = Vec::new();
+        tokio::pin!(shutdown);
+        loop {
+            let clock = self.publisher.clock;
+            let wake = async {
+                match wake_at {
+                    Some(at) => sleep_until(clock.instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                _ = self.evidence.recv_many(&mut news, 1024) => {}
+                () = wake => {}
+                _ = heartbeat.tick() => notify_systemd(sd_notify::NotifyState::Watchdog),
+            }
+            wake_at = self.pass(news.drain(..), &mut followers, &actions);
+        }
+        actions.close();
+        if timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
+            warn!(left = actions.len(), "some actions did not end in time; the next start clears up after them");
+        }
+    }
+
+    /// One pass: observe, plan, act, report. Returns when to look again at the latest.
+    fn pass(
+        &mut self,
+        news: impl Iterator<Item = Evidence>,
+        followers: &mut LogFollowers,
+        actions: &TaskTracker,
+    ) -> Option<crate::fleet::Timestamp> {
+        let (now, began) = (self.publisher.clock.now(), Instant::now());
+        for evidence in news {
+            self.fleet.observe(evidence, now);
+        }
+        let Plan { actions: planned, events, wake_at } = self.fleet.plan(now);
+        let took = began.elapsed();
+        for event in &events {
+            if let Err(error) = self.failures.record(event, now) {
+                warn!(%error, "why a runner failed cannot be kept in the state directory");
+            }
+        }
+        for action in planned {
+            let (edges, publisher) = (self.edges.clone(), self.publisher.clone());
+            actions.spawn(async move {
+                for evidence in edges.carry_out(action).await {
+                    publisher.publish(evidence);
+                }
+            });
+        }
+        let status = self.fleet.status();
+        for event in &events {
+            log_event(event, &status);
+        }
+        followers.follow(&status, &self.engines, &self.publisher);
+        self.metrics.record_pass(&events, &status, now, took);
+        let rates = self.clients.iter().filter_map(|(scope, client)| Some((scope.clone(), client.rate()?)));
+        let rates = rates.collect();
+        self.snapshot.send_modify(|snapshot| {
+            let before = Arc::make_mut(snapshot);
+            (before.planned_at, before.status, before.rates) = (Some(now), status, rates);
+        });
+        wake_at
+    }
+}
+
+/// Tells systemd, where there is one.
+pub(super) fn notify_systemd(state: sd_notify::NotifyState<'_>) {
+    // Nobody listens when it was not started by systemd.
+    let _ = sd_notify::notify(&[state]);
+}
