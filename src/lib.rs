@@ -16,6 +16,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod fleet;
 pub mod github;
 pub mod host;

@@ -1,12 +1,38 @@
 //! The edge to GitHub: its runner API in our words.
+//!
+//! [`RunnerApi`] is what passes need; [`Client`] is it over the wire. octocrab carries the requests
+//! and nothing more: its models, paging, retries and cache do not fit (docs/decisions).
 
-pub mod credential;
+mod client;
+mod credential;
+mod limits;
+mod link;
+mod listing;
+mod mint;
+mod probe;
+mod record;
+mod refusal;
+mod transport;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use secrecy::SecretString;
 
+pub use self::{
+    client::Client,
+    credential::{Credential, TokenSource},
+    limits::{Rate, clock_skew, poll_interval},
+    mint::RunnerGroup,
+    probe::Probe,
+    record::RunnerRecord,
+    transport::DEADLINE,
+};
 use crate::fleet::{Registration, RegistrationId, RunnerName, Scope, Timestamp};
+
+/// Tracing directives that hold whatever an operator asks for: these crates log requests, or log
+/// as errors what the caller here decides upon.
+pub const LOG_CAPS: &[&str] =
+    &["octocrab=off", "hyper=info", "hyper_util=info", "hyper_rustls=error", "rustls=info", "tower=info"];
 
 /// What can go wrong at GitHub, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +51,18 @@ pub enum GithubError {
     RegistrationLimit(String),
     /// Refused for good: it will be the same next time unless a person changes something.
     /// The text says what, and what to change.
-    #[error("GitHub refused: {0}")]
+    #[error("refused: {0}")]
     Refused(String),
-    /// Asked to slow down, primary or secondary limit.
-    #[error("GitHub's rate limit is used up until {until}")]
+    /// A mint was answered without a JIT config: the registration exists, and nothing can ever
+    /// connect to it.
+    #[error("GitHub registered runner {id} but sent no JIT config for it")]
+    NoJitConfig {
+        /// The registration, to be removed.
+        id: RegistrationId,
+    },
+    /// Asked to slow down, primary or secondary limit; or not asked at all, because of such an
+    /// answer before or because the budget is kept for mints. Nothing was done.
+    #[error("GitHub's rate limit allows no such request until {until}")]
     RateLimited {
         /// When to try again.
         until: Timestamp,
@@ -78,30 +112,49 @@ pub trait RunnerApi: Send + Sync {
     fn delete(&self, id: RegistrationId) -> impl Future<Output = Result<(), GithubError>> + Send;
 }
 
-/// What GitHub's `x-ratelimit-*` headers say of a budget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Requests in a window.
-    pub limit: u64,
-    /// Requests left in this one.
-    pub remaining: u64,
-    /// When the window ends.
-    pub reset_at: Timestamp,
-    /// Which budget: `core`, mostly.
-    pub resource: String,
+/// The kinds of requests, as metrics and logs name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Endpoint {
+    List,
+    Get,
+    Mint,
+    Delete,
+    Groups,
+    Scope,
 }
 
-/// One request, as it went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Endpoint {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Get => "get",
+            Self::Mint => "mint",
+            Self::Delete => "delete",
+            Self::Groups => "groups",
+            Self::Scope => "scope",
+        }
+    }
+
+    /// Whether it can wait, so that mints go first when the budget runs low.
+    const fn is_housekeeping(self) -> bool {
+        matches!(self, Self::List | Self::Delete)
+    }
+}
+
+/// One exchange with GitHub, for metrics.
+#[derive(Clone, Debug)]
 pub struct RequestReport {
-    /// For which scope.
+    /// Where.
     pub scope: Scope,
-    /// Which call, as one word.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups` or `scope`.
     pub endpoint: &'static str,
-    /// GitHub's status code; `None` when no answer came.
+    /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,
-    /// From request to answer.
+    /// From sending to the end of the answer's body.
     pub took: Duration,
-    /// The budget, where the answer told it.
+    /// What the answer said of the rate limit.
     pub rate: Option<Rate>,
 }
+
+/// Called once for every exchange with GitHub. It must not block.
+pub type Reporter = Arc<dyn Fn(&RequestReport) + Send + Sync>;

@@ -1,0 +1,300 @@
+//! A scope seen with a credential: what goes out and when, and what every answer means that means
+//! the same for all requests: a refused token, a redirect, a limit, a failure.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+
+use super::{
+    Credential, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate, Reporter, RequestReport,
+    RunnerApi, RunnerRecord,
+    credential::Token,
+    limits::{Limits, stretched},
+    link::Origin,
+    listing::Pages,
+    mint::Groups,
+    record,
+    transport::{Answer, Transport},
+};
+use crate::fleet::{Registration, RegistrationId, Scope, Timestamp};
+
+/// Redirects that are followed in a row.
+const MAX_REDIRECTS: u32 = 5;
+
+/// GitHub's runner API for one scope and credential. Cheap to clone; clones share everything.
+///
+/// Every exchange ends within the deadline. A call is one exchange, or two when the token was
+/// renewed; a listing is one for each page; a mint may wait one deadline for its turn, and asks for
+/// the runner groups first, once an hour. Nothing else is ever asked twice.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    scope: Scope,
+    base: String,
+    credential: Credential,
+    limits: Arc<Limits>,
+    transport: Transport,
+    reporter: Reporter,
+    /// What the newest complete listing was made of.
+    pages: Mutex<Pages>,
+    groups: tokio::sync::Mutex<Option<Groups>>,
+}
+
+/// A request, before it is known with which token it goes out.
+pub(super) struct Ask<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) method: Method,
+    pub(super) address: Uri,
+    pub(super) body: Option<&'a serde_json::Value>,
+    /// The ETag of what is known already, and the token's generation that it was given to.
+    pub(super) known: Option<(&'a HeaderValue, u64)>,
+}
+
+/// An answer with what the endpoints need to read it.
+pub(super) struct Reply {
+    pub(super) answer: Answer,
+    /// What an error answer says; empty otherwise.
+    pub(super) complaint: String,
+    /// The generation of the token that it went out with.
+    pub(super) generation: u64,
+}
+
+impl Client {
+    /// A client with the usual deadline.
+    pub fn new(scope: Scope, credential: &Credential, reporter: Reporter) -> Result<Self, GithubError> {
+        Self::with_deadline(scope, credential, reporter, DEADLINE)
+    }
+
+    /// A client whose exchanges each end within `deadline`. Fails for a scope whose API has no
+    /// valid address.
+    pub fn with_deadline(
+        scope: Scope,
+        credential: &Credential,
+        reporter: Reporter,
+        deadline: Duration,
+    ) -> Result<Self, GithubError> {
+        let base = scope.api_base();
+        let origin = base.parse().ok().as_ref().and_then(Origin::of);
+        let origin =
+            origin.ok_or_else(|| GithubError::Refused(format!("{scope} has no valid API address")))?;
+        Ok(Self(Arc::new(Inner {
+            credential: credential.clone(),
+            limits: credential.limits_at(&base),
+            transport: Transport::new(origin, deadline),
+            reporter,
+            pages: Mutex::default(),
+            groups: tokio::sync::Mutex::default(),
+            scope,
+            base,
+        })))
+    }
+
+    /// The scope that this client serves.
+    pub fn scope(&self) -> &Scope {
+        &self.0.scope
+    }
+
+    /// The budget that listings draw from, as GitHub last told it.
+    pub fn rate(&self) -> Option<Rate> {
+        self.0.limits.rate(Endpoint::List)
+    }
+
+    /// How long to wait between listings: `base`, or longer when the budget runs low.
+    pub fn effective_interval(&self, base: Duration) -> Duration {
+        let pages = self.pages(|pages| pages.count());
+        self.rate().map_or(base, |rate| stretched(base, &rate, pages, now()))
+    }
+
+    /// Looks at one runner.
+    pub async fn get(&self, id: RegistrationId) -> Result<RunnerRecord, GithubError> {
+        let reply =
+            self.ask(Ask::get(Endpoint::Get, self.address(&format!("/actions/runners/{id}"))?)).await?;
+        match reply.answer.status {
+            StatusCode::OK => reply.answer.json::<record::Wire>()?.record().ok_or_else(|| {
+                GithubError::failed(format!("the record of runner {id} has no id or no name"))
+            }),
+            StatusCode::NOT_FOUND => Err(GithubError::NotFound),
+            _ => Err(self.refused(Endpoint::Get, &reply)),
+        }
+    }
+
+    /// All runners of the scope, everybody's, in full. An incomplete list is an error.
+    pub async fn records(&self) -> Result<Vec<RunnerRecord>, GithubError> {
+        let mut runners = Vec::new();
+        self.walk(|record| runners.push(record.clone())).await?;
+        Ok(runners)
+    }
+
+    /// Sends a request, with a renewed token if the first is refused, along redirects of the same
+    /// origin. Answers of limits, of servers in trouble, and of redirects gone wrong are errors;
+    /// all others are the endpoint's to read.
+    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Reply, GithubError> {
+        let mut token = self.admitted(ask.endpoint).await?;
+        let mut address = ask.address.clone();
+        let (mut renewed, mut redirects) = (false, 0);
+        loop {
+            let reply = self.exchange(&ask, &address, &token).await?;
+            match reply.answer.status {
+                StatusCode::UNAUTHORIZED if !renewed => {
+                    renewed = true;
+                    let fresh = self.0.credential.renew(&token).await?;
+                    if fresh.generation == token.generation {
+                        return Ok(reply);
+                    }
+                    token = self.admitted(ask.endpoint).await?;
+                }
+                StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT => {
+                    redirects += 1;
+                    address = self.redirect(&ask, &reply.answer, redirects)?;
+                }
+                status if status.is_server_error() => {
+                    let detail = format!("GitHub answered {status}");
+                    return Err(GithubError::failed(match reply.complaint.as_str() {
+                        "" => detail,
+                        complaint => format!("{detail}: {complaint}"),
+                    }));
+                }
+                _ => return Ok(reply),
+            }
+        }
+    }
+
+    /// The token for a request that the limits let go out now.
+    pub(super) async fn admitted(&self, endpoint: Endpoint) -> Result<Token, GithubError> {
+        let token = self.0.credential.token().await?;
+        match self.0.limits.admit(endpoint, token.generation, now()) {
+            Ok(()) => Ok(token),
+            Err(until) => Err(GithubError::RateLimited { until }),
+        }
+    }
+
+    async fn exchange(&self, ask: &Ask<'_>, address: &Uri, token: &Token) -> Result<Reply, GithubError> {
+        let Inner { scope, limits, transport, .. } = &*self.0;
+        let endpoint = ask.endpoint;
+        let etag = ask.known.filter(|known| known.1 == token.generation).map(|known| known.0);
+        let began = Instant::now();
+        let exchanged = transport.exchange(ask.method.clone(), address, etag, ask.body, token).await;
+        let (at, took) = (now(), began.elapsed());
+        let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, at));
+        let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
+        tracing::debug!(%scope, endpoint = endpoint.as_str(), status, ?took, "asked GitHub");
+        (self.0.reporter)(&RequestReport {
+            scope: scope.clone(),
+            endpoint: endpoint.as_str(),
+            status,
+            took,
+            rate,
+        });
+        let answer = exchanged?;
+        let is_error = answer.status.is_client_error() || answer.status.is_server_error();
+        let complaint = if is_error { answer.complaint(token) } else { String::new() };
+        limits
+            .learn(endpoint, answer.status, &answer.headers, &complaint, at)
+            .map_err(|until| GithubError::RateLimited { until })?;
+        Ok(Reply { answer, complaint, generation: token.generation })
+    }
+
+    /// Where a redirect leads. A request that changes something is repeated only where the status
+    /// says that method and body stay (RFC 9110, 15.4).
+    fn redirect(&self, ask: &Ask<'_>, answer: &Answer, count: u32) -> Result<Uri, GithubError> {
+        let keeps = matches!(answer.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        if ask.method != Method::GET && !keeps {
+            let status = answer.status.as_u16();
+            return Err(GithubError::Refused(format!(
+                "{status} to a request that changes something: {} has moved; write its new address",
+                self.0.scope
+            )));
+        }
+        if count > MAX_REDIRECTS {
+            return Err(GithubError::failed(format!("more than {MAX_REDIRECTS} redirects in a row")));
+        }
+        let target = answer.headers.get(header::LOCATION).and_then(|target| target.to_str().ok());
+        self.0.transport.origin().admit(target.unwrap_or_default())
+    }
+
+    /// The address of a path below the scope's own.
+    pub(super) fn address(&self, path: &str) -> Result<Uri, GithubError> {
+        let text = format!("{}{}{path}", self.0.base, self.0.scope.api_path());
+        text.parse().map_err(|_| GithubError::Refused(format!("{} has no valid API address", self.0.scope)))
+    }
+
+    /// The address of a next page, if it may be followed.
+    pub(super) fn admit(&self, target: &str) -> Result<Uri, GithubError> {
+        self.0.transport.origin().admit(target)
+    }
+
+    pub(super) fn refused(&self, endpoint: Endpoint, reply: &Reply) -> GithubError {
+        reply.answer.refused(endpoint, &self.0.scope, self.0.credential.source(), &reply.complaint)
+    }
+
+    pub(super) fn pages<T>(&self, with: impl FnOnce(&mut Pages) -> T) -> T {
+        with(&mut self.0.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn group_cache(&self) -> &tokio::sync::Mutex<Option<Groups>> {
+        &self.0.groups
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.0.transport.deadline()
+    }
+}
+
+impl RunnerApi for Client {
+    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+        let mut registrations = Vec::new();
+        self.walk(|record| registrations.push(Registration::from(record))).await?;
+        Ok(registrations)
+    }
+
+    async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
+        self.generate(mint).await
+    }
+
+    async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
+        let address = self.address(&format!("/actions/runners/{id}"))?;
+        let ask = Ask { method: Method::DELETE, ..Ask::get(Endpoint::Delete, address) };
+        let reply = self.ask(ask).await?;
+        match reply.answer.status {
+            StatusCode::NO_CONTENT => Ok(()),
+            StatusCode::NOT_FOUND => Err(GithubError::NotFound),
+            StatusCode::UNPROCESSABLE_ENTITY => Err(GithubError::Busy),
+            _ => Err(self.refused(Endpoint::Delete, &reply)),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { scope, credential, transport, .. } = &*self.0;
+        f.debug_struct("Client")
+            .field("scope", scope)
+            .field("credential", credential)
+            .field("transport", transport)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ask<'_> {
+    pub(super) fn get(endpoint: Endpoint, address: Uri) -> Self {
+        Self { endpoint, method: Method::GET, address, body: None, known: None }
+    }
+}
+
+/// The wall clock, which GitHub's times are told by.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,442 @@
+//! GitHub's rate limits: what its headers say, and who may still ask. Decisions get the time as an
+//! argument; only [`Limits`] remembers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use http::{HeaderMap, StatusCode, header};
+
+use super::Endpoint;
+use crate::fleet::Timestamp;
+
+/// The shortest wait after a secondary limit without a time (docs.github.com, "Rate limits for the
+/// REST API": at least one minute, then exponentially longer).
+const SECONDARY_WAIT: Duration = Duration::from_mins(1);
+
+/// The longest wait that is believed. GitHub's windows are one hour.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// The longest interval that a dwindling budget stretches polling to.
+const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
+
+/// Mints that may go at once.
+const MINT_BURST: u32 = 50;
+
+/// Between mints after a burst: 60 a minute.
+const MINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A clock that differs by less is not corrected for; GitHub's `Date` has whole seconds.
+const SKEW_TOLERANCE: i64 = 5;
+
+/// What is left of a primary rate limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests in a window.
+    pub limit: u64,
+    /// Requests left in it.
+    pub remaining: u64,
+    /// When the window ends, by our clock even where it differs from GitHub's.
+    pub reset_at: Timestamp,
+    /// Which of GitHub's budgets this is, `core` for most calls.
+    pub resource: String,
+}
+
+impl Rate {
+    /// Reads the `x-ratelimit-*` headers; `None` where there are none, as on GHES by default.
+    pub fn parse(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
+        let number = |name| text(headers, name)?.parse::<u64>().ok();
+        let reset = number("x-ratelimit-reset")?;
+        let skew = clock_skew(headers, now).filter(|skew| skew.abs() > SKEW_TOLERANCE).unwrap_or(0);
+        let reset = reset.saturating_add_signed(skew).saturating_mul(1000);
+        let resource = text(headers, "x-ratelimit-resource").unwrap_or("core");
+        // It becomes a metric's label, so not just anything will do.
+        let plain = resource.len() <= 40 && resource.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        Some(Self {
+            limit: number("x-ratelimit-limit")?,
+            remaining: number("x-ratelimit-remaining")?,
+            reset_at: Timestamp::from_millis(reset).min(now + LONGEST_WAIT),
+            resource: if plain { resource } else { "other" }.to_owned(),
+        })
+    }
+
+    /// What is kept for mints, and for whoever else uses the token: a tenth of the limit, at least
+    /// 50, and never more than half of it.
+    pub fn reserve(&self) -> u64 {
+        (self.limit / 10).max(50).min(self.limit / 2)
+    }
+}
+
+/// Our clock minus GitHub's in seconds, by the `Date` header.
+pub fn clock_skew(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
+    let date = httpdate::parse_http_date(text(headers, header::DATE.as_str())?).ok()?;
+    let theirs = date.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    i64::try_from(now.as_millis() / 1000).ok()?.checked_sub(i64::try_from(theirs).ok()?)
+}
+
+/// How long to wait between two polls of one request each: `base` while the budget lasts until its
+/// window ends, else as long as makes it last, up to a cap.
+///
+/// A conditional request whose answer has not changed costs nothing, so this assumes the worst.
+pub fn poll_interval(base: Duration, rate: &Rate, now: Timestamp) -> Duration {
+    stretched(base, rate, 1, now)
+}
+
+/// As [`poll_interval`], for polls of several requests.
+pub(super) fn stretched(base: Duration, rate: &Rate, requests: u32, now: Timestamp) -> Duration {
+    if now >= rate.reset_at {
+        return base;
+    }
+    let cap = LONGEST_INTERVAL.max(base);
+    let polls = rate.remaining.saturating_sub(rate.reserve()) / u64::from(requests.max(1));
+    let left = rate.reset_at.since(now);
+    match u32::try_from(polls) {
+        Ok(0) => cap,
+        Ok(polls) => (left / polls).clamp(base, cap),
+        Err(_) => base,
+    }
+}
+
+/// Whether a 403 or 429 asks to slow down, and until when; `None` is a refusal. `streak` counts the
+/// secondary limits in a row before this one.
+///
+/// In the order that docs.github.com gives ("Rate limits for the REST API", exceeding).
+pub(super) fn limited(
+    status: StatusCode,
+    headers: &HeaderMap,
+    complaint: &str,
+    streak: u32,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if status != StatusCode::FORBIDDEN && status != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    if let Some(wait) = retry_after(headers, now) {
+        return Some(now + wait.min(LONGEST_WAIT));
+    }
+    if let Some(rate) = Rate::parse(headers, now).filter(|rate| rate.remaining == 0 && rate.reset_at > now) {
+        // A second more, because the header has whole seconds.
+        return Some(rate.reset_at + Duration::from_secs(1));
+    }
+    (status == StatusCode::TOO_MANY_REQUESTS || says_secondary_limit(complaint))
+        .then(|| now + SECONDARY_WAIT * 2_u32.pow(streak.min(6)))
+}
+
+/// Whether the text of a 403 is that of a secondary limit. GitHub gives no other sign when it sends
+/// no `retry-after`; its documentation says to look at the message. "Abuse detection" is the older
+/// wording, which GHES still uses.
+fn says_secondary_limit(complaint: &str) -> bool {
+    let complaint = complaint.to_ascii_lowercase();
+    complaint.contains("secondary rate limit") || complaint.contains("abuse detection")
+}
+
+/// `retry-after`, in seconds or as a date.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = text(headers, header::RETRY_AFTER.as_str())?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    let theirs = text(headers, header::DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
+    let now = theirs.unwrap_or(UNIX_EPOCH + Duration::from_millis(now.as_millis()));
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// Spaces mints out. GitHub takes 900 points a minute of which a POST costs 5, and asks for a
+/// second between requests that change something (docs.github.com, "Rate limits" and "Best
+/// practices"). A burst goes at once, so that tens of runners from nothing are not slowed down:
+/// at worst 110 mints in a minute, 550 points.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When the mints so far would have been over at one per interval.
+    paid_until: Timestamp,
+}
+
+impl Pace {
+    /// Takes a turn: how long to wait for it, or, if that is longer than `patience`, when to try
+    /// again, without having taken one.
+    fn turn(&mut self, patience: Duration, now: Timestamp) -> Result<Duration, Timestamp> {
+        let turn = self.paid_until.max(now - MINT_INTERVAL * MINT_BURST) + MINT_INTERVAL;
+        let wait = turn.since(now);
+        if wait > patience {
+            return Err(now + wait.saturating_sub(patience));
+        }
+        self.paid_until = turn;
+        Ok(wait)
+    }
+}
+
+/// What is remembered of one credential's limits at one GitHub.
+#[derive(Debug, Default)]
+pub(super) struct Limits(Mutex<Memory>);
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// The newest word on each of GitHub's budgets.
+    rates: BTreeMap<String, Rate>,
+    /// Which budget an endpoint drew from last; GitHub does not document it for mints.
+    drawn: BTreeMap<Endpoint, String>,
+    /// Nothing goes out before this.
+    latched_until: Timestamp,
+    /// Secondary limits in a row.
+    streak: u32,
+    pace: Pace,
+    skew: Option<i64>,
+    /// The token that all this was said to.
+    generation: u64,
+}
+
+impl Limits {
+    /// Whether a request may go out now with the token of this generation; else when. Housekeeping
+    /// stops at the reserve, so that mints come first; everything stops at zero. Another token may
+    /// be another user's, so what was said to the one before is forgotten.
+    pub(super) fn admit(&self, endpoint: Endpoint, generation: u64, now: Timestamp) -> Result<(), Timestamp> {
+        let mut memory = self.memory();
+        if generation > memory.generation {
+            let Memory { pace, skew, .. } = std::mem::take(&mut *memory);
+            *memory = Memory { pace, skew, generation, ..Memory::default() };
+        }
+        if now < memory.latched_until {
+            return Err(memory.latched_until);
+        }
+        let floor = |rate: &Rate| if endpoint.is_housekeeping() { rate.reserve() } else { 0 };
+        match memory.rate(endpoint) {
+            Some(rate) if now < rate.reset_at && rate.remaining <= floor(rate) => Err(rate.reset_at),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a mint's turn; see [`Pace::turn`].
+    pub(super) fn mint_turn(&self, patience: Duration, now: Timestamp) -> Result<Duration, Timestamp> {
+        self.memory().pace.turn(patience, now)
+    }
+
+    /// Learns from an answer; if it asks to slow down, until when.
+    pub(super) fn learn(
+        &self,
+        endpoint: Endpoint,
+        status: StatusCode,
+        headers: &HeaderMap,
+        complaint: &str,
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
+        let mut memory = self.memory();
+        memory.skew = clock_skew(headers, now).or(memory.skew);
+        if let Some(rate) = Rate::parse(headers, now) {
+            memory.drawn.insert(endpoint, rate.resource.clone());
+            // GitHub has about a dozen; anything that sends ever new ones is not to fill memory.
+            if memory.rates.len() >= 32 && !memory.rates.contains_key(&rate.resource) {
+                memory.rates.clear();
+            }
+            memory.rates.insert(rate.resource.clone(), rate);
+        }
+        // What was on its way when the latch fell is of the same streak.
+        let latched = now < memory.latched_until;
+        if let Some(until) =
+            limited(status, headers, complaint, memory.streak.saturating_sub(u32::from(latched)), now)
+        {
+            if !latched {
+                memory.streak = memory.streak.saturating_add(1);
+            }
+            memory.latched_until = memory.latched_until.max(until);
+            Err(until)
+        } else {
+            if !latched {
+                memory.streak = 0;
+            }
+            Ok(())
+        }
+    }
+
+    /// The budget that an endpoint draws from.
+    pub(super) fn rate(&self, endpoint: Endpoint) -> Option<Rate> {
+        self.memory().rate(endpoint).cloned()
+    }
+
+    /// Our clock minus GitHub's in seconds, at the last answer.
+    pub(super) fn skew(&self) -> Option<i64> {
+        self.memory().skew
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn rate(&self, endpoint: Endpoint) -> Option<&Rate> {
+        let drawn = self.drawn.get(&endpoint);
+        // A removal that was never tried is taken to draw from what listings draw from.
+        let drawn = if endpoint.is_housekeeping() {
+            drawn.or_else(|| self.drawn.get(&Endpoint::List))
+        } else {
+            drawn
+        };
+        self.rates.get(drawn?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-22T12:00:00Z.
+    const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+    const BASE: Duration = Duration::from_secs(10);
+
+    fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
+        of.iter().map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn budget(remaining: u64, reset_in: u64) -> Vec<(&'static str, String)> {
+        vec![
+            ("x-ratelimit-limit", "5000".to_owned()),
+            ("x-ratelimit-remaining", remaining.to_string()),
+            ("x-ratelimit-reset", (NOW.as_millis() / 1000 + reset_in).to_string()),
+            ("x-ratelimit-resource", "core".to_owned()),
+        ]
+    }
+
+    fn budget_headers(remaining: u64, reset_in: u64) -> HeaderMap {
+        budget(remaining, reset_in).iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()
+    }
+
+    fn rate(remaining: u64, reset_in: u64) -> Rate {
+        Rate::parse(&budget_headers(remaining, reset_in), NOW).unwrap()
+    }
+
+    fn until(status: u16, of: &[(&'static str, &str)], complaint: &str, streak: u32) -> Option<u64> {
+        limited(StatusCode::from_u16(status).unwrap(), &headers(of), complaint, streak, NOW)
+            .map(|until| until.since(NOW).as_secs())
+    }
+
+    #[test]
+    fn headers_tell_the_budget_and_missing_ones_are_no_limit() {
+        let parsed = rate(4990, 600);
+        assert_eq!((parsed.limit, parsed.remaining, parsed.resource.as_str()), (5000, 4990, "core"));
+        assert_eq!(parsed.reset_at.since(NOW).as_secs(), 600);
+        assert_eq!(Rate::parse(&HeaderMap::new(), NOW), None);
+        assert_eq!(Rate::parse(&headers(&[("x-ratelimit-limit", "many")]), NOW), None);
+    }
+
+    #[test]
+    fn a_window_is_told_by_our_clock() {
+        // GitHub's clock is 15 minutes behind ours.
+        let mut late = budget_headers(10, 0);
+        late.insert("date", "Sun, 22 Nov 2026 11:45:00 GMT".parse().unwrap());
+        assert_eq!(clock_skew(&late, NOW), Some(900));
+        assert_eq!(Rate::parse(&late, NOW).unwrap().reset_at.since(NOW).as_secs(), 900);
+    }
+
+    #[test]
+    fn a_strange_resource_does_not_become_a_label() {
+        let mut strange = budget_headers(1, 1);
+        strange.insert("x-ratelimit-resource", "core\"} evil".parse().unwrap());
+        assert_eq!(Rate::parse(&strange, NOW).unwrap().resource, "other");
+    }
+
+    #[test]
+    fn limits_are_told_from_refusals() {
+        assert_eq!(until(403, &[], "Resource not accessible by personal access token", 0), None);
+        assert_eq!(until(404, &[("retry-after", "5")], "", 0), None);
+        assert_eq!(until(403, &[("retry-after", "30")], "", 0), Some(30));
+        assert_eq!(until(429, &[("retry-after", "Sun, 22 Nov 2026 12:02:00 GMT")], "", 0), Some(120));
+        assert_eq!(until(429, &[], "", 0), Some(60));
+        let text = "You have exceeded a secondary rate limit.";
+        assert_eq!(until(403, &[], text, 0), Some(60));
+        assert_eq!(until(403, &[], text, 2), Some(240));
+        assert_eq!(until(403, &[], text, 1000), Some(3840));
+        assert_eq!(until(403, &[("retry-after", "99999999999999")], "", 0), Some(86_400));
+        let used_up = limited(StatusCode::FORBIDDEN, &budget_headers(0, 100), "", 0, NOW);
+        assert_eq!(used_up.map(|until| until.since(NOW).as_secs()), Some(101));
+        assert_eq!(limited(StatusCode::FORBIDDEN, &budget_headers(7, 100), "", 0, NOW), None);
+        assert_eq!(limited(StatusCode::NOT_FOUND, &budget_headers(0, 100), "", 0, NOW), None);
+    }
+
+    #[test]
+    fn the_interval_is_the_base_while_the_budget_lasts_and_stretches_smoothly_to_a_cap() {
+        assert_eq!(poll_interval(BASE, &rate(5000, 3600), NOW), BASE);
+        assert_eq!(poll_interval(BASE, &rate(860, 3600), NOW), BASE);
+        assert_eq!(poll_interval(BASE, &rate(680, 3600), NOW), Duration::from_secs(20));
+        assert_eq!(poll_interval(BASE, &rate(500, 3600), NOW), LONGEST_INTERVAL);
+        assert_eq!(poll_interval(BASE, &rate(0, 3600), NOW + Duration::from_secs(3601)), BASE);
+        let mut before = BASE;
+        for remaining in (0..=5000).rev() {
+            let interval = poll_interval(BASE, &rate(remaining, 3600), NOW);
+            assert!(interval >= before && interval <= LONGEST_INTERVAL, "{remaining}: {interval:?}");
+            before = interval;
+        }
+    }
+
+    #[test]
+    fn a_poll_of_many_pages_stretches_sooner() {
+        assert_eq!(stretched(BASE, &rate(2300, 3600), 10, NOW), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn mints_come_before_housekeeping_and_nothing_goes_at_zero() {
+        let limits = Limits::default();
+        let learn = |remaining| {
+            for endpoint in [Endpoint::List, Endpoint::Mint] {
+                let headers = budget_headers(remaining, 600);
+                limits.learn(endpoint, StatusCode::OK, &headers, "", NOW).unwrap();
+            }
+        };
+        let reset = NOW + Duration::from_mins(10);
+        learn(501);
+        assert_eq!(limits.admit(Endpoint::List, 0, NOW), Ok(()));
+        learn(500);
+        assert_eq!(limits.admit(Endpoint::List, 0, NOW), Err(reset));
+        assert_eq!(limits.admit(Endpoint::Mint, 0, NOW), Ok(()));
+        learn(0);
+        assert_eq!(limits.admit(Endpoint::Mint, 0, NOW), Err(reset));
+        assert_eq!(limits.admit(Endpoint::List, 0, reset), Ok(()));
+    }
+
+    #[test]
+    fn a_latch_holds_everything_and_a_burst_of_limits_is_one_streak() {
+        let limits = Limits::default();
+        let refuse =
+            |now| limits.learn(Endpoint::Mint, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), "", now);
+        let minute = NOW + Duration::from_mins(1);
+        for _ in 0..10 {
+            assert_eq!(refuse(NOW), Err(minute));
+        }
+        assert_eq!(limits.admit(Endpoint::Get, 0, NOW), Err(minute));
+        assert_eq!(limits.admit(Endpoint::Get, 0, minute), Ok(()));
+        assert_eq!(refuse(minute), Err(minute + Duration::from_mins(2)));
+        let later = minute + Duration::from_mins(2);
+        limits.learn(Endpoint::Mint, StatusCode::CREATED, &HeaderMap::new(), "", later).unwrap();
+        assert_eq!(refuse(later), Err(later + Duration::from_mins(1)));
+    }
+
+    #[test]
+    fn another_token_starts_afresh() {
+        let limits = Limits::default();
+        let slow = limits.learn(Endpoint::List, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), "", NOW);
+        assert_eq!(limits.admit(Endpoint::List, 0, NOW), slow);
+        assert_eq!(limits.admit(Endpoint::List, 1, NOW), Ok(()));
+    }
+
+    #[test]
+    fn fifty_mints_go_at_once_and_then_one_a_second() {
+        let mut pace = Pace::default();
+        let patience = Duration::from_secs(2);
+        for _ in 0..MINT_BURST {
+            assert_eq!(pace.turn(patience, NOW), Ok(Duration::ZERO));
+        }
+        assert_eq!(pace.turn(patience, NOW), Ok(Duration::from_secs(1)));
+        assert_eq!(pace.turn(patience, NOW), Ok(Duration::from_secs(2)));
+        assert_eq!(pace.turn(patience, NOW), Err(NOW + Duration::from_secs(1)));
+        assert_eq!(pace.turn(patience, NOW + Duration::from_secs(1)), Ok(Duration::from_secs(2)));
+        let later = NOW + Duration::from_hours(1);
+        let free = (0..100).filter(|_| pace.turn(patience, later) == Ok(Duration::ZERO)).count();
+        assert_eq!(free, MINT_BURST as usize);
+    }
+}

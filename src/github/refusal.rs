@@ -1,0 +1,175 @@
+//! Answers that are not what was asked for, as errors that a person can act upon. Nothing of an
+//! answer is shown but GitHub's own message, shortened, on one line, and without the token.
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Endpoint, GithubError, TokenSource, credential::Token, transport::Answer};
+use crate::fleet::{Scope, Target};
+
+/// The most that is shown of a message.
+const MESSAGE_LENGTH: usize = 300;
+
+impl GithubError {
+    /// No usable answer, for a reason of our own finding.
+    pub(super) fn failed(detail: impl Into<String>) -> Self {
+        Self::Failed { detail: detail.into(), source: None }
+    }
+
+    /// No usable answer, with its cause.
+    pub(super) fn because(
+        detail: impl Into<String>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> Self {
+        Self::Failed { detail: detail.into(), source: Some(source) }
+    }
+}
+
+impl Answer {
+    /// Reads the body. serde's own error texts quote what they met, which may be a JIT config, so
+    /// only the place is told.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, GithubError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let kind = self.headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            let kind = one_line(kind.unwrap_or("no content type"));
+            let what = if error.is_data() { "JSON of another form" } else { "no complete JSON" };
+            let (line, column) = (error.line(), error.column());
+            let status = self.status.as_u16();
+            GithubError::failed(format!("{status} with {what} ({kind}), line {line}, column {column}"))
+        })
+    }
+
+    /// What an error answer says: `message` and `errors` of GitHub's error bodies, whose `errors`
+    /// are texts or objects (OpenAPI: basic-error, validation-error, validation-error-simple).
+    /// Empty when the body is something else.
+    pub(super) fn complaint(&self, token: &Token) -> String {
+        let Ok(body) = serde_json::from_slice::<Value>(&self.body) else { return String::new() };
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let detail = |error: &Value| match error {
+            Value::String(text) => Some(text.clone()),
+            other => text(other, "message").or_else(|| {
+                Some(format!("{} {}", text(other, "field").unwrap_or_default(), text(other, "code")?))
+            }),
+        };
+        let errors = body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let parts: Vec<_> =
+            text(&body, "message").into_iter().chain(errors.iter().filter_map(detail)).collect();
+        one_line(&parts.join("; ").replace(token.expose(), "[token]"))
+    }
+
+    /// The error of a status that the endpoint gives no meaning of its own.
+    pub(super) fn refused(
+        &self,
+        endpoint: Endpoint,
+        scope: &Scope,
+        source: &TokenSource,
+        complaint: &str,
+    ) -> GithubError {
+        let status = self.status.as_u16();
+        let what = asked(endpoint);
+        if !self.status.is_client_error() {
+            return GithubError::failed(format!("unexpected status {status} to {what} {scope}"));
+        }
+        let says = if complaint.is_empty() { String::new() } else { format!(" ({complaint})") };
+        let mend = self.mend(endpoint, scope, source);
+        GithubError::Refused(format!("{status}{says} to {what} {scope}: {mend}"))
+    }
+
+    fn mend(&self, endpoint: Endpoint, scope: &Scope, source: &TokenSource) -> String {
+        let needs = permission(scope);
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                format!("the token is expired, revoked or for another GitHub; put a new one into {source}")
+            }
+            StatusCode::FORBIDDEN => {
+                let accepted = self.headers.get("x-accepted-github-permissions");
+                let accepted =
+                    accepted.and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
+                let accepted = accepted.map(|value| format!("GitHub wants {}; ", one_line(value)));
+                format!(
+                    "{}the token needs {needs}; change it at {}/settings/tokens",
+                    accepted.unwrap_or_default(),
+                    web(scope)
+                )
+            }
+            StatusCode::NOT_FOUND => {
+                let account = match scope.target() {
+                    Target::Organization { .. } => ", a personal account (it has no runners of its own)",
+                    Target::Repository { .. } => "",
+                };
+                let group = if endpoint == Endpoint::Mint { ", or the runner group is gone" } else { "" };
+                format!(
+                    "wrong name{account}, or the token cannot see it{group}; check the address, and that \
+                     the token has {needs}"
+                )
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => "check the pool's labels and group".to_owned(),
+            StatusCode::GONE | StatusCode::BAD_REQUEST => {
+                "this GitHub does not take the request; a newer dayfly may be needed".to_owned()
+            }
+            _ => "it will be the same next time".to_owned(),
+        }
+    }
+}
+
+/// Reads between a status and a scope.
+const fn asked(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::List => "a listing of the runners of",
+        Endpoint::Get => "a look at a runner of",
+        Endpoint::Mint => "a new runner for",
+        Endpoint::Delete => "the removal of a runner of",
+        Endpoint::Groups => "a listing of the runner groups of",
+        Endpoint::Scope => "a look at",
+    }
+}
+
+/// What a token needs, for a fine-grained and for a classic one (docs.github.com, "REST API
+/// endpoints for self-hosted runners").
+fn permission(scope: &Scope) -> &'static str {
+    match scope.target() {
+        Target::Organization { .. } => {
+            "the organization permission \"Self-hosted runners: read and write\", which an owner of \
+             the organization must approve (classic token: admin:org)"
+        }
+        Target::Repository { .. } => {
+            "the repository permission \"Administration: read and write\" (classic token: repo)"
+        }
+    }
+}
+
+fn web(scope: &Scope) -> &str {
+    scope.as_str().strip_suffix(scope.path()).map_or(scope.as_str(), |site| site.trim_end_matches('/'))
+}
+
+/// Somebody else's text for a log line: without control characters, and short.
+fn one_line(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let mut line: String = text.chars().take(MESSAGE_LENGTH).map(clean).collect();
+    if text.chars().nth(MESSAGE_LENGTH).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_text_becomes_one_short_line() {
+        assert_eq!(one_line("a\nb\x1b[1m"), "a b [1m");
+        assert_eq!(one_line(&"ä".repeat(1_000_000)).chars().count(), MESSAGE_LENGTH + 1);
+    }
+
+    #[test]
+    fn the_mend_leads_to_the_right_site() {
+        for (scope, site) in [
+            ("https://github.com/acme", "https://github.com"),
+            ("https://git.acme.example:8443/a/b", "https://git.acme.example:8443"),
+        ] {
+            assert_eq!(web(&scope.parse().unwrap()), site);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One exchange with GitHub: octocrab over our own hyper client, with our headers, our deadline
+//! and nothing else. No retry, no cache, no redirect: those are decided above.
+
+use std::{
+    error::Error,
+    fmt,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Limited};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
+use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
+use rustls::ClientConfig;
+use tower::util::MapRequestLayer;
+
+use super::{GithubError, credential::Token, link::Origin};
+
+/// How long GitHub may take for one answer, its body included. GitHub itself gives up after ten
+/// seconds (docs.github.com, "Troubleshooting the REST API", timeouts).
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The largest answer that is read. A page of a hundred runners has some 60 kB.
+const MAX_BODY: usize = 32 * 1024 * 1024;
+
+/// An unused connection is closed after this long, before the other side is likely to do so while
+/// a mint is on its way.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+
+/// The last version that GHES up to 3.20 speaks (docs.github.com, "API versions").
+const API_VERSION: HeaderValue = HeaderValue::from_static("2022-11-28");
+const API_VERSION_HEADER: HeaderName = HeaderName::from_static("x-github-api-version");
+const ACCEPT: HeaderValue = HeaderValue::from_static("application/vnd.github+json");
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("dayfly/", env!("CARGO_PKG_VERSION")));
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// An answer, complete. It has no `Debug`: its body may hold a JIT config.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// The way to one GitHub.
+pub(super) struct Transport {
+    origin: Origin,
+    deadline: Duration,
+    /// Made at the first request, because octocrab needs the runtime for its worker; and made anew
+    /// should that worker ever be gone, because octocrab does not start another.
+    octocrab: Mutex<Option<Octocrab>>,
+}
+
+impl Transport {
+    pub(super) fn new(origin: Origin, deadline: Duration) -> Self {
+        Self { origin, deadline, octocrab: Mutex::default() }
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Sends one request and reads the whole answer, within the deadline. The token goes to our
+    /// own origin only.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        address: &Uri,
+        etag: Option<&HeaderValue>,
+        body: Option<&serde_json::Value>,
+        token: &Token,
+    ) -> Result<Answer, GithubError> {
+        let octocrab = self.octocrab()?;
+        let mut request = http::request::Builder::new().method(method).uri(address.clone());
+        if let Some(etag) = etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        if Origin::of(address).as_ref() == Some(&self.origin) {
+            request = request.extension(token.clone());
+        }
+        let request = octocrab
+            .build_request(request, body)
+            .map_err(|error| GithubError::because("the request cannot be built", Box::new(error)))?;
+        match tokio::time::timeout(self.deadline, answer(&octocrab, request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(cause)) => Err(self.failure(cause)),
+            Err(_) => {
+                let deadline = self.deadline.as_secs_f32();
+                Err(GithubError::failed(format!("the answer did not come within {deadline} s")))
+            }
+        }
+    }
+
+    /// Tells whether the request can have reached GitHub.
+    fn failure(&self, cause: BoxError) -> GithubError {
+        match cause.downcast::<legacy::Error>() {
+            Ok(error) if error.is_connect() => GithubError::Unreachable(error),
+            Ok(error) => GithubError::because("the exchange broke off", error),
+            Err(other) => {
+                if other.downcast_ref::<hyper::Error>().is_none() {
+                    // Perhaps octocrab's worker; a new one costs nothing but a connection.
+                    self.octocrab.lock().unwrap_or_else(PoisonError::into_inner).take();
+                }
+                GithubError::because("the exchange broke off", other)
+            }
+        }
+    }
+
+    fn octocrab(&self) -> Result<Octocrab, GithubError> {
+        let mut made = self.octocrab.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(octocrab) = &*made {
+            return Ok(octocrab.clone());
+        }
+        let octocrab = stack(&self.origin, self.deadline).map_err(GithubError::Unreachable)?;
+        Ok(made.insert(octocrab).clone())
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+async fn answer(octocrab: &Octocrab, request: Request<OctoBody>) -> Result<Answer, BoxError> {
+    let (head, body) = octocrab.execute(request).await.map_err(cause_of)?.into_parts();
+    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+        match error.downcast::<octocrab::Error>() {
+            Ok(error) => cause_of(*error),
+            Err(other) => other,
+        }
+    })?;
+    Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+}
+
+/// octocrab's own errors say nothing that their source does not say better.
+fn cause_of(error: octocrab::Error) -> BoxError {
+    match error {
+        octocrab::Error::Service { source, .. } | octocrab::Error::Other { source, .. } => source,
+        other => Box::new(other),
+    }
+}
+
+/// octocrab on a hyper client of ours, and one layer that gives every request its headers.
+///
+/// Requests carry absolute addresses. octocrab's `BaseUriLayer` is left out on purpose: it puts
+/// its path before addresses that have one already, and pages must be followed as GitHub sent them.
+fn stack(origin: &Origin, deadline: Duration) -> Result<Octocrab, BoxError> {
+    let mut tcp = legacy::connect::HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    // Less than the deadline, so that a host that does not answer is told from a slow answer.
+    tcp.set_connect_timeout(Some(deadline / 2));
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls(origin.is_https())?)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .build::<_, OctoBody>(connector);
+    let Ok(octocrab) = OctocrabBuilder::new_empty()
+        .with_service(client)
+        .with_layer(&MapRequestLayer::new(with_headers))
+        .with_auth(AuthState::None)
+        .build();
+    Ok(octocrab)
+}
+
+/// Sets what every request bears, replacing what octocrab has put there.
+fn with_headers(mut request: Request<OctoBody>) -> Request<OctoBody> {
+    // Checked when it was read: a token has only characters that a header may have.
+    let bearer = request
+        .extensions_mut()
+        .remove::<Token>()
+        .and_then(|token| HeaderValue::try_from(format!("Bearer {}", token.expose())).ok());
+    let headers = request.headers_mut();
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::ACCEPT, ACCEPT);
+    headers.insert(API_VERSION_HEADER, API_VERSION);
+    if let Some(mut bearer) = bearer {
+        bearer.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, bearer);
+    }
+    request
+}
+
+/// TLS with the system's certificates, read once per process. A scope without TLS needs none, so
+/// that loopback works where no certificates are installed.
+fn tls(needed: bool) -> Result<ClientConfig, BoxError> {
+    static WITH_ROOTS: OnceLock<ClientConfig> = OnceLock::new();
+    let versions = || {
+        ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+    };
+    if !needed {
+        let none = rustls::RootCertStore::empty();
+        return Ok(versions()?.with_root_certificates(none).with_no_client_auth());
+    }
+    if let Some(config) = WITH_ROOTS.get() {
+        return Ok(config.clone());
+    }
+    let config = versions()?.with_native_roots().map_err(NoRoots)?.with_no_client_auth();
+    Ok(WITH_ROOTS.get_or_init(|| config).clone())
+}
+
+/// No certificate authority to trust.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no certificate authorities to check its certificate with; install the package ca-certificates, \
+     or set SSL_CERT_FILE"
+)]
+struct NoRoots(#[source] std::io::Error);
