@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use dayfly::cli::Cli;
+
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("simulated-runner") {
-        return dayfly::simulator::runner::run();
-    }
-    ExitCode::SUCCESS
+    Cli::parse().carry_out()
 }

@@ -1,8 +1,10 @@
-//! The command line: what can be asked for, and in which words. Carries nothing out.
+//! The command line: what can be asked for, in which words, and which file carries it out.
 
+mod demo;
 pub mod lines;
+mod run;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -16,6 +18,24 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Carries the command out. What fails is told in one line on standard error.
+    pub fn carry_out(self) -> ExitCode {
+        let Self { global, command } = self;
+        let outcome = match command {
+            Command::Run(_) => run::run(&global),
+            Command::Demo(demo) => demo::run(&global, &demo),
+            Command::Check(_) | Command::Status(_) | Command::Runners(_) => Ok(ExitCode::SUCCESS),
+            Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
+        };
+        outcome.unwrap_or_else(|error| {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "dayfly: {error:#}");
+            ExitCode::from(2)
+        })
+    }
 }
 
 /// Options that every command takes.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Reading, Tokens, file, findings::At};
-use crate::{fleet::HostName, github::credential::TokenSource};
+use crate::{fleet::HostName, github::TokenSource};
 
 /// What GitHub's tokens begin with (docs.github.com, "About authentication to GitHub").
 const TOKEN_PREFIXES: [&str; 6] = ["ghp_", "github_pat_", "gho_", "ghu_", "ghs_", "ghr_"];

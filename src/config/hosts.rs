@@ -16,9 +16,6 @@ use crate::{
 /// The host that pools use when they name none.
 pub(super) const LOCAL: &str = "local";
 
-/// Where Docker listens unless told otherwise.
-const SOCKET: &str = "unix:///var/run/docker.sock";
-
 impl Reading<'_> {
     /// All hosts; the local one is there without being written when a pool uses it.
     pub(super) fn hosts(&self, file: &file::File, at: &At<'_>) -> Vec<HostConfig> {
@@ -62,7 +59,7 @@ impl Reading<'_> {
             Some(text) => (at.key("endpoint").parsed(text, ""), tls_dir),
             None if at.key("endpoint").is_broken() => return None,
             None => match self.variable("DOCKER_HOST") {
-                None => (SOCKET.parse().ok(), tls_dir),
+                None => (Some(Endpoint::default()), tls_dir),
                 Some(text) => {
                     let verify = self.variable("DOCKER_TLS_VERIFY").is_some();
                     let certificates = verify.then(|| self.variable("DOCKER_CERT_PATH")).flatten();

@@ -27,7 +27,7 @@ pub use problem::{Place, Problem, Problems};
 
 use crate::{
     fleet::{self, InstanceId},
-    github::credential::TokenSource,
+    github::TokenSource,
     host::Endpoint,
 };
 use findings::{At, Findings};

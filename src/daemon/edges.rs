@@ -183,6 +183,7 @@ impl GithubError {
     /// What a mint that ended with this error left behind.
     fn minted(&self) -> Minted {
         match self {
+            Self::NoJitConfig { id } => Minted::Yes(*id),
             Self::Failed { .. } => Minted::Perhaps,
             _ => Minted::No,
         }
@@ -199,7 +200,9 @@ impl From<GithubError> for Trouble {
                 (TroubleKind::Refused, None)
             }
             GithubError::RateLimited { until } => (TroubleKind::RateLimited, Some(until)),
-            GithubError::Unreachable(_) | GithubError::Failed { .. } => (TroubleKind::GithubFailed, None),
+            GithubError::Unreachable(_) | GithubError::Failed { .. } | GithubError::NoJitConfig { .. } => {
+                (TroubleKind::GithubFailed, None)
+            }
         };
         Self { kind, retry_at, detail }
     }

@@ -14,7 +14,7 @@ const KEPT: usize = 200;
 
 /// Writes records into a directory and bounds it.
 #[derive(Debug)]
-pub struct Failures {
+pub(super) struct Failures {
     dir: PathBuf,
 }
 
@@ -34,13 +34,13 @@ struct Record<'a> {
 
 impl Failures {
     /// Records into `{state_dir}/failed`.
-    pub fn new(state_dir: &Path) -> Self {
+    pub(super) fn new(state_dir: &Path) -> Self {
         Self { dir: state_dir.join("failed") }
     }
 
     /// Keeps the event if it tells of a failed runner. Called before the runner's container is
     /// removed; the files are small and few, so this does not leave the planner's thread.
-    pub fn record(&self, event: &Event, now: Timestamp) -> io::Result<()> {
+    pub(super) fn record(&self, event: &Event, now: Timestamp) -> io::Result<()> {
         let Event::Exited { pool, runner, reason, exit, job, .. } = event else { return Ok(()) };
         if !reason.is_failure() {
             return Ok(());

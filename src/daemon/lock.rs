@@ -3,7 +3,10 @@
 use std::{
     fs::{File, TryLockError},
     io,
-    os::{linux::net::SocketAddrExt, unix::net::{SocketAddr, UnixListener}},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
     path::{Path, PathBuf},
 };
 
@@ -42,12 +45,8 @@ impl InstanceLock {
         let path = state_dir.join("lock");
         let unwritable = |source| LockError::StateDir { path: path.clone(), source };
         std::fs::create_dir_all(state_dir).map_err(unwritable)?;
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(unwritable)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&path).map_err(unwritable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Taken(instance.clone())),
@@ -56,9 +55,7 @@ impl InstanceLock {
         let address = SocketAddr::from_abstract_name(format!("dayfly/{instance}")).map_err(unwritable)?;
         match UnixListener::bind_addr(&address) {
             Ok(name) => Ok(Self { _file: file, _name: name }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Err(LockError::Taken(instance.clone()))
-            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(LockError::Taken(instance.clone())),
             Err(source) => Err(unwritable(source)),
         }
     }

@@ -24,7 +24,7 @@ use std::{
 
 use tokio::{
     net::TcpListener,
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, broadcast, mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ use tracing::info;
 
 use crate::{
     config::Config,
-    fleet::{Evidence, Fleet, HostName, Scope},
+    fleet::{Event, Evidence, Fleet, HostName, Scope},
     github::{self, Client, Credential},
     host::{self, Docker},
     http::{self, Snapshot},
@@ -53,6 +53,9 @@ use self::{
 
 /// How often an engine's containers are listed; its events make it sooner.
 const CONTAINER_LOOK: Duration = Duration::from_secs(10);
+
+/// Events that a slow listener may lag behind before it misses some.
+const EVENTS: usize = 1024;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -159,8 +162,18 @@ impl Daemon {
             now: Arc::new(move || clock.now()),
         };
         let failures = Failures::new(&config.state_dir);
-        let planner =
-            Planner { fleet, edges, clients, engines, evidence, publisher, snapshot, metrics, failures };
+        let planner = Planner {
+            fleet,
+            edges,
+            clients,
+            engines,
+            evidence,
+            publisher,
+            snapshot,
+            events: broadcast::Sender::new(EVENTS),
+            metrics,
+            failures,
+        };
         Ok(Self { planner, observers, app, listener, _lock: lock })
     }
 
@@ -172,6 +185,11 @@ impl Daemon {
     /// The last pass's report, now and whenever there is a new one.
     pub fn reports(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.app.snapshot.clone()
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.planner.events.subscribe()
     }
 
     /// What makes the daemon drain when it is called: launch nothing, remove the idle, let the
@@ -206,8 +224,7 @@ fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Cl
             continue;
         }
         let Some(source) = config.credentials.get(name) else { continue };
-        let credential =
-            credentials.entry(name).or_insert_with(|| Credential::new(source.clone())).clone();
+        let credential = credentials.entry(name).or_insert_with(|| Credential::new(source.clone()));
         let (metrics, label) = (metrics.clone(), name.to_owned());
         let reporter: github::Reporter = Arc::new(move |report| metrics.record_github(&label, report));
         clients.insert(scope.clone(), Client::new(scope.clone(), credential, reporter)?);
@@ -215,10 +232,7 @@ fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Cl
     Ok(clients)
 }
 
-fn bounded_clients(
-    config: &Config,
-    clients: &BTreeMap<Scope, Client>,
-) -> BTreeMap<Scope, Bounded<Client>> {
+fn bounded_clients(config: &Config, clients: &BTreeMap<Scope, Client>) -> BTreeMap<Scope, Bounded<Client>> {
     let mut bounds = BTreeMap::new();
     let credential_of: BTreeMap<_, _> =
         config.pools.iter().rev().map(|pool| (&pool.pool.scope, &pool.credential)).collect();
@@ -247,7 +261,7 @@ async fn bounded_engines(engines: &BTreeMap<HostName, Docker>) -> BTreeMap<HostN
     for (host, docker) in engines {
         // An engine that cannot be reached now is taken for one of this machine's size.
         let cpus = match docker.facts().await {
-            Ok(facts) => facts.cpus,
+            Ok(facts) => usize::try_from(facts.cpus).unwrap_or(1),
             Err(_) => available_parallelism().map_or(2, usize::from),
         };
         bounded.insert(host.clone(), Bounded::engine(docker.clone(), cpus));

@@ -14,8 +14,7 @@ use tracing::{debug, warn};
 use super::{clock::Clock, edges::chain};
 use crate::{
     fleet::{
-        ContainerId, Evidence, HostName, ImageState, Phase, PullPolicy, RunnerName, RunnerReport, Scope,
-        Status,
+        ContainerId, Evidence, HostName, ImageState, Phase, PullPolicy, RunnerName, RunnerReport, Status,
     },
     host::{Docker, Happened, Host},
 };
@@ -34,23 +33,23 @@ const PULL_RETRY: (Duration, Duration) = (Duration::from_secs(15), Duration::fro
 
 /// Where evidence goes.
 #[derive(Clone)]
-pub struct Publisher {
+pub(super) struct Publisher {
     /// To the planner.
-    pub evidence: UnboundedSender<Evidence>,
+    pub(super) evidence: UnboundedSender<Evidence>,
     /// When the looks begin.
-    pub clock: Clock,
+    pub(super) clock: Clock,
 }
 
 impl Publisher {
     /// Publishes a fact. When the planner is gone, the process is about to end.
-    pub fn publish(&self, evidence: Evidence) {
+    pub(super) fn publish(&self, evidence: Evidence) {
         let _ = self.evidence.send(evidence);
     }
 }
 
 /// Follows an engine's events: ends and out-of-memory kills are evidence at once, and whatever
 /// happened is a reason to list again.
-pub async fn follow_events(docker: Docker, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
+pub(super) async fn follow_events(docker: Docker, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
     loop {
         let mut events = pin!(docker.events());
         while let Some(event) = events.next().await {
@@ -75,7 +74,7 @@ pub async fn follow_events(docker: Docker, host: HostName, publisher: Publisher,
 }
 
 /// Sees to it that an engine has an image, off any job's way.
-pub async fn keep_image(
+pub(super) async fn keep_image(
     docker: Docker,
     host: HostName,
     image: String,
@@ -100,7 +99,9 @@ pub async fn keep_image(
             // Jobs need not wait for a newer image while there is one.
             Ok(Some(id)) => publish(ImageState::Present(id)),
             Ok(None) if !wanted => {
-                publish(ImageState::Missing(format!("the engine has no image {image}, and `pull` is \"never\"")));
+                publish(ImageState::Missing(format!(
+                    "the engine has no image {image}, and `pull` is \"never\""
+                )));
             }
             Ok(None) => publish(ImageState::Missing(format!("{image} is being pulled"))),
             // The host's own observer tells of an engine that cannot be reached.
@@ -130,20 +131,20 @@ pub async fn keep_image(
 }
 
 /// Waits for the next look: after `interval`, or as soon as somebody knows that there is news.
-pub async fn next_look(interval: Duration, news: &Notify) {
+pub(super) async fn next_look(interval: Duration, news: &Notify) {
     let _ = timeout(interval, news.notified()).await;
 }
 
 /// The logs that are being followed: of each runner that may still say that it listens or has a
 /// job, so of the idle ones at most.
 #[derive(Default)]
-pub struct LogFollowers {
+pub(super) struct LogFollowers {
     followed: BTreeMap<RunnerName, (ContainerId, AbortHandle)>,
 }
 
 impl LogFollowers {
     /// Follows whom the last pass shows to be without a job, and nobody else.
-    pub fn follow(
+    pub(super) fn follow(
         &mut self,
         status: &Status,
         hosts: &BTreeMap<HostName, Docker>,
@@ -207,17 +208,15 @@ async fn follow_log(docker: Docker, runner: RunnerName, id: ContainerId, publish
 }
 
 /// One look after the other at something that can be listed, until the daemon ends.
-pub async fn observe<F>(mut look: impl FnMut() -> F, interval: impl Fn() -> Duration, news: Arc<Notify>)
-where
+pub(super) async fn observe<F>(
+    mut look: impl FnMut() -> F,
+    interval: impl Fn() -> Duration,
+    news: Arc<Notify>,
+) where
     F: Future<Output = ()>,
 {
     loop {
         look().await;
         next_look(interval(), &news).await;
     }
-}
-
-/// What a scope's observer is called in panics and traces.
-pub fn name_of(scope: &Scope) -> String {
-    format!("observer of {scope}")
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc::UnboundedReceiver, watch},
+    sync::{broadcast, mpsc::UnboundedReceiver, watch},
     time::{interval, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
@@ -21,7 +21,7 @@ use super::{
     observers::{LogFollowers, Publisher},
 };
 use crate::{
-    fleet::{Evidence, Fleet, HostName, Plan, Scope},
+    fleet::{Event, Evidence, Fleet, HostName, Plan, Scope},
     github::Client,
     host::Docker,
     http::Snapshot,
@@ -44,6 +44,7 @@ pub(super) struct Planner {
     pub(super) evidence: UnboundedReceiver<Evidence>,
     pub(super) publisher: Publisher,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) events: broadcast::Sender<Event>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) failures: Failures,
 }
@@ -75,7 +76,10 @@ impl Planner {
         }
         actions.close();
         if timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
-            warn!(left = actions.len(), "some actions did not end in time; the next start clears up after them");
+            warn!(
+                left = actions.len(),
+                "some actions did not end in time; the next start clears up after them"
+            );
         }
     }
 
@@ -117,6 +121,10 @@ impl Planner {
             let before = Arc::make_mut(snapshot);
             (before.planned_at, before.status, before.rates) = (Some(now), status, rates);
         });
+        for event in events {
+            // Nobody need listen.
+            let _ = self.events.send(event);
+        }
         wake_at
     }
 }

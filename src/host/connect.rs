@@ -55,6 +55,13 @@ pub enum EndpointError {
     TlsWithoutTcp,
 }
 
+/// The engine of this machine, where its packages put the socket.
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self::Unix(PathBuf::from("/var/run/docker.sock"))
+    }
+}
+
 impl Endpoint {
     /// The same endpoint, spoken to by mutual TLS with the files in `dir`.
     pub fn with_tls(self, dir: PathBuf) -> Result<Self, EndpointError> {
@@ -65,7 +72,7 @@ impl Endpoint {
     }
 
     /// Connects, agrees on an API version, and makes sure that it is an engine that answers.
-    pub(super) async fn connect(&self) -> Result<bollard::Docker, HostError> {
+    pub async fn connect(&self) -> Result<bollard::Docker, HostError> {
         let version = bollard::API_DEFAULT_VERSION;
         let client = match self {
             Self::Unix(path) => {

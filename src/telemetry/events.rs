@@ -172,8 +172,9 @@ impl<'a> Place<'a> {
     }
 }
 
+/// For the message: in quotes that the name itself cannot close.
 fn named(job: Option<&str>) -> String {
-    job.map_or_else(|| "a job".to_owned(), |job| format!("job \"{job}\""))
+    job.map_or_else(|| "a job".to_owned(), |job| format!("job \"{}\"", job.replace('"', "'")))
 }
 
 /// The end of a container's log on one line; `None` when it is empty.

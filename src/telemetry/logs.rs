@@ -1,10 +1,7 @@
 //! Sets up logging: text or JSON to standard error, with levels that an operator chooses, except
 //! for crates that would log secrets: no setting makes those say more than they may.
 
-use std::{
-    io::{IsTerminal, stderr},
-    str::FromStr,
-};
+use std::io::{IsTerminal, stderr};
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -26,18 +23,6 @@ pub enum Format {
     Text,
     /// One JSON object per line, for machines.
     Json,
-}
-
-impl FromStr for Format {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err("a log format is text or json"),
-        }
-    }
 }
 
 /// Why logging cannot begin.
