@@ -223,9 +223,13 @@ pub struct RunnersRemove {
     pub json: bool,
 }
 
-/// Options of `simulated-runner`: none, it gets its JIT config from the environment as a real one.
+/// Options of `simulated-runner`, which reads them itself, as the real one's script does.
 #[derive(Args, Clone, Debug)]
-pub struct SimulatedRunner {}
+pub struct SimulatedRunner {
+    /// As of the real runner.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub arguments: Vec<String>,
+}
 
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

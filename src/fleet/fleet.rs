@@ -149,7 +149,8 @@ impl Fleet {
     /// What a person may want to see, as the last pass left it.
     pub fn status(&self) -> Status {
         let mut phases: BTreeMap<&str, (Census, Option<Timestamp>)> = BTreeMap::new();
-        for runner in self.runners.values() {
+        let present = || self.runners.values().filter(|runner| !runner.is_over());
+        for runner in present() {
             let (census, oldest) = phases.entry(runner.name.pool()).or_default();
             census.add(runner.phase);
             if runner.phase == Phase::Starting {
@@ -173,7 +174,7 @@ impl Fleet {
                 held: *held,
             }
         });
-        let runners = self.runners.values().map(|runner| RunnerReport {
+        let runners = present().map(|runner| RunnerReport {
             name: runner.name.clone(),
             pool: runner.name.pool().to_owned(),
             phase: runner.phase,

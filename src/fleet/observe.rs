@@ -8,7 +8,7 @@ use super::{
         Container, Deregistered, Evidence, Exit, ImageState, Launched, Minted, Registration, Removed, Said,
         Stopped, Trouble, TroubleKind,
     },
-    fleet::Fleet,
+    fleet::{Fleet, Sight},
     name::{HostName, PoolName, RunnerName},
     report::{Event, ExitReason, Held, Veto, Why},
     runner::{Contained, InFlight, Latch, Life, QUICK_EXIT, Registered, Runner},
@@ -100,7 +100,7 @@ impl Fleet {
         }
         for runner in self.runners.values_mut() {
             if runner.scope.as_ref() == Some(scope) && !shown.contains(&runner.name) {
-                runner.registered.absent(began);
+                runner.registered.absent(began, runner.ended_at);
             }
         }
         self.forget();
@@ -129,6 +129,12 @@ impl Fleet {
                 continue;
             }
             let name = container.runner.clone();
+            // A list that began before the container was removed tells nothing new.
+            if let Some(Contained::Gone { at }) = self.runners.get(&name).map(|runner| &runner.contained)
+                && began <= *at
+            {
+                continue;
+            }
             shown.insert(name.clone());
             let runner = self.runners.entry(name.clone()).or_insert_with(|| Runner::new(name.clone(), now));
             if runner.scope.is_none()
@@ -316,7 +322,6 @@ impl Fleet {
                 }
             }
         }
-        self.forget_if_over(name);
     }
 
     /// What a failed launch means for its pool; returns the failures in a row.
@@ -393,7 +398,6 @@ impl Fleet {
         if let Some(veto) = veto {
             self.events.push(Event::Vetoed { pool, runner: name.clone(), veto });
         }
-        self.forget_if_over(name);
     }
 
     fn stop_ended(&mut self, name: &RunnerName, outcome: Stopped, now: Timestamp) {
@@ -429,19 +433,30 @@ impl Fleet {
             }
             Removed::Failed(_) => runner.retry_later(RETRY, now),
         }
-        self.forget_if_over(name);
     }
 
-    /// Drops the runners of which nothing is left.
+    /// Drops the runners of which nothing is left, once no list can be under way that began
+    /// before the last of it went.
     fn forget(&mut self) {
-        self.runners.retain(|_, runner| !runner.is_over());
-    }
-
-    /// Drops this runner if nothing of it is left.
-    fn forget_if_over(&mut self, name: &RunnerName) {
-        if self.runners.get(name).is_some_and(Runner::is_over) {
-            self.runners.remove(name);
-        }
+        let (hosts, scopes) = (&self.hosts, &self.scopes);
+        self.runners.retain(|_, runner| {
+            let listed_since = |at, sight: Option<&Sight>| {
+                sight.is_none_or(|sight| sight.listed_at.is_some_and(|listed_at| listed_at > at))
+            };
+            let contained = match runner.contained {
+                Contained::Gone { at } => {
+                    listed_since(at, runner.host.as_ref().and_then(|h| hosts.get(h)).map(|h| &h.sight))
+                }
+                _ => true,
+            };
+            let registered = match runner.registered {
+                Registered::Gone { at, .. } => {
+                    listed_since(at, runner.scope.as_ref().and_then(|s| scopes.get(s)).map(|s| &s.sight))
+                }
+                _ => true,
+            };
+            !(runner.is_over() && contained && registered)
+        });
     }
 }
 

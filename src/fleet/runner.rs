@@ -53,10 +53,13 @@ impl Registered {
         !matches!(self, Self::Never | Self::Gone { .. })
     }
 
-    /// Takes in that a complete list which began at `began` did not show it.
-    pub(super) fn absent(&mut self, began: Timestamp) {
+    /// Takes in that a complete list which began at `began` did not show it. Once the container has
+    /// ended, the list need not be waited for: the registration had time to show.
+    pub(super) fn absent(&mut self, began: Timestamp, ended_at: Option<Timestamp>) {
         *self = match *self {
-            Self::Expected { id, since } if began > since + LIST_LAG => Self::Missed { id, since: began },
+            Self::Expected { id, since } if began > ended_at.unwrap_or(since + LIST_LAG) => {
+                Self::Missed { id, since: began }
+            }
             Self::Listed { id, at, .. } if began > at => Self::Missed { id: Some(id), since: began },
             Self::Missed { id, since } if began > since => Self::Gone { id, at: began },
             _ => return,

@@ -286,7 +286,7 @@ fn the_order_of_a_removal_is_deregister_settle_stop_remove() {
     board.now = board.now + MINUTE;
     assert_eq!(board.plan(), "x");
     board.observe(Evidence::Remove { runner: name, outcome: Removed::Gone });
-    assert_eq!((board.plan().as_str(), board.fleet.runners.len()), ("", 0));
+    assert_eq!((board.plan().as_str(), board.fleet.status().runners.len()), ("", 0));
 }
 
 #[test]
