@@ -74,7 +74,6 @@ fn a_variable_that_sets_nothing_is_warned_of_and_those_of_the_command_line_are_n
         .with("DAYFLY_HTPP__LISTEN", "127.0.0.1:1")
         .with("DAYFLY_HTTP__", "x")
         .with("DAYFLY_CONFIG", "/x")
-        .with("DAYFLY_LOG", "debug")
         .with("DAYFLY_LOG_FORMAT", "json")
         .with("OTHER_HTTP__LISTEN", "x");
     let mut warnings = written.warnings();
