@@ -41,8 +41,8 @@ impl Cli {
 /// Options that every command takes.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// The configuration [default: /etc/dayfly/dayfly.toml, else ./dayfly.toml]
-    #[arg(long, global = true, value_name = "PATH", env = "DAYFLY_CONFIG")]
+    /// The configuration [default: $DAYFLY_CONFIG, else /etc/dayfly/dayfly.toml, else ./dayfly.toml]
+    #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
     /// How the log is written
     #[arg(
@@ -55,7 +55,8 @@ pub struct Global {
     )]
     pub log_format: LogFormat,
     /// What is logged: off, error, warn, info, debug, trace, or a filter such as dayfly=debug
-    #[arg(long, global = true, value_name = "LEVEL", env = "DAYFLY_LOG")]
+    /// [default: $RUST_LOG, else info]
+    #[arg(long, global = true, value_name = "LEVEL")]
     pub log: Option<String>,
     /// Log more; twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with_all = ["quiet", "log"])]
@@ -66,7 +67,8 @@ pub struct Global {
 }
 
 impl Global {
-    /// The log filter that the options ask for; `None` when they ask for nothing.
+    /// The log filter that the options ask for; `None` when they ask for nothing, so that
+    /// `$RUST_LOG` and the default count.
     pub fn log_filter(&self) -> Option<&str> {
         match (&self.log, self.verbose, self.quiet) {
             (Some(filter), _, _) => Some(filter),

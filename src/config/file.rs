@@ -148,3 +148,88 @@ pub(super) enum Docker {
     Socket,
     Dind,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::{
+        de::{DeserializeOwned, Visitor, value::Error},
+        forward_to_deserialize_any,
+    };
+
+    use super::*;
+
+    /// Answers a struct's question for its fields with their names.
+    struct Fields<'s>(&'s mut Vec<&'static str>);
+
+    impl<'de> serde::Deserializer<'de> for Fields<'_> {
+        type Error = Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, Error> {
+            self.0.extend(fields);
+            visitor
+                .visit_map(serde::de::value::MapDeserializer::<_, Error>::new(
+                    std::iter::empty::<(&str, &str)>(),
+                ))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+            Err(serde::de::Error::custom("only structs have fields"))
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+            unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    fn fields<T: DeserializeOwned>() -> Vec<&'static str> {
+        let mut names = Vec::new();
+        T::deserialize(Fields(&mut names)).unwrap();
+        names
+    }
+
+    /// The keys of one section of the commented file, those behind a `#` too; each of those must be
+    /// TOML by itself.
+    fn shown(section: &str) -> BTreeSet<String> {
+        let mut within = String::new();
+        let mut keys = BTreeSet::new();
+        for line in include_str!("../../config/dayfly.toml").lines() {
+            if line.starts_with('[') {
+                within = line.trim_matches(['[', ']']).to_owned();
+            }
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            let Some((key, _)) = line.split_once(" = ") else { continue };
+            if within == section && key.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                assert!(line.parse::<toml::Table>().is_ok(), "{line}");
+                keys.insert(key.to_owned());
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn the_commented_file_shows_every_key_and_no_other() {
+        let sections = ["credentials", "hosts", "http", "poll", "pool"];
+        let top: Vec<_> = fields::<File>().into_iter().filter(|key| !sections.contains(key)).collect();
+        let pool: Vec<_> = fields::<Pool>().into_iter().filter(|key| *key != "container").collect();
+        for (section, fields) in [
+            ("", top),
+            ("credentials.default", fields::<Credential>()),
+            ("hosts.local", fields::<Host>()),
+            ("http", fields::<Http>()),
+            ("poll", fields::<Poll>()),
+            ("pool", pool),
+            ("pool.container", fields::<Container>()),
+        ] {
+            let known: BTreeSet<String> = fields.into_iter().map(str::to_owned).collect();
+            assert_eq!(shown(section), known, "[{section}]");
+        }
+    }
+}

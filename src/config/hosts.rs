@@ -1,6 +1,6 @@
 //! The engines and their budgets.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     HostConfig, Reading,
@@ -108,8 +108,3 @@ pub(super) fn cpu_millis(cpus: Option<f64>, at: &At<'_>) -> Option<u64> {
 }
 
 const NO_LIMIT: &str = "leave it out for no limit";
-
-/// Hosts as they are listed to people.
-pub(super) fn listed(names: impl Iterator<Item = impl fmt::Display>) -> String {
-    names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
-}

@@ -28,7 +28,7 @@ use super::{
 const PREFIX: &str = "DAYFLY_";
 
 /// Variables of the command line, which are no settings of the file.
-const COMMAND_LINE: [&str; 3] = ["DAYFLY_CONFIG", "DAYFLY_LOG", "DAYFLY_LOG_FORMAT"];
+const COMMAND_LINE: [&str; 2] = ["DAYFLY_CONFIG", "DAYFLY_LOG_FORMAT"];
 
 /// One broken quote can spoil every line after it; so many of them are told.
 const SYNTAX_ERRORS: usize = 5;

@@ -7,7 +7,7 @@ use super::{
     credentials::{FILE_OF_ITS_OWN, PASTED, is_token},
     file::{self, Demand, File},
     findings::At,
-    hosts::{LOCAL, listed},
+    hosts::LOCAL,
     labels::{self, Labelled},
     units::{Time, UNSERVED},
     wording::{nearest, quoted},
@@ -157,7 +157,7 @@ fn did_you_mean(word: &str, known: &[&str]) -> String {
     match nearest(word, known) {
         Some(near) => format!("did you mean {near:?}?"),
         None if known.is_empty() => "none is configured".to_owned(),
-        None => format!("known are: {}", listed(known.iter())),
+        None => format!("known are: {}", known.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -34,7 +34,7 @@ impl fmt::Display for Place {
         match self {
             Self::File { file, line: Some(line) } => write!(f, "{}:{line}", file.display()),
             Self::File { file, line: None } => write!(f, "{}", file.display()),
-            Self::Environment(name) => f.write_str(name),
+            Self::Environment(name) => name.escape_debug().fmt(f),
         }
     }
 }

@@ -1,0 +1,147 @@
+//! Where tokens come from, and that no secret is ever repeated.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use dayfly::{config::Tokens, github::credential::TokenSource};
+
+use crate::{SOUND, Written, head, pool};
+
+#[test]
+fn credentials_say_one_place_for_the_token() {
+    for (keys, told) in [
+        ("", r#"1: credentials.default: says nothing about where the token is; write token_file = "…""#),
+        (
+            "token_env = \"A\"\ntoken_file = \"b\"",
+            "1: credentials.default: says more than one place for the token; keep one of token_file, token_env, token_command",
+        ),
+        (
+            "token_env = \"NOT_SET\"",
+            "2: credentials.default.token_env: names a variable that is not set; set it where this is started, or use token_file",
+        ),
+        (
+            "token_env = \"A B\"",
+            r#"2: credentials.default.token_env: must be the name of an environment variable; for example "GITHUB_TOKEN""#,
+        ),
+        (
+            "token_command = []",
+            r#"2: credentials.default.token_command: must begin with a program; for example ["gh", "auth", "token"]"#,
+        ),
+        (
+            "token_command = \"gh auth token\"",
+            "2: credentials.default.token_command: must be a list in brackets, not text",
+        ),
+    ] {
+        assert_eq!(
+            head(&format!("[credentials.default]\n{keys}")),
+            [format!("dayfly.toml:{told}")],
+            "{keys}"
+        );
+    }
+    assert_eq!(
+        head("[credentials]\ntoken_file = \"/x\""),
+        [
+            "dayfly.toml:2: credentials.token_file: must be a table, not text; write it below a name: [credentials.default], then token_file = …"
+        ]
+    );
+    let mut nowhere = Written::new(SOUND);
+    nowhere.env.clear();
+    assert_eq!(
+        nowhere.problems(),
+        [
+            r#"dayfly.toml: credentials: there are none, and GITHUB_TOKEN is not set either; write [credentials.default] with token_file = "…", or set GITHUB_TOKEN"#
+        ]
+    );
+}
+
+#[test]
+fn a_token_file_is_looked_at_but_not_read() {
+    let written = Written::new(format!("[credentials.default]\ntoken_file = \"token\"{SOUND}"));
+    let token = written.directory.path().join("token");
+    let line = |told: &str| [format!("dayfly.toml:2: credentials.default.token_file: {told}")];
+    assert_eq!(
+        written.problems(),
+        line(
+            "names a file that cannot be read: No such file or directory (os error 2); put the token there, owned by the user that runs this, with mode 0600"
+        )
+    );
+    // Whoever only wants to talk to the daemon needs no token.
+    assert!(written.load_with(Tokens::Unneeded).is_ok());
+    fs::write(&token, "").unwrap();
+    assert_eq!(written.problems(), line("names an empty file; put the token there"));
+    fs::write(&token, "ghp_canary\n").unwrap();
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(written.warnings(), line("names a file that others may read (mode 0644); chmod 0600"));
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
+    let config = written.load();
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.credentials["default"], TokenSource::File(token.clone()));
+    fs::remove_file(&token).unwrap();
+    fs::create_dir(&token).unwrap();
+    assert_eq!(written.problems(), line("names a directory; name the file in it"));
+}
+
+#[test]
+fn systemds_credentials_directory_is_put_in_and_nothing_else() {
+    for form in ["$CREDENTIALS_DIRECTORY/token", "${CREDENTIALS_DIRECTORY}/token"] {
+        let written = Written::new(format!("[credentials.default]\ntoken_file = \"{form}\"{SOUND}"));
+        assert_eq!(
+            written.problems(),
+            [
+                "dayfly.toml:2: credentials.default.token_file: needs CREDENTIALS_DIRECTORY, which is not set; systemd sets it for a unit with LoadCredential=; elsewhere write the whole path"
+            ]
+        );
+        let directory = written.directory.path().to_owned();
+        let token = directory.join("token");
+        fs::write(&token, "ghp_canary").unwrap();
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o440)).unwrap();
+        let written = written.with("CREDENTIALS_DIRECTORY", directory.to_str().unwrap());
+        let config = written.load();
+        assert_eq!(config.credentials["default"], TokenSource::File(token));
+        assert_eq!(config.warnings, []);
+    }
+    let other = Written::new(format!("[credentials.default]\ntoken_file = \"$HOME/token\"{SOUND}"));
+    let directory = other.directory.path().to_str().unwrap().to_owned();
+    fs::write(other.directory.path().join("token"), "ghp_canary").unwrap();
+    assert_eq!(other.with("HOME", &directory).problems().len(), 1);
+}
+
+#[test]
+fn secrets_in_the_wrong_place_are_never_repeated() {
+    let unknown = "[credentials.default]\ntoken = \"ghp_canary\"";
+    for text in [
+        unknown,
+        "[credentials.default]\ntoken_file = \"ghp_canary\"",
+        "[credentials.default]\ntoken_file = \"canary\"",
+        "[credentials.default]\ntoken_env = \"ghp_canary\"",
+        "[credentials.default]\ntoken_env = \"canary-with-hyphens\"",
+        "[credentials.default]\ntoken_file = [\"canary\"]",
+        "[credentials.default]\ntoken_command = \"canary\"",
+        "[credentials.default]\napp_id = \"canary\"",
+        "[credentials]\ndefault = \"canary\"",
+        "credentials = \"canary\"",
+        "http.webhook_secret_file = \"canary\"",
+        "http.listen = \"canary\"",
+        "hosts.local.endpoint = \"canary\"",
+        "[credentials.default]\ntoken_env = \"GITHUB_TOKEN\"\n[[pool]]\ncredentials = \"ghp_canary\"",
+        "[credentials.default]\ntoken_file = \"canary",
+        "[credentials.default]\ntoken_file = ghp_canary",
+        "[credentials.default]\ntoken_file = \"\\canary\"",
+    ] {
+        let lines = head(text).join("\n");
+        assert!(!lines.contains("canary"), "{text}\n{lines}");
+    }
+    assert_eq!(
+        head(unknown),
+        [
+            "dayfly.toml:2: credentials.default.token: is not a known key; a token is never written into this file: put it into a file of its own with mode 0600 and name that in token_file"
+        ]
+    );
+    let from_env = Written::new(SOUND).with("DAYFLY_CREDENTIALS__DEFAULT__TOKEN", "ghp_canary").problems();
+    assert_eq!(from_env.len(), 1, "{from_env:?}");
+    assert!(from_env[0].starts_with("DAYFLY_CREDENTIALS__DEFAULT__TOKEN: credentials.default.token: is not"));
+    assert!(!from_env[0].contains("canary"));
+    assert_eq!(
+        pool("container.env = { KEY = [\"canary\"] }"),
+        [r#"dayfly.toml:6: pool "linux": container.env.KEY: must be text in quotes, not a list"#]
+    );
+}
