@@ -1,5 +1,7 @@
 //! The simulated GitHub, over plain HTTP: what the daemon will rely on, and what it has to survive.
 
+#![expect(clippy::unwrap_used, reason = "what these helpers unwrap is part of the test")]
+
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use hyper::{
     header::{AUTHORIZATION, HeaderValue, IF_NONE_MATCH, USER_AGENT},
 };
 use serde_json::{Value, json};
-use wire::{delete, get, post, request, send};
+use wire::{Answer, delete, get, post, request, send};
 
 const RUNNERS: &str = "/orgs/acme/actions/runners";
 const MINT: &str = "/orgs/acme/actions/runners/generate-jitconfig";
@@ -21,6 +23,10 @@ async fn simulator() -> Simulator {
 
 fn wish(name: &str) -> Value {
     json!({ "name": name, "runner_group_id": 1, "labels": ["self-hosted", "Linux", "X64", "linux"] })
+}
+
+fn number(answer: &Answer, header: &str) -> u64 {
+    answer.header(header).parse().unwrap()
 }
 
 fn names(list: &Value) -> Vec<&str> {
@@ -130,12 +136,12 @@ async fn an_unchanged_list_is_not_sent_again_and_costs_nothing() {
     assert!(tag.starts_with("W/\""), "{tag}");
     let again = conditional(&tag).await;
     assert_eq!((again.status, again.text.as_str(), again.header("etag")), (304, "", tag.as_str()));
-    assert_eq!(first.number("x-ratelimit-remaining"), again.number("x-ratelimit-remaining"));
+    assert_eq!(number(&first, "x-ratelimit-remaining"), number(&again, "x-ratelimit-remaining"));
     simulator.register("acme", "one", &["linux"], Presence::Offline);
     let changed = conditional(&tag).await;
     assert_eq!(changed.status, 200);
     assert_ne!(changed.header("etag"), tag);
-    assert_eq!(changed.number("x-ratelimit-remaining") + 1, again.number("x-ratelimit-remaining"));
+    assert_eq!(number(&changed, "x-ratelimit-remaining") + 1, number(&again, "x-ratelimit-remaining"));
     assert_eq!((simulator.charged(), simulator.count(Endpoint::ListRunners)), (2, 3));
 }
 
@@ -151,11 +157,11 @@ async fn each_token_has_a_budget_and_is_refused_when_it_is_used_up() {
     };
     for remaining in [1, 0] {
         let answer = as_token("first", RUNNERS).await;
-        assert_eq!((answer.status, answer.number("x-ratelimit-remaining")), (200, remaining));
+        assert_eq!((answer.status, number(&answer, "x-ratelimit-remaining")), (200, remaining));
     }
     let refused = as_token("first", RUNNERS).await;
-    assert_eq!((refused.status, refused.number("x-ratelimit-remaining")), (403, 0));
-    assert!(refused.number("x-ratelimit-reset") > 1_700_000_000);
+    assert_eq!((refused.status, number(&refused, "x-ratelimit-remaining")), (403, 0));
+    assert!(number(&refused, "x-ratelimit-reset") > 1_700_000_000);
     assert!(!refused.header("x-github-request-id").is_empty());
     assert_eq!(as_token("second", RUNNERS).await.status, 200);
     let told = as_token("first", "/rate_limit").await.json().unwrap();
@@ -255,10 +261,10 @@ async fn faults_meet_what_they_are_meant_for_and_end() {
 
     simulator.fault(Fault::new(FaultKind::PrimaryLimit(Duration::from_secs(90))).times(1));
     let primary = get(&simulator, widgets).await;
-    assert_eq!((primary.status, primary.number("x-ratelimit-remaining")), (403, 0));
+    assert_eq!((primary.status, number(&primary, "x-ratelimit-remaining")), (403, 0));
     simulator.fault(Fault::new(FaultKind::SecondaryLimit(Duration::from_secs(7))).times(1));
     let secondary = get(&simulator, widgets).await;
-    assert_eq!((secondary.status, secondary.number("retry-after")), (429, 7));
+    assert_eq!((secondary.status, number(&secondary, "retry-after")), (429, 7));
     simulator.fault(Fault::new(FaultKind::GroupFull).times(1));
     assert_eq!(post(&simulator, MINT, &wish("full")).await.status, 422);
     simulator.fault(Fault::new(FaultKind::EmptyJitConfig).times(1));

@@ -9,13 +9,9 @@ use serde_json::{Map, Value, json};
 
 const FILES: [&str; 2] = ["api.github.com.subset.json", "ghes-3.19.subset.json"];
 
-/// Statuses that the descriptions leave out and GitHub gives everywhere
-/// (docs.github.com, "Troubleshooting the REST API").
-const EVERYWHERE: [u16; 6] = [304, 400, 401, 403, 404, 429];
-
 /// One description.
 pub(crate) struct Description {
-    name: &'static str,
+    pub(crate) name: &'static str,
     document: Value,
     /// Compiled schemas, by their place in the document.
     validators: Mutex<BTreeMap<String, std::sync::Arc<Validator>>>,
@@ -23,6 +19,7 @@ pub(crate) struct Description {
 
 /// Both descriptions, github.com's and GitHub Enterprise Server's; `None`, with a line that says so,
 /// when the environment names no folder. A folder that lacks them is a failure.
+#[expect(clippy::print_stderr, reason = "a skipped check says so")]
 pub(crate) fn descriptions() -> Option<Vec<Description>> {
     let Some(folder) = env::var_os("DAYFLY_OPENAPI_DIR") else {
         eprintln!(
@@ -43,7 +40,6 @@ pub(crate) fn descriptions() -> Option<Vec<Description>> {
 
 /// Holds every request to both descriptions and panics with all that is wrong; says how many were
 /// held, or `None` when there are no descriptions.
-#[allow(dead_code, reason = "each test binary uses a part of this file")]
 pub(crate) fn hold_requests(requests: &[Request]) -> Option<usize> {
     let descriptions = descriptions()?;
     let problems: Vec<String> = descriptions
@@ -81,41 +77,9 @@ impl Description {
         }
     }
 
-    /// Whether GitHub would give this answer to that request.
-    #[allow(dead_code, reason = "each test binary uses a part of this file")]
-    pub(crate) fn hold_answer(
-        &self,
-        method: &str,
-        path: &str,
-        status: u16,
-        body: Option<&Value>,
-    ) -> Result<(), String> {
-        let at = format!("{}: {method} {path}: {status}", self.name);
-        let (template, operation) =
-            self.operation(method, path).ok_or_else(|| format!("{at}: there is no such operation"))?;
-        let listed = self.resolved(&operation["responses"][status.to_string()]);
-        let everywhere = json!({ "$ref": "#/components/schemas/basic-error" });
-        let schema = match listed {
-            Value::Null if !EVERYWHERE.contains(&status) => {
-                return Err(format!("{at}: the operation has no such status"));
-            }
-            Value::Null if status == 304 => &Value::Null,
-            Value::Null => &everywhere,
-            listed => &listed["content"]["application/json"]["schema"],
-        };
-        match (schema, body) {
-            (Value::Null, None) => Ok(()),
-            (Value::Null, Some(_)) => Err(format!("{at}: it has no body")),
-            (_, None) => Err(format!("{at}: the body is missing")),
-            (schema, Some(body)) => self
-                .validate(&format!("{method} {template} {status}"), schema, body)
-                .map_err(|problems| format!("{at}: {problems}")),
-        }
-    }
-
     /// The operation of a path, with its template. Links to further pages name organizations and
     /// repositories by number, which the descriptions do not list.
-    fn operation(&self, method: &str, path: &str) -> Option<(&str, &Value)> {
+    pub(crate) fn operation(&self, method: &str, path: &str) -> Option<(&str, &Value)> {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let parts = match parts.as_slice() {
             ["organizations", number, rest @ ..] => [&["orgs", number][..], rest].concat(),
@@ -144,14 +108,14 @@ impl Description {
             .collect()
     }
 
-    fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+    pub(crate) fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
             Some(pointer) => self.document.pointer(pointer).expect("references lead somewhere"),
             None => value,
         }
     }
 
-    fn validate(&self, place: &str, schema: &Value, body: &Value) -> Result<(), String> {
+    pub(crate) fn validate(&self, place: &str, schema: &Value, body: &Value) -> Result<(), String> {
         let mut validators = self.validators.lock().expect("no test panics with it");
         let validator = validators.entry(place.to_owned()).or_insert_with(|| {
             let mut root = schema.as_object().cloned().unwrap_or_default();

@@ -24,31 +24,27 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body, which must be JSON; nothing when there is none.
+    /// The body, which must be JSON and say so; nothing when there is none.
     pub(crate) fn json(&self) -> Option<Value> {
-        (!self.text.is_empty()).then(|| serde_json::from_str(&self.text).expect("a JSON body"))
+        if self.text.is_empty() {
+            return None;
+        }
+        assert_eq!(self.header("content-type"), "application/json; charset=utf-8");
+        Some(serde_json::from_str(&self.text).expect("a JSON body"))
     }
 
     /// A header that must be there.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().expect("a text")
     }
-
-    /// A header that must be a number.
-    pub(crate) fn number(&self, name: &str) -> u64 {
-        self.header(name).parse().expect("a number")
-    }
 }
 
 /// A request with the usual headers to a path or an address, ready to be changed.
 pub(crate) fn request(simulator: &Simulator, method: Method, path: &str) -> Request<Full<Bytes>> {
-    let url = match path.starts_with("http") {
-        true => path.to_owned(),
-        false => format!("{}/api/v3{path}", simulator.url()),
-    };
+    let prefix = if path.starts_with("http") { String::new() } else { format!("{}/api/v3", simulator.url()) };
     Request::builder()
         .method(method)
-        .uri(url)
+        .uri(format!("{prefix}{path}"))
         .header("user-agent", "test/1")
         .header("authorization", format!("Bearer {TOKEN}"))
         .header("x-github-api-version", "2022-11-28")
