@@ -213,7 +213,7 @@ impl World {
         if asked.header("x-github-api-version").is_some_and(|version| !known_versions.contains(&version)) {
             return Some(Reply::error(StatusCode::BAD_REQUEST, "This API version is not supported."));
         }
-        let Settled { good, may_write } = self.credential(asked.token());
+        let Rights { good, may_write } = self.credential(asked.token());
         if !good {
             return Some(Reply::error(StatusCode::UNAUTHORIZED, "Bad credentials"));
         }
@@ -228,10 +228,10 @@ impl World {
         None
     }
 
-    fn credential(&self, token: Option<&str>) -> Settled {
+    fn credential(&self, token: Option<&str>) -> Rights {
         let is = |list: &[String]| token.is_some_and(|token| list.iter().any(|known| known == token));
         let may_write = is(&self.settings.tokens);
-        Settled { good: may_write || is(&self.settings.read_only_tokens), may_write }
+        Rights { good: may_write || is(&self.settings.read_only_tokens), may_write }
     }
 
     fn call(&mut self, asked: &Asked, call: Call, faults: &[FaultKind], now: Timestamp) -> Reply {
@@ -279,7 +279,7 @@ impl World {
 }
 
 /// What a credential is good for.
-struct Settled {
+struct Rights {
     good: bool,
     may_write: bool,
 }

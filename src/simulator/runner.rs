@@ -14,15 +14,13 @@ use std::{
 };
 
 use hyper::StatusCode;
-use tokio::{
-    process::Child,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     client::{Client, Lost},
     oddity::{Oddities, Oddity},
     terminal::Terminal,
+    worker::Worker,
 };
 use super::{
     jit::Jit,
@@ -31,8 +29,8 @@ use super::{
 };
 
 /// How long the runner tries to open a session that somebody else has (the real one: 240 s).
-const CONFLICT_TIMEOUT: Duration = Duration::from_secs(4);
-const CONFLICT_INTERVAL: Duration = Duration::from_secs(1);
+const CONFLICT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONFLICT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long `run.sh` waits before it starts a listener again that ended with [`RETRYABLE`].
 const RESTART_AFTER: Duration = Duration::from_secs(5);
 /// A good-bye that nobody answers must not hold a stop up.
@@ -80,7 +78,8 @@ async fn wrapper(terminal: &Terminal, jit: Option<&str>) -> u8 {
     };
     let oddities = Oddities::from_environment();
     loop {
-        let mut listener = Listener { terminal, oddities, client: None, session: None, work: None };
+        let mut listener =
+            Listener { terminal, oddities, client: None, session: None, job: None, worker: None };
         let stopped = async {
             let code = tokio::select! {
                 _ = terminated.recv() => 143,
@@ -117,7 +116,9 @@ struct Listener<'a> {
     oddities: Oddities,
     client: Option<Client<'a>>,
     session: Option<Session>,
-    work: Option<(Message, Child)>,
+    /// The job that it was offered, from then on, and whether it has succeeded.
+    job: Option<(Message, bool)>,
+    worker: Option<Worker>,
 }
 
 impl Listener<'_> {
@@ -161,7 +162,13 @@ impl Listener<'_> {
         let began = Instant::now();
         let mut greeted = false;
         loop {
-            let answer = client.post(wire::SESSION, &who).await.map_err(|Lost| RETRYABLE)?;
+            let answer = if self.oddities.has(Oddity::NeverListens) {
+                // Answered with a refusal, which shows that GitHub is there.
+                client.get(wire::SESSION).await
+            } else {
+                client.post(wire::SESSION, &who).await
+            };
+            let answer = answer.map_err(|Lost| RETRYABLE)?;
             if !std::mem::replace(&mut greeted, true) {
                 terminal.say("");
                 terminal.say("√ Connected to GitHub");
@@ -233,39 +240,45 @@ impl Listener<'_> {
                 terminal.say("Skipping message Job. Job message not found '404'.");
                 return std::future::pending().await;
             }
+            self.job = Some((message.clone(), false));
             match client.post(wire::ACQUIRE, &of).await {
                 Ok(answer) if answer.status == StatusCode::OK => {}
                 // Somebody else's by now.
-                Ok(_) => continue,
+                Ok(_) => {
+                    self.job = None;
+                    continue;
+                }
                 Err(Lost) => return RETRYABLE,
             }
-            return self.serve(client, &poll, of, message).await;
+            return self.serve(client, &poll, of, &message).await;
         }
     }
 
     /// Runs the one job in a process of its own. The polls go on meanwhile, as the real runner's do.
-    async fn serve(&mut self, client: &Client<'_>, poll: &str, of: JobOf, message: Message) -> u8 {
-        let name = message.name.clone();
+    async fn serve(&mut self, client: &Client<'_>, poll: &str, of: JobOf, message: &Message) -> u8 {
+        let name = &message.name;
         if matches!(message.work, Work::CrashRunner) {
             self.terminal.say_now(&format!("Running job: {name}"));
             std::process::abort();
         }
-        let child = match worker::spawn(&message) {
-            Ok(child) => child,
+        let worker = match worker::spawn(message) {
+            Ok(worker) => worker,
             Err(error) => {
                 self.terminal.complain(&format!("An error occurred: {error}"));
                 return RETRYABLE;
             }
         };
-        let (_, child) = self.work.insert((message, child));
+        let Worker { process, .. } = self.worker.insert(worker);
         self.terminal.say_now(&format!("Running job: {name}"));
         let status = tokio::select! {
-            status = child.wait() => status,
-            () = async { while client.get(poll).await.is_ok() {} } => child.wait().await,
+            status = process.wait() => status,
+            () = async { while client.get(poll).await.is_ok() {} } => process.wait().await,
         };
         let succeeded = status.is_ok_and(|status| status.success());
-        self.work = None;
-        self.report(client, of, &name, succeeded).await;
+        self.worker = None;
+        self.job = Some((message.clone(), succeeded));
+        self.report(client, of, name, succeeded).await;
+        self.job = None;
         FINISHED
     }
 
@@ -280,13 +293,15 @@ impl Listener<'_> {
     async fn stop(&mut self) {
         self.terminal.say("Exiting...");
         let (Some(client), Some(session)) = (self.client.clone(), self.session.clone()) else { return };
-        let work = self.work.take();
+        let (job, worker) = (self.job.take(), self.worker.take());
         let farewell = async {
-            if let Some((message, mut child)) = work {
+            if let Some(mut worker) = worker {
                 // It may have ended meanwhile.
-                drop(child.kill().await);
-                let of = JobOf { session: session.session.clone(), job: message.job, succeeded: false };
-                self.report(&client, of, &message.name, false).await;
+                drop(worker.process.kill().await);
+            }
+            if let Some((message, succeeded)) = job {
+                let of = JobOf { session: session.session.clone(), job: message.job, succeeded };
+                self.report(&client, of, &message.name, succeeded).await;
             }
             drop(client.post(wire::LEAVE, &session).await);
         };

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::simulator::wire::{Message, Work};
 
@@ -20,21 +20,30 @@ pub(super) const ARGUMENT: &str = "--worker";
 const STEP: u64 = 4 << 20;
 const PAGE: usize = 4096;
 
+/// A job's process, and what it ends with: a pipe that the runner holds.
+pub(super) struct Worker {
+    pub(super) process: Child,
+    _leash: Option<ChildStdin>,
+}
+
 /// Starts a job's process: this program once more, under another name. It ends with its runner.
-pub(super) fn spawn(message: &Message) -> io::Result<Child> {
+pub(super) fn spawn(message: &Message) -> io::Result<Worker> {
     let (work, bytes) = match message.work {
         Work::Succeed | Work::CrashRunner => ("succeed", 0),
         Work::Fail => ("fail", 0),
         Work::Allocate(bytes) => ("allocate", bytes),
         Work::CrashWorker => ("crash", 0),
     };
-    Command::new("/proc/self/exe")
+    let mut process = Command::new("/proc/self/exe")
         .arg0("Runner.Worker")
         .args(["simulated-runner", ARGUMENT, work])
         .args([message.millis.to_string(), bytes.to_string()])
         .stdin(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
+        .spawn()?;
+    // Taken, because waiting for the process would close it.
+    let leash = process.stdin.take();
+    Ok(Worker { process, _leash: leash })
 }
 
 /// Does the job.

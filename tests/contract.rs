@@ -1,0 +1,178 @@
+//! The simulator's answers, held to GitHub's own descriptions of its API, and the proof that this
+//! judge can say no.
+
+mod openapi;
+mod wire;
+
+use dayfly::simulator::{Fault, FaultKind, Presence, Settings, Simulator};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use openapi::Description;
+use wire::{Answer, request, send};
+
+/// Every call, with the ways in which it can go.
+async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>, Answer)> {
+    let mut seen = Vec::new();
+    let mut exchange = async |method: Method, path: &str, body: Option<Value>| {
+        let answer = match &body {
+            Some(body) => wire::post(simulator, path, body).await,
+            None => send(request(simulator, method.clone(), path)).await.expect("an answer"),
+        };
+        let told = answer.json();
+        seen.push((method, path.to_owned(), body, answer));
+        told.unwrap_or_default()
+    };
+    exchange(Method::GET, "/rate_limit", None).await;
+    exchange(Method::GET, "/orgs/acme", None).await;
+    exchange(Method::GET, "/orgs/nobody", None).await;
+    exchange(Method::GET, "/repos/acme/widgets", None).await;
+    exchange(Method::GET, "/repos/acme/nothing", None).await;
+    exchange(Method::GET, "/orgs/acme/actions/runner-groups?per_page=100", None).await;
+    for scope in ["/orgs/acme", "/repos/acme/widgets"] {
+        let runners = format!("{scope}/actions/runners");
+        let jit = format!("{runners}/generate-jitconfig");
+        let wish = |name: &str, group: u64, labels: Value| json!({ "name": name, "runner_group_id": group, "labels": labels, "work_folder": "_work" });
+        let minted =
+            exchange(Method::POST, &jit, Some(wish("one", 1, json!(["Linux", "self-hosted"])))).await;
+        exchange(Method::POST, &jit, Some(wish("one", 1, json!(["linux"])))).await;
+        exchange(Method::POST, &jit, Some(wish("two", 1, json!([])))).await;
+        exchange(Method::POST, &jit, Some(wish("two", 77, json!(["linux"])))).await;
+        exchange(Method::POST, &jit, Some(wish("two", 2, json!(["linux"])))).await;
+        exchange(Method::POST, &jit, Some(json!({ "name": "two", "labels": ["linux"] }))).await;
+        let busy = simulator
+            .register(
+                scope.trim_start_matches("/orgs/").trim_start_matches("/repos/"),
+                "busy",
+                &["linux"],
+                Presence::Busy,
+            )
+            .expect("the scope exists");
+        exchange(Method::GET, &runners, None).await;
+        exchange(Method::GET, &format!("{runners}?name=one&per_page=1&page=2"), None).await;
+        let one = format!("{runners}/{}", minted["runner"]["id"]);
+        exchange(Method::GET, &one, None).await;
+        exchange(Method::DELETE, &format!("{runners}/{busy}"), None).await;
+        exchange(Method::DELETE, &one, None).await;
+        exchange(Method::DELETE, &one, None).await;
+        exchange(Method::GET, &one, None).await;
+        for (kind, path) in [
+            (FaultKind::GroupFull, &jit),
+            (FaultKind::EmptyJitConfig, &jit),
+            (FaultKind::PrimaryLimit(std::time::Duration::from_mins(1)), &jit),
+            (FaultKind::SecondaryLimit(std::time::Duration::from_mins(1)), &jit),
+        ] {
+            simulator.fault(Fault::new(kind).times(1));
+            exchange(Method::POST, path, Some(wish("three", 1, json!(["linux"])))).await;
+        }
+        for kind in
+            [FaultKind::ShortList, FaultKind::EmptyList, FaultKind::UnknownStatus("asleep".to_owned())]
+        {
+            simulator.fault(Fault::new(kind).times(1));
+            exchange(Method::GET, &runners, None).await;
+        }
+    }
+    seen
+}
+
+/// Statuses that the descriptions leave out and GitHub gives everywhere
+/// (docs.github.com, "Troubleshooting the REST API").
+const EVERYWHERE: [u16; 6] = [304, 400, 401, 403, 404, 429];
+
+/// Whether GitHub would give this answer to that request.
+fn hold_answer(
+    description: &Description,
+    method: &str,
+    path: &str,
+    status: u16,
+    body: Option<&Value>,
+) -> Result<(), String> {
+    let at = format!("{}: {method} {path}: {status}", description.name);
+    let (template, operation) =
+        description.operation(method, path).ok_or_else(|| format!("{at}: there is no such operation"))?;
+    let listed = description.resolved(&operation["responses"][status.to_string()]);
+    let everywhere = json!({ "$ref": "#/components/schemas/basic-error" });
+    let schema = match listed {
+        Value::Null if !EVERYWHERE.contains(&status) => {
+            return Err(format!("{at}: the operation has no such status"));
+        }
+        Value::Null if status == 304 => &Value::Null,
+        Value::Null => &everywhere,
+        listed => &listed["content"]["application/json"]["schema"],
+    };
+    match (schema, body) {
+        (Value::Null, None) => Ok(()),
+        (Value::Null, Some(_)) => Err(format!("{at}: it has no body")),
+        (_, None) => Err(format!("{at}: the body is missing")),
+        (schema, Some(body)) => description
+            .validate(&format!("{method} {template} {status}"), schema, body)
+            .map_err(|problems| format!("{at}: {problems}")),
+    }
+}
+
+fn path_only(path: &str) -> &str {
+    path.split('?').next().unwrap_or(path)
+}
+
+#[tokio::test]
+async fn every_answer_of_the_simulator_is_one_that_github_describes() {
+    let Some(descriptions) = openapi::descriptions() else { return };
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let seen = exchanges(&simulator).await;
+    let statuses: std::collections::BTreeSet<u16> = seen.iter().map(|(.., answer)| answer.status).collect();
+    assert_eq!(statuses, [200, 201, 204, 403, 404, 409, 422, 429].into(), "the exchanges meet every case");
+    let problems: Vec<String> = descriptions
+        .iter()
+        .flat_map(|description| {
+            seen.iter().filter_map(|(method, path, _, answer)| {
+                let body = answer.json();
+                hold_answer(description, method.as_str(), path_only(path), answer.status, body.as_ref()).err()
+            })
+        })
+        .collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[tokio::test]
+async fn recorded_requests_that_github_takes_pass_and_others_do_not() {
+    let Some(descriptions) = openapi::descriptions() else { return };
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    for path in
+        ["/orgs/acme/actions/runners?per_page=100&page=1&name=x", "/organizations/1/actions/runners?page=2"]
+    {
+        wire::get(&simulator, path).await;
+    }
+    let wish = json!({ "name": "a", "runner_group_id": 1, "labels": ["x"] });
+    wire::post(&simulator, "/repos/acme/widgets/actions/runners/generate-jitconfig", &wish).await;
+    wire::delete(&simulator, "/repos/acme/widgets/actions/runners/1").await;
+    assert_eq!(openapi::hold_requests(&simulator.requests()), Some(4));
+
+    let held = simulator.requests().len();
+    wire::get(&simulator, "/orgs/acme/actions/runner").await;
+    wire::get(&simulator, "/orgs/acme/actions/runners?status=online").await;
+    wire::get(&simulator, "/orgs/acme/actions/runners?page=first").await;
+    let without_group = json!({ "name": "a", "labels": ["x"] });
+    wire::post(&simulator, "/orgs/acme/actions/runners/generate-jitconfig", &without_group).await;
+    wire::post(&simulator, "/orgs/acme/actions/runners/generate-jitconfig", &json!({ "labels": "x" })).await;
+    for wrong in &simulator.requests()[held..] {
+        for description in &descriptions {
+            assert!(description.hold_request(wrong).is_err(), "{} {}", wrong.method, wrong.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_github_would_not_give_is_noticed() {
+    let Some(descriptions) = openapi::descriptions() else { return };
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    simulator.register("acme", "one", &["linux"], Presence::Idle);
+    simulator.fault(Fault::new(FaultKind::MissingField("status")));
+    let path = "/orgs/acme/actions/runners";
+    let body = wire::get(&simulator, path).await.json();
+    for description in &descriptions {
+        let problem = hold_answer(description, "GET", path, 200, body.as_ref()).unwrap_err();
+        assert!(problem.contains("\"status\" is a required property"), "{problem}");
+        assert!(hold_answer(description, "GET", path, 418, None).is_err());
+        assert!(hold_answer(description, "GET", path, 200, None).is_err());
+    }
+}
