@@ -105,11 +105,10 @@ async fn every_refusal_of_a_mint_is_told_apart_and_none_is_repeated() {
         let world = World::new("acme/widgets", move |_| complains(status, message)).await;
         let error = world.mint_error().await;
         let right = match (status, &error) {
-            (409, GithubError::NameTaken) => true,
             (422, GithubError::RegistrationLimit(why)) => message == full && why == full,
             (422, GithubError::Refused(why)) => message != full && why.contains(message),
             (400..=404, GithubError::Refused(why)) => why.contains(&format!("{status} ({message})")),
-            (500..=503, GithubError::Failed { .. }) => true,
+            (409, GithubError::NameTaken) | (500..=503, GithubError::Failed { .. }) => true,
             _ => false,
         };
         assert!(right, "{status}: {error:?}");
