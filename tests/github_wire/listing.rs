@@ -81,6 +81,22 @@ async fn a_304_to_a_request_without_an_etag_is_a_failure() {
 }
 
 #[tokio::test]
+async fn what_one_token_has_seen_is_not_shown_to_another() {
+    let asked = Mutex::new(0);
+    let world = World::new("acme", move |_| {
+        *asked.lock().unwrap() += 1;
+        match *asked.lock().unwrap() {
+            1 => answer(200, &[("etag", "\"e\"")], runners(1, [1]).to_string()),
+            _ => answer(304, &[], ""),
+        }
+    })
+    .await;
+    world.client.list().await.unwrap();
+    world.rotate("ghp_next");
+    assert!(matches!(world.client.list().await, Err(GithubError::Failed { .. })));
+}
+
+#[tokio::test]
 async fn links_in_a_circle_end() {
     let world = World::new("acme", |request| {
         let host = request.header("host").unwrap();

@@ -125,6 +125,17 @@ async fn a_401_makes_a_command_run_again_once() {
 }
 
 #[tokio::test]
+async fn a_command_with_ever_new_tokens_is_not_tried_for_ever() {
+    let world = World::new("acme", |_| complains(401, "Bad credentials")).await;
+    let runs = world.directory.path().join("runs");
+    let script = format!("echo x >> {0}; wc -l < {0} | tr -d ' '", runs.display());
+    let credential = Credential::new(TokenSource::Command(vec!["sh".into(), "-c".into(), script]));
+    let client = Client::new(world.client.scope().clone(), &credential, Arc::new(|_| ())).unwrap();
+    assert!(matches!(client.list().await, Err(GithubError::Refused(_))));
+    assert_eq!(world.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn an_unusable_token_is_one_clear_line_and_nothing_is_sent() {
     let world = World::new("acme", |_| answer(200, &[], "")).await;
     world.rotate("ghp_a\nghp_b");
