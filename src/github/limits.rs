@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::Endpoint;
+use super::{Endpoint, pace::Pace};
 use crate::fleet::Timestamp;
 
 /// The shortest wait after a secondary limit without a time (docs.github.com, "Rate limits for the
@@ -21,12 +21,6 @@ const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 /// The longest interval that a dwindling budget stretches polling to.
 const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
-
-/// Mints that may go at once.
-const MINT_BURST: u32 = 50;
-
-/// Between mints after a burst: 60 a minute.
-const MINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A clock that differs by less is not corrected for; GitHub's `Date` has whole seconds.
 const SKEW_TOLERANCE: i64 = 5;
@@ -146,30 +140,6 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// Spaces mints out. GitHub takes 900 points a minute of which a POST costs 5, and asks for a
-/// second between requests that change something (docs.github.com, "Rate limits" and "Best
-/// practices"). A burst goes at once, so that tens of runners from nothing are not slowed down:
-/// at worst 110 mints in a minute, 550 points.
-#[derive(Debug, Default)]
-struct Pace {
-    /// When the mints so far would have been over at one per interval.
-    paid_until: Timestamp,
-}
-
-impl Pace {
-    /// Takes a turn: how long to wait for it, or, if that is longer than `patience`, when to try
-    /// again, without having taken one.
-    fn turn(&mut self, patience: Duration, now: Timestamp) -> Result<Duration, Timestamp> {
-        let turn = self.paid_until.max(now - MINT_INTERVAL * MINT_BURST) + MINT_INTERVAL;
-        let wait = turn.since(now);
-        if wait > patience {
-            return Err(now + wait.saturating_sub(patience));
-        }
-        self.paid_until = turn;
-        Ok(wait)
-    }
 }
 
 /// What is remembered of one credential's limits at one GitHub.
@@ -422,21 +392,5 @@ mod tests {
         let slow = limits.learn(Endpoint::List, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), "", NOW);
         assert_eq!(limits.admit(Endpoint::List, 0, NOW), slow);
         assert_eq!(limits.admit(Endpoint::List, 1, NOW), Ok(()));
-    }
-
-    #[test]
-    fn fifty_mints_go_at_once_and_then_one_a_second() {
-        let mut pace = Pace::default();
-        let patience = Duration::from_secs(2);
-        for _ in 0..MINT_BURST {
-            assert_eq!(pace.turn(patience, NOW), Ok(Duration::ZERO));
-        }
-        assert_eq!(pace.turn(patience, NOW), Ok(Duration::from_secs(1)));
-        assert_eq!(pace.turn(patience, NOW), Ok(Duration::from_secs(2)));
-        assert_eq!(pace.turn(patience, NOW), Err(NOW + Duration::from_secs(1)));
-        assert_eq!(pace.turn(patience, NOW + Duration::from_secs(1)), Ok(Duration::from_secs(2)));
-        let later = NOW + Duration::from_hours(1);
-        let free = (0..100).filter(|_| pace.turn(patience, later) == Ok(Duration::ZERO)).count();
-        assert_eq!(free, MINT_BURST as usize);
     }
 }

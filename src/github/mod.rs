@@ -9,6 +9,7 @@ mod limits;
 mod link;
 mod listing;
 mod mint;
+mod pace;
 mod probe;
 mod record;
 mod refusal;

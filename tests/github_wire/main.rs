@@ -1,0 +1,9 @@
+//! The GitHub edge over a real socket, against a server that each test scripts with a closure.
+
+#![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
+
+mod limits;
+mod listing;
+mod runner;
+mod transport;
+mod world;
