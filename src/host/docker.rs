@@ -167,7 +167,8 @@ impl Docker {
             Condition::Created => ContainerState::Created,
             Condition::Up => ContainerState::Up(started_at.or(created_at).unwrap_or_default()),
             Condition::Down => {
-                let exit = self.ended(id, &engine_state, started_at.or(created_at)).await?;
+                let ended = self.ended(id, &engine_state, started_at.or(created_at)).await?;
+                let Some(exit) = ended else { return Ok(None) };
                 known.exit = Some(exit.clone());
                 ContainerState::Down(exit)
             }

@@ -49,7 +49,7 @@ impl Docker {
         Ok(inspected.map(|i| i.state.as_ref().map_or(Condition::Down, container::condition)))
     }
 
-    /// How a container ended that an inspection shows to be down.
+    /// How a container ended that an inspection shows to be down; `None` when it vanished meanwhile.
     ///
     /// `OOMKilled` is false while the container runs, whatever happened in it, and true after the end
     /// if any of its processes was killed, even when the first one exited with 0 (tried, Engine 20.10).
@@ -58,17 +58,18 @@ impl Docker {
         id: &ContainerId,
         state: &EngineState,
         began_at: Option<Timestamp>,
-    ) -> Result<Exit, HostError> {
+    ) -> Result<Option<Exit>, HostError> {
         let code = state.exit_code.unwrap_or_default();
         let mut story = match self.story(id).await {
             Ok(story) => story,
+            Err(fault) if fault.is(404) => return Ok(None),
             // The engine has no log to show, and will have none next time.
             Err(Fault::Said(_, message)) => Story::without_log(&message),
             // Once may be chance. Twice is a log that must not hide all other containers.
             Err(fault) if self.first_unread(id) => return Err(fault.into()),
             Err(fault) => Story::without_log(&HostError::from(fault).to_string()),
         };
-        Ok(Exit {
+        Ok(Some(Exit {
             at: container::moment(state.finished_at.as_deref()).or(began_at).unwrap_or_default(),
             code,
             out_of_memory: state.oom_killed.unwrap_or(false),
@@ -77,7 +78,7 @@ impl Docker {
             log_tail: story.tail().into(),
             result: story.result.map(str::to_owned),
             job: story.job,
-        })
+        }))
     }
 
     /// Reads the log's beginning, and its end when that was not all: at most [`LOG_HEAD`] and

@@ -1,0 +1,13 @@
+//! The Docker edge against a real Docker Engine: what containers really get, how they end, and what
+//! the engine tells of them. Without an engine these tests fail, saying so.
+
+mod asked;
+mod connect;
+mod end;
+mod launch;
+mod life;
+mod pull;
+#[path = "../common/shell_image.rs"]
+mod shell_image;
+mod stand;
+mod watch;
