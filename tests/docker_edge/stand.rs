@@ -12,7 +12,7 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerCreateBody, HostConfig},
+    models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
     query_parameters::{
         CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
         RemoveImageOptionsBuilder,
@@ -125,6 +125,10 @@ impl Stand {
 
     /// A container of this test that the edge did not make.
     pub(crate) async fn foreign(&self, name: &str, labels: &[(&str, &str)]) -> ContainerId {
+        self.foreign_with(name, labels, "json-file").await
+    }
+
+    pub(crate) async fn foreign_with(&self, name: &str, labels: &[(&str, &str)], log: &str) -> ContainerId {
         let mut labels: HashMap<String, String> =
             labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
         labels.insert("dev.dayfly.test".to_owned(), self.instance.to_string());
@@ -132,7 +136,11 @@ impl Stand {
             image: Some(self.image.clone()),
             cmd: Some(["/bin/sh", "-c", IDLE].map(str::to_owned).to_vec()),
             labels: Some(labels),
-            host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..HostConfig::default() }),
+            host_config: Some(HostConfig {
+                network_mode: Some("none".to_owned()),
+                log_config: Some(HostConfigLogConfig { typ: Some(log.to_owned()), config: None }),
+                ..HostConfig::default()
+            }),
             ..ContainerCreateBody::default()
         };
         let options = CreateContainerOptionsBuilder::new().name(name).build();
@@ -182,7 +190,11 @@ impl Stand {
     }
 }
 
-pub(crate) fn docker_at(endpoint: &str, instance: &InstanceId, reports: &Arc<Mutex<Vec<RequestReport>>>) -> Docker {
+pub(crate) fn docker_at(
+    endpoint: &str,
+    instance: &InstanceId,
+    reports: &Arc<Mutex<Vec<RequestReport>>>,
+) -> Docker {
     let reports = Arc::clone(reports);
     let endpoint: Endpoint = endpoint.parse().unwrap();
     let reporter = Arc::new(move |report: &RequestReport| reports.lock().unwrap().push(report.clone()));
