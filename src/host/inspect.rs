@@ -155,3 +155,24 @@ pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
         Err(HostError::Refused(format!("{:?} is not a container id", id.0)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_told_by_its_name_or_by_how_it_was_called() {
+        for (process, worker) in [
+            (&["1", "Runner.Worker", "/x spawnclient 1 2"][..], true),
+            (&["1", ".NET Main", "/home/runner/bin/Runner.Worker spawnclient 1 2"], true),
+            (&["1", "Runner.Worker"], true),
+            (&["1", "sh", "grep Runner.Worker"], false),
+            (&["1", "Runner.Listener", "/home/runner/bin/Runner.Listener run"], false),
+            (&["Runner.Worker"], false),
+            (&[], false),
+        ] {
+            let process: Vec<String> = process.iter().map(|&word| word.to_owned()).collect();
+            assert_eq!(is_worker(&process), worker, "{process:?}");
+        }
+    }
+}
