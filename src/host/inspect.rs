@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::{
     Docker, HostError,
-    call::Fault,
+    call::{Fault, boxed},
     container::{self, Condition, is_plain_name},
     log::{Lines, Story},
 };
@@ -30,11 +30,13 @@ impl Docker {
     pub(super) async fn inspect(
         &self,
         id: &ContainerId,
-    ) -> Result<Option<ContainerInspectResponse>, HostError> {
+    ) -> Result<Option<Box<ContainerInspectResponse>>, HostError> {
         let id = plain(id)?;
         let found = self
             .engine()
-            .look("inspect", |docker| async move { docker.inspect_container(&id, None).await })
+            .look("inspect", |docker| {
+                boxed(async move { docker.inspect_container(&id, None).await.map(Box::new) })
+            })
             .await;
         match found {
             Ok(inspected) => Ok(Some(inspected)),
@@ -139,7 +141,7 @@ impl Docker {
     }
 }
 
-/// Whether a line of `PID COMMAND COMMAND…` is the runner's worker, by the kernel's name or argv[0].
+/// Whether a line of `PID COMMAND COMMAND…` is the runner's worker, by the kernel's name or by its own.
 fn is_worker(process: &[String]) -> bool {
     const WORKER: &str = "Runner.Worker";
     let Some([_, name, command @ ..]) = process.get(..) else { return false };

@@ -31,7 +31,7 @@ use crate::shell_image;
 
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 pub(crate) const JIT: &str = "jit-config-that-nobody-may-see";
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Line beginnings of a real runner.
 pub(crate) const LISTENING: &str = "echo '2026-01-01 00:00:00Z: Listening for Jobs'";
