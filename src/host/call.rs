@@ -4,6 +4,7 @@
 use std::{
     error::Error as StdError,
     future::Future,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -187,6 +188,11 @@ impl Engine {
         *client = Some(made.clone());
         Ok(made)
     }
+}
+
+/// Keeps bollard's models, which have kilobytes of fields, out of the futures that wait for them.
+pub(super) fn boxed<F: Future>(request: F) -> Pin<Box<F>> {
+    Box::pin(request)
 }
 
 /// An engine's message as it fits into one log line.

@@ -240,7 +240,12 @@ fn failed(detail: String, source: Option<Box<dyn StdError + Send + Sync>>) -> Ho
 }
 
 fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
+    // These two pass on their cause's source, and so hide the cause itself.
+    let mut next: Option<&(dyn StdError + 'static)> = Some(match error {
+        Error::IOError { err } => err,
+        Error::HyperResponseError { err } => err,
+        other => other,
+    });
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
@@ -292,6 +297,25 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Endpoint>(), Err(why), "{text}");
         }
+    }
+
+    #[test]
+    fn a_socket_that_may_not_be_used_says_what_to_do() {
+        // Tried on the error itself: the tests may run as root, who may use any socket.
+        let error = Error::IOError { err: io::Error::from(io::ErrorKind::PermissionDenied) };
+        let text = explain(&"unix:///var/run/docker.sock".parse().unwrap(), error).to_string();
+        assert!(
+            text.contains("permission denied on /var/run/docker.sock; add this user to the docker group")
+        );
+    }
+
+    #[test]
+    fn credentials_are_sent_in_the_alphabet_that_the_engine_reads() {
+        let body = http_body_util::Either::Left(http_body_util::Full::default());
+        let request = http::Request::builder().header("X-Registry-Auth", "a+b/c=").body(body).unwrap();
+        let header = url_safe_credentials(request).headers()["x-registry-auth"].clone();
+        assert_eq!(header, "a-b_c=");
+        assert!(header.is_sensitive());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     Host, HostError, Launch,
-    call::{Deadlines, Engine, Fault, Reporter},
+    call::{Deadlines, Engine, Fault, Reporter, boxed},
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name},
     inspect::plain,
@@ -103,7 +103,7 @@ impl Docker {
     /// What the engine is; also the way to see whether it answers at all.
     pub async fn facts(&self) -> Result<Facts, HostError> {
         let version = self.engine().look("version", |docker| async move { docker.version().await }).await?;
-        let info = self.engine().look("info", |docker| async move { docker.info().await }).await?;
+        let info = self.engine().look("info", |docker| boxed(async move { docker.info().await })).await?;
         Ok(Facts {
             version: version.version.unwrap_or_default(),
             api_version: version.api_version.unwrap_or_default(),
@@ -167,7 +167,8 @@ impl Docker {
             Condition::Created => ContainerState::Created,
             Condition::Up => ContainerState::Up(started_at.or(created_at).unwrap_or_default()),
             Condition::Down => {
-                let exit = self.ended(id, &engine_state, started_at.or(created_at)).await?;
+                let ended = self.ended(id, &engine_state, started_at.or(created_at)).await?;
+                let Some(exit) = ended else { return Ok(None) };
                 known.exit = Some(exit.clone());
                 ContainerState::Down(exit)
             }
@@ -206,11 +207,13 @@ impl Host for Docker {
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
         let image = &launch.pool.template.image;
         Reference::read(image)?;
-        let body = container::create_body(&launch)?;
+        let body = Box::new(container::create_body(&launch)?);
         let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
         let created = self
             .engine()
-            .change("create", |docker| async move { docker.create_container(Some(options), body).await })
+            .change("create", |docker| {
+                boxed(async move { docker.create_container(Some(options), *body).await })
+            })
             .await;
         match created {
             Ok(created) => {

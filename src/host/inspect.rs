@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::{
     Docker, HostError,
-    call::Fault,
+    call::{Fault, boxed},
     container::{self, Condition, is_plain_name},
     log::{Lines, Story},
 };
@@ -30,11 +30,13 @@ impl Docker {
     pub(super) async fn inspect(
         &self,
         id: &ContainerId,
-    ) -> Result<Option<ContainerInspectResponse>, HostError> {
+    ) -> Result<Option<Box<ContainerInspectResponse>>, HostError> {
         let id = plain(id)?;
         let found = self
             .engine()
-            .look("inspect", |docker| async move { docker.inspect_container(&id, None).await })
+            .look("inspect", |docker| {
+                boxed(async move { docker.inspect_container(&id, None).await.map(Box::new) })
+            })
             .await;
         match found {
             Ok(inspected) => Ok(Some(inspected)),
@@ -49,7 +51,7 @@ impl Docker {
         Ok(inspected.map(|i| i.state.as_ref().map_or(Condition::Down, container::condition)))
     }
 
-    /// How a container ended that an inspection shows to be down.
+    /// How a container ended that an inspection shows to be down; `None` when it vanished meanwhile.
     ///
     /// `OOMKilled` is false while the container runs, whatever happened in it, and true after the end
     /// if any of its processes was killed, even when the first one exited with 0 (tried, Engine 20.10).
@@ -58,17 +60,18 @@ impl Docker {
         id: &ContainerId,
         state: &EngineState,
         began_at: Option<Timestamp>,
-    ) -> Result<Exit, HostError> {
+    ) -> Result<Option<Exit>, HostError> {
         let code = state.exit_code.unwrap_or_default();
         let mut story = match self.story(id).await {
             Ok(story) => story,
+            Err(fault) if fault.is(404) => return Ok(None),
             // The engine has no log to show, and will have none next time.
             Err(Fault::Said(_, message)) => Story::without_log(&message),
             // Once may be chance. Twice is a log that must not hide all other containers.
             Err(fault) if self.first_unread(id) => return Err(fault.into()),
             Err(fault) => Story::without_log(&HostError::from(fault).to_string()),
         };
-        Ok(Exit {
+        Ok(Some(Exit {
             at: container::moment(state.finished_at.as_deref()).or(began_at).unwrap_or_default(),
             code,
             out_of_memory: state.oom_killed.unwrap_or(false),
@@ -77,7 +80,7 @@ impl Docker {
             log_tail: story.tail().into(),
             result: story.result.map(str::to_owned),
             job: story.job,
-        })
+        }))
     }
 
     /// Reads the log's beginning, and its end when that was not all: at most [`LOG_HEAD`] and
@@ -138,7 +141,7 @@ impl Docker {
     }
 }
 
-/// Whether a line of `PID COMMAND COMMAND…` is the runner's worker, by the kernel's name or argv[0].
+/// Whether a line of `PID COMMAND COMMAND…` is the runner's worker, by the kernel's name or by its own.
 fn is_worker(process: &[String]) -> bool {
     const WORKER: &str = "Runner.Worker";
     let Some([_, name, command @ ..]) = process.get(..) else { return false };
@@ -152,5 +155,26 @@ pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
         Ok(id.0.to_string())
     } else {
         Err(HostError::Refused(format!("{:?} is not a container id", id.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_told_by_its_name_or_by_how_it_was_called() {
+        for (process, worker) in [
+            (&["1", "Runner.Worker", "/x spawnclient 1 2"][..], true),
+            (&["1", ".NET Main", "/home/runner/bin/Runner.Worker spawnclient 1 2"], true),
+            (&["1", "Runner.Worker"], true),
+            (&["1", "sh", "grep Runner.Worker"], false),
+            (&["1", "Runner.Listener", "/home/runner/bin/Runner.Listener run"], false),
+            (&["Runner.Worker"], false),
+            (&[], false),
+        ] {
+            let process: Vec<String> = process.iter().map(|&word| word.to_owned()).collect();
+            assert_eq!(is_worker(&process), worker, "{process:?}");
+        }
     }
 }

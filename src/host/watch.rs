@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    pin::Pin,
     sync::atomic::Ordering,
     time::Duration,
 };
@@ -16,7 +15,10 @@ use bollard::{
     models::EventMessage,
     query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder},
 };
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::time::sleep;
 
 use super::{
@@ -59,7 +61,7 @@ pub enum Happened {
     },
 }
 
-type Frames = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
+type Frames = BoxStream<'static, Result<LogOutput, Error>>;
 
 impl Docker {
     /// What happens to our containers from now on; with a later call, also what happened since the
@@ -67,7 +69,7 @@ impl Docker {
     /// from before its own start, so a list is due after each connection.
     ///
     /// The stream never ends by itself in silence: its last item is an error.
-    pub fn events(&self) -> impl Stream<Item = Result<Happened, HostError>> + Send + use<> {
+    pub fn events(&self) -> BoxStream<'static, Result<Happened, HostError>> {
         let docker = self.clone();
         let all = async move {
             match docker.open_events().await {
@@ -77,11 +79,13 @@ impl Docker {
         };
         // After an error there is nothing more to come.
         let mut over = false;
-        all.flatten_stream().take_while(move |item| {
-            let wanted = !over;
-            over = item.is_err();
-            std::future::ready(wanted)
-        })
+        all.flatten_stream()
+            .take_while(move |item| {
+                let wanted = !over;
+                over = item.is_err();
+                std::future::ready(wanted)
+            })
+            .boxed()
     }
 
     async fn open_events(
@@ -133,7 +137,7 @@ impl Docker {
 
     /// What a started runner says in its log, from its start on, until it has a job or its container
     /// ends or vanishes. When the log breaks off while the container runs, the last item is an error.
-    pub fn follow(&self, id: &ContainerId) -> impl Stream<Item = Result<Said, HostError>> + Send + use<> {
+    pub fn follow(&self, id: &ContainerId) -> BoxStream<'static, Result<Said, HostError>> {
         let follower = Follower {
             docker: self.clone(),
             id: id.clone(),
@@ -151,6 +155,7 @@ impl Docker {
                 Err(error) => Some((Err(error), None)),
             }
         })
+        .boxed()
     }
 }
 

@@ -1,0 +1,15 @@
+//! The Docker edge against a real Docker Engine: what containers really get, how they end, and what
+//! the engine tells of them. Without an engine these tests fail, saying so.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod asked;
+mod connect;
+mod end;
+mod launch;
+mod life;
+mod pull;
+#[path = "../common/shell_image.rs"]
+mod shell_image;
+mod stand;
+mod watch;

@@ -1,0 +1,257 @@
+//! What each test stands on: an engine, an instance of its own, an image, and the clearing away of
+//! everything that bears the instance, also when the test fails.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::{
+    models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
+    query_parameters::{
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveImageOptionsBuilder,
+    },
+};
+use dayfly::{
+    fleet::{
+        Container, ContainerId, Exit, InstanceId, Mount, Names, Policy, Pool, RegistrationId, RunnerName,
+        Template, Timestamp,
+    },
+    host::{Docker, Endpoint, Host, HostError, LABEL_INSTANCE, Launch, RequestReport},
+};
+use secrecy::SecretString;
+
+use crate::shell_image;
+
+pub(crate) const SOCKET: &str = "/var/run/docker.sock";
+pub(crate) const JIT: &str = "jit-config-that-nobody-may-see";
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Line beginnings of a real runner.
+pub(crate) const LISTENING: &str = "echo '2026-01-01 00:00:00Z: Listening for Jobs'";
+/// Lives until it is told to stop, as an idle runner does.
+pub(crate) const IDLE: &str = "trap 'exit 0' TERM; sleep 600 & wait";
+
+pub(crate) struct Stand {
+    pub(crate) docker: Docker,
+    pub(crate) engine: bollard::Docker,
+    pub(crate) instance: InstanceId,
+    pub(crate) image: String,
+    pub(crate) reports: Arc<Mutex<Vec<RequestReport>>>,
+    names: Mutex<Names>,
+}
+
+impl Stand {
+    pub(crate) async fn new() -> Self {
+        Self::at(&format!("unix://{SOCKET}")).await
+    }
+
+    /// A stand whose edge speaks to the engine through another endpoint.
+    pub(crate) async fn at(endpoint: &str) -> Self {
+        let engine = bollard::Docker::connect_with_unix(SOCKET, 600, bollard::API_DEFAULT_VERSION);
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => panic!("these tests need a Docker Engine at {SOCKET}: {error}"),
+        };
+        if let Err(error) = engine.ping().await {
+            panic!("these tests need a Docker Engine at {SOCKET}: {error}");
+        }
+        let random = RandomState::new().hash_one("instance");
+        let instance: InstanceId = format!("t{:011x}", random >> 20).parse().unwrap();
+        let reports = Arc::<Mutex<Vec<RequestReport>>>::default();
+        let stand = Self {
+            docker: docker_at(endpoint, &instance, &reports),
+            image: format!("dayfly-edge-{instance}"),
+            names: Mutex::new(Names::new(instance.clone(), random)),
+            engine,
+            instance,
+            reports,
+        };
+        shell_image::import(&stand.engine, &stand.image).await;
+        stand
+    }
+
+    pub(crate) fn pool(&self, script: &str) -> Pool {
+        Pool {
+            name: "edge".parse().unwrap(),
+            scope: "https://github.com/acme".parse().unwrap(),
+            host: "local".parse().unwrap(),
+            group: "Default".to_owned(),
+            labels: vec!["self-hosted".to_owned()],
+            policy: Policy::default(),
+            template: Template {
+                image: self.image.clone(),
+                command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
+                network: Some("none".to_owned()),
+                ..Template::default()
+            },
+        }
+    }
+
+    pub(crate) fn name(&self) -> RunnerName {
+        let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let now = Timestamp::from_millis(millis.try_into().unwrap());
+        self.names.lock().unwrap().next(&"edge".parse().unwrap(), now)
+    }
+
+    pub(crate) async fn create(&self, pool: &Pool) -> Result<(RunnerName, ContainerId), HostError> {
+        let runner = self.name();
+        let id = self.create_as(&runner, pool).await?;
+        Ok((runner, id))
+    }
+
+    pub(crate) async fn create_as(&self, runner: &RunnerName, pool: &Pool) -> Result<ContainerId, HostError> {
+        let jit = SecretString::from(JIT);
+        let (instance, registration) = (&self.instance, RegistrationId(23));
+        self.docker.create(Launch { instance, runner, registration, pool, jit: &jit }).await
+    }
+
+    /// A started container that runs the script.
+    pub(crate) async fn run(&self, script: &str) -> (RunnerName, ContainerId) {
+        self.run_pool(&self.pool(script)).await
+    }
+
+    pub(crate) async fn run_pool(&self, pool: &Pool) -> (RunnerName, ContainerId) {
+        let (runner, id) = self.create(pool).await.unwrap();
+        self.docker.start(&id).await.unwrap();
+        (runner, id)
+    }
+
+    /// A container of this test that the edge did not make.
+    pub(crate) async fn foreign(&self, name: &str, labels: &[(&str, &str)]) -> ContainerId {
+        self.foreign_with(name, labels, "json-file").await
+    }
+
+    pub(crate) async fn foreign_with(&self, name: &str, labels: &[(&str, &str)], log: &str) -> ContainerId {
+        let mut labels: HashMap<String, String> =
+            labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        labels.insert("dev.dayfly.test".to_owned(), self.instance.to_string());
+        let body = ContainerCreateBody {
+            image: Some(self.image.clone()),
+            cmd: Some(["/bin/sh", "-c", IDLE].map(str::to_owned).to_vec()),
+            labels: Some(labels),
+            host_config: Some(HostConfig {
+                network_mode: Some("none".to_owned()),
+                log_config: Some(HostConfigLogConfig { typ: Some(log.to_owned()), config: None }),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let id = self.engine.create_container(Some(options), body).await.unwrap().id;
+        self.engine.start_container(&id, None).await.unwrap();
+        ContainerId(id.into())
+    }
+
+    pub(crate) async fn running(&self, id: &ContainerId) -> bool {
+        let found = self.engine.inspect_container(&id.0, None).await.unwrap();
+        found.state.and_then(|state| state.running).unwrap()
+    }
+
+    pub(crate) async fn exists(&self, id: &ContainerId) -> bool {
+        self.engine.inspect_container(&id.0, None).await.is_ok()
+    }
+
+    /// Waits for the container's end.
+    pub(crate) async fn ended(&self, id: &ContainerId) -> Exit {
+        until("the container ends", async || self.docker.exit(id).await.unwrap()).await
+    }
+
+    /// Waits until the log holds the text, for tests whose next step depends on it.
+    pub(crate) async fn logged(&self, id: &ContainerId, text: &str) {
+        use futures_util::StreamExt;
+        let options = bollard::query_parameters::LogsOptionsBuilder::new().stdout(true).follow(true).build();
+        let mut log = self.engine.logs(&id.0, Some(options));
+        let mut all = String::new();
+        let found = async {
+            while let Some(frame) = log.next().await {
+                all.push_str(&String::from_utf8_lossy(frame.unwrap().as_ref()));
+                if all.contains(text) {
+                    return;
+                }
+            }
+            panic!("the log ended without {text:?}: {all}");
+        };
+        tokio::time::timeout(DEADLINE, found).await.expect("the container logs in time");
+    }
+
+    pub(crate) async fn listed(&self, runner: &RunnerName) -> Option<Container> {
+        self.docker.list().await.unwrap().into_iter().find(|container| container.runner == *runner)
+    }
+
+    pub(crate) fn reports(&self) -> MutexGuard<'_, Vec<RequestReport>> {
+        self.reports.lock().unwrap()
+    }
+}
+
+pub(crate) fn docker_at(
+    endpoint: &str,
+    instance: &InstanceId,
+    reports: &Arc<Mutex<Vec<RequestReport>>>,
+) -> Docker {
+    let reports = Arc::clone(reports);
+    let endpoint: Endpoint = endpoint.parse().unwrap();
+    let reporter = Arc::new(move |report: &RequestReport| reports.lock().unwrap().push(report.clone()));
+    Docker::new("local".parse().unwrap(), endpoint, instance.clone(), reporter)
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        let (instance, image) = (self.instance.clone(), self.image.clone());
+        // The test's own runtime may be on its way out.
+        let cleared = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(clear(&instance, &image));
+        });
+        if cleared.join().is_err() {
+            assert!(thread::panicking(), "the test's containers could not be removed");
+        }
+    }
+}
+
+async fn clear(instance: &InstanceId, image: &str) {
+    let engine = bollard::Docker::connect_with_unix(SOCKET, 120, bollard::API_DEFAULT_VERSION).unwrap();
+    for label in [LABEL_INSTANCE, "dev.dayfly.test"] {
+        let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        for container in engine.list_containers(Some(options)).await.unwrap() {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            match engine.remove_container(&container.id.unwrap(), Some(options)).await {
+                Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. })
+                | Ok(()) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    let options = RemoveImageOptionsBuilder::new().force(true).build();
+    match engine.remove_image(image, Some(options), None).await {
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) | Ok(_) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Asks again and again until there is an answer, and fails after a deadline.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let began = Instant::now();
+    while began.elapsed() < DEADLINE {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("waited in vain: {what}");
+}
+
+pub(crate) fn bind(source: &Path, target: &str) -> Mount {
+    Mount { source: source.to_str().unwrap().to_owned(), target: target.to_owned(), read_only: false }
+}
+
+pub(crate) fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+}

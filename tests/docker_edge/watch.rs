@@ -1,0 +1,170 @@
+//! What the engine tells by itself: events, and logs as they are written.
+
+use std::{future::Future, path::Path, sync::Arc};
+
+use dayfly::{
+    fleet::{ContainerId, Resources, RunnerName, Said},
+    host::{Happened, Host, HostError, LABEL_INSTANCE, LABEL_RUNNER},
+};
+use futures_util::{StreamExt, stream::BoxStream};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::watch,
+};
+
+use crate::stand::{DEADLINE, IDLE, LISTENING, SOCKET, Stand, bind, docker_at};
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, what).await.expect("it comes in time")
+}
+
+type Events = BoxStream<'static, Result<Happened, HostError>>;
+
+/// Starts containers until one is told of: from then on all are.
+async fn subscribed(stand: &Stand) -> Events {
+    let mut events = stand.docker.events();
+    let told = async {
+        loop {
+            tokio::select! {
+                event = events.next() => break event.unwrap().unwrap(),
+                _ = stand.run("exit 0") => {}
+            }
+        }
+    };
+    soon(told).await;
+    events
+}
+
+fn whose(happened: &Happened) -> &RunnerName {
+    match happened {
+        Happened::Started { runner, .. }
+        | Happened::Died { runner, .. }
+        | Happened::Oom { runner, .. }
+        | Happened::Destroyed { runner, .. } => runner,
+    }
+}
+
+#[tokio::test]
+async fn events_of_ours_and_of_nobody_else_are_told() {
+    let stand = Stand::new().await;
+    let mut events = subscribed(&stand).await;
+    let (other, name) =
+        (format!("theirs-{}", stand.instance), "dayfly-edge-other-01jd0000000000000000000000");
+    stand.foreign(&other, &[(LABEL_INSTANCE, "other"), (LABEL_RUNNER, name)]).await;
+    let mut pool = stand.pool("sh -c 'a=xxxxxxxxxxxxxxxx; while :; do a=$a$a; done'; exit 0");
+    pool.template.resources = Resources { memory: 32 << 20, cpu_millis: 0 };
+    let (runner, id) = stand.run_pool(&pool).await;
+    stand.ended(&id).await;
+    stand.docker.remove(&id).await.unwrap();
+
+    let mut told = Vec::new();
+    while !matches!(told.last(), Some(Happened::Destroyed { .. })) {
+        let happened = soon(events.next()).await.unwrap().unwrap();
+        assert_eq!(whose(&happened).instance(), stand.instance.as_str());
+        // The kernel may kill more than one process.
+        if *whose(&happened) == runner && told.last() != Some(&happened) {
+            told.push(happened);
+        }
+    }
+    let (runner, id) = (|| runner.clone(), || id.clone());
+    let expected = [
+        Happened::Started { runner: runner(), id: id() },
+        Happened::Oom { runner: runner(), id: id() },
+        Happened::Died { runner: runner(), id: id() },
+        Happened::Destroyed { runner: runner(), id: id() },
+    ];
+    assert_eq!(told, expected);
+}
+
+/// Stands between the edge and the engine, and can cut what is between them.
+fn between(path: &Path) -> watch::Sender<()> {
+    let listener = UnixListener::bind(path).unwrap();
+    let (cut, was_cut) = watch::channel(());
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut was_cut = was_cut.clone();
+            was_cut.mark_unchanged();
+            tokio::spawn(async move {
+                let mut far = UnixStream::connect(SOCKET).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = was_cut.changed() => {}
+                }
+            });
+        }
+    });
+    cut
+}
+
+#[tokio::test]
+async fn a_cut_event_stream_ends_with_an_error_and_the_next_tells_what_was_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let cut = between(&path);
+    let stand = Stand::at(&format!("unix://{}", path.display())).await;
+    let mut events = subscribed(&stand).await;
+    cut.send(()).unwrap();
+    // Perhaps more came through before the cut.
+    let error = soon(events.by_ref().filter_map(|event| std::future::ready(event.err())).next()).await;
+    assert!(error.is_some());
+    assert!(soon(events.next()).await.is_none(), "nothing follows the error");
+
+    let (missed, missed_id) = stand.run("exit 0").await;
+    stand.ended(&missed_id).await;
+    let mut events = stand.docker.events();
+    let died = Happened::Died { runner: missed, id: missed_id };
+    soon(async { while events.next().await.unwrap().unwrap() != died {} }).await;
+}
+
+#[tokio::test]
+async fn a_runner_is_followed_until_it_has_a_job() {
+    let stand = Stand::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut pool = stand.pool(&format!(
+        "printf '\\377\\376\\n'; a=x; i=0; while [ $i -lt 20 ]; do a=$a$a; i=$((i+1)); done
+         printf '%s2026-01-01 00:00:00Z: Running job: posing\\n' \"$a\"
+         {LISTENING}; while [ ! -e /host/go ]; do sleep 0.05; done
+         echo '2026-01-01 00:00:01Z: Running job: a Listening for Jobs' >&2; {IDLE}"
+    ));
+    pool.template.mounts = vec![bind(dir.path(), "/host")];
+    let (_, id) = stand.run_pool(&pool).await;
+    let mut said = stand.docker.follow(&id);
+    assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::Listening);
+    std::fs::write(dir.path().join("go"), "").unwrap();
+    let job = Said::RunningJob("a Listening for Jobs".to_owned());
+    assert_eq!(soon(said.next()).await.unwrap().unwrap(), job);
+    assert!(soon(said.next()).await.is_none());
+    assert!(stand.running(&id).await);
+}
+
+#[tokio::test]
+async fn following_ends_with_the_container() {
+    let stand = Stand::new().await;
+    let (_, id) = stand
+        .run(&format!("{LISTENING}; printf '2026-01-01 00:00:01Z: Job x completed with result: Canceled'"))
+        .await;
+    for _ in 0..2 {
+        let said: Vec<_> = soon(stand.docker.follow(&id).map(Result::unwrap).collect()).await;
+        assert_eq!(said, [Said::Listening, Said::JobCompleted("Canceled".to_owned())]);
+    }
+    stand.docker.remove(&id).await.unwrap();
+    assert!(soon(stand.docker.follow(&id).next()).await.is_none());
+    assert!(soon(stand.docker.follow(&ContainerId("absent".into())).next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_log_that_breaks_off_while_the_container_runs_is_an_error() {
+    let stand = Stand::new().await;
+    let (_, id) = stand.run(&format!("{LISTENING}; {IDLE}")).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let cut = between(&path);
+    let docker = docker_at(&format!("unix://{}", path.display()), &stand.instance, &Arc::default());
+    let mut said = docker.follow(&id);
+    assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::Listening);
+    cut.send(()).unwrap();
+    soon(said.next()).await.unwrap().unwrap_err();
+    assert!(soon(said.next()).await.is_none());
+    // And a second look begins anew.
+    assert_eq!(soon(docker.follow(&id).next()).await.unwrap().unwrap(), Said::Listening);
+}
