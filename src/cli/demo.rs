@@ -48,7 +48,7 @@ const LABELS: [&str; 2] = ["self-hosted", "demo"];
 const FRAME: Duration = Duration::from_millis(100);
 
 /// How long the end of the last runners may take before the demo says that something is left.
-const CLEAN_UP: Duration = Duration::from_secs(60);
+const CLEAN_UP: Duration = Duration::from_mins(1);
 
 pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;

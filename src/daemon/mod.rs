@@ -108,10 +108,10 @@ impl Daemon {
         let mut observers = JoinSet::new();
         for (scope, client) in &clients {
             let (edges, publisher) = (edges.clone(), publisher.clone());
-            let (look_at, client, metrics) = (scope.clone(), client.clone(), metrics.clone());
+            let (listed, client, metrics) = (scope.clone(), client.clone(), metrics.clone());
             let (scope, base) = (scope.clone(), config.poll_interval);
-            let look = move || {
-                let (edges, publisher, scope) = (edges.clone(), publisher.clone(), look_at.clone());
+            let list = move || {
+                let (edges, publisher, scope) = (edges.clone(), publisher.clone(), listed.clone());
                 async move {
                     let began = publisher.clock.now();
                     publisher.publish(edges.list_registrations(&scope, began).await);
@@ -122,20 +122,20 @@ impl Daemon {
                 metrics.record_poll_interval(&scope, interval);
                 interval
             };
-            observers.spawn(observe(look, interval, Arc::new(Notify::new())));
+            observers.spawn(observe(list, interval, Arc::new(Notify::new())));
         }
         for (host, docker) in &engines {
             let news = Arc::new(Notify::new());
             observers.spawn(follow_events(docker.clone(), host.clone(), publisher.clone(), news.clone()));
             let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
-            let look = move || {
+            let list = move || {
                 let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
                 async move {
                     let began = publisher.clock.now();
                     publisher.publish(edges.list_containers(&host, began).await);
                 }
             };
-            observers.spawn(observe(look, || CONTAINER_LOOK, news));
+            observers.spawn(observe(list, || CONTAINER_LOOK, news));
         }
         for (host, image, pull) in images(config) {
             if let Some(docker) = engines.get(&host) {

@@ -229,6 +229,7 @@ mod tests {
             code: 1,
             out_of_memory: false,
             job: None,
+            result: None,
             version_deprecated: false,
             log_tail: format!("starting\n+ JITCONFIG={jit}\n  no such file\n").into(),
         };

@@ -57,6 +57,7 @@ fn fleet() -> Status {
             host: Some("local".parse().unwrap()),
             since: NOON,
             job: Some("build".to_owned()),
+            result: None,
         }],
         scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON) }],
         hosts: vec![HostReport {
