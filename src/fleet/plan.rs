@@ -387,6 +387,15 @@ impl Fleet {
             }
             order = wanting;
         }
+        // Others may have taken more of a host since, so the reason is told as it is in the end.
+        for (name, (why, _)) in &mut held {
+            let PoolState { pool, .. } = &self.pools[name];
+            if let (Held::HostFull | Held::HostMemory | Held::HostCpus, Some(host), Some(committed)) =
+                (*why, self.hosts.get(&pool.host), committed.get(&pool.host))
+            {
+                *why = committed.refuses(&host.host, pool.template.resources).unwrap_or(*why);
+            }
+        }
         for (name, state) in &mut self.pools {
             let (why, detail) = match held.remove(name) {
                 Some((why, detail)) => (Some(why), detail),

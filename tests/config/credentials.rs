@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use dayfly::{config::Tokens, github::credential::TokenSource};
+use dayfly::{config::Tokens, github::TokenSource};
 
 use crate::{SOUND, Written, head, pool};
 

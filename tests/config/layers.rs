@@ -4,8 +4,8 @@ use std::{path::Path, time::Duration};
 
 use dayfly::{
     config::{self, Machine},
-    github::credential::TokenSource,
-    host::connect::Endpoint,
+    github::TokenSource,
+    host::Endpoint,
 };
 
 use crate::{SOUND, Written};

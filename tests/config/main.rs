@@ -17,8 +17,8 @@ use std::{
 
 use dayfly::{
     config::{self, Config, Machine, Problems, Tokens},
-    github::credential::TokenSource,
-    host::connect::Endpoint,
+    github::TokenSource,
+    host::Endpoint,
 };
 
 /// A file that is sound but for what a test adds to it. Its pool comes last.

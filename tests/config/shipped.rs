@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use dayfly::host::connect::Endpoint;
+use dayfly::host::Endpoint;
 
 use crate::{SOUND, Written};
 

@@ -57,7 +57,6 @@ fn fleet() -> Status {
             host: Some("local".parse().unwrap()),
             since: NOON,
             job: Some("build".to_owned()),
-            result: None,
         }],
         scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON) }],
         hosts: vec![HostReport {
@@ -81,6 +80,7 @@ fn exited(pool: &str, runner: RunnerName, reason: ExitReason, job: &str, result:
             code: 0,
             out_of_memory: false,
             job: Some(job.to_owned()),
+            result: None,
             version_deprecated: false,
             log_tail: "output of a job".into(),
         }),
