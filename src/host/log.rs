@@ -15,6 +15,9 @@ const MAX_LINE: usize = 8 * 1024;
 /// What is kept of a job's name, in characters.
 const MAX_NAME: usize = 200;
 
+/// How many of the lines that count are kept of one log; a runner writes three.
+const MAX_HEARD: usize = 32;
+
 /// How much of a log's end is kept for people, in bytes.
 pub(super) const MAX_TAIL: usize = 16 * 1024;
 
@@ -26,12 +29,7 @@ const RESULTS: [&str; 6] = ["Succeeded", "SucceededWithIssues", "Failed", "Cance
 /// The runner begins them with the time (`2026-01-31 12:00:00Z: `), and the official image prints
 /// each a second time as `[RUNNER … Terminal] WRITE LINE: …`.
 pub fn said(line: &[u8]) -> Option<Said> {
-    match read(line)? {
-        Line::Listening => Some(Said::Listening),
-        Line::Running(job) => Some(Said::RunningJob(job)),
-        Line::Completed { result, .. } => Some(Said::JobCompleted(result.to_owned())),
-        Line::VersionRefused => None,
-    }
+    read(line)?.said()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +38,17 @@ enum Line {
     Running(String),
     Completed { job: String, result: &'static str },
     VersionRefused,
+}
+
+impl Line {
+    fn said(&self) -> Option<Said> {
+        match self {
+            Self::Listening => Some(Said::Listening),
+            Self::Running(job) => Some(Said::RunningJob(job.clone())),
+            Self::Completed { result, .. } => Some(Said::JobCompleted((*result).to_owned())),
+            Self::VersionRefused => None,
+        }
+    }
 }
 
 fn read(line: &[u8]) -> Option<Line> {
@@ -170,6 +179,8 @@ pub(super) struct Story {
     pub(super) job: Option<String>,
     /// The last result that it tells.
     pub(super) result: Option<&'static str>,
+    /// What it says, in order: the first [`MAX_HEARD`].
+    pub(super) heard: Vec<Said>,
     version_refused: bool,
     tail: VecDeque<u8>,
 }
@@ -184,7 +195,11 @@ impl Story {
 
     /// Takes in a line.
     pub(super) fn line(&mut self, line: &[u8]) {
-        match read(line) {
+        let read = read(line);
+        if self.heard.len() < MAX_HEARD {
+            self.heard.extend(read.as_ref().and_then(Line::said));
+        }
+        match read {
             Some(Line::Running(job)) => _ = self.job.get_or_insert(job),
             Some(Line::Completed { job, result }) => {
                 self.job.get_or_insert(job);

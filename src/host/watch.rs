@@ -23,6 +23,7 @@ use tokio::time::sleep;
 
 use super::{
     Docker, HostError,
+    call::Fault,
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, runner_of},
     log::{Lines, said},
 };
@@ -144,6 +145,7 @@ impl Docker {
             frames: None,
             lines: Lines::default(),
             heard: VecDeque::new(),
+            told: 0,
             over: false,
         };
         stream::unfold(Some(follower), |follower| async move {
@@ -165,6 +167,7 @@ struct Follower {
     frames: Option<Frames>,
     lines: Lines,
     heard: VecDeque<Said>,
+    told: usize,
     over: bool,
 }
 
@@ -172,6 +175,7 @@ impl Follower {
     async fn next(&mut self) -> Result<Option<Said>, HostError> {
         loop {
             if let Some(said) = self.heard.pop_front() {
+                self.told += 1;
                 return Ok(Some(said));
             }
             if self.over {
@@ -203,12 +207,23 @@ impl Follower {
                     }
                 }
             };
-            if self.has_ended().await? {
-                self.over = true;
-            } else {
+            if !self.has_ended().await? {
                 return Err(broken);
             }
+            self.catch_up().await?;
+            self.over = true;
         }
+    }
+
+    /// A followed log loses its last lines when the container ends at once (seen on Engine 20.10);
+    /// the log itself has them.
+    async fn catch_up(&mut self) -> Result<(), HostError> {
+        match self.docker.story(&self.id).await {
+            Ok(story) => self.heard = story.heard.into_iter().skip(self.told).collect(),
+            Err(Fault::Said(..)) => {}
+            Err(fault) => return Err(fault.into()),
+        }
+        Ok(())
     }
 
     /// The log ends shortly before the engine says that the container has.

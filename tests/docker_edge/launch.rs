@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, sync::Mutex};
 
-use bollard::{
-    models::{MountType, RestartPolicyNameEnum},
-    query_parameters::RemoveVolumeOptions,
-};
+use bollard::models::{MountType, RestartPolicyNameEnum};
 use dayfly::{
     fleet::{Mount, Resources},
     host::{Host, HostError, LOG_CAPS},
@@ -18,7 +15,7 @@ use crate::stand::{IDLE, JIT, Stand, bind, environment};
 async fn a_container_gets_what_its_template_says() {
     let stand = Stand::new().await;
     let dir = tempfile::tempdir().unwrap();
-    let volume = format!("dayfly-edge-{}", stand.instance);
+    let volume = stand.image.clone();
     let mut pool = stand.pool("read name < /proc/1/comm; echo \"first: $name\"; ulimit -n; while read -r l; do echo \"$l\"; done < /proc/self/status");
     let template = &mut pool.template;
     template.env = environment(&[
@@ -46,7 +43,6 @@ async fn a_container_gets_what_its_template_says() {
     let exit = stand.ended(&id).await;
     let found = stand.engine.inspect_container(&id.0, None).await.unwrap();
     stand.docker.remove(&id).await.unwrap();
-    stand.engine.remove_volume(&volume, None::<RemoveVolumeOptions>).await.unwrap();
 
     for line in [
         "first: docker-init",

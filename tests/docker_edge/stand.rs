@@ -15,7 +15,7 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
     query_parameters::{
         CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-        RemoveImageOptionsBuilder,
+        RemoveImageOptionsBuilder, RemoveVolumeOptions,
     },
 };
 use dayfly::{
@@ -228,6 +228,11 @@ async fn clear(instance: &InstanceId, image: &str) {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+    // Tests call their volume and their image alike.
+    match engine.remove_volume(image, None::<RemoveVolumeOptions>).await {
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) | Ok(()) => {}
+        Err(error) => panic!("{error}"),
     }
     let options = RemoveImageOptionsBuilder::new().force(true).build();
     match engine.remove_image(image, Some(options), None).await {

@@ -2,13 +2,14 @@
 
 use std::{future::Future, path::Path, sync::Arc};
 
+use axum::{Router, routing::get};
 use dayfly::{
     fleet::{ContainerId, Resources, RunnerName, Said},
     host::{Happened, Host, HostError, LABEL_INSTANCE, LABEL_RUNNER},
 };
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
-    net::{UnixListener, UnixStream},
+    net::{TcpListener, UnixListener, UnixStream},
     sync::watch,
 };
 
@@ -114,6 +115,19 @@ async fn a_cut_event_stream_ends_with_an_error_and_the_next_tells_what_was_misse
     let mut events = stand.docker.events();
     let died = Happened::Died { runner: missed, id: missed_id };
     soon(async { while events.next().await.unwrap().unwrap() != died {} }).await;
+}
+
+#[tokio::test]
+async fn an_event_stream_that_ends_in_silence_ends_with_an_error() {
+    let app = Router::new()
+        .route("/version", get(async || r#"{"ApiVersion": "1.41"}"#))
+        .route("/events", get(async || ""));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let docker = docker_at(&endpoint, &"ci1".parse().unwrap(), &Arc::default());
+    let told: Vec<_> = soon(docker.events().collect()).await;
+    assert!(matches!(told[..], [Err(HostError::Failed { .. })]), "{told:?}");
 }
 
 #[tokio::test]
