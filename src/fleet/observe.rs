@@ -30,11 +30,11 @@ impl Fleet {
             Evidence::Registrations { scope, began, registrations } => {
                 self.registrations(&scope, began, &registrations, now);
             }
-            Evidence::ScopeTrouble { scope, trouble } => self.scope_trouble(scope, trouble),
+            Evidence::ScopeTrouble { scope, trouble } => self.scope_trouble(scope, trouble, now),
             Evidence::Containers { host, began, containers } => {
                 self.containers(&host, began, containers, now);
             }
-            Evidence::HostTrouble { host, trouble } => self.host_trouble(host, trouble),
+            Evidence::HostTrouble { host, trouble } => self.host_trouble(host, trouble, now),
             Evidence::Said { runner, said } => self.said(&runner, said, now),
             Evidence::Exited { runner, exit } => self.exited(&runner, exit, now),
             Evidence::OutOfMemory { runner } => {
@@ -106,11 +106,9 @@ impl Fleet {
         self.forget();
     }
 
-    fn scope_trouble(&mut self, scope: Scope, trouble: Trouble) {
+    fn scope_trouble(&mut self, scope: Scope, trouble: Trouble, now: Timestamp) {
         let Some(state) = self.scopes.get_mut(&scope) else { return };
-        let told = state.sight.trouble.as_ref().is_some_and(|before| before.kind == trouble.kind);
-        state.sight.trouble = Some(trouble.clone());
-        if !told {
+        if state.sight.failed(&trouble, now) {
             self.events.push(Event::Scope { scope, trouble: Some(trouble) });
         }
     }
@@ -192,11 +190,9 @@ impl Fleet {
         self.forget();
     }
 
-    fn host_trouble(&mut self, host: HostName, trouble: Trouble) {
+    fn host_trouble(&mut self, host: HostName, trouble: Trouble, now: Timestamp) {
         let Some(state) = self.hosts.get_mut(&host) else { return };
-        let told = state.sight.trouble.as_ref().is_some_and(|before| before.kind == trouble.kind);
-        state.sight.trouble = Some(trouble.clone());
-        if !told {
+        if state.sight.failed(&trouble, now) {
             self.events.push(Event::Host { host, trouble: Some(trouble) });
         }
     }
@@ -286,7 +282,8 @@ impl Fleet {
 
     fn launch_ended(&mut self, name: &RunnerName, outcome: Launched, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Launch(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Launch(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         let expected = |runner: &mut Runner, id| {
             if matches!(runner.registered, Registered::Never | Registered::Expected { .. }) {
                 runner.registered = Registered::Expected { id, since: now };
@@ -354,7 +351,8 @@ impl Fleet {
 
     fn deregister_ended(&mut self, name: &RunnerName, outcome: Deregistered, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Deregister(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Deregister(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         let pool = name.pool().to_owned();
         let id = runner.registered.id();
         let living = runner.takes_room();
@@ -402,7 +400,8 @@ impl Fleet {
 
     fn stop_ended(&mut self, name: &RunnerName, outcome: Stopped, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Stop(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Stop(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         let (pool, name) = (name.pool().to_owned(), name.clone());
         match outcome {
             Stopped::Down => {
@@ -421,7 +420,8 @@ impl Fleet {
 
     fn remove_ended(&mut self, name: &RunnerName, outcome: &Removed, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Remove(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Remove(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         match outcome {
             Removed::Gone => {
                 runner.contained = Contained::Gone { at: now };
