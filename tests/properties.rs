@@ -1,6 +1,8 @@
 //! The rules of the design as properties of the core, by number: any evidence, in any order, true,
 //! stale or contradictory. What these cannot say, the simulation does.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -138,8 +140,9 @@ impl Stage {
             host_trouble: None,
             number: 0,
         };
-        let (image, state) = (Template::default().image, ImageState::Present("1".to_owned()));
-        stage.observe(Evidence::Image { host: host_name(), image, state });
+        let present = ImageState::Present("1".to_owned());
+        let image = Template::default().image;
+        stage.observe(Evidence::Image { host: host_name(), image, state: present });
         stage.list_registrations(false);
         stage.list_containers(false);
         stage
