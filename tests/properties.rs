@@ -343,7 +343,7 @@ impl Stage {
     /// Evidence of things that are not so, or of runners that do not exist.
     fn nonsense(&mut self, n: u8, how: u8) {
         let runner = match self.truth.keys().nth(usize::from(n) % self.truth.len().max(1)) {
-            Some(name) if how % 2 == 0 => name.clone(),
+            Some(name) if how.is_multiple_of(2) => name.clone(),
             _ => RunnerName::new(&"gone".parse().unwrap(), &"ci1".parse().unwrap(), START, n.into()),
         };
         let failed = trouble(TroubleKind::EngineFailed);
@@ -355,7 +355,7 @@ impl Stage {
                 Evidence::ScopeTrouble { scope: "https://github.com/other".parse().unwrap(), trouble: failed }
             }
             4 => Evidence::Queued { pool: "gone".parse().unwrap(), jobs: Vec::new() },
-            _ => Evidence::DiskLow { host: host_name(), low: n % 2 == 0 },
+            _ => Evidence::DiskLow { host: host_name(), low: n.is_multiple_of(2) },
         };
         self.observe(evidence);
     }
