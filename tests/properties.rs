@@ -182,6 +182,7 @@ impl Stage {
                 registration: truth.registration,
                 scope: Some(scope()),
                 template: Template::default().digest(),
+                image: Some("1".to_owned()),
                 resources: Resources::default(),
                 state: truth.container.clone()?,
             })

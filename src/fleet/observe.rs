@@ -4,11 +4,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
+    backoff::Backoff,
     evidence::{
         Container, Deregistered, Evidence, Exit, ImageState, Launched, Minted, Registration, Removed, Said,
         Stopped, Trouble, TroubleKind,
     },
-    fleet::{Fleet, Sight},
+    fleet::{Fleet, PoolState, Sight},
     name::{HostName, PoolName, RunnerName},
     report::{Event, ExitReason, Held, Veto, Why},
     runner::{Contained, InFlight, Latch, Life, QUICK_EXIT, Registered, Runner},
@@ -42,11 +43,7 @@ impl Fleet {
                     runner.out_of_memory = true;
                 }
             }
-            Evidence::Image { host, image, state } => {
-                if let Some(host) = self.hosts.get_mut(&host) {
-                    host.images.insert(image, state);
-                }
-            }
+            Evidence::Image { host, image, state } => self.image(&host, image, state),
             Evidence::DiskLow { host, low } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.disk_low = low;
@@ -62,6 +59,20 @@ impl Fleet {
             Evidence::Stop { runner, outcome } => self.stop_ended(&runner, outcome, now),
             Evidence::Remove { runner, outcome } => self.remove_ended(&runner, &outcome, now),
             Evidence::Drain(draining) => self.draining = draining,
+        }
+    }
+
+    fn image(&mut self, host: &HostName, image: String, state: ImageState) {
+        let Some(state_of) = self.hosts.get_mut(host) else { return };
+        let before = state_of.images.insert(image.clone(), state.clone());
+        // Another image may be what cures a pool whose runners fail.
+        if let (Some(ImageState::Present(before)), ImageState::Present(newest)) = (&before, &state)
+            && before != newest
+        {
+            let same = |pool: &&mut PoolState| &pool.pool.host == host && pool.pool.template.image == image;
+            for pool in self.pools.values_mut().filter(same) {
+                pool.backoff = Backoff::default();
+            }
         }
     }
 

@@ -151,7 +151,12 @@ impl Fleet {
             let boot_timeout = pool.policy.boot_timeout;
             return pass.due(runner.known_since + boot_timeout).then_some(Why::BootTimeout);
         };
-        if runner.template.as_ref().is_some_and(|template| template != digest) {
+        let image = self.hosts.get(&pool.host).and_then(|host| host.images.get(&pool.template.image));
+        let other_image = match (&runner.image, image) {
+            (Some(image), Some(ImageState::Present(newest))) => image != newest,
+            _ => false,
+        };
+        if other_image || runner.template.as_ref().is_some_and(|template| template != digest) {
             return pass.due(ready_at + pool.policy.idle_confirmation).then_some(Why::Outdated);
         }
         None

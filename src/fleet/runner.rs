@@ -132,6 +132,7 @@ pub(super) struct Runner {
     pub(super) scope: Option<Scope>,
     pub(super) host: Option<HostName>,
     pub(super) template: Option<TemplateDigest>,
+    pub(super) image: Option<String>,
     pub(super) resources: Resources,
     pub(super) registered: Registered,
     pub(super) contained: Contained,
@@ -166,6 +167,7 @@ impl Runner {
             scope: None,
             host: None,
             template: None,
+            image: None,
             resources: Resources::default(),
             registered: Registered::Never,
             contained: Contained::Never,
@@ -292,6 +294,7 @@ impl Runner {
     pub(super) fn found(&mut self, host: &HostName, container: &Container, began: Timestamp, now: Timestamp) {
         self.host = Some(host.clone());
         self.template = Some(container.template.clone());
+        self.image.clone_from(&container.image);
         self.resources = container.resources;
         if self.scope.is_none() {
             self.scope.clone_from(&container.scope);
