@@ -64,7 +64,7 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The address of the web server cannot be had.
-    #[error("cannot listen on {0}: choose another address with `http.listen`")]
+    #[error("cannot listen on {0}; choose another address")]
     Listen(SocketAddr, #[source] std::io::Error),
     /// A scope's client cannot be made.
     #[error(transparent)]
