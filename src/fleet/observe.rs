@@ -43,7 +43,7 @@ impl Fleet {
                     runner.out_of_memory = true;
                 }
             }
-            Evidence::Image { host, image, state } => self.image(&host, image, state),
+            Evidence::Image { host, image, state } => self.image(&host, &image, state),
             Evidence::DiskLow { host, low } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.disk_low = low;
@@ -62,11 +62,12 @@ impl Fleet {
         }
     }
 
-    fn image(&mut self, host: &HostName, image: String, state: ImageState) {
+    fn image(&mut self, host: &HostName, image: &str, state: ImageState) {
         let Some(state_of) = self.hosts.get_mut(host) else { return };
-        let before = state_of.images.insert(image.clone(), state.clone());
+        let before = state_of.images.insert(image.to_owned(), state);
         // Another image may be what cures a pool whose runners fail.
-        if let (Some(ImageState::Present(before)), ImageState::Present(newest)) = (&before, &state)
+        if let (Some(ImageState::Present(before)), Some(ImageState::Present(newest))) =
+            (&before, state_of.images.get(image))
             && before != newest
         {
             let same = |pool: &&mut PoolState| &pool.pool.host == host && pool.pool.template.image == image;
