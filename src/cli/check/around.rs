@@ -40,9 +40,8 @@ fn state_dir(path: &Path) -> Line {
 async fn listen(config: &Config, address: SocketAddr) -> Line {
     let subject = "http.listen";
     // Let go of at once.
-    let error = match TcpListener::bind(address) {
-        Ok(_) => return Line::ok(subject, format_args!("{address} is free")),
-        Err(error) => error,
+    let Err(error) = TcpListener::bind(address) else {
+        return Line::ok(subject, format_args!("{address} is free"));
     };
     let mend = "choose another address with listen in [http]";
     if error.kind() != ErrorKind::AddrInUse {

@@ -167,9 +167,9 @@ fn budget(subject: &str, rate: &Rate) -> Option<Line> {
 fn group(pool: &Pool, groups: &[RunnerGroup]) -> Line {
     let subject = format!("pool {:?}", pool.name.as_str());
     let wanted = pool.group.as_str();
-    let named = groups.iter().find(|group| group.name.eq_ignore_ascii_case(wanted));
+    let same = groups.iter().find(|group| group.name.eq_ignore_ascii_case(wanted));
     let default = || groups.iter().find(|group| group.default && wanted.eq_ignore_ascii_case("default"));
-    let Some(group) = named.or_else(default) else {
+    let Some(group) = same.or_else(default) else {
         let names: Vec<_> = groups.iter().map(|group| format!("{:?}", group.name)).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         return Line::fail(

@@ -108,16 +108,17 @@ async fn one<'a>(
         Ok(None) => return unknown(Removal::NotFound, String::new()),
         Err(error) => return unknown(Removal::Failed, chain(&error)),
     };
-    let (result, detail) = match record.busy {
+    let (result, detail) = if record.busy {
         // Not even asked for: GitHub would refuse, and if it ever did not, the job would be lost.
-        true => (Removal::Busy, String::new()),
-        false => match place.client.delete(record.id).await {
+        (Removal::Busy, String::new())
+    } else {
+        match place.client.delete(record.id).await {
             Ok(()) if Whose::of(&record.name, &place.instance).ours => (Removal::Removed, OURS.to_owned()),
             Ok(()) => (Removal::Removed, String::new()),
             Err(GithubError::NotFound) => (Removal::Gone, String::new()),
             Err(GithubError::Busy) => (Removal::Busy, String::new()),
             Err(error) => (Removal::Failed, chain(&error)),
-        },
+        }
     };
     Outcome { runner, id: Some(record.id), name: Some(record.name), result, detail }
 }

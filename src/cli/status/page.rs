@@ -146,8 +146,8 @@ fn reason(word: &str) -> String {
 
 const fn in_words(held: Held) -> &'static str {
     match held {
-        Held::ScopeUnseen => "its runners at GitHub were not listed yet",
-        Held::HostUnseen => "its host was not seen yet",
+        Held::ScopeUnseen => "its runners at GitHub could not be listed yet; `dayfly check` says why",
+        Held::HostUnseen => "its host could not be reached yet; `dayfly check` says why",
         Held::HostUnreachable => "its host cannot be reached",
         Held::RateLimited => "GitHub's rate limit is used up; it waits",
         Held::Draining => "draining",
