@@ -193,9 +193,11 @@ async fn a_github_that_fails_or_is_away_is_told_as_such() {
 
 /// A GitHub that answers as it was told to: status, headers and body by path.
 #[derive(Clone, Default)]
-struct Oracle(Arc<BTreeMap<String, (u16, Vec<(&'static str, String)>, Value)>>);
+struct Oracle(Arc<BTreeMap<String, (u16, Headers, Value)>>);
 
-async fn oracle(answers: Vec<(&str, u16, Vec<(&'static str, String)>, Value)>) -> String {
+type Headers = Vec<(&'static str, String)>;
+
+async fn oracle(answers: Vec<(&str, u16, Headers, Value)>) -> String {
     async fn answer(State(Oracle(answers)): State<Oracle>, uri: Uri) -> impl IntoResponse {
         let Some((status, said, body)) = answers.get(uri.path()) else {
             return (StatusCode::NOT_FOUND, HeaderMap::new(), Json(json!({ "message": "Not Found" })));
@@ -234,7 +236,7 @@ async fn a_missing_permission_is_named_as_github_names_it_with_who_must_approve_
     let stand = Stand::new();
     stand.configure(&pool(&format!("{url}/acme")));
     let said = check(&stand).await;
-    let line = said.line(&["403", "a listing of the runners of"]);
+    let line = said.line(&["403", "a listing of the runners"]);
     for part in [
         "[fail]",
         "organization_self_hosted_runners=read",

@@ -55,9 +55,10 @@ impl Stand {
     pub(crate) fn configure(&self, rest: &str) {
         let state = self.path().join("state");
         let text = format!(
-            "instance = \"cmd{}\"\nstate_dir = {state:?}\n\
+            "instance = \"cmd{}\"\nstate_dir = \"{}\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n[credentials.default]\ntoken_file = \"token\"\n{rest}",
             std::process::id() % 1_000_000,
+            state.display(),
         );
         std::fs::write(self.file(), text).unwrap();
     }

@@ -2,7 +2,9 @@
 
 use std::{process::Stdio, time::Instant};
 
+use axum::{Json, Router, http::StatusCode, routing::get};
 use dayfly::simulator::{Settings, Simulator};
+use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
@@ -82,6 +84,31 @@ async fn without_a_daemon_there_is_one_line_and_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_does_not_plan_is_not_healthy() {
+    let stand = Stand::new();
+    stand.configure(&pool("https://github.com/acme"));
+    let document = json!({
+        "instance": "ci1", "version": "9.0", "started_at": "2026-11-22T12:00:00Z", "pools": [], "runners": [],
+    });
+    let router = Router::new()
+        .route("/healthz", get(async || (StatusCode::SERVICE_UNAVAILABLE, "nothing planned for 80 s\n")))
+        .route("/api/v1/status", get(async move || Json(document)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    for (arguments, shows) in [(&["status", "--quiet"][..], ""), (&["status"], "dayfly 9.0, instance ci1")] {
+        let mut command = stand.command(arguments);
+        command.env("DAYFLY_HTTP__LISTEN", &address);
+        let said = finish(command).await;
+        assert_eq!((said.code(), said.err.lines().count()), (1, 1), "{said:?}");
+        assert!(said.err.contains("nothing planned for 80 s") && said.out.starts_with(shows), "{said:?}");
+        assert_eq!(said.out.is_empty(), shows.is_empty(), "{said:?}");
+    }
+    let said = stand.run(&["status"]).await;
+    assert!(said.code() == 2 && said.err.contains("http.listen has port 0"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn something_else_at_the_address_is_no_daemon_and_does_not_hang_the_command() {
     let stand = Stand::new();
     stand.configure(&pool("https://github.com/acme"));
@@ -105,7 +132,7 @@ async fn a_running_daemon_tells_its_pools_and_what_holds_them_and_ends_by_sigter
     let stand = Stand::new();
     stand.configure(&pool(&simulator.scope_url("acme")));
     let mut daemon = Running::start(&stand).await;
-    let held = "linux: its host does not have its image";
+    let held = "pool linux is held back: its host does not have its image";
     let said = until(|| daemon.ask(&stand, &["status"]), |said| said.out.contains(held)).await;
     assert_eq!((said.code(), said.err.as_str()), (0, ""), "{said:?}");
     assert!(said.out.contains("no runners") && said.out.contains("/acme"), "{said:?}");

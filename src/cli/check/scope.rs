@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     daemon::chain,
     fleet::{Pool, RunnerName, Scope, Target, Timestamp},
-    github::{Client, Credential, GithubError, Probe, Rate, RunnerGroup},
+    github::{Client, Credential, GithubError, Probe, Rate, RunnerGroup, RunnerRecord},
 };
 
 /// A clock that differs by more is told: GitHub's tokens and limits go by time (P17).
@@ -41,7 +41,7 @@ pub(super) async fn tokens(credentials: Credentials, told: bool) -> Vec<Line> {
     for (name, credential) in &*credentials {
         let subject = format!("credential {name:?}");
         match credential.source().read().await {
-            Ok(_) => lines.push(Line::ok(&subject, format_args!("a token from {}", credential.source()))),
+            Ok(_) => lines.push(Line::ok(&subject, format_args!("{} gives a token", credential.source()))),
             Err(error) => lines.push(Line::fail(&subject, plainly(&error), "")),
         }
         if let Some(warning) = credential.source().warning().filter(|_| !told) {
@@ -77,20 +77,14 @@ pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credent
     };
     let mut lines = vec![Line::ok(&subject, format_args!("{} can be seen", kind(&scope)))];
     lines.extend(about(&subject, &scope, &probe));
-    lines.push(match client.records().await {
-        Ok(runners) => {
-            let ours = |name: &str| {
-                RunnerName::parse(name).is_some_and(|name| name.instance() == config.instance.as_str())
-            };
-            let ours = runners.iter().filter(|runner| ours(&runner.name)).count();
-            let runners = counted(runners.len(), "runner");
-            Line::ok(
-                &subject,
-                format_args!("its list of runners can be read: {runners}, {ours} of this instance"),
-            )
+    match client.records().await {
+        Ok(runners) => lines.push(listed(&subject, &config, &probe, &runners)),
+        Err(error) => {
+            // The groups need the same permission.
+            lines.push(refusal(&subject, &scope, &error));
+            return lines;
         }
-        Err(error) => refusal(&subject, &scope, &error),
-    });
+    }
     if let Target::Organization { .. } = scope.target() {
         match client.groups().await {
             Ok(groups) => lines.extend(pools.iter().map(|pool| group(&pool.pool, &groups))),
@@ -98,6 +92,21 @@ pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credent
         }
     }
     lines
+}
+
+fn listed(subject: &str, config: &Config, probe: &Probe, runners: &[RunnerRecord]) -> Line {
+    let is_ours = |runner: &&RunnerRecord| {
+        RunnerName::parse(&runner.name).is_some_and(|name| name.instance() == config.instance.as_str())
+    };
+    let ours = runners.iter().filter(is_ours).count();
+    let mut text = format!(
+        "its list of runners can be read: {}, {ours} of this instance",
+        counted(runners.len(), "runner")
+    );
+    if probe.token_scopes.is_none() {
+        text.push_str("\nwhether this kind of token may also add runners shows only with the first one");
+    }
+    Line::ok(subject, text)
 }
 
 fn kind(scope: &Scope) -> &'static str {
@@ -126,11 +135,8 @@ fn about(subject: &str, scope: &Scope, probe: &Probe) -> Vec<Line> {
             ));
         }
         Some(_) => lines.push(Line::ok(subject, format_args!("the token has the scope {needed:?}"))),
-        None => lines.push(Line::ok(
-            subject,
-            "whether the token may also add runners shows with the first one: a token of this kind does not \
-             tell, and trying would create something",
-        )),
+        // Other kinds do not tell, and trying would create something.
+        None => {}
     }
     if probe.public == Some(true) {
         lines.push(Line::warn(
@@ -215,7 +221,12 @@ fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line {
         GithubError::Refused(text) => {
             // The edge says "what was refused for SCOPE: what to do".
             match text.split_once(&format!("{scope}: ")) {
-                Some((refused, mend)) => Line::fail(subject, format_args!("{refused}it"), sentences(mend)),
+                Some((refused, mend)) => {
+                    // The subject names the scope already.
+                    let refused =
+                        [" of ", " at "].iter().find_map(|end| refused.strip_suffix(end)).unwrap_or(refused);
+                    Line::fail(subject, refused, sentences(mend))
+                }
                 None => Line::fail(subject, text, ""),
             }
         }

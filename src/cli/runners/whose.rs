@@ -48,14 +48,12 @@ fn choose(which: &Which, config: &Config) -> anyhow::Result<(Scope, String)> {
     let mut scopes: Vec<&Scope> = config.pools.iter().map(|pool| &pool.pool.scope).collect();
     scopes.sort_unstable();
     scopes.dedup();
-    match (config.pools.first(), &scopes[..]) {
-        (Some(pool), [_]) => Ok(of(pool)),
-        _ => {
-            let pools: Vec<_> =
-                config.pools.iter().map(|pool| format!("{} ({})", pool.pool.name, pool.pool.scope)).collect();
-            bail!("say which with --pool or --url; the pools are: {}", pools.join(", "))
-        }
+    if let (Some(pool), [_]) = (config.pools.first(), &scopes[..]) {
+        return Ok(of(pool));
     }
+    let shown = |pool: &PoolConfig| format!("{} ({})", pool.pool.name, pool.pool.scope);
+    let pools: Vec<_> = config.pools.iter().map(shown).collect();
+    bail!("say which with --pool or --url; the pools are: {}", pools.join(", "))
 }
 
 /// Whose a runner is, by its name.

@@ -37,9 +37,12 @@ pub(in crate::cli) async fn get(address: SocketAddr, path: &str) -> anyhow::Resu
 }
 
 async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
-    let stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("no daemon answers at {address} (http.listen); is `dayfly run` running?"))?;
+    let stream = match TcpStream::connect(address).await {
+        Ok(stream) => stream,
+        Err(error) => bail!(
+            "no daemon answers at {address} (http.listen of the configuration): {error}; `dayfly run` starts it"
+        ),
+    };
     let not_http = || format!("what listens at {address} is no dayfly daemon");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(not_http)?;

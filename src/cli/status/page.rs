@@ -63,7 +63,10 @@ fn pool(pool: &Pool) -> [String; 8] {
 
 /// What holds pools back, a line each.
 fn held(pools: &[Pool]) -> Option<String> {
-    let line = |pool: &Pool| Some(format!("{}: {}", cell(&pool.name, MOST), reason(pool.held.as_deref()?)));
+    let line = |pool: &Pool| {
+        let why = reason(pool.held.as_deref()?);
+        Some(format!("pool {} is held back: {why}", cell(&pool.name, MOST)))
+    };
     let lines: Vec<_> = pools.iter().filter_map(line).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
@@ -211,7 +214,12 @@ mod tests {
             "instance": "ci1", "version": "9", "started_at": NOON, "draining": true, "runners": [],
             "pools": [pool("a", "image_missing"), pool("b", "bad_weather")],
         }));
-        assert!(text.contains("a: its host does not have its image\nb: bad_weather\n"), "{text}");
+        assert!(
+            text.contains(
+                "pool a is held back: its host does not have its image\npool b is held back: bad_weather\n"
+            ),
+            "{text}"
+        );
         assert!(text.contains("draining: nothing is launched") && text.contains("no runners"), "{text}");
     }
 }
