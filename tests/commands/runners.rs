@@ -139,3 +139,23 @@ async fn a_scope_is_chosen_by_pool_or_address_and_must_be_when_there_are_several
         assert!(said.err.contains(says), "{said:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_only_read_shows_the_list_and_removes_nothing() {
+    let settings = Settings { read_only_tokens: vec!["reader".to_owned()], ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.token("reader");
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    simulator.register("acme", "idle", &LABELS, Presence::Idle).unwrap();
+
+    let said = stand.run(&["check"]).await;
+    let line = said.line(&["its list of runners can be read: 1 runner, 0 of this instance"]);
+    assert!(line.contains("whether this kind of token may also add runners shows only"), "{line}");
+    let said = stand.run(&["runners", "remove", "--yes", "idle"]).await;
+    assert_eq!((said.code(), said.err.lines().count()), (1, 1), "{said:?}");
+    for part in ["idle (id ", "not removed", "403", "Self-hosted runners: read and write"] {
+        assert!(said.err.contains(part), "{part}: {said:?}");
+    }
+    assert_eq!(simulator.snapshot().runners.len(), 1);
+}
