@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dayfly::simulator::{Endpoint, Fault, FaultKind};
+use dayfly::simulator::{Endpoint, Fault, FaultKind, Presence};
 
 use crate::world::{World, pool};
 
@@ -35,6 +35,8 @@ async fn whatever_github_answers_nothing_is_removed() {
         ("a secondary limit", FaultKind::SecondaryLimit(2 * second)),
     ] {
         world.github.fault(Fault::new(kind));
+        // A list that has not changed would be no list, but 304.
+        world.github.register("acme", what, &["self-hosted"], Presence::Offline).unwrap();
         let status = world.until(&format!("{what}: the scope is down"), |status| !status.scopes[0].up).await;
         assert_eq!(world.metric(&up).await, 0, "{what}: {:?}", status.scopes[0].url);
         assert_eq!(status.count("linux", "busy"), 2, "{what}: busy is busy");

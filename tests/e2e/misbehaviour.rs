@@ -31,7 +31,7 @@ async fn failing_pools_fail_alone_and_slowly() {
         world.github.enqueue(healthy.job());
     }
     world.github_until("the healthy pool serves", |now| now.succeeded == 3).await;
-    assert_eq!(world.exits("healthy", "completed").await, 3);
+    world.until_exits("healthy", "completed", 3).await;
 
     // One at once after the first failure, then after 5, 10, 20, 40, 80 s: how many fit into the time.
     let fit = 2 + (0..20).take_while(|&n| Duration::from_secs(5 * ((1 << n) - 1)) < began.elapsed()).count();
