@@ -293,8 +293,8 @@ pub(crate) struct Engine {
 }
 
 async fn call(world: &Shared, ask: Ask) -> Answer {
-    let id = world.lock().expect("the world is whole").ask(ask);
-    poll_fn(|_| world.lock().expect("the world is whole").answer(id)).await
+    let id = world.try_lock().expect("the world is free").ask(ask);
+    poll_fn(|_| world.try_lock().expect("the world is free").answer(id)).await
 }
 
 fn github<T>(answer: Answer, wanted: impl FnOnce(Answer) -> Option<T>) -> Result<T, GithubError> {

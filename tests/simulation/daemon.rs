@@ -145,7 +145,7 @@ impl Day {
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.shared.lock().expect("the world is whole")
+        self.shared.try_lock().expect("the world is free")
     }
 
     pub(crate) fn breach(&self, rule: u8, what: &str) {
@@ -259,7 +259,7 @@ impl Day {
         }
         self.pass();
         for host in soon {
-            let (now, life) = (self.world().now, self.world().life);
+            let World { now, life, .. } = *self.world();
             if self.fleet.is_some() && self.look_host_at[host] > now + 500 {
                 self.look_host_at[host] = now + 500;
                 self.world().after(500, Happening::LookHost(host, life));
@@ -384,7 +384,7 @@ impl Day {
 
     fn poll(&mut self, index: usize) {
         let Some(task) = self.tasks.get_mut(index).and_then(Option::as_mut) else { return };
-        self.shared.lock().expect("the world is whole").asking = task.asking;
+        self.shared.try_lock().expect("the world is free").asking = task.asking;
         let polled = task.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let Poll::Ready(found) = polled else { return };
         let lane = task.lane;

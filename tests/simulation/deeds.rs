@@ -144,6 +144,7 @@ impl World {
             nature: Nature::Good,
             connected_at: None,
             job: None,
+            assigned_at: None,
             job_at: None,
             job_done: false,
             stop_sent: false,

@@ -182,6 +182,7 @@ impl World {
             };
             self.jobs[job].fate = Fate::Assigned;
             self.containers[container].job = Some(job);
+            self.containers[container].assigned_at = Some(self.now);
             note!(self, "world: job {job} is assigned to {}", self.containers[container].runner);
             if self.setting.is_apart(pool) && !self.calm {
                 self.longest_wait_apart = self.longest_wait_apart.max(self.now - self.jobs[job].queued_at);
@@ -443,7 +444,7 @@ impl World {
         for _ in 0..self.random.within(1, most) {
             let endless = aged && self.random.chance(10);
             let takes = if endless { 60 * MINUTE } else { self.random.within(SECOND, longest) };
-            self.jobs.push(Job { pool, queued_at: self.now, takes, fate: Fate::Waiting });
+            self.jobs.push(Job { queued_at: self.now, takes, fate: Fate::Waiting });
             self.waiting[pool].push_back(self.jobs.len() - 1);
         }
         note!(self, "world: {} jobs wait for {}", self.waiting[pool].len(), self.setting.pools[pool].pool.name);

@@ -41,16 +41,26 @@ fn no_day_breaks_a_rule_and_all_days_meet_every_case() {
     let days = from_environment("SIMULATION_DAYS").unwrap_or(DAYS);
     let first = from_environment("SIMULATION_FROM").unwrap_or(1);
     let (began, mut cases, mut figures) = (Instant::now(), Cases::default(), Figures::default());
+    let mut failed = Vec::new();
     for seed in first..first + days {
         let mut day = Day::new(seed, false);
-        if !matches!(catch_unwind(AssertUnwindSafe(|| day.live())), Ok(Ok(()))) {
-            replay(seed);
-            panic!("the day of seed {seed} failed, and its replay did not: chance has another source");
+        match catch_unwind(AssertUnwindSafe(|| day.live())) {
+            Ok(Ok(())) => {}
+            Ok(Err(breach)) => failed.push((seed, breach)),
+            Err(_) => failed.push((seed, "a panic".to_owned())),
         }
         cases.add(&day.cases);
         figures.add(&day.figures);
     }
     figures.show(began.elapsed().as_secs_f64(), &cases);
+    if let Some((seed, _)) = failed.first() {
+        for (seed, breach) in failed.iter().take(SHOWN) {
+            say(&format!("SEED={seed}: {breach}"));
+        }
+        say(&format!("{} of {days} days failed; the first:", failed.len()));
+        replay(*seed);
+        panic!("the day of seed {seed} failed, and its replay did not: chance has another source");
+    }
     if days >= DAYS {
         assert!(cases.missing().is_empty(), "no day met: {}", cases.missing().join(", "));
     }

@@ -159,7 +159,7 @@ impl Day {
             }
             Why::MaxJobAge => match policy.max_job_age {
                 None => Some((1, "has no max_job_age")),
-                Some(max) if since(c.job_at) < millis(max) && !c.job_done && c.is_up() => {
+                Some(max) if since(c.assigned_at) < millis(max) && !c.job_done && c.is_up() => {
                     Some((1, "has a job that is younger than max_job_age"))
                 }
                 Some(_) => None,

@@ -98,6 +98,8 @@ pub(crate) struct Container {
     pub(crate) connected_at: Option<u64>,
     /// The job that GitHub gave it, from the instant it did.
     pub(crate) job: Option<usize>,
+    /// When GitHub did.
+    pub(crate) assigned_at: Option<u64>,
     /// When the runner itself got the job.
     pub(crate) job_at: Option<u64>,
     pub(crate) job_done: bool,
@@ -132,7 +134,6 @@ pub(crate) enum Fate {
 
 /// A workflow job.
 pub(crate) struct Job {
-    pub(crate) pool: usize,
     pub(crate) queued_at: u64,
     pub(crate) takes: u64,
     pub(crate) fate: Fate,
