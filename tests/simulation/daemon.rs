@@ -505,10 +505,7 @@ impl Day {
         let world = self.world();
         let now = world.now;
         let good = world
-            .containers
-            .iter()
-            .rev()
-            .find(|c| &c.runner == runner)
+            .container_of(runner)
             .filter(|c| c.nature != Nature::Deprecated)
             .map(|c| c.pool);
         drop(world);

@@ -79,6 +79,7 @@ impl World {
             container: None,
         });
         self.listed[scope].push(id);
+        self.runners.insert(runner.clone(), None);
         Answer::Minted(RegistrationId(id as u64))
     }
 
@@ -152,6 +153,7 @@ impl World {
             out_of_memory: false,
         });
         self.present[host].push(index);
+        self.runners.insert(runner.clone(), Some(index));
         self.registrations[registration].container = Some(index);
         Answer::Created(id)
     }

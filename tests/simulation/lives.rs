@@ -272,8 +272,11 @@ impl World {
 
     /// The container's first process ends.
     pub(crate) fn exits(&mut self, container: usize, code: i64, out_of_memory: bool) {
+        let calm = self.calm;
         let c = &mut self.containers[container];
-        if !c.is_up() {
+        // Whoever was to die and has not when faults stop lives on.
+        let spared = calm && matches!(c.nature, Nature::Killed | Nature::Crashes) && !c.stop_sent && code != 0;
+        if !c.is_up() || spared {
             return;
         }
         let exit = Exit {
@@ -295,7 +298,7 @@ impl World {
     }
 
     pub(crate) fn vanishes(&mut self, container: usize) {
-        if self.containers[container].is_up() {
+        if self.containers[container].is_up() && !self.calm {
             note!(self, "world: somebody removes {}", self.containers[container].runner);
             self.containers[container].removed = true;
             self.present[self.containers[container].host].retain(|&other| other != container);
@@ -322,13 +325,14 @@ impl World {
 
     /// A list shows the runner offline from now on.
     pub(crate) fn goes_offline(&mut self, registration: usize) {
-        self.registrations[registration].online = false;
-        if let Some(container) = self.registrations[registration].container
-            && self.containers[container].nature == Nature::GoesDeaf
-            && self.containers[container].is_up()
-        {
-            self.registrations[registration].deaf = true;
+        let living = self.registrations[registration].container.filter(|&c| self.containers[c].is_up());
+        if let Some(container) = living {
+            if self.calm {
+                return;
+            }
+            self.registrations[registration].deaf = self.containers[container].nature == Nature::GoesDeaf;
         }
+        self.registrations[registration].online = false;
     }
 
     pub(crate) fn comes_online(&mut self, registration: usize) {
@@ -346,7 +350,7 @@ impl World {
     pub(crate) fn disappears(&mut self, registration: usize) {
         let Some(container) = self.registrations[registration].container else { return };
         let c = &self.containers[container];
-        if c.job.is_some() || self.registrations[registration].gone_at.is_some() || !c.is_up() {
+        if c.job.is_some() || self.registrations[registration].gone_at.is_some() || !c.is_up() || self.calm {
             return;
         }
         note!(self, "world: GitHub removes {}", c.runner);
@@ -441,7 +445,9 @@ impl World {
         let (gap, most, longest) = (setting.burst_gap, setting.burst, setting.job_for);
         let aged = setting.pool.policy.max_job_age.is_some();
         let telling = setting.demand;
-        for _ in 0..self.random.within(1, most) {
+        // No more than can be served in a while.
+        let room = (2 * setting.pool.policy.max as usize).saturating_sub(self.waiting[pool].len());
+        for _ in 0..self.random.within(1, most).min(room as u64) {
             let endless = aged && self.random.chance(10);
             let takes = if endless { 60 * MINUTE } else { self.random.within(SECOND, longest) };
             self.jobs.push(Job { queued_at: self.now, takes, fate: Fate::Waiting });

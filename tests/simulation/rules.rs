@@ -126,8 +126,7 @@ impl Day {
     fn check_why(&self, runner: &RunnerName, why: Why, asks: bool) {
         let world = self.world();
         let now = world.now;
-        // The newest first: what is acted on is rarely old.
-        let Some(c) = world.containers.iter().rev().find(|c| &c.runner == runner) else { return };
+        let Some(c) = world.container_of(runner) else { return };
         let up = c.is_up();
         let policy = &world.setting.pools[c.pool].pool.policy;
         let since = |at: Option<u64>| at.map_or(0, |at| now - at);
@@ -180,7 +179,7 @@ impl Day {
         let (Some(pool), Some(host)) = (self.pool_index(pool), self.host_index(host)) else {
             return self.breach(5, "a launch for a pool or host that is not there");
         };
-        if self.world().registrations.iter().any(|r| r.name == runner.as_str()) {
+        if self.world().runners.contains_key(runner) {
             self.breach(4, &format!("the name {runner} was used before"));
         }
         self.in_flight.insert(runner.clone(), (pool, host));
@@ -208,9 +207,14 @@ impl Day {
                 coming += u32::from(c.pool == pool && booting && self.launched.contains(&c.runner));
             }
         }
-        for &(other, at) in self.in_flight.values() {
+        for (runner, &(other, at)) in &self.in_flight {
+            let container = world.container_of(runner);
+            // It may have ended, or have taken a job, before its launch was answered.
+            if container.is_some_and(|c| !c.is_up() && c.state != State::Created) {
+                continue;
+            }
+            coming += u32::from(other == pool && container.is_none_or(|c| c.connected_at.is_none()));
             of_pool += u32::from(other == pool);
-            coming += u32::from(other == pool);
             if at == host {
                 on_host += 1;
                 memory += world.setting.pools[other].pool.template.resources.memory;

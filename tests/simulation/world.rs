@@ -190,6 +190,8 @@ pub(crate) struct World {
     /// Per scope, the registrations that lists may show.
     pub(crate) listed: Vec<Vec<usize>>,
     pub(crate) containers: Vec<Container>,
+    /// All runners that ever had a registration, with their container once there is one.
+    pub(crate) runners: BTreeMap<RunnerName, Option<usize>>,
     /// Per host, the containers that are not removed.
     pub(crate) present: Vec<Vec<usize>>,
     pub(crate) jobs: Vec<Job>,
@@ -237,6 +239,7 @@ impl World {
             registrations: Vec::new(),
             listed: vec![Vec::new(); scopes],
             containers: Vec::new(),
+            runners: BTreeMap::new(),
             present: vec![Vec::new(); hosts],
             jobs: Vec::new(),
             waiting: vec![VecDeque::new(); pools],
@@ -295,6 +298,11 @@ impl World {
                 self.listed[scope].push(self.registrations.len() - 1);
             }
         }
+    }
+
+    /// A runner's container, removed or not.
+    pub(crate) fn container_of(&self, runner: &RunnerName) -> Option<&Container> {
+        self.runners.get(runner).copied().flatten().map(|index| &self.containers[index])
     }
 
     /// The next thing that happens; the clock is moved to it.
