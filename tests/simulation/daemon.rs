@@ -11,7 +11,7 @@ use std::{
 
 use dayfly::{
     daemon::Edges,
-    fleet::{Action, Event, Evidence, Fleet, HostName, Launched, PoolName, RunnerName, Scope, Timestamp, Why},
+    fleet::{Action, Event, Evidence, Fleet, HostName, Launched, PoolName, RunnerName, Scope, Status, Timestamp, Why},
 };
 
 use crate::{
@@ -58,8 +58,8 @@ struct Lane {
 /// How a pool's launches go.
 pub(crate) struct Pace {
     pub(crate) launches: VecDeque<u64>,
-    /// Since when no good runner has come up.
-    pub(crate) bad_since: u64,
+    /// The first launch after the last good runner.
+    pub(crate) bad_since: Option<u64>,
 }
 
 /// What a day was made of.
@@ -95,6 +95,8 @@ pub(crate) struct Day {
     pub(crate) in_flight: BTreeMap<RunnerName, (usize, usize)>,
     /// Runners that came up in this life and were not told to go.
     pub(crate) launched: BTreeSet<RunnerName>,
+    /// Runners whose end was told in this life.
+    ended: BTreeSet<RunnerName>,
     pub(crate) paces: Vec<Pace>,
     /// A drain ended, and what it began may still go on.
     pub(crate) just_drained: bool,
@@ -131,7 +133,8 @@ impl Day {
             host_sight: vec![Sight::Unseen; hosts],
             in_flight: BTreeMap::new(),
             launched: BTreeSet::new(),
-            paces: (0..pools).map(|_| Pace { launches: VecDeque::new(), bad_since: 0 }).collect(),
+            ended: BTreeSet::new(),
+            paces: (0..pools).map(|_| Pace { launches: VecDeque::new(), bad_since: None }).collect(),
             just_drained: false,
             wake_at: None,
             kill_in: None,
@@ -275,7 +278,7 @@ impl Day {
         world.alive = true;
         let (life, now) = (world.life, world.now);
         note!(world, "daemon: starts its life {life}");
-        if life > 1 && world.random.chance(300) {
+        if life > 1 && world.random.chance(500) {
             world.reconfigure();
         }
         let pools = world.setting.configured().map(|p| p.pool.clone()).collect();
@@ -309,7 +312,7 @@ impl Day {
         self.fleet = Some(fleet);
         self.look_host_at.fill(now);
         for pace in &mut self.paces {
-            (pace.bad_since, pace.launches) = (now, VecDeque::new());
+            (pace.bad_since, pace.launches) = (None, VecDeque::new());
         }
         if self.kills_left > 0 && !calm {
             self.kills_left -= 1;
@@ -334,6 +337,7 @@ impl Day {
         self.host_sight.fill(Sight::Unseen);
         self.in_flight.clear();
         self.launched.clear();
+        self.ended.clear();
         let mut world = self.world();
         note!(world, "daemon: killed");
         world.alive = false;
@@ -455,8 +459,12 @@ impl Day {
         }
         for event in &plan.events {
             note!(self.world(), "event: {event:?}");
-            if let Event::Ready { .. } | Event::JobStarted { .. } = event {
-                self.mend_pace(event);
+            match event {
+                Event::Ready { .. } | Event::JobStarted { .. } => self.mend_pace(event),
+                Event::Exited { runner, .. } if !self.ended.insert(runner.clone()) => {
+                    self.breach(7, &format!("the end of {runner} is told twice"));
+                }
+                _ => {}
             }
         }
         if let Some(at) = plan.wake_at {
@@ -503,14 +511,13 @@ impl Day {
     fn mend_pace(&mut self, event: &Event) {
         let (Event::Ready { runner, .. } | Event::JobStarted { runner, .. }) = event else { return };
         let world = self.world();
-        let now = world.now;
         let good = world
             .container_of(runner)
             .filter(|c| c.nature != Nature::Deprecated)
             .map(|c| c.pool);
         drop(world);
         if let Some(pool) = good {
-            self.paces[pool].bad_since = now;
+            self.paces[pool].bad_since = None;
         }
     }
 
@@ -577,9 +584,13 @@ impl Day {
         true
     }
 
+    pub(crate) fn status(&self) -> Status {
+        self.fleet.as_ref().map(Fleet::status).unwrap_or_default()
+    }
+
     /// What must be true of the whole day.
     fn final_check(&mut self) {
-        let status = self.fleet.as_ref().map(Fleet::status).unwrap_or_default();
+        let status = self.status();
         for pool in &status.pools {
             let idle = pool.phases.of(dayfly::fleet::Phase::Idle);
             if idle != pool.min_idle.min(pool.max) {

@@ -58,6 +58,7 @@ fn no_day_breaks_a_rule_and_all_days_meet_every_case() {
             say(&format!("SEED={seed}: {breach}"));
         }
         say(&format!("{} of {days} days failed; the first:", failed.len()));
+        say(&format!("not met: {}", cases.missing().join(", ")));
         replay(*seed);
         panic!("the day of seed {seed} failed, and its replay did not: chance has another source");
     }

@@ -1,6 +1,6 @@
 //! The rules of `design.md` §3, held against what the world truly is, by number.
 
-use dayfly::fleet::{Action, ContainerId, HostName, PoolName, RegistrationId, RunnerName, Why};
+use dayfly::fleet::{Action, ContainerId, HostName, Phase, PoolName, RegistrationId, RunnerName, Why};
 
 use crate::{
     calls::Ask,
@@ -254,7 +254,8 @@ impl Day {
         while pace.launches.front().is_some_and(|&at| at + MINUTE < now) {
             pace.launches.pop_front();
         }
-        let (launches, bad_since) = (pace.launches.len(), pace.bad_since);
+        let bad_since = *pace.bad_since.get_or_insert(now);
+        let launches = pace.launches.len();
         if now - bad_since > 3 * MINUTE && launches > max + 3 {
             self.breach(9, &format!("{launches} launches in a minute, and none has been good for long"));
         }
@@ -262,6 +263,11 @@ impl Day {
 
     /// Why the fleet is not yet as it should be once all is calm, if it is not.
     pub(crate) fn unsettled(&self) -> Option<String> {
+        for runner in self.status().runners {
+            if runner.phase != Phase::Idle {
+                return Some(format!("{} is said to be {}", runner.name, runner.phase.as_str()));
+            }
+        }
         let world = self.world();
         for (index, setting) in world.setting.pools.iter().enumerate() {
             let name = &setting.pool.name;

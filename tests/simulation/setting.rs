@@ -164,7 +164,7 @@ impl Faults {
             silence: random.of(&[0, 20, 100, 500]),
             flips: random.of(&[0, 50, 300]),
             spells: random.of(&[0, 1, 4]),
-            kills: random.of(&[0, 0, 1, 4]),
+            kills: random.of(&[0, 1, 5]),
         }
     }
 }

@@ -340,7 +340,8 @@ impl World {
     /// Notes that a rule was broken; the first breach counts.
     pub(crate) fn breach(&mut self, rule: u8, what: &str) {
         note!(self, "BREACH of rule {rule}: {what}");
-        if self.violation.is_none() {
+        let excused = std::env::var("EXCUSE").is_ok_and(|e| what.contains(&e));
+        if self.violation.is_none() && !excused {
             self.violation = Some(format!("rule {rule}: {what}"));
         }
     }
@@ -393,12 +394,18 @@ impl World {
 
     /// The daemon comes back with another configuration: a pool less, or another template.
     pub(crate) fn reconfigure(&mut self) {
-        let pool = self.random.index(self.setting.pools.len());
-        let (scope, host) = (self.setting.pools[pool].scope, self.setting.pools[pool].host);
-        let others = || self.setting.pools.iter().enumerate().filter(|(i, p)| *i != pool && !p.gone);
+        let others = |pool: usize| self.setting.pools.iter().enumerate().filter(move |(i, p)| *i != pool && !p.gone);
         // What no pool uses any more is out of the daemon's sight for good.
-        let seen = others().any(|(_, p)| p.scope == scope) && others().any(|(_, p)| p.host == host);
-        if seen && self.random.chance(500) {
+        let spare = |&pool: &usize| {
+            let setting = &self.setting.pools[pool];
+            !setting.gone
+                && others(pool).any(|(_, p)| p.scope == setting.scope)
+                && others(pool).any(|(_, p)| p.host == setting.host)
+        };
+        let spare: Vec<usize> = (0..self.setting.pools.len()).filter(spare).collect();
+        let pool = self.random.index(self.setting.pools.len());
+        if !spare.is_empty() && self.random.chance(600) {
+            let pool = spare[self.random.index(spare.len())];
             note!(self, "world: pool {} is taken out", self.setting.pools[pool].pool.name);
             self.setting.pools[pool].gone = true;
             for job in std::mem::take(&mut self.waiting[pool]) {
