@@ -13,6 +13,7 @@ use dayfly::{
 use secrecy::SecretString;
 
 use crate::{
+    rules::Sight,
     setting::SECOND,
     world::{Asking, Happening, Shared, World, note},
 };
@@ -57,6 +58,7 @@ pub(crate) enum Fault {
     Limited(u64),
     Refused,
     NameTaken,
+    NoJitConfig,
     GroupFull,
     ImageMissing,
     EngineRefused,
@@ -168,7 +170,9 @@ impl World {
             2 | 3 => (Some(Fault::Failed), true, latency),
             4 => (Some(Fault::Failed), self.random.chance(500), hang),
             // The request was sent twice on the way, and the second answer came back.
-            5 if mints => (Some(Fault::NameTaken), true, latency),
+            5 if mints => {
+                (Some(self.random.of(&[Fault::NameTaken, Fault::NoJitConfig])), true, latency)
+            }
             6 => {
                 let until = self.now + self.random.within(5 * SECOND, 60 * SECOND);
                 self.under.limited_until[scope] = until;
@@ -237,7 +241,18 @@ impl World {
         call.answered = true;
         if let Some(fault) = call.fault {
             let github = call.ask.scope().is_some();
-            call.answer = Some(fault.answer(github));
+            call.answer = Some(match (fault, call.answer.take()) {
+                (Fault::NoJitConfig, Some(Answer::Minted(id))) => {
+                    Answer::Github(GithubError::NoJitConfig { id })
+                }
+                _ => fault.answer(github),
+            });
+        }
+        let sight = if call.fault.is_some() { Sight::Trouble } else { Sight::Clear };
+        match call.ask {
+            Ask::List(scope) => self.scope_sight[scope] = sight,
+            Ask::Containers(host) => self.host_sight[host] = sight,
+            _ => {}
         }
         Some(call.task)
     }
@@ -265,8 +280,8 @@ impl Fault {
     pub(crate) fn answer(self, github: bool) -> Answer {
         let detail = "it was made to fail".to_owned();
         match self {
-            Self::Failed if github => Answer::Github(GithubError::Failed { detail, source: None }),
-            Self::Failed => Answer::Engine(HostError::Failed { detail, source: None }),
+            Self::Failed | Self::NoJitConfig if github => Answer::Github(GithubError::Failed { detail, source: None }),
+            Self::Failed | Self::NoJitConfig => Answer::Engine(HostError::Failed { detail, source: None }),
             Self::Unreachable => Answer::Github(GithubError::Unreachable("connection refused".into())),
             Self::Limited(until) => {
                 Answer::Github(GithubError::RateLimited { until: Timestamp::from_millis(until) })

@@ -89,12 +89,14 @@ pub(crate) struct Day {
     lanes: Vec<Lane>,
     looking_at_host: Vec<bool>,
     look_host_at: Vec<u64>,
-    pub(crate) scope_sight: Vec<Sight>,
-    pub(crate) host_sight: Vec<Sight>,
     /// Launches that were planned and have not ended, with pool and host.
     pub(crate) in_flight: BTreeMap<RunnerName, (usize, usize)>,
     /// Runners that came up in this life and were not told to go.
     pub(crate) launched: BTreeSet<RunnerName>,
+    /// Runners of which the daemon was told in this life that they have a job (rule 1: the latch).
+    pub(crate) told_busy: BTreeSet<RunnerName>,
+    /// Runners that GitHub did not know when they were to be deregistered (rule 3).
+    pub(crate) told_unknown: BTreeSet<RunnerName>,
     /// Runners whose end was told in this life.
     ended: BTreeSet<RunnerName>,
     pub(crate) paces: Vec<Pace>,
@@ -115,7 +117,7 @@ impl Day {
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed);
         let setting = Setting::draw(&mut random);
-        let (scopes, hosts, pools) = (setting.scopes.len(), setting.hosts.len(), setting.pools.len());
+        let (hosts, pools) = (setting.hosts.len(), setting.pools.len());
         let kills_left = random.within(0, setting.faults.kills);
         let shared = Arc::new(Mutex::new(World::new(setting, random.clone(), traced)));
         let edges = edges(&shared);
@@ -129,10 +131,10 @@ impl Day {
             lanes: (0..hosts).map(|_| Lane::default()).collect(),
             looking_at_host: vec![false; hosts],
             look_host_at: vec![0; hosts],
-            scope_sight: vec![Sight::Unseen; scopes],
-            host_sight: vec![Sight::Unseen; hosts],
             in_flight: BTreeMap::new(),
             launched: BTreeSet::new(),
+            told_busy: BTreeSet::new(),
+            told_unknown: BTreeSet::new(),
             ended: BTreeSet::new(),
             paces: (0..pools).map(|_| Pace { launches: VecDeque::new(), bad_since: None }).collect(),
             just_drained: false,
@@ -168,7 +170,7 @@ impl Day {
     }
 
     pub(crate) fn host_sight_of(&self, host: &HostName) -> Option<Sight> {
-        self.host_index(host).map(|index| self.host_sight[index])
+        self.host_index(host).map(|index| self.world().host_sight[index])
     }
 
     /// Lives the day to its end: what broke, if anything did.
@@ -333,14 +335,16 @@ impl Day {
         self.tasks.clear();
         self.lanes.iter_mut().for_each(|lane| *lane = Lane::default());
         self.looking_at_host.fill(false);
-        self.scope_sight.fill(Sight::Unseen);
-        self.host_sight.fill(Sight::Unseen);
         self.in_flight.clear();
         self.launched.clear();
+        self.told_busy.clear();
+        self.told_unknown.clear();
         self.ended.clear();
         let mut world = self.world();
         note!(world, "daemon: killed");
         world.alive = false;
+        world.scope_sight.fill(Sight::Unseen);
+        world.host_sight.fill(Sight::Unseen);
         world.told.clear();
         world.look_soon.clear();
         world.abandon_calls();
@@ -409,11 +413,12 @@ impl Day {
         let now = self.world().timestamp();
         note!(self.world(), "evidence: {}", brief(&evidence));
         self.cases.evidence(&evidence);
+        self.learn(&evidence);
         match &evidence {
-            Evidence::Registrations { scope, .. } => self.saw_scope(scope, Sight::Clear),
-            Evidence::ScopeTrouble { scope, .. } => self.saw_scope(scope, Sight::Trouble),
-            Evidence::Containers { host, .. } => self.saw_host(host, Sight::Clear),
-            Evidence::HostTrouble { host, .. } => self.saw_host(host, Sight::Trouble),
+            Evidence::Registrations { scope, .. } | Evidence::ScopeTrouble { scope, .. } => {
+                self.saw_scope(scope);
+            }
+            Evidence::Containers { host, .. } | Evidence::HostTrouble { host, .. } => self.saw_host(host),
             Evidence::Launch { runner, outcome } => {
                 self.in_flight.remove(runner);
                 if matches!(outcome, Launched::Up { .. }) {
@@ -428,17 +433,15 @@ impl Day {
         }
     }
 
-    fn saw_scope(&mut self, scope: &Scope, sight: Sight) {
+    fn saw_scope(&mut self, scope: &Scope) {
         let Some(index) = self.scope_index(scope) else { return };
-        self.scope_sight[index] = sight;
         let mut world = self.world();
         let life = world.life;
         world.after(INTERVAL, Happening::LookScope(index, life));
     }
 
-    fn saw_host(&mut self, host: &HostName, sight: Sight) {
+    fn saw_host(&mut self, host: &HostName) {
         let Some(index) = self.host_index(host) else { return };
-        self.host_sight[index] = sight;
         self.looking_at_host[index] = false;
         let mut world = self.world();
         let (life, at) = (world.life, world.now + INTERVAL);

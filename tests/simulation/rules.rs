@@ -1,6 +1,9 @@
 //! The rules of `design.md` §3, held against what the world truly is, by number.
 
-use dayfly::fleet::{Action, ContainerId, HostName, Phase, PoolName, RegistrationId, RunnerName, Why};
+use dayfly::fleet::{
+    Action, ContainerId, Deregistered, Evidence, HostName, Phase, PoolName, RegistrationId, RunnerName, Said,
+    Stopped, Why,
+};
 
 use crate::{
     calls::Ask,
@@ -94,7 +97,7 @@ impl Day {
         match action {
             Action::Launch { runner, pool, host, .. } => self.check_launch(runner, pool, host),
             Action::Deregister { runner, ask, why, scope, .. } => {
-                let seen = self.scope_index(scope).map(|index| self.scope_sight[index]);
+                let seen = self.scope_index(scope).map(|index| self.world().scope_sight[index]);
                 self.check_sight("scope", seen, runner);
                 if let Some((host, _)) = ask {
                     self.check_sight("host", self.host_sight_of(host), runner);
@@ -112,6 +115,26 @@ impl Day {
                 self.check_sight("host", self.host_sight_of(host), runner);
                 self.check_why(runner, *why, false);
             }
+        }
+    }
+
+    /// Remembers what the daemon must not forget in this life.
+    pub(crate) fn learn(&mut self, evidence: &Evidence) {
+        match evidence {
+            Evidence::Said { runner, said: Said::RunningJob(_) }
+            | Evidence::Deregister { runner, outcome: Deregistered::Busy | Deregistered::Vetoed(_) }
+            | Evidence::Stop { runner, outcome: Stopped::Vetoed(_) } => {
+                self.told_busy.insert(runner.clone());
+            }
+            Evidence::Deregister { runner, outcome: Deregistered::NotFound } => {
+                self.told_unknown.insert(runner.clone());
+            }
+            Evidence::Registrations { registrations, .. } => {
+                for registration in registrations.iter().filter(|registration| registration.busy) {
+                    self.told_busy.extend(RunnerName::parse(&registration.name));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -134,9 +157,14 @@ impl Day {
         let launching = self.in_flight.contains_key(runner);
         let wrong = match why {
             _ if launching => Some((4, "is still being launched")),
+            _ if asks && up && self.told_busy.contains(runner) && why != Why::MaxJobAge => {
+                Some((1, "was seen to have a job, and is taken down"))
+            }
+            _ if asks && self.told_unknown.contains(runner) && why != Why::Ghost => {
+                Some((3, "was unknown to GitHub, which is not a sign of idleness, and is taken down"))
+            }
             Why::Finished if up => Some((3, "runs and is taken for finished")),
             Why::Orphaned if up => Some((2, "runs and is taken for orphaned")),
-            Why::NeverStarted if up && asks => Some((3, "runs and was never started, it says")),
             Why::Surplus
                 if since(c.connected_at) < millis(policy.idle_timeout.max(policy.idle_confirmation)) =>
             {
@@ -183,10 +211,10 @@ impl Day {
             self.breach(4, &format!("the name {runner} was used before"));
         }
         self.in_flight.insert(runner.clone(), (pool, host));
-        self.check_sight("host", Some(self.host_sight[host]), runner);
+        self.check_sight("host", Some(self.world().host_sight[host]), runner);
         let world = self.world();
         let setting = &world.setting.pools[pool];
-        if self.scope_sight[setting.scope] == Sight::Unseen {
+        if world.scope_sight[setting.scope] == Sight::Unseen {
             drop(world);
             return self.breach(2, "a launch in a scope that was never listed");
         }

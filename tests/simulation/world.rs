@@ -15,6 +15,7 @@ use crate::{
     calls::Call,
     lives::{Line, Nature},
     random::Random,
+    rules::Sight,
     setting::{MORNING, Setting},
     spells::{Spell, Spells},
 };
@@ -186,6 +187,9 @@ pub(crate) struct World {
     /// The number of the daemon's life; even while it is dead, nobody else has it.
     pub(crate) life: u64,
     pub(crate) alive: bool,
+    /// How the last look of this life at each scope and host went.
+    pub(crate) scope_sight: Vec<Sight>,
+    pub(crate) host_sight: Vec<Sight>,
     pub(crate) registrations: Vec<Registration>,
     /// Per scope, the registrations that lists may show.
     pub(crate) listed: Vec<Vec<usize>>,
@@ -236,6 +240,8 @@ impl World {
             calm: false,
             life: 0,
             alive: false,
+            scope_sight: vec![Sight::Unseen; scopes],
+            host_sight: vec![Sight::Unseen; hosts],
             registrations: Vec::new(),
             listed: vec![Vec::new(); scopes],
             containers: Vec::new(),
