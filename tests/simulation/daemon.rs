@@ -297,7 +297,6 @@ impl Day {
             let delay = world.random.within(10, 3000);
             world.after(delay, Happening::TellImage(host, life));
             world.tell_disk(host);
-            world.repeat_logs(host);
         }
         for pool in 0..world.waiting.len() {
             if world.setting.pools[pool].demand && !world.setting.pools[pool].gone {
@@ -345,6 +344,7 @@ impl Day {
         world.alive = false;
         world.scope_sight.fill(Sight::Unseen);
         world.host_sight.fill(Sight::Unseen);
+        world.following.fill(false);
         world.told.clear();
         world.look_soon.clear();
         world.abandon_calls();
@@ -446,6 +446,12 @@ impl Day {
         let mut world = self.world();
         let (life, at) = (world.life, world.now + INTERVAL);
         world.at(at, Happening::LookHost(index, life));
+        // Streams that broke are read again from their beginning.
+        let seen = world.host_sight[index] == Sight::Clear;
+        if seen && !world.following[index] {
+            world.repeat_logs(index);
+        }
+        world.following[index] = seen;
         drop(world);
         self.look_host_at[index] = at;
     }

@@ -395,7 +395,8 @@ impl World {
     }
 
     pub(crate) fn say(&mut self, container: usize, line: Line) {
-        if self.under.host_down[self.containers[container].host] > 0 {
+        let host = self.containers[container].host;
+        if self.under.host_down[host] > 0 || !self.following[host] {
             return;
         }
         let said = match line {

@@ -146,8 +146,6 @@ impl World {
             }
             Kind::DiskLow(host) => self.tell_disk(host),
             Kind::Draining => self.tell(Evidence::Drain(self.under.draining[0] > 0)),
-            // The log streams broke, and are read again from their beginning.
-            Kind::HostDown(host) if self.under.host_down[host] == 0 => self.repeat_logs(host),
             _ => {}
         }
     }

@@ -190,6 +190,8 @@ pub(crate) struct World {
     /// How the last look of this life at each scope and host went.
     pub(crate) scope_sight: Vec<Sight>,
     pub(crate) host_sight: Vec<Sight>,
+    /// Whether the logs of a host's runners are followed: from its first list on, until a look fails.
+    pub(crate) following: Vec<bool>,
     pub(crate) registrations: Vec<Registration>,
     /// Per scope, the registrations that lists may show.
     pub(crate) listed: Vec<Vec<usize>>,
@@ -242,6 +244,7 @@ impl World {
             alive: false,
             scope_sight: vec![Sight::Unseen; scopes],
             host_sight: vec![Sight::Unseen; hosts],
+            following: vec![false; hosts],
             registrations: Vec::new(),
             listed: vec![Vec::new(); scopes],
             containers: Vec::new(),
