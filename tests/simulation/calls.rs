@@ -170,9 +170,7 @@ impl World {
             2 | 3 => (Some(Fault::Failed), true, latency),
             4 => (Some(Fault::Failed), self.random.chance(500), hang),
             // The request was sent twice on the way, and the second answer came back.
-            5 if mints => {
-                (Some(self.random.of(&[Fault::NameTaken, Fault::NoJitConfig])), true, latency)
-            }
+            5 if mints => (Some(self.random.of(&[Fault::NameTaken, Fault::NoJitConfig])), true, latency),
             6 => {
                 let until = self.now + self.random.within(5 * SECOND, 60 * SECOND);
                 self.under.limited_until[scope] = until;
@@ -280,7 +278,9 @@ impl Fault {
     pub(crate) fn answer(self, github: bool) -> Answer {
         let detail = "it was made to fail".to_owned();
         match self {
-            Self::Failed | Self::NoJitConfig if github => Answer::Github(GithubError::Failed { detail, source: None }),
+            Self::Failed | Self::NoJitConfig if github => {
+                Answer::Github(GithubError::Failed { detail, source: None })
+            }
             Self::Failed | Self::NoJitConfig => Answer::Engine(HostError::Failed { detail, source: None }),
             Self::Unreachable => Answer::Github(GithubError::Unreachable("connection refused".into())),
             Self::Limited(until) => {

@@ -68,11 +68,14 @@ impl Cases {
 
     pub(crate) fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
-        missing.extend(Why::ALL.iter().filter(|c| !self.why.contains(c)).map(|c| format!("why {}", c.as_str())));
         missing
-            .extend(Held::ALL.iter().filter(|c| !self.held.contains(c)).map(|c| format!("held {}", c.as_str())));
-        missing
-            .extend(Veto::ALL.iter().filter(|c| !self.veto.contains(c)).map(|c| format!("veto {}", c.as_str())));
+            .extend(Why::ALL.iter().filter(|c| !self.why.contains(c)).map(|c| format!("why {}", c.as_str())));
+        missing.extend(
+            Held::ALL.iter().filter(|c| !self.held.contains(c)).map(|c| format!("held {}", c.as_str())),
+        );
+        missing.extend(
+            Veto::ALL.iter().filter(|c| !self.veto.contains(c)).map(|c| format!("veto {}", c.as_str())),
+        );
         missing.extend(
             ExitReason::ALL.iter().filter(|c| !self.exit.contains(c)).map(|c| format!("exit {}", c.as_str())),
         );

@@ -11,7 +11,10 @@ use std::{
 
 use dayfly::{
     daemon::Edges,
-    fleet::{Action, Event, Evidence, Fleet, HostName, Launched, PoolName, RunnerName, Scope, Status, Timestamp, Why},
+    fleet::{
+        Action, Event, Evidence, Fleet, HostName, Launched, PoolName, RunnerName, Scope, Status, Timestamp,
+        Why,
+    },
 };
 
 use crate::{
@@ -520,10 +523,7 @@ impl Day {
     fn mend_pace(&mut self, event: &Event) {
         let (Event::Ready { runner, .. } | Event::JobStarted { runner, .. }) = event else { return };
         let world = self.world();
-        let good = world
-            .container_of(runner)
-            .filter(|c| c.nature != Nature::Deprecated)
-            .map(|c| c.pool);
+        let good = world.container_of(runner).filter(|c| c.nature != Nature::Deprecated).map(|c| c.pool);
         drop(world);
         if let Some(pool) = good {
             self.paces[pool].bad_since = None;
@@ -535,7 +535,9 @@ impl Day {
         self.figures.actions += 1;
         self.check_action(&action);
         let host = match &action {
-            Action::Launch { host, .. } | Action::Stop { host, .. } | Action::Remove { host, .. } => Some(host),
+            Action::Launch { host, .. } | Action::Stop { host, .. } | Action::Remove { host, .. } => {
+                Some(host)
+            }
             Action::Deregister { ask, runner, .. } => {
                 self.launched.remove(runner);
                 ask.as_ref().map(|(host, _)| host)
@@ -613,7 +615,8 @@ impl Day {
             self.breach(9, "a scope or host is said to be down and is not");
         }
         let mut world = self.world();
-        let unserved = world.jobs.iter().filter(|job| matches!(job.fate, Fate::Waiting | Fate::Assigned)).count();
+        let unserved =
+            world.jobs.iter().filter(|job| matches!(job.fate, Fate::Waiting | Fate::Assigned)).count();
         if unserved > 0 {
             world.breach(1, &format!("{unserved} jobs were not served"));
         }
@@ -644,14 +647,22 @@ fn brief(evidence: &Evidence) -> String {
                 let busy = if r.busy { " busy" } else { "" };
                 format!("{}:{}{} {:?}{busy}", r.id, "…", &r.name[r.name.len() - 4..], r.status)
             });
-            format!("list of {scope} begun {}: {}", began.as_millis() % 100_000_000, ours.collect::<Vec<_>>().join(", "))
+            format!(
+                "list of {scope} begun {}: {}",
+                began.as_millis() % 100_000_000,
+                ours.collect::<Vec<_>>().join(", ")
+            )
         }
         Evidence::Containers { host, began, containers } => {
             let all = containers.iter().map(|c| {
                 let (state, name) = (format!("{:?}", c.state), c.runner.as_str());
                 format!("{} …{} {:.7}", c.id, &name[name.len() - 4..], state)
             });
-            format!("list of {host} begun {}: {}", began.as_millis() % 100_000_000, all.collect::<Vec<_>>().join(", "))
+            format!(
+                "list of {host} begun {}: {}",
+                began.as_millis() % 100_000_000,
+                all.collect::<Vec<_>>().join(", ")
+            )
         }
         other => format!("{other:?}"),
     }

@@ -120,7 +120,12 @@ impl World {
         self.present[host].iter().map(found).collect()
     }
 
-    pub(crate) fn create(&mut self, host: usize, runner: &RunnerName, registration: RegistrationId) -> Answer {
+    pub(crate) fn create(
+        &mut self,
+        host: usize,
+        runner: &RunnerName,
+        registration: RegistrationId,
+    ) -> Answer {
         let registration = usize::try_from(registration.0).expect("ours");
         let Some(pool) = self.registrations[registration].pool else {
             self.breach(8, "a container for somebody else's registration");

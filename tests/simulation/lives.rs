@@ -259,7 +259,8 @@ impl World {
         }
         self.containers[container].out_of_memory = true;
         note!(self, "world: {} is out of memory", self.containers[container].runner);
-        if !self.fails(self.setting.faults.silence) && self.under.host_down[self.containers[container].host] == 0
+        if !self.fails(self.setting.faults.silence)
+            && self.under.host_down[self.containers[container].host] == 0
         {
             let runner = self.containers[container].runner.clone();
             self.tell(Evidence::OutOfMemory { runner });
@@ -275,7 +276,8 @@ impl World {
         let calm = self.calm;
         let c = &mut self.containers[container];
         // Whoever was to die and has not when faults stop lives on.
-        let spared = calm && matches!(c.nature, Nature::Killed | Nature::Crashes) && !c.stop_sent && code != 0;
+        let spared =
+            calm && matches!(c.nature, Nature::Killed | Nature::Crashes) && !c.stop_sent && code != 0;
         if !c.is_up() || spared {
             return;
         }
@@ -417,7 +419,9 @@ impl World {
             if !c.is_up() {
                 continue;
             }
-            for (line, written) in [(Line::Listening, listens), (Line::Running, runs), (Line::Completed, done)] {
+            for (line, written) in
+                [(Line::Listening, listens), (Line::Running, runs), (Line::Completed, done)]
+            {
                 if written {
                     self.says(container, line);
                 }
@@ -454,7 +458,12 @@ impl World {
             self.jobs.push(Job { queued_at: self.now, takes, fate: Fate::Waiting });
             self.waiting[pool].push_back(self.jobs.len() - 1);
         }
-        note!(self, "world: {} jobs wait for {}", self.waiting[pool].len(), self.setting.pools[pool].pool.name);
+        note!(
+            self,
+            "world: {} jobs wait for {}",
+            self.waiting[pool].len(),
+            self.setting.pools[pool].pool.name
+        );
         let delay = self.random.within(0, 2 * SECOND);
         self.after(delay, Happening::Assign(pool));
         // A webhook, if it is not lost.

@@ -7,9 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use dayfly::fleet::{
-    ContainerId, Evidence, Exit, Resources, RunnerName, TemplateDigest, Timestamp, Why,
-};
+use dayfly::fleet::{ContainerId, Evidence, Exit, Resources, RunnerName, TemplateDigest, Timestamp, Why};
 
 use crate::{
     calls::Call,
@@ -349,8 +347,7 @@ impl World {
     /// Notes that a rule was broken; the first breach counts.
     pub(crate) fn breach(&mut self, rule: u8, what: &str) {
         note!(self, "BREACH of rule {rule}: {what}");
-        let excused = std::env::var("EXCUSE").is_ok_and(|e| what.contains(&e));
-        if self.violation.is_none() && !excused {
+        if self.violation.is_none() {
             self.violation = Some(format!("rule {rule}: {what}"));
         }
     }
@@ -403,11 +400,14 @@ impl World {
 
     /// The daemon comes back with another configuration: a pool less, or another template.
     pub(crate) fn reconfigure(&mut self) {
-        let others = |pool: usize| self.setting.pools.iter().enumerate().filter(move |(i, p)| *i != pool && !p.gone);
+        let others =
+            |pool: usize| self.setting.pools.iter().enumerate().filter(move |(i, p)| *i != pool && !p.gone);
         // What no pool uses any more is out of the daemon's sight for good.
         let spare = |&pool: &usize| {
             let setting = &self.setting.pools[pool];
+            // Without its pool nothing ends a runner that never exits.
             !setting.gone
+                && setting.pool.policy.max_job_age.is_none()
                 && others(pool).any(|(_, p)| p.scope == setting.scope)
                 && others(pool).any(|(_, p)| p.host == setting.host)
         };
