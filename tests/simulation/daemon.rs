@@ -13,7 +13,7 @@ use dayfly::{
     daemon::Edges,
     fleet::{
         Action, Event, Evidence, Fleet, HostName, Launched, PoolName, RunnerName, Scope, Status, Timestamp,
-        Why,
+        TroubleKind, Why,
     },
 };
 
@@ -345,6 +345,8 @@ impl Day {
         let mut world = self.world();
         note!(world, "daemon: killed");
         world.alive = false;
+        // What was meant for it finds nobody.
+        world.life += 1;
         world.scope_sight.fill(Sight::Unseen);
         world.host_sight.fill(Sight::Unseen);
         world.following.fill(false);
@@ -423,7 +425,13 @@ impl Day {
             }
             Evidence::Containers { host, .. } | Evidence::HostTrouble { host, .. } => self.saw_host(host),
             Evidence::Launch { runner, outcome } => {
-                self.in_flight.remove(runner);
+                let began = self.in_flight.remove(runner);
+                // GitHub says itself when to try again.
+                if let (Some((pool, _)), Launched::Failed { trouble, .. }) = (began, outcome)
+                    && trouble.kind == TroubleKind::RateLimited
+                {
+                    self.paces[pool].launches.pop_back();
+                }
                 if matches!(outcome, Launched::Up { .. }) {
                     self.launched.insert(runner.clone());
                 }

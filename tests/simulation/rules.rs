@@ -160,7 +160,7 @@ impl Day {
             _ if asks && up && self.told_busy.contains(runner) && why != Why::MaxJobAge => {
                 Some((1, "was seen to have a job, and is taken down"))
             }
-            _ if asks && self.told_unknown.contains(runner) && why != Why::Ghost => {
+            _ if asks && up && self.told_unknown.contains(runner) && why != Why::Ghost => {
                 Some((3, "was unknown to GitHub, which is not a sign of idleness, and is taken down"))
             }
             Why::Finished if up => Some((3, "runs and is taken for finished")),
