@@ -166,7 +166,6 @@ impl World {
         }
         match self.random.index(8) {
             0 => (Some(Fault::Unreachable), false, latency),
-            1 => (Some(Fault::Failed), false, latency),
             2 | 3 => (Some(Fault::Failed), true, latency),
             4 => (Some(Fault::Failed), self.random.chance(500), hang),
             // The request was sent twice on the way, and the second answer came back.

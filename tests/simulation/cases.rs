@@ -20,14 +20,14 @@ pub(crate) struct Cases {
 
 impl Cases {
     pub(crate) fn evidence(&mut self, evidence: &Evidence) {
-        let trouble = match evidence {
-            Evidence::ScopeTrouble { trouble, .. }
-            | Evidence::HostTrouble { trouble, .. }
-            | Evidence::Launch { outcome: Launched::Failed { trouble, .. }, .. }
-            | Evidence::Deregister { outcome: Deregistered::Failed(trouble), .. }
-            | Evidence::Stop { outcome: Stopped::Failed(trouble), .. }
-            | Evidence::Remove { outcome: Removed::Failed(trouble), .. } => trouble,
-            _ => return,
+        let (Evidence::ScopeTrouble { trouble, .. }
+        | Evidence::HostTrouble { trouble, .. }
+        | Evidence::Launch { outcome: Launched::Failed { trouble, .. }, .. }
+        | Evidence::Deregister { outcome: Deregistered::Failed(trouble), .. }
+        | Evidence::Stop { outcome: Stopped::Failed(trouble), .. }
+        | Evidence::Remove { outcome: Removed::Failed(trouble), .. }) = evidence
+        else {
+            return;
         };
         self.trouble.insert(trouble.kind);
     }

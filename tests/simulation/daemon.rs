@@ -1,26 +1,26 @@
 //! The daemon's shell in small: looks, tasks, passes, and its sudden death. The core and the
 //! carrying-out of its plans are the real ones; only runtime and timers are the world's.
 
+mod brief;
+mod evening;
+mod passes;
+mod tasks;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Poll, Waker},
 };
 
 use dayfly::{
     daemon::Edges,
-    fleet::{
-        Action, Event, Evidence, Fleet, HostName, Launched, PoolName, RunnerName, Scope, Status, Timestamp,
-        TroubleKind, Why,
-    },
+    fleet::{Action, Evidence, Fleet, HostName, PoolName, RunnerName, Scope},
 };
 
 use crate::{
     calls::{Api, Engine},
     cases::Cases,
-    lives::Nature,
     random::Random,
     rules::Sight,
     setting::{MINUTE, SECOND, Setting},
@@ -359,280 +359,6 @@ impl Day {
         };
         world.after(delay, Happening::Start);
     }
-
-    fn look_at_scope(&mut self, scope: usize) {
-        let (edges, began) = (Arc::clone(&self.edges), self.world().timestamp());
-        let url = self.world().setting.scopes[scope].clone();
-        let look = async move { vec![edges.list_registrations(&url, began).await] };
-        self.spawn(Box::pin(look), None, None);
-    }
-
-    fn look_at_host(&mut self, host: usize) {
-        let now = self.world().now;
-        if self.looking_at_host[host] || now < self.look_host_at[host] {
-            return;
-        }
-        self.looking_at_host[host] = true;
-        let (edges, began) = (Arc::clone(&self.edges), Timestamp::from_millis(now));
-        let name = self.world().setting.hosts[host].name.clone();
-        let look = async move { vec![edges.list_containers(&name, began).await] };
-        self.spawn(Box::pin(look), None, None);
-    }
-
-    fn spawn(
-        &mut self,
-        future: Pin<Box<dyn Future<Output = Vec<Evidence>> + Send>>,
-        lane: Option<usize>,
-        why: Option<Why>,
-    ) {
-        let task = self.tasks.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.tasks.push(None);
-            self.tasks.len() - 1
-        });
-        self.next_serial += 1;
-        let asking = Asking { task, serial: self.next_serial, why };
-        self.tasks[task] = Some(Task { future, asking, lane });
-        self.poll(task);
-    }
-
-    fn poll(&mut self, index: usize) {
-        let Some(task) = self.tasks.get_mut(index).and_then(Option::as_mut) else { return };
-        self.shared.try_lock().expect("the world is free").asking = task.asking;
-        let polled = task.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(found) = polled else { return };
-        let lane = task.lane;
-        self.tasks[index] = None;
-        if let Some(host) = lane {
-            self.lanes[host].running -= 1;
-        }
-        for evidence in found {
-            self.observe(evidence);
-        }
-        self.pass();
-        if let Some(host) = lane {
-            self.fill(host);
-        }
-    }
-
-    fn observe(&mut self, evidence: Evidence) {
-        let now = self.world().timestamp();
-        note!(self.world(), "evidence: {}", brief(&evidence));
-        self.cases.evidence(&evidence);
-        self.learn(&evidence);
-        match &evidence {
-            Evidence::Registrations { scope, .. } | Evidence::ScopeTrouble { scope, .. } => {
-                self.saw_scope(scope);
-            }
-            Evidence::Containers { host, .. } | Evidence::HostTrouble { host, .. } => self.saw_host(host),
-            Evidence::Launch { runner, outcome } => {
-                let began = self.in_flight.remove(runner);
-                // GitHub says itself when to try again.
-                if let (Some((pool, _)), Launched::Failed { trouble, .. }) = (began, outcome)
-                    && trouble.kind == TroubleKind::RateLimited
-                {
-                    self.paces[pool].launches.pop_back();
-                }
-                if matches!(outcome, Launched::Up { .. }) {
-                    self.launched.insert(runner.clone());
-                }
-            }
-            Evidence::Drain(on) => self.just_drained = !on,
-            _ => {}
-        }
-        if let Some(fleet) = &mut self.fleet {
-            fleet.observe(evidence, now);
-        }
-    }
-
-    fn saw_scope(&mut self, scope: &Scope) {
-        let Some(index) = self.scope_index(scope) else { return };
-        let mut world = self.world();
-        let life = world.life;
-        world.after(INTERVAL, Happening::LookScope(index, life));
-    }
-
-    fn saw_host(&mut self, host: &HostName) {
-        let Some(index) = self.host_index(host) else { return };
-        self.looking_at_host[index] = false;
-        let mut world = self.world();
-        let (life, at) = (world.life, world.now + INTERVAL);
-        world.at(at, Happening::LookHost(index, life));
-        // Streams that broke are read again from their beginning.
-        let seen = world.host_sight[index] == Sight::Clear;
-        if seen && !world.following[index] {
-            world.repeat_logs(index);
-        }
-        world.following[index] = seen;
-        drop(world);
-        self.look_host_at[index] = at;
-    }
-
-    /// Plans, and holds the plan against the rules.
-    fn pass(&mut self) {
-        let now = self.world().timestamp();
-        let Some(fleet) = &mut self.fleet else { return };
-        let plan = fleet.plan(now);
-        self.figures.passes += 1;
-        self.cases.plan(&plan);
-        if self.random.chance(250) {
-            self.plan_again(now);
-        }
-        for event in &plan.events {
-            note!(self.world(), "event: {event:?}");
-            match event {
-                Event::Ready { .. } | Event::JobStarted { .. } => self.mend_pace(event),
-                Event::Exited { runner, .. } if !self.ended.insert(runner.clone()) => {
-                    self.breach(7, &format!("the end of {runner} is told twice"));
-                }
-                _ => {}
-            }
-        }
-        if let Some(at) = plan.wake_at {
-            let at = at.as_millis();
-            if at <= now.as_millis() {
-                self.breach(7, "the next pass is asked for at once");
-            }
-            if self.wake_at.is_none_or(|before| at < before) {
-                self.wake_at = Some(at);
-                let mut world = self.world();
-                let life = world.life;
-                world.at(at, Happening::Wake(life));
-            }
-        }
-        if !plan.actions.is_empty() {
-            self.last_action_at = now.as_millis();
-        }
-        for action in plan.actions {
-            self.begin(action);
-        }
-    }
-
-    /// Rules 7 and 10: with nothing new, and with old demand told again, nothing is to be done.
-    fn plan_again(&mut self, now: Timestamp) {
-        let stirred = (self.random.index(3) == 0).then(|| {
-            let pool = self.random.index(self.paces.len());
-            let world = self.world();
-            world.setting.pools[pool].demand.then(|| world.queued(pool, true))
-        });
-        let Some(fleet) = &mut self.fleet else { return };
-        let rule = if let Some(Some(evidence)) = stirred {
-            fleet.observe(evidence, now);
-            10
-        } else {
-            7
-        };
-        let again = fleet.plan(now);
-        if !again.actions.is_empty() || !again.events.is_empty() {
-            self.breach(rule, &format!("planned again: {:?} {:?}", again.actions, again.events));
-        }
-    }
-
-    /// A pool whose runner is truly good is not failing.
-    fn mend_pace(&mut self, event: &Event) {
-        let (Event::Ready { runner, .. } | Event::JobStarted { runner, .. }) = event else { return };
-        let world = self.world();
-        let good = world.container_of(runner).filter(|c| c.nature != Nature::Deprecated).map(|c| c.pool);
-        drop(world);
-        if let Some(pool) = good {
-            self.paces[pool].bad_since = None;
-        }
-    }
-
-    fn begin(&mut self, action: Action) {
-        note!(self.world(), "action: {}", brief_action(&action));
-        self.figures.actions += 1;
-        self.check_action(&action);
-        let host = match &action {
-            Action::Launch { host, .. } | Action::Stop { host, .. } | Action::Remove { host, .. } => {
-                Some(host)
-            }
-            Action::Deregister { ask, runner, .. } => {
-                self.launched.remove(runner);
-                ask.as_ref().map(|(host, _)| host)
-            }
-        };
-        if let Action::Launch { .. } = action {
-            self.figures.launches += 1;
-        }
-        let host = host.and_then(|host| self.host_index(host)).unwrap_or(0);
-        self.lanes[host].waiting.push_back(action);
-        self.fill(host);
-    }
-
-    /// Begins what there is room for.
-    fn fill(&mut self, host: usize) {
-        while self.lanes[host].running < LANES {
-            let Some(action) = self.lanes[host].waiting.pop_front() else { return };
-            self.lanes[host].running += 1;
-            let why = match &action {
-                Action::Launch { why, .. }
-                | Action::Deregister { why, .. }
-                | Action::Stop { why, .. }
-                | Action::Remove { why, .. } => *why,
-            };
-            let edges = Arc::clone(&self.edges);
-            self.spawn(Box::pin(async move { edges.carry_out(action).await }), Some(host), Some(why));
-        }
-    }
-
-    /// Whether all is in order, once all is calm; false when that has been so for long enough.
-    fn check(&mut self) -> bool {
-        let now = self.world().now;
-        match self.unsettled() {
-            Some(why) if self.settled_since.is_some() => {
-                self.breach(7, &format!("it was settled, and no more: {why}"));
-            }
-            Some(why) if now > self.calm_at + SETTLED_WITHIN => {
-                self.breach(4, &format!("not settled long after the last fault: {why}"));
-            }
-            Some(_) => {}
-            None if self.tasks.iter().flatten().any(|task| task.lane.is_some()) => {}
-            None => {
-                let since = *self.settled_since.get_or_insert(now);
-                if self.last_action_at > since {
-                    self.breach(7, "it was settled, and acted again");
-                }
-                if now > since + STAYS_SETTLED {
-                    self.figures.longest_settling = since - self.calm_at;
-                    self.final_check();
-                    return false;
-                }
-            }
-        }
-        self.world().after(INTERVAL, Happening::Check);
-        true
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        self.fleet.as_ref().map(Fleet::status).unwrap_or_default()
-    }
-
-    /// What must be true of the whole day.
-    fn final_check(&mut self) {
-        let status = self.status();
-        for pool in &status.pools {
-            let idle = pool.phases.of(dayfly::fleet::Phase::Idle);
-            if idle != pool.min_idle.min(pool.max) {
-                self.breach(6, &format!("{} says it has {idle} idle runners", pool.name));
-            }
-            if pool.held.is_some() {
-                self.breach(9, &format!("{} says it is held: {:?}", pool.name, pool.held));
-            }
-        }
-        if !status.scopes.iter().all(|scope| scope.up) || !status.hosts.iter().all(|host| host.up) {
-            self.breach(9, "a scope or host is said to be down and is not");
-        }
-        let mut world = self.world();
-        let unserved =
-            world.jobs.iter().filter(|job| matches!(job.fate, Fate::Waiting | Fate::Assigned)).count();
-        if unserved > 0 {
-            world.breach(1, &format!("{unserved} jobs were not served"));
-        }
-        let waited = world.longest_wait_apart;
-        if waited > WAIT_APART {
-            world.breach(9, &format!("a job waited {waited} ms where nothing failed"));
-        }
-    }
 }
 
 fn edges(shared: &Shared) -> Arc<Edges<Api, Engine>> {
@@ -646,43 +372,4 @@ fn edges(shared: &Shared) -> Arc<Edges<Api, Engine>> {
         hosts: setting.hosts.iter().enumerate().map(|(i, host)| (host.name.clone(), engine(i))).collect(),
         pools: setting.configured().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),
     })
-}
-
-fn brief(evidence: &Evidence) -> String {
-    match evidence {
-        Evidence::Registrations { scope, began, registrations } => {
-            let ours = registrations.iter().filter(|r| RunnerName::parse(&r.name).is_some()).map(|r| {
-                let busy = if r.busy { " busy" } else { "" };
-                format!("{}:{}{} {:?}{busy}", r.id, "…", &r.name[r.name.len() - 4..], r.status)
-            });
-            format!(
-                "list of {scope} begun {}: {}",
-                began.as_millis() % 100_000_000,
-                ours.collect::<Vec<_>>().join(", ")
-            )
-        }
-        Evidence::Containers { host, began, containers } => {
-            let all = containers.iter().map(|c| {
-                let (state, name) = (format!("{:?}", c.state), c.runner.as_str());
-                format!("{} …{} {:.7}", c.id, &name[name.len() - 4..], state)
-            });
-            format!(
-                "list of {host} begun {}: {}",
-                began.as_millis() % 100_000_000,
-                all.collect::<Vec<_>>().join(", ")
-            )
-        }
-        other => format!("{other:?}"),
-    }
-}
-
-fn brief_action(action: &Action) -> String {
-    match action {
-        Action::Launch { runner, why, .. } => format!("launch {runner} for {}", why.as_str()),
-        Action::Deregister { runner, registration, ask, why, .. } => {
-            format!("deregister {runner} ({registration}) for {}, asking {}", why.as_str(), ask.is_some())
-        }
-        Action::Stop { runner, why, ask, .. } => format!("stop {runner} for {}, asking {ask}", why.as_str()),
-        Action::Remove { runner, why, .. } => format!("remove {runner} for {}", why.as_str()),
-    }
 }

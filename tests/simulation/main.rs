@@ -9,7 +9,10 @@ mod calls;
 mod cases;
 mod daemon;
 mod deeds;
+mod happenings;
+mod jobs;
 mod lives;
+mod logs;
 mod random;
 mod rules;
 mod setting;
@@ -70,14 +73,14 @@ fn no_day_breaks_a_rule_and_all_days_meet_every_case() {
 /// Lives one day with its trace, and fails if it does.
 fn replay(seed: u64) {
     let mut day = Day::new(seed, true);
-    let outcome = catch_unwind(AssertUnwindSafe(|| day.live()));
+    let outcome = catch_unwind(AssertUnwindSafe(|| day.live()))
+        .unwrap_or_else(|_| Err("the day ended in a panic".to_owned()));
     let trace = day.trace();
     let shown = from_environment("SHOWN").and_then(|n| usize::try_from(n).ok()).unwrap_or(SHOWN);
     let trace = trace[trace.len().saturating_sub(shown)..].join("\n");
     match outcome {
-        Ok(Ok(())) => say(&format!("{trace}\nthe day of seed {seed} breaks no rule")),
-        Ok(Err(breach)) => panic!("{trace}\n{breach}\nreplay with SEED={seed}"),
-        Err(_) => panic!("{trace}\nthe day ended in a panic\nreplay with SEED={seed}"),
+        Ok(()) => say(&format!("{trace}\nthe day of seed {seed} breaks no rule")),
+        Err(breach) => panic!("{trace}\n{breach}\nreplay with SEED={seed}"),
     }
 }
 

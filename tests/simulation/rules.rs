@@ -1,7 +1,7 @@
 //! The rules of `design.md` §3, held against what the world truly is, by number.
 
 use dayfly::fleet::{
-    Action, ContainerId, Deregistered, Evidence, HostName, Phase, PoolName, RegistrationId, RunnerName, Said,
+    Action, ContainerId, Deregistered, Evidence, HostName, PoolName, RegistrationId, RunnerName, Said,
     Stopped, Why,
 };
 
@@ -287,48 +287,5 @@ impl Day {
         if now - bad_since > 3 * MINUTE && launches > max + 3 {
             self.breach(9, &format!("{launches} launches in a minute, and none has been good for long"));
         }
-    }
-
-    /// Why the fleet is not yet as it should be once all is calm, if it is not.
-    pub(crate) fn unsettled(&self) -> Option<String> {
-        for runner in self.status().runners {
-            if runner.phase != Phase::Idle {
-                return Some(format!("{} is said to be {}", runner.name, runner.phase.as_str()));
-            }
-        }
-        let world = self.world();
-        for (index, setting) in world.setting.pools.iter().enumerate() {
-            let name = &setting.pool.name;
-            if !world.waiting[index].is_empty() && !setting.gone {
-                return Some(format!("{name}: {} jobs wait", world.waiting[index].len()));
-            }
-            let idle = world.present[setting.host].iter().map(|&c| &world.containers[c]).filter(|c| {
-                c.pool == index
-                    && c.is_up()
-                    && c.job.is_none()
-                    && c.connected_at.is_some()
-                    && !world.registrations[c.registration].deaf
-                    && world.registrations[c.registration].online
-            });
-            let (idle, wanted) = (idle.count(), setting.pool.policy.min_idle.min(setting.pool.policy.max));
-            let wanted = if setting.gone { 0 } else { wanted as usize };
-            if idle != wanted {
-                return Some(format!("{name}: {idle} runners are idle, and {wanted} should be"));
-            }
-        }
-        for c in world.present.iter().flatten().map(|&c| &world.containers[c]) {
-            let registered = world.registrations[c.registration].gone_at.is_none();
-            match c.state {
-                State::Up(_) if c.job.is_none() && registered => {}
-                _ => return Some(format!("{} is left: {:?}, registered: {registered}", c.runner, c.state)),
-            }
-        }
-        for r in world.listed.iter().flatten().map(|&r| &world.registrations[r]) {
-            let contained = r.container.is_some_and(|c| world.containers[c].is_up());
-            if r.pool.is_some() && r.gone_at.is_none() && !contained {
-                return Some(format!("{} is registered and has no container", r.name));
-            }
-        }
-        None
     }
 }

@@ -78,17 +78,17 @@ impl Setting {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let scopes: Vec<Scope> =
             ["https://github.com/acme", "https://github.com/acme/widgets", "https://git.acme.example/ci"]
-                [..random.index(3) + 1]
+                [..=random.index(3)]
                 .iter()
                 .map(|url| url.parse().expect("a scope"))
                 .collect();
-        let hosts: Vec<HostName> = ["alpha", "beta"][..random.index(2) + 1]
+        let hosts: Vec<HostName> = ["alpha", "beta"][..=random.index(2)]
             .iter()
             .map(|name| name.parse().expect("a host name"))
             .collect();
         let aged = random.chance(350);
         let names = ["linux", "linux-x64", "gpu", "a-ci1"];
-        let pools: Vec<PoolSetting> = names[..random.index(4) + 1]
+        let pools: Vec<PoolSetting> = names[..=random.index(4)]
             .iter()
             .map(|name| PoolSetting::draw(random, name, &scopes, &hosts, aged))
             .collect();
