@@ -109,6 +109,7 @@ impl World {
                 registration: Some(RegistrationId(c.registration as u64)),
                 scope: Some(self.setting.scopes[self.registrations[c.registration].scope].clone()),
                 template: c.template.clone(),
+                image: None,
                 resources: c.resources,
                 state: match &c.state {
                     State::Created => ContainerState::Created,
