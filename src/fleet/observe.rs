@@ -12,7 +12,7 @@ use super::{
     fleet::{Fleet, PoolState, Sight},
     name::{HostName, PoolName, RunnerName},
     report::{Event, ExitReason, Held, Veto, Why},
-    runner::{Contained, InFlight, Latch, Life, QUICK_EXIT, Registered, Runner},
+    runner::{Contained, InFlight, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
     scope::Scope,
     time::Timestamp,
 };
@@ -447,8 +447,8 @@ impl Fleet {
         }
     }
 
-    /// Drops the runners of which nothing is left, once no list can be under way that began
-    /// before the last of it went.
+    /// Drops the runners of which nothing is left, once no list can come that still shows them:
+    /// one that began before the last of it went, or that lags.
     fn forget(&mut self) {
         let (hosts, scopes) = (&self.hosts, &self.scopes);
         self.runners.retain(|_, runner| {
@@ -462,9 +462,10 @@ impl Fleet {
                 _ => true,
             };
             let registered = match runner.registered {
-                Registered::Gone { at, .. } => {
-                    listed_since(at, runner.scope.as_ref().and_then(|s| scopes.get(s)).map(|s| &s.sight))
-                }
+                Registered::Gone { at, .. } => listed_since(
+                    at + LIST_LAG,
+                    runner.scope.as_ref().and_then(|s| scopes.get(s)).map(|s| &s.sight),
+                ),
                 _ => true,
             };
             !(runner.is_over() && contained && registered)

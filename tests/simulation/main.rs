@@ -70,6 +70,17 @@ fn no_day_breaks_a_rule_and_all_days_meet_every_case() {
     }
 }
 
+#[test]
+fn a_seed_is_a_whole_day() {
+    let told = [(); 2].map(|()| {
+        let mut day = Day::new(7, true);
+        day.live().expect("a good day");
+        day.trace()
+    });
+    assert!(told[0].len() > 1000, "an eventful day");
+    assert!(told[0] == told[1], "the same seed lived two different days");
+}
+
 /// Lives one day with its trace, and fails if it does.
 fn replay(seed: u64) {
     let mut day = Day::new(seed, true);

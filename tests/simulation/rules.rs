@@ -1,7 +1,7 @@
 //! The rules of `design.md` §3, held against what the world truly is, by number.
 
 use dayfly::fleet::{
-    Action, ContainerId, Deregistered, Evidence, HostName, PoolName, RegistrationId, RunnerName, Said,
+    Action, ContainerId, Deregistered, Evidence, HostName, Phase, PoolName, RegistrationId, RunnerName, Said,
     Stopped, Why,
 };
 
@@ -135,6 +135,14 @@ impl Day {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Rule 1: a veto sets the latch at once.
+    pub(crate) fn check_latched(&self, runner: &RunnerName) {
+        let phase = self.status().runners.into_iter().find(|r| &r.name == runner).map(|r| r.phase);
+        if let Some(Phase::Starting | Phase::Idle | Phase::Stopping | Phase::Ghost) = phase {
+            self.breach(1, &format!("{runner} was just seen to have a job, and is {phase:?}"));
         }
     }
 

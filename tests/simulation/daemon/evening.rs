@@ -34,7 +34,7 @@ impl Day {
         true
     }
 
-    fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.fleet.as_ref().map(Fleet::status).unwrap_or_default()
     }
 

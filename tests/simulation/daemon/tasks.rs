@@ -7,7 +7,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use dayfly::fleet::{Evidence, HostName, Launched, Scope, Timestamp, TroubleKind, Why};
+use dayfly::fleet::{
+    Deregistered, Evidence, HostName, Launched, Scope, Stopped, Timestamp, TroubleKind, Why,
+};
 
 use super::{Day, INTERVAL, Task, brief::brief};
 use crate::{
@@ -61,10 +63,18 @@ impl Day {
         if let Some(host) = lane {
             self.lanes[host].running -= 1;
         }
+        let veto = found.iter().find_map(|evidence| match evidence {
+            Evidence::Deregister { runner, outcome: Deregistered::Busy | Deregistered::Vetoed(_) }
+            | Evidence::Stop { runner, outcome: Stopped::Vetoed(_) } => Some(runner.clone()),
+            _ => None,
+        });
         for evidence in found {
             self.observe(evidence);
         }
         self.pass();
+        if let Some(runner) = veto {
+            self.check_latched(&runner);
+        }
         if let Some(host) = lane {
             self.fill(host);
         }
