@@ -38,12 +38,10 @@ async fn a_terminated_daemon_leaves_its_runners_to_the_next_one() {
     world.start().await;
     world.github.enqueue(pool.job().named("meanwhile").lasting(Duration::from_secs(12)));
     world.until("the job runs", |status| status.count("linux", "busy") == 1).await;
-    let before = world.idle("linux", 1).await;
+    let idle = world.idle("linux", 1).await;
+    let before = world.running().await;
     assert_eq!(before.len(), 2);
-    let status = world.status().await;
-    let idle = &status.runners.iter().find(|runner| runner.phase == "idle").unwrap().name;
-    let (mut idle, busy): (Vec<_>, Vec<_>) = before.iter().partition(|c| c.runner == *idle);
-    let (idle, busy) = (idle.remove(0), &busy[0]);
+    let busy = before.iter().find(|container| !idle.contains(container)).unwrap();
 
     let (ended, took) = world.terminate().await;
     assert!(ended.success(), "{ended}");
@@ -58,7 +56,7 @@ async fn a_terminated_daemon_leaves_its_runners_to_the_next_one() {
 
     world.start().await;
     world.until_exits("linux", "completed", 1).await;
-    assert_eq!(world.idle("linux", 1).await, std::slice::from_ref(idle), "the idle one was adopted");
+    assert_eq!(world.idle("linux", 1).await, idle, "the idle one was adopted");
     until("the ended one is removed", async || (world.containers().await.len() == 1).then_some(())).await;
     assert_eq!(world.github.count(Endpoint::Mint), 2, "no new mint");
     assert_eq!(world.github.count(Endpoint::DeleteRunner), 0);

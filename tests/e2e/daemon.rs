@@ -129,6 +129,7 @@ pub(crate) struct RunnerStatus {
     pub(crate) name: String,
     pub(crate) phase: String,
     pub(crate) container_id: Option<String>,
+    pub(crate) since: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]

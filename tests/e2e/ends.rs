@@ -3,10 +3,14 @@
 
 use std::{fs, time::Duration};
 
-use dayfly::simulator::{Behaviour, Settings};
+use dayfly::simulator::{Behaviour, Endpoint, Settings};
 use serde_json::Value;
 
 use crate::world::{World, pool, quick, until, within};
+
+/// A runner that was able to take jobs for longer than this has not failed.
+const LONG: Duration = Duration::from_secs(61);
+const GREW_OLD: Duration = Duration::from_mins(2);
 
 /// GitHub may take a minute to let go of a dead runner; after that it is cleared away.
 const CLEARED: Duration = Duration::from_secs(150);
@@ -29,6 +33,27 @@ async fn a_runner_killed_while_idle_is_replaced() {
     world.idle("linux", 1).await;
     assert_eq!(world.github.snapshot().runners.len(), 1);
     assert!(!world.logged(&[&before[0].runner, "\"reason\":\"killed\""]).is_empty());
+}
+
+#[tokio::test]
+async fn an_idle_runner_that_github_forgets_is_replaced_and_no_failure() {
+    let mut world = World::new().await;
+    let pool = pool("linux", "acme");
+    world.configure(&[&pool]);
+    world.start().await;
+    let before = world.idle("linux", 1).await;
+    // One that ends sooner has failed.
+    within(GREW_OLD, "it has been idle for long", async || {
+        let since: jiff::Timestamp = world.status().await.runners[0].since.parse().unwrap();
+        (since.duration_until(jiff::Timestamp::now()) > LONG.try_into().unwrap()).then_some(())
+    })
+    .await;
+    assert!(world.github.forget(before[0].registration));
+    world.until_exits("linux", "idle_removed", 1).await;
+    let after = world.idle("linux", 1).await;
+    assert_ne!(after, before);
+    assert_eq!(world.github.count(Endpoint::Mint), 2);
+    assert!(!world.state_dir().join("failed").exists(), "nothing to look into");
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ async fn whatever_github_answers_nothing_is_removed() {
         world.github.enqueue(pool.job().lasting(Duration::from_mins(10)));
     }
     world.until("both jobs run", |status| status.count("linux", "busy") == 2).await;
-    let before = world.idle("linux", 2).await;
+    let idle = world.idle("linux", 2).await;
+    let before = world.running().await;
     assert_eq!(before.len(), 4);
     let up = format!("dayfly_scope_up{{scope=\"{}\"}}", world.github.scope_url("acme"));
 
@@ -57,7 +58,8 @@ async fn whatever_github_answers_nothing_is_removed() {
             world.github.count(Endpoint::ListRunners) >= listed + 4
         })
         .await;
-    assert_eq!(world.idle("linux", 2).await, before, "the same four, as they were");
+    assert_eq!(world.idle("linux", 2).await, idle);
+    assert_eq!(world.running().await, before, "the same four, as they were");
     assert_eq!(world.github.count(Endpoint::DeleteRunner), 0);
     assert_eq!(world.github.count(Endpoint::Mint), 4);
     let now = world.github.snapshot();

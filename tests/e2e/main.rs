@@ -11,6 +11,7 @@ mod foreign;
 mod github_fails;
 mod images;
 mod killed_launching;
+mod minting;
 mod misbehaviour;
 #[path = "../openapi/mod.rs"]
 mod openapi;

@@ -21,7 +21,8 @@ async fn an_unreachable_engine_costs_nobody_anything() {
     world.github.enqueue(pool.job().named("short").lasting(Duration::from_secs(15)));
     world.github.enqueue(pool.job().named("long").lasting(Duration::from_mins(5)));
     world.until("both jobs run", |status| status.count("linux", "busy") == 2).await;
-    let before = world.idle("linux", 2).await;
+    world.idle("linux", 2).await;
+    let before = world.running().await;
     assert_eq!(before.len(), 4);
 
     proxy.cut(true);
@@ -39,7 +40,8 @@ async fn an_unreachable_engine_costs_nobody_anything() {
     proxy.cut(false);
     world.until("the host is back", |status| status.hosts[0].up).await;
     world.until_exits("linux", "completed", 1).await;
-    let after = world.idle("linux", 2).await;
+    world.idle("linux", 2).await;
+    let after = world.running().await;
     let gone: Vec<_> = before.iter().filter(|container| !after.contains(container)).collect();
     assert_eq!(gone.len(), 1, "only the one whose job had ended: {gone:?}");
     let now = world.github.snapshot();

@@ -254,17 +254,17 @@ impl World {
         until(&what, async || (self.exits(pool, reason).await >= count).then_some(())).await;
     }
 
-    /// Waits until so many runners of a pool are idle and GitHub sees them, and returns the pool's
-    /// containers that run.
+    /// Waits until so many runners of a pool are idle by what the daemon says and in truth, and
+    /// returns their containers.
     pub(crate) async fn idle(&self, pool: &str, count: usize) -> Vec<Container> {
         let what = format!("{count} runners of pool {pool} are idle");
         until(&what, async || {
-            let status = self.status().await;
-            let running: Vec<_> = self.running().await.into_iter().filter(|c| c.pool == pool).collect();
-            let now = self.github.snapshot();
-            let online = |container: &&Container| now.runner(&container.runner).is_some_and(|r| r.online);
-            let idle = status.count(pool, "idle") == count && running.iter().filter(online).count() >= count;
-            idle.then_some(running)
+            let (status, now) = (self.status().await, self.github.snapshot());
+            let said = |name: &str| status.runners.iter().any(|r| r.name == name && r.phase == "idle");
+            let free = |name: &str| now.runner(name).is_some_and(|r| r.online && r.job.is_none());
+            let mut idle = self.running().await;
+            idle.retain(|c| c.pool == pool && said(&c.runner) && free(&c.runner));
+            (status.count(pool, "idle") == count && idle.len() == count).then_some(idle)
         })
         .await
     }
