@@ -61,7 +61,7 @@ struct Lane {
 /// How a pool's launches go.
 pub(crate) struct Pace {
     pub(crate) launches: VecDeque<u64>,
-    /// The first launch after the last good runner.
+    /// The first failure after the last good runner.
     pub(crate) bad_since: Option<u64>,
 }
 
@@ -283,7 +283,7 @@ impl Day {
         world.alive = true;
         let (life, now) = (world.life, world.now);
         note!(world, "daemon: starts its life {life}");
-        if life > 1 && world.random.chance(500) {
+        if life > 1 && world.random.chance(700) {
             world.reconfigure();
         }
         let pools = world.setting.configured().map(|p| p.pool.clone()).collect();
@@ -322,7 +322,7 @@ impl Day {
             self.kills_left -= 1;
             self.kill_in = Some(match self.random.index(3) {
                 0 => self.random.within(1, 200),
-                _ => self.random.within(1, 10_000),
+                _ => self.random.within(1, 6000),
             });
         }
         self.pass();

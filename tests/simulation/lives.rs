@@ -80,6 +80,7 @@ impl World {
             Nature::Blips,
             Nature::Blips,
             Nature::IdleRemoved,
+            Nature::IdleRemoved,
             Nature::Ghost,
         ])
     }
@@ -150,7 +151,7 @@ impl World {
                 self.after(back, Happening::Online(registration));
             }
             Nature::IdleRemoved | Nature::Ghost => {
-                let after = self.random.within(10 * SECOND, 6 * MINUTE);
+                let after = self.random.within(20 * SECOND, 3 * MINUTE);
                 self.after(after, Happening::Disappear(registration));
             }
             _ => {}

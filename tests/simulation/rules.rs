@@ -282,17 +282,17 @@ impl Day {
         self.check_pace(pool, max, now);
     }
 
-    /// Rule 9: what fails is tried ever more slowly. After two minutes without one good runner, at
-    /// most so many launches a minute.
+    /// Rule 9: what fails is tried ever more slowly. Three minutes after the first failure without
+    /// one good runner since, every runner that is wanted may have failed twice in a minute (before
+    /// and after the last one that was thought good), and a few have been tried singly.
     fn check_pace(&mut self, pool: usize, max: usize, now: u64) {
         let pace = &mut self.paces[pool];
         pace.launches.push_back(now);
         while pace.launches.front().is_some_and(|&at| at + MINUTE < now) {
             pace.launches.pop_front();
         }
-        let bad_since = *pace.bad_since.get_or_insert(now);
         let launches = pace.launches.len();
-        if now - bad_since > 3 * MINUTE && launches > max + 3 {
+        if pace.bad_since.is_some_and(|since| now - since > 3 * MINUTE) && launches > 2 * max + 6 {
             self.breach(9, &format!("{launches} launches in a minute, and none has been good for long"));
         }
     }

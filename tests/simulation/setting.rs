@@ -103,7 +103,7 @@ impl Setting {
             hosts,
             pools,
             faults: Faults::draw(random),
-            busy_for: random.within(15, 60) * MINUTE,
+            busy_for: random.within(10, 40) * MINUTE,
             alone: None,
         };
         if setting.pools.len() > 1 && random.chance(120) {
@@ -163,8 +163,8 @@ impl Faults {
             runners: random.of(&[0, 20, 80, 200]),
             silence: random.of(&[0, 20, 100, 500]),
             flips: random.of(&[0, 50, 300]),
-            spells: random.of(&[0, 1, 4]),
-            kills: random.of(&[0, 1, 5]),
+            spells: random.of(&[0, 2, 6]),
+            kills: random.of(&[0, 2, 6]),
         }
     }
 }

@@ -107,6 +107,7 @@ impl World {
                 Kind::EngineRefuses(host),
                 Kind::DiskLow(host),
                 Kind::Deprecated(pool),
+                Kind::Deprecated(pool),
                 Kind::Broken(pool),
                 Kind::Draining,
                 Kind::Draining,
@@ -141,7 +142,8 @@ impl World {
     fn tell_of(&mut self, kind: Kind) {
         match kind {
             Kind::ImageMissing(host) => {
-                let delay = self.random.within(0, 5 * SECOND);
+                // The daemon looks for images now and then only.
+                let delay = self.random.within(0, 90 * SECOND);
                 self.after(delay, Happening::TellImage(host, self.life));
             }
             Kind::DiskLow(host) => self.tell_disk(host),

@@ -67,6 +67,9 @@ impl Day {
 
     /// Why the fleet is not yet as it should be once all is calm, if it is not.
     fn unsettled(&self) -> Option<String> {
+        if self.fleet.is_none() {
+            return Some("the daemon is dead".to_owned());
+        }
         for runner in self.status().runners {
             if runner.phase != Phase::Idle {
                 return Some(format!("{} is said to be {}", runner.name, runner.phase.as_str()));
@@ -93,6 +96,9 @@ impl Day {
             }
         }
         for c in world.present.iter().flatten().map(|&c| &world.containers[c]) {
+            if c.template != world.setting.pools[c.pool].pool.template.digest() {
+                return Some(format!("{} is outdated", c.runner));
+            }
             let registered = world.registrations[c.registration].gone_at.is_none();
             match c.state {
                 State::Up(_) if c.job.is_none() && registered => {}

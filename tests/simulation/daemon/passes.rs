@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dayfly::fleet::{Action, Event, Timestamp};
+use dayfly::fleet::{Action, Event, Timestamp, TroubleKind};
 
 use super::{Day, LANES, brief::brief_action};
 use crate::{
@@ -22,6 +22,7 @@ impl Day {
             self.plan_again(now);
         }
         for event in &plan.events {
+            self.count_failure(event, now.as_millis());
             note!(self.world(), "event: {event:?}");
             match event {
                 Event::Ready { .. } | Event::JobStarted { .. } => self.mend_pace(event),
@@ -68,6 +69,18 @@ impl Day {
         let again = fleet.plan(now);
         if !again.actions.is_empty() || !again.events.is_empty() {
             self.breach(rule, &format!("planned again: {:?} {:?}", again.actions, again.events));
+        }
+    }
+
+    fn count_failure(&mut self, event: &Event, now: u64) {
+        let runner = match event {
+            Event::LaunchFailed { runner, trouble, .. } if trouble.kind != TroubleKind::RateLimited => runner,
+            Event::Exited { runner, reason, .. } if reason.is_failure() => runner,
+            _ => return,
+        };
+        let pool = self.world().setting.pools.iter().position(|p| p.pool.name.as_str() == runner.pool());
+        if let Some(pool) = pool {
+            self.paces[pool].bad_since.get_or_insert(now);
         }
     }
 
