@@ -86,17 +86,23 @@ async fn run(options: Options) -> Result<()> {
 }
 
 async fn measure(stand: &Stand, options: &Options) -> Result<()> {
-    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
     let mut table = Table::new();
+    let measured = measure_into(&mut table, stand, options).await;
+    // What was measured before something failed is of use too.
+    println!("\n{table}");
+    measured
+}
+
+async fn measure_into(table: &mut Table, stand: &Stand, options: &Options) -> Result<()> {
+    let wanted = |part| options.only.is_empty() || options.only.contains(&part);
     if wanted(Part::Launch) {
-        launch::measure(stand, options.quick, &mut table).await.context("launches")?;
+        launch::measure(stand, options.quick, table).await.context("launches")?;
     }
     if wanted(Part::News) {
-        news::measure(stand, options.quick, &mut table).await.context("news")?;
+        news::measure(stand, options.quick, table).await.context("news")?;
     }
     if wanted(Part::Process) {
-        process::measure(stand, options.quick, &mut table).await.context("process")?;
+        process::measure(stand, options.quick, table).await.context("process")?;
     }
-    println!("{table}");
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
     table.told("binary", mebibytes(fs::metadata(BINARY)?.len()));
     let github = stand.github().await?;
 
-    let idle = Process::start(stand, &github, 0)?;
+    let mut idle = Process::start(stand, &github, 0)?;
     idle.until_idle(0).await?;
     println!("dayfly run without runners: settling");
     sleep(settle).await;
@@ -51,7 +51,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
     );
     idle.kill().await?;
 
-    let first = Process::start(stand, &github, many)?;
+    let mut first = Process::start(stand, &github, many)?;
     first.until_idle(many).await?;
     println!("dayfly run with {many} runners: settling");
     sleep(settle).await;
@@ -60,7 +60,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
 
     let before = Seen::of(stand, &github).await?;
     let started_at = Instant::now();
-    let second = Process::start(stand, &github, many)?;
+    let mut second = Process::start(stand, &github, many)?;
     second.until_idle(many).await?;
     let took = started_at.elapsed();
     println!("killed, restarted, adopted {many} runners in {}: settling", millis(took));
@@ -83,7 +83,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
     second.kill().await?;
 
     if let Some(more) = more {
-        let third = Process::start(stand, &github, more)?;
+        let mut third = Process::start(stand, &github, more)?;
         third.until_idle(more).await?;
         println!("dayfly run with {more} runners: settling");
         sleep(settle).await;
@@ -141,9 +141,10 @@ impl Process {
     }
 
     /// Waits until it has seen its scope and its host, and has so many idle runners and no other.
-    async fn until_idle(&self, count: usize) -> Result<()> {
+    async fn until_idle(&mut self, count: usize) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
+        while Instant::now() < deadline && self.child.try_wait()?.is_none() {
+            // Until it listens there is an error.
             if self.is_idle(count).await.unwrap_or(false) {
                 return Ok(());
             }
@@ -152,7 +153,7 @@ impl Process {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(10).collect();
         bail!(
-            "no {count} idle runners after {} s; the log ends, last first:\n{}",
+            "the daemon ended, or had no {count} idle runners within {} s; its log, last line first:\n{}",
             PATIENCE.as_secs(),
             tail.join("\n")
         )
@@ -203,7 +204,12 @@ fn kibibytes(text: &str, key: &str) -> Result<u64> {
 }
 
 fn configuration(stand: &Stand, github: &Simulator, min_idle: usize, address: SocketAddr) -> Result<String> {
-    let pool = stand.pool(github, u32::try_from(min_idle)?, u32::try_from(min_idle.max(1))?)?;
+    let count = u32::try_from(min_idle.max(1))?;
+    let mut pool = stand.pool(github, count, count)?;
+    if min_idle == 0 {
+        // A pool that keeps none is refused; one without an image can launch none.
+        "dayfly-bench-no-such-image".clone_into(&mut pool.template.image);
+    }
     let text = |text: &str| Value::from(text).to_string();
     let texts = |texts: &[String]| Value::from(texts).to_string();
     let path = |name: &str| text(&stand.dir.path().join(name).to_string_lossy());
@@ -212,7 +218,7 @@ fn configuration(stand: &Stand, github: &Simulator, min_idle: usize, address: So
          [credentials.default]\ntoken_file = {token}\n\
          [hosts.local]\nendpoint = {endpoint}\n\
          [http]\nlisten = {listen}\n\
-         [[pool]]\nname = {name}\nurl = {url}\nlabels = {labels}\nmin_idle = {min_idle}\nmax = {max}\n\
+         [[pool]]\nname = {name}\nurl = {url}\nlabels = {labels}\nmin_idle = {count}\nmax = {count}\n\
          [pool.container]\nimage = {image}\ncommand = {command}\npull = \"never\"\nnetwork = \"host\"\n",
         instance = text(stand.instance.as_str()),
         state = path("state"),
@@ -222,7 +228,6 @@ fn configuration(stand: &Stand, github: &Simulator, min_idle: usize, address: So
         name = text(pool.name.as_str()),
         url = text(pool.scope.as_str()),
         labels = texts(&pool.labels),
-        max = pool.policy.max,
         image = text(&pool.template.image),
         command = texts(&pool.template.command),
     ))
