@@ -7,7 +7,7 @@ mod workload;
 use std::{
     collections::BTreeMap,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -128,6 +128,13 @@ impl Summary {
 }
 
 async fn play(demo: &Demo) -> anyhow::Result<Summary> {
+    if demo.min_idle > demo.max {
+        bail!(
+            "--min-idle {} is above --max {}: the pool cannot keep more than it may have",
+            demo.min_idle,
+            demo.max
+        );
+    }
     let seed = demo.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let instance: InstanceId = format!("demo{:06x}", fastrand::u32(..1 << 24)).parse()?;
     let endpoint: Endpoint = match std::env::var("DOCKER_HOST") {
@@ -145,8 +152,8 @@ async fn play(demo: &Demo) -> anyhow::Result<Summary> {
         .await
         .context("failed to make the runner image")?;
 
-    let state_dir = std::env::temp_dir().join(format!("dayfly-{instance}"));
-    let token = fleet_token(&state_dir)?;
+    let state_dir = StateDir(std::env::temp_dir().join(format!("dayfly-{instance}")));
+    let token = state_dir.with_token()?;
     let settings = Settings {
         scopes: vec![ORGANIZATION.to_owned()],
         tokens: vec![token],
@@ -157,7 +164,7 @@ async fn play(demo: &Demo) -> anyhow::Result<Summary> {
         ..Settings::default()
     };
     let github = Simulator::start(settings).await.context("failed to start the simulated GitHub")?;
-    let config = config(demo, &instance, endpoint, &github, image, &state_dir)?;
+    let config = config(demo, &instance, endpoint, &github, image, &state_dir.0)?;
     let daemon = Daemon::start(&config).await?;
     if let Some(address) = daemon.address() {
         screen.say(&format!("look at http://{address}/metrics and http://{address}/api/v1/status meanwhile"));
@@ -182,8 +189,6 @@ async fn play(demo: &Demo) -> anyhow::Result<Summary> {
     screen.end();
     let _ = stop.send(());
     daemon.await.context("the daemon broke down")?;
-    // The state is of no use to anybody after the demo.
-    let _ = std::fs::remove_dir_all(&state_dir);
     summary
 }
 
@@ -295,20 +300,33 @@ async fn force_out(engine: &Docker, containers: &[fleet::Container]) {
     }
 }
 
-/// A token that only the simulated GitHub knows, in a file that only this user can read.
-fn fleet_token(state_dir: &Path) -> anyhow::Result<String> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::create_dir_all(state_dir).with_context(|| format!("failed to make {}", state_dir.display()))?;
-    let token = format!("demo_{:032x}", fastrand::u128(..));
-    let path = state_dir.join("token");
-    let mut file = std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("failed to write {}", path.display()))?;
-    file.write_all(token.as_bytes())?;
-    Ok(token)
+/// The demo's state directory. It goes with the demo: nobody has a use for it afterwards.
+struct StateDir(PathBuf);
+
+impl StateDir {
+    /// Makes it, with a token that only the simulated GitHub knows in a file that only this user
+    /// can read.
+    fn with_token(&self) -> anyhow::Result<String> {
+        use std::os::unix::fs::OpenOptionsExt;
+        std::fs::create_dir_all(&self.0).with_context(|| format!("failed to make {}", self.0.display()))?;
+        let token = format!("demo_{:032x}", fastrand::u128(..));
+        let path = self.0.join("token");
+        let mut file = std::fs::File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+        file.write_all(token.as_bytes())?;
+        Ok(token)
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        // What cannot be removed is in the system's directory for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn config(
@@ -319,13 +337,6 @@ fn config(
     image: String,
     state_dir: &Path,
 ) -> anyhow::Result<Config> {
-    if demo.min_idle > demo.max {
-        bail!(
-            "--min-idle {} is above --max {}; the pool cannot keep more than it may have",
-            demo.min_idle,
-            demo.max
-        );
-    }
     let host: fleet::HostName = "local".parse()?;
     let pool = Pool {
         name: "demo".parse()?,

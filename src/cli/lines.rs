@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::plain::printable;
+
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +54,35 @@ pub struct Lines<W> {
     told: Vec<Line>,
 }
 
+impl Line {
+    /// Says that something is as it should be.
+    pub fn ok(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
+        Self::new(Verdict::Ok, subject, text, "")
+    }
+
+    /// Says that something works with a risk, and what to do about it.
+    pub fn warn(subject: impl fmt::Display, text: impl fmt::Display, mend: impl fmt::Display) -> Self {
+        Self::new(Verdict::Warn, subject, text, mend)
+    }
+
+    /// Says that something does not work, and how to mend it.
+    pub fn fail(subject: impl fmt::Display, text: impl fmt::Display, mend: impl fmt::Display) -> Self {
+        Self::new(Verdict::Fail, subject, text, mend)
+    }
+
+    /// Texts may come from other machines: they are freed of what would move the cursor.
+    fn new(
+        verdict: Verdict,
+        subject: impl fmt::Display,
+        text: impl fmt::Display,
+        mend: impl fmt::Display,
+    ) -> Self {
+        let [subject, text, mend] =
+            [subject.to_string(), text.to_string(), mend.to_string()].map(|text| printable(&text));
+        Self { verdict, subject, text, mend }
+    }
+}
+
 impl Verdict {
     /// The mark at the line's start, and its colour (ECMA-48).
     fn mark(self) -> (&'static str, &'static str) {
@@ -82,29 +113,14 @@ impl<W: Write> Lines<W> {
         Self { out, form, told: Vec::new() }
     }
 
-    /// Says that something is as it should be.
-    pub fn ok(&mut self, subject: impl fmt::Display, text: impl fmt::Display) -> io::Result<()> {
-        self.add(Verdict::Ok, &subject, &text, &"")
-    }
-
-    /// Says that something works with a risk, and what to do about it.
-    pub fn warn(
-        &mut self,
-        subject: impl fmt::Display,
-        text: impl fmt::Display,
-        mend: impl fmt::Display,
-    ) -> io::Result<()> {
-        self.add(Verdict::Warn, &subject, &text, &mend)
-    }
-
-    /// Says that something does not work, and how to mend it.
-    pub fn fail(
-        &mut self,
-        subject: impl fmt::Display,
-        text: impl fmt::Display,
-        mend: impl fmt::Display,
-    ) -> io::Result<()> {
-        self.add(Verdict::Fail, &subject, &text, &mend)
+    /// Writes one line, at once where people read it.
+    pub fn tell(&mut self, line: Line) -> io::Result<()> {
+        if let Form::Text { colour } = self.form {
+            write_line(&mut self.out, &line, colour)?;
+            self.out.flush()?;
+        }
+        self.told.push(line);
+        Ok(())
     }
 
     /// Writes what is left to write; answers the exit code: 0, 1 with warnings, 2 with failures.
@@ -128,27 +144,6 @@ impl<W: Write> Lines<W> {
             Verdict::Fail => 2,
         })
     }
-
-    fn add(
-        &mut self,
-        verdict: Verdict,
-        subject: &dyn fmt::Display,
-        text: &dyn fmt::Display,
-        mend: &dyn fmt::Display,
-    ) -> io::Result<()> {
-        let line = Line {
-            verdict,
-            subject: subject.to_string(),
-            text: printable(&text.to_string()),
-            mend: printable(&mend.to_string()),
-        };
-        if let Form::Text { colour } = self.form {
-            write_line(&mut self.out, &line, colour)?;
-            self.out.flush()?;
-        }
-        self.told.push(line);
-        Ok(())
-    }
 }
 
 fn write_line(out: &mut impl Write, line: &Line, colour: bool) -> io::Result<()> {
@@ -166,11 +161,6 @@ fn write_line(out: &mut impl Write, line: &Line, colour: bool) -> io::Result<()>
     Ok(())
 }
 
-/// Texts may come from other machines: they must not move the cursor.
-fn printable(text: &str) -> String {
-    text.chars().filter(|&c| c == '\n' || !c.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,15 +176,15 @@ mod tests {
     #[test]
     fn lines_line_up_and_the_mend_stands_below() {
         let (text, code) = written(Form::Text { colour: false }, |lines| {
-            lines.ok("host \"local\"", "Docker 20.10")?;
-            lines.warn("token", "others may read it", "chmod 0600")?;
-            lines.fail("pool \"linux\"", "403\x1b[2J", "ask an owner\nof the organization")
+            lines.tell(Line::ok("host \"local\"", "Docker 20.10"))?;
+            lines.tell(Line::warn("token", "others may read it", "chmod 0600"))?;
+            lines.tell(Line::fail("pool \"linux\"", "403\x1b[2J", "ask an owner\nof the organization"))
         });
         assert_eq!(
             text,
             "[ok]   host \"local\": Docker 20.10\n\
              [warn] token: others may read it\n         chmod 0600\n\
-             [fail] pool \"linux\": 403[2J\n         ask an owner\n         of the organization\n\
+             [fail] pool \"linux\": 403\\u{1b}[2J\n         ask an owner\n         of the organization\n\
              \n1 ok, 1 to look at, 1 failed\n"
         );
         assert_eq!(code, 2);
@@ -204,22 +194,25 @@ mod tests {
     fn the_exit_code_is_that_of_the_worst_line() {
         let text = Form::Text { colour: false };
         assert_eq!(written(text, |_| Ok(())).1, 0);
-        assert_eq!(written(text, |lines| lines.ok("a", "b")).1, 0);
-        let warned = written(text, |lines| lines.warn("a", "b", "c").and_then(|()| lines.ok("a", "b")));
+        assert_eq!(written(text, |lines| lines.tell(Line::ok("a", "b"))).1, 0);
+        let warned = written(text, |lines| {
+            lines.tell(Line::warn("a", "b", "c"))?;
+            lines.tell(Line::ok("a", "b"))
+        });
         assert_eq!(warned.1, 1);
     }
 
     #[test]
     fn colours_are_only_in_the_mark() {
-        let (text, _) = written(Form::Text { colour: true }, |lines| lines.ok("a", "b"));
+        let (text, _) = written(Form::Text { colour: true }, |lines| lines.tell(Line::ok("a", "b")));
         assert!(text.starts_with("\x1b[32m[ok]\x1b[0m   a: b\n"), "{text:?}");
     }
 
     #[test]
     fn json_is_one_object_with_every_line() {
         let (text, code) = written(Form::Json, |lines| {
-            lines.ok("a", "b")?;
-            lines.warn("c", "d", "e")
+            lines.tell(Line::ok("a", "b"))?;
+            lines.tell(Line::warn("c", "d", "e"))
         });
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&read["verdict"], code), (&serde_json::json!("warn"), 1));

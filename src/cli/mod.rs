@@ -1,8 +1,12 @@
 //! The command line: what can be asked for, in which words, and which file carries it out.
 
+mod check;
 mod demo;
 pub mod lines;
+mod plain;
 mod run;
+mod runners;
+mod status;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -27,7 +31,9 @@ impl Cli {
         let outcome = match command {
             Command::Run(_) => run::run(&global),
             Command::Demo(demo) => demo::run(&global, &demo),
-            Command::Check(_) | Command::Status(_) | Command::Runners(_) => Ok(ExitCode::SUCCESS),
+            Command::Check(check) => check::run(&global, &check),
+            Command::Status(status) => status::run(&global, &status),
+            Command::Runners(runners) => runners::run(&global, &runners),
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };
         outcome.unwrap_or_else(|error| {

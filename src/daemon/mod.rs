@@ -47,7 +47,7 @@ pub use self::{
 };
 use self::{
     failures::Failures,
-    observers::{Publisher, follow_events, keep_image, observe},
+    observers::{Publisher, follow_events, keep_image, observe, watch_disk},
     planner::{Planner, notify_systemd},
 };
 
@@ -64,7 +64,7 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The address of the web server cannot be had.
-    #[error("cannot listen on {0}: choose another address with `http.listen`")]
+    #[error("cannot listen on {0}; choose another address")]
     Listen(SocketAddr, #[source] std::io::Error),
     /// A scope's client cannot be made.
     #[error(transparent)]
@@ -136,6 +136,12 @@ impl Daemon {
                 }
             };
             observers.spawn(observe(list, || CONTAINER_LOOK, news));
+        }
+        for host in &config.hosts {
+            let name = &host.host.name;
+            if let (Some(min_free), Some(docker)) = (host.min_free_disk, engines.get(name)) {
+                observers.spawn(watch_disk(docker.clone(), name.clone(), min_free, publisher.clone()));
+            }
         }
         for (host, image, pull) in images(config) {
             if let Some(docker) = engines.get(&host) {

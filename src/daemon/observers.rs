@@ -1,7 +1,7 @@
 //! The observers: each looks at one thing for as long as the daemon runs and publishes what it saw
 //! as evidence. A slow or dead scope or host delays nobody else.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::{
@@ -16,7 +16,7 @@ use crate::{
     fleet::{
         ContainerId, Evidence, HostName, ImageState, Phase, PullPolicy, RunnerName, RunnerReport, Status,
     },
-    host::{Docker, Happened, Host},
+    host::{Docker, Happened, Host, disk_is_low},
 };
 
 /// How long after a lost stream of events or log lines it is asked for again.
@@ -30,6 +30,9 @@ const IMAGE_REFRESH: Duration = Duration::from_mins(15);
 
 /// How long after a failed pull it is tried again, the first time and at most.
 const PULL_RETRY: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
+
+/// How often an engine's disk is looked at.
+const DISK_LOOK: Duration = Duration::from_secs(30);
 
 /// Where evidence goes.
 #[derive(Clone)]
@@ -127,6 +130,25 @@ pub(super) async fn keep_image(
             }
         }
         sleep(next).await;
+    }
+}
+
+/// Sees whether an engine's disk has room for more runners, where this process can see the disk.
+pub(super) async fn watch_disk(docker: Docker, host: HostName, min_free: u64, publisher: Publisher) {
+    let mut told = false;
+    loop {
+        if let Ok(facts) = docker.facts().await {
+            match disk_is_low(Path::new(&facts.storage_root), min_free) {
+                Ok(low) => publisher.publish(Evidence::DiskLow { host: host.clone(), low }),
+                Err(error) if !told => {
+                    told = true;
+                    let directory = facts.storage_root;
+                    warn!(%host, directory, %error, "cannot see the engine's disk, so `min_free_disk` has no effect");
+                }
+                Err(_) => {}
+            }
+        }
+        sleep(DISK_LOOK).await;
     }
 }
 

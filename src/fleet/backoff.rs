@@ -28,7 +28,8 @@ impl Backoff {
     /// Takes in a failure of something that was begun at `begun`.
     pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Timestamp, now: Timestamp) {
         detail.clone_into(&mut self.detail);
-        if self.failures > 0 && begun <= self.last_at {
+        // The retry at once is begun in the moment of the failure, and is not one of those.
+        if self.failures > 0 && (begun < self.last_at || now == self.last_at) {
             return;
         }
         self.failures += 1;
@@ -92,6 +93,15 @@ mod tests {
             backoff.failed(Held::BackingOff, "", at(10), at(20));
         }
         assert_eq!(backoff.failures, 1);
+    }
+
+    #[test]
+    fn the_retry_at_once_counts_when_it_fails() {
+        let mut backoff = Backoff::default();
+        backoff.failed(Held::BackingOff, "", at(10), at(20));
+        assert_eq!(backoff.retry_at, at(20));
+        backoff.failed(Held::BackingOff, "", at(20), at(21));
+        assert_eq!((backoff.failures, backoff.retry_at), (2, at(26)));
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub struct Container {
     pub scope: Option<Scope>,
     /// What it was made from, from its label.
     pub template: TemplateDigest,
+    /// The engine's id of the image that it runs.
+    pub image: Option<String>,
     /// Its limits.
     pub resources: Resources,
     /// What it is doing.
@@ -189,7 +191,7 @@ impl TroubleKind {
 /// Whether an engine has a pool's image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageState {
-    /// It has it; the text changes when the image does.
+    /// It has it, under this id, which changes when the image does.
     Present(String),
     /// It does not, and why it could not be pulled.
     Missing(String),

@@ -63,8 +63,8 @@ pub(super) struct ScopeState {
 pub(super) struct Sight {
     /// When the last complete list began.
     pub(super) listed_at: Option<Timestamp>,
-    /// Why the look after it failed.
-    pub(super) trouble: Option<Trouble>,
+    /// When the look after it failed, and why.
+    pub(super) trouble: Option<(Timestamp, Trouble)>,
 }
 
 impl Sight {
@@ -73,13 +73,20 @@ impl Sight {
         self.listed_at.is_some() && self.trouble.is_none()
     }
 
-    /// Takes in a complete list; false when it is older than one already taken in.
+    /// Takes in a complete list; false when it began before what is known already.
     pub(super) fn listed(&mut self, began: Timestamp) -> bool {
-        if self.listed_at.is_some_and(|at| began < at) {
+        let failed_at = self.trouble.as_ref().map(|(at, _)| *at);
+        if self.listed_at.max(failed_at).is_some_and(|at| began < at) {
             return false;
         }
         self.listed_at = Some(began);
         true
+    }
+
+    /// Takes in a look that failed; true when it failed otherwise than the one before.
+    pub(super) fn failed(&mut self, trouble: &Trouble, now: Timestamp) -> bool {
+        let before = self.trouble.replace((now, trouble.clone()));
+        before.is_none_or(|(_, before)| before.kind != trouble.kind)
     }
 }
 

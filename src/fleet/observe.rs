@@ -4,11 +4,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
+    backoff::Backoff,
     evidence::{
         Container, Deregistered, Evidence, Exit, ImageState, Launched, Minted, Registration, Removed, Said,
         Stopped, Trouble, TroubleKind,
     },
-    fleet::{Fleet, Sight},
+    fleet::{Fleet, PoolState, Sight},
     name::{HostName, PoolName, RunnerName},
     report::{Event, ExitReason, Held, Veto, Why},
     runner::{Contained, InFlight, Latch, Life, QUICK_EXIT, Registered, Runner},
@@ -30,11 +31,11 @@ impl Fleet {
             Evidence::Registrations { scope, began, registrations } => {
                 self.registrations(&scope, began, &registrations, now);
             }
-            Evidence::ScopeTrouble { scope, trouble } => self.scope_trouble(scope, trouble),
+            Evidence::ScopeTrouble { scope, trouble } => self.scope_trouble(scope, trouble, now),
             Evidence::Containers { host, began, containers } => {
                 self.containers(&host, began, containers, now);
             }
-            Evidence::HostTrouble { host, trouble } => self.host_trouble(host, trouble),
+            Evidence::HostTrouble { host, trouble } => self.host_trouble(host, trouble, now),
             Evidence::Said { runner, said } => self.said(&runner, said, now),
             Evidence::Exited { runner, exit } => self.exited(&runner, exit, now),
             Evidence::OutOfMemory { runner } => {
@@ -42,11 +43,7 @@ impl Fleet {
                     runner.out_of_memory = true;
                 }
             }
-            Evidence::Image { host, image, state } => {
-                if let Some(host) = self.hosts.get_mut(&host) {
-                    host.images.insert(image, state);
-                }
-            }
+            Evidence::Image { host, image, state } => self.image(&host, &image, state),
             Evidence::DiskLow { host, low } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.disk_low = low;
@@ -62,6 +59,21 @@ impl Fleet {
             Evidence::Stop { runner, outcome } => self.stop_ended(&runner, outcome, now),
             Evidence::Remove { runner, outcome } => self.remove_ended(&runner, &outcome, now),
             Evidence::Drain(draining) => self.draining = draining,
+        }
+    }
+
+    fn image(&mut self, host: &HostName, image: &str, state: ImageState) {
+        let Some(state_of) = self.hosts.get_mut(host) else { return };
+        let before = state_of.images.insert(image.to_owned(), state);
+        // Another image may be what cures a pool whose runners fail.
+        if let (Some(ImageState::Present(before)), Some(ImageState::Present(newest))) =
+            (&before, state_of.images.get(image))
+            && before != newest
+        {
+            let same = |pool: &&mut PoolState| &pool.pool.host == host && pool.pool.template.image == image;
+            for pool in self.pools.values_mut().filter(same) {
+                pool.backoff = Backoff::default();
+            }
         }
     }
 
@@ -106,11 +118,9 @@ impl Fleet {
         self.forget();
     }
 
-    fn scope_trouble(&mut self, scope: Scope, trouble: Trouble) {
+    fn scope_trouble(&mut self, scope: Scope, trouble: Trouble, now: Timestamp) {
         let Some(state) = self.scopes.get_mut(&scope) else { return };
-        let told = state.sight.trouble.as_ref().is_some_and(|before| before.kind == trouble.kind);
-        state.sight.trouble = Some(trouble.clone());
-        if !told {
+        if state.sight.failed(&trouble, now) {
             self.events.push(Event::Scope { scope, trouble: Some(trouble) });
         }
     }
@@ -192,11 +202,9 @@ impl Fleet {
         self.forget();
     }
 
-    fn host_trouble(&mut self, host: HostName, trouble: Trouble) {
+    fn host_trouble(&mut self, host: HostName, trouble: Trouble, now: Timestamp) {
         let Some(state) = self.hosts.get_mut(&host) else { return };
-        let told = state.sight.trouble.as_ref().is_some_and(|before| before.kind == trouble.kind);
-        state.sight.trouble = Some(trouble.clone());
-        if !told {
+        if state.sight.failed(&trouble, now) {
             self.events.push(Event::Host { host, trouble: Some(trouble) });
         }
     }
@@ -286,7 +294,8 @@ impl Fleet {
 
     fn launch_ended(&mut self, name: &RunnerName, outcome: Launched, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Launch(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Launch(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         let expected = |runner: &mut Runner, id| {
             if matches!(runner.registered, Registered::Never | Registered::Expected { .. }) {
                 runner.registered = Registered::Expected { id, since: now };
@@ -354,7 +363,8 @@ impl Fleet {
 
     fn deregister_ended(&mut self, name: &RunnerName, outcome: Deregistered, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Deregister(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Deregister(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         let pool = name.pool().to_owned();
         let id = runner.registered.id();
         let living = runner.takes_room();
@@ -402,7 +412,8 @@ impl Fleet {
 
     fn stop_ended(&mut self, name: &RunnerName, outcome: Stopped, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Stop(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Stop(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         let (pool, name) = (name.pool().to_owned(), name.clone());
         match outcome {
             Stopped::Down => {
@@ -421,7 +432,8 @@ impl Fleet {
 
     fn remove_ended(&mut self, name: &RunnerName, outcome: &Removed, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Remove(why)) = runner.in_flight.take() else { return };
+        let Some(InFlight::Remove(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
         match outcome {
             Removed::Gone => {
                 runner.contained = Contained::Gone { at: now };

@@ -9,7 +9,7 @@ use super::{
     fleet::{Fleet, PoolState, count},
     name::PoolName,
     report::{Action, Event, Held, Plan, Why},
-    runner::{Contained, InFlight, Life, Registered, Runner, TakeDown},
+    runner::{Contained, FINISHED_GRACE, InFlight, Life, Registered, Runner, TakeDown},
     time::Timestamp,
 };
 
@@ -21,9 +21,6 @@ const GHOST_GRACE: Duration = Duration::from_mins(1);
 
 /// How long a container may stay made but not started: the reply to a start may have been lost.
 const NEVER_STARTED_GRACE: Duration = Duration::from_secs(30);
-
-/// How long GitHub may take to remove a registration by itself after its runner's job.
-const FINISHED_GRACE: Duration = Duration::from_mins(1);
 
 /// How long a registration without a container must have been listed offline before it is removed.
 const ORPHAN_CONFIRMATION: Duration = Duration::from_secs(5);
@@ -154,7 +151,12 @@ impl Fleet {
             let boot_timeout = pool.policy.boot_timeout;
             return pass.due(runner.known_since + boot_timeout).then_some(Why::BootTimeout);
         };
-        if runner.template.as_ref().is_some_and(|template| template != digest) {
+        let image = self.hosts.get(&pool.host).and_then(|host| host.images.get(&pool.template.image));
+        let other_image = match (&runner.image, image) {
+            (Some(image), Some(ImageState::Present(newest))) => image != newest,
+            _ => false,
+        };
+        if other_image || runner.template.as_ref().is_some_and(|template| template != digest) {
             return pass.due(ready_at + pool.policy.idle_confirmation).then_some(Why::Outdated);
         }
         None
@@ -499,7 +501,7 @@ impl Fleet {
     fn update_phases(&mut self, now: Timestamp) {
         let mut runners = std::mem::take(&mut self.runners);
         for runner in runners.values_mut() {
-            let phase = runner.phase(self.host_is_up(runner), self.scope_is_up(runner));
+            let phase = runner.phase(self.host_is_up(runner), self.scope_is_up(runner), now);
             if phase != runner.phase {
                 (runner.phase, runner.phase_since) = (phase, now);
             }

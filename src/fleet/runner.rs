@@ -15,6 +15,9 @@ use super::{
 /// How far GitHub's list may lag behind a mint or a removal.
 pub(super) const LIST_LAG: Duration = Duration::from_mins(1);
 
+/// How long GitHub may take to remove a registration by itself after its runner's job.
+pub(super) const FINISHED_GRACE: Duration = Duration::from_mins(1);
+
 /// How long a runner must be listed offline, in two lists at least, before its connection counts as
 /// lost: short blips are common and end by themselves.
 pub(super) const OFFLINE_CONFIRMATION: Duration = Duration::from_mins(1);
@@ -129,6 +132,7 @@ pub(super) struct Runner {
     pub(super) scope: Option<Scope>,
     pub(super) host: Option<HostName>,
     pub(super) template: Option<TemplateDigest>,
+    pub(super) image: Option<String>,
     pub(super) resources: Resources,
     pub(super) registered: Registered,
     pub(super) contained: Contained,
@@ -163,6 +167,7 @@ impl Runner {
             scope: None,
             host: None,
             template: None,
+            image: None,
             resources: Resources::default(),
             registered: Registered::Never,
             contained: Contained::Never,
@@ -187,16 +192,19 @@ impl Runner {
     /// | container \ GitHub says | nothing | offline | online | busy |
     /// | --- | --- | --- | --- | --- |
     /// | none | (launching: starting) | orphaned | orphaned | orphaned |
+    /// | none any more, ended just now | finished | finished | finished | finished |
     /// | up | starting if never listed, else ghost | starting, or idle until confirmed lost | idle | busy |
     /// | up, latched | busy | busy | busy | busy |
     /// | down | finished | finished | finished | finished |
     ///
     /// A runner whose host or scope cannot be seen is unknown, unless what is known cannot change.
-    pub(super) fn phase(&self, host_up: bool, scope_up: bool) -> Phase {
+    pub(super) fn phase(&self, host_up: bool, scope_up: bool, now: Timestamp) -> Phase {
+        let just_ended = self.ended_at.is_some_and(|at| now.since(at) < FINISHED_GRACE);
         match &self.contained {
             Contained::Never if matches!(self.in_flight, Some(InFlight::Launch(_))) => Phase::Starting,
-            Contained::Never | Contained::Gone { .. } => Phase::Orphaned,
             Contained::Present { life: Life::Down(_), .. } => Phase::Finished,
+            Contained::Gone { .. } if just_ended => Phase::Finished,
+            Contained::Never | Contained::Gone { .. } => Phase::Orphaned,
             Contained::Present { .. } if !host_up => Phase::Unknown,
             Contained::Present { .. } if self.latch.is_some() => Phase::Busy,
             Contained::Present { .. } if self.take_down.is_some() => Phase::Stopping,
@@ -286,6 +294,7 @@ impl Runner {
     pub(super) fn found(&mut self, host: &HostName, container: &Container, began: Timestamp, now: Timestamp) {
         self.host = Some(host.clone());
         self.template = Some(container.template.clone());
+        self.image.clone_from(&container.image);
         self.resources = container.resources;
         if self.scope.is_none() {
             self.scope.clone_from(&container.scope);

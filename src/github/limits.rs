@@ -87,7 +87,8 @@ pub(super) fn stretched(base: Duration, rate: &Rate, requests: u32, now: Timesta
     let polls = rate.remaining.saturating_sub(rate.reserve()) / u64::from(requests.max(1));
     let left = rate.reset_at.since(now);
     match u32::try_from(polls) {
-        Ok(0) => cap,
+        // Until the new window has begun; a second more, because the header has whole seconds.
+        Ok(0) => (left + Duration::from_secs(1)).clamp(base, cap),
         Ok(polls) => (left / polls).clamp(base, cap),
         Err(_) => base,
     }
@@ -336,6 +337,8 @@ mod tests {
         assert_eq!(poll_interval(BASE, &rate(680, 3600), NOW), Duration::from_secs(20));
         assert_eq!(poll_interval(BASE, &rate(500, 3600), NOW), LONGEST_INTERVAL);
         assert_eq!(poll_interval(BASE, &rate(0, 3600), NOW + Duration::from_secs(3601)), BASE);
+        assert_eq!(poll_interval(BASE, &rate(0, 60), NOW), Duration::from_secs(61));
+        assert_eq!(poll_interval(BASE, &rate(0, 3), NOW), BASE);
         let mut before = BASE;
         for remaining in (0..=5000).rev() {
             let interval = poll_interval(BASE, &rate(remaining, 3600), NOW);

@@ -183,6 +183,7 @@ pub(super) struct Ours {
     pub(super) registration: Option<RegistrationId>,
     pub(super) scope: Option<Scope>,
     pub(super) template: TemplateDigest,
+    pub(super) image: Option<String>,
     /// `None` when the engine uses a word that this version does not know.
     pub(super) condition: Option<Condition>,
 }
@@ -212,6 +213,7 @@ impl Ours {
             registration: label(LABEL_REGISTRATION).and_then(|id| id.parse().ok()).map(RegistrationId),
             scope: label(LABEL_SCOPE).and_then(|url| url.parse().ok()),
             template: TemplateDigest(label(LABEL_TEMPLATE).unwrap_or_default().to_owned()),
+            image: summary.image_id.clone(),
             condition: summary.state.and_then(|state| match state {
                 ContainerSummaryStateEnum::CREATED => Some(Condition::Created),
                 ContainerSummaryStateEnum::RUNNING

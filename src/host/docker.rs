@@ -152,8 +152,8 @@ impl Docker {
                 None => return Ok(None),
             },
         };
-        let Ours { id, runner, registration, scope, template, .. } = ours;
-        Ok(Some(Container { id, runner, registration, scope, template, resources, state }))
+        let Ours { id, runner, registration, scope, template, image, .. } = ours;
+        Ok(Some(Container { id, runner, registration, scope, template, image, resources, state }))
     }
 
     async fn learn(&self, id: &ContainerId) -> Result<Option<(Resources, ContainerState)>, HostError> {

@@ -3,6 +3,7 @@
 mod call;
 mod connect;
 mod container;
+mod disk;
 mod docker;
 mod image;
 mod inspect;
@@ -20,6 +21,7 @@ pub use self::{
     call::{Deadlines, Reporter, RequestReport},
     connect::{Endpoint, EndpointError},
     container::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
+    disk::disk_is_low,
     docker::{Docker, Facts},
     log::said,
     watch::Happened,

@@ -24,7 +24,7 @@ pub(super) enum Screen {
 
 /// The live picture: a bar of jobs, the queue, the pool, and a row per runner.
 pub(super) struct Live {
-    _all: MultiProgress,
+    all: MultiProgress,
     jobs: ProgressBar,
     queue: ProgressBar,
     pool: ProgressBar,
@@ -50,13 +50,14 @@ impl Screen {
         let (queue, pool) = (line(&all), line(&all));
         line(&all).set_message(" ");
         let rows = (0..ROWS.min(max as usize + 2)).map(|_| line(&all)).collect();
-        Self::Live(Box::new(Live { _all: all, jobs: bar, queue, pool, rows }))
+        Self::Live(Box::new(Live { all, jobs: bar, queue, pool, rows }))
     }
 
     /// Says something once, above or between the rest.
     pub(super) fn say(&self, text: &str) {
         match self {
-            Self::Live(live) => live.jobs.suspend(|| told(text)),
+            // Nobody is left to tell when standard error is gone.
+            Self::Live(live) => drop(live.all.println(text)),
             Self::Lines { .. } => told(text),
         }
     }

@@ -1,0 +1,109 @@
+//! `dayfly check`: looks at everything that a pool needs, in the order in which it is needed, and
+//! says of each how it stands and how to mend it. Creates nothing on GitHub nor on a host.
+
+mod around;
+mod engine;
+mod scope;
+
+use std::{future::Future, io::Write, path::Path, process::ExitCode, sync::Arc};
+
+use tokio::task::JoinHandle;
+
+use super::{
+    Check, Global,
+    lines::{Form, Line, Lines},
+    run::{runtime, start_logs},
+};
+use crate::config::{self, Config, Machine, Problem, Problems, Tokens};
+
+pub(super) fn run(global: &Global, check: &Check) -> anyhow::Result<ExitCode> {
+    // What goes wrong is told in lines; a log would tell it twice.
+    start_logs(global, Some("off"))?;
+    let mut lines = Lines::new(std::io::stdout().lock(), Form::of_stdout(check.json));
+    if let Some(reading) = read(global, &mut lines)? {
+        runtime()?.block_on(look(reading, &mut lines))?;
+    }
+    Ok(ExitCode::from(lines.finish()?))
+}
+
+/// A configuration that can be worked with.
+struct Reading {
+    config: Config,
+    /// Whether it was read with a look at the tokens, and so nothing about them is left to tell.
+    tokens_told: bool,
+}
+
+/// Reads the configuration and tells all that is wrong with it. When only tokens are missing, the
+/// rest can still be looked at.
+fn read(global: &Global, lines: &mut Lines<impl Write>) -> anyhow::Result<Option<Reading>> {
+    let path = match config::find(global.config.as_deref(), config::environment()) {
+        Ok(path) => path,
+        Err(problem) => {
+            lines.tell(wrong(&problem))?;
+            return Ok(None);
+        }
+    };
+    let read = |tokens| config::load_for(&path, config::environment(), &Machine::here(), tokens);
+    match read(Tokens::Needed) {
+        Ok(config) => {
+            sound(&path, &config, lines)?;
+            Ok(Some(Reading { config, tokens_told: true }))
+        }
+        Err(Problems(problems)) => {
+            for problem in &problems {
+                lines.tell(wrong(problem))?;
+            }
+            let rest = read(Tokens::Unneeded).ok();
+            Ok(rest.map(|config| Reading { config, tokens_told: false }))
+        }
+    }
+}
+
+fn sound(path: &Path, config: &Config, lines: &mut Lines<impl Write>) -> anyhow::Result<()> {
+    let (pools, hosts) = (counted(config.pools.len(), "pool"), counted(config.hosts.len(), "host"));
+    let text = format!("{} is sound: instance {}, {pools}, {hosts}", path.display(), config.instance);
+    lines.tell(Line::ok(CONFIGURATION, text))?;
+    for Problem { place, key, text, hint } in &config.warnings {
+        lines.tell(Line::warn(CONFIGURATION, format_args!("{place}: {key}: {text}"), hint))?;
+    }
+    Ok(())
+}
+
+const CONFIGURATION: &str = "configuration";
+
+fn wrong(problem: &Problem) -> Line {
+    let Problem { place, key, text, hint } = problem;
+    let colon = if key.is_empty() { "" } else { ": " };
+    Line::fail(CONFIGURATION, format_args!("{place}: {key}{colon}{text}"), hint)
+}
+
+/// Asks hosts and scopes all at once, and tells in a fixed order what they said.
+async fn look(reading: Reading, lines: &mut Lines<impl Write>) -> anyhow::Result<()> {
+    let Reading { config, tokens_told } = reading;
+    let config = Arc::new(config);
+    let mut looks = Vec::new();
+    for at in 0..config.hosts.len() {
+        looks.push(begin(engine::look(config.clone(), at)));
+    }
+    let credentials = scope::credentials(&config);
+    looks.push(begin(scope::tokens(credentials.clone(), tokens_told)));
+    for scope in scope::scopes(&config) {
+        looks.push(begin(scope::look(config.clone(), scope, credentials.clone())));
+    }
+    looks.push(begin(around::look(config.clone())));
+    for look in looks {
+        for line in look.await? {
+            lines.tell(line)?;
+        }
+    }
+    Ok(())
+}
+
+fn begin(look: impl Future<Output = Vec<Line>> + Send + 'static) -> JoinHandle<Vec<Line>> {
+    tokio::spawn(look)
+}
+
+/// `1 pool`, `2 pools`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,282 @@
+//! What `check` says of a host: the engine, whether it has what the pools ask for, and the images.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytesize::ByteSize;
+
+use super::counted;
+use crate::{
+    cli::lines::Line,
+    config::{Config, HostConfig},
+    daemon::chain,
+    fleet::{Pool, PullPolicy},
+    host::{Docker, Endpoint, Facts},
+};
+
+/// Looks at the host that is configured at this place.
+pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
+    let host = &config.hosts[at];
+    let name = &host.host.name;
+    let pools: Vec<&Pool> =
+        config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.host == *name).collect();
+    let docker = Docker::new(name.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
+    let subject = format!("host {:?}", name.as_str());
+    let facts = match docker.facts().await {
+        Ok(facts) => facts,
+        Err(error) => {
+            let mut lines = vec![Line::fail(&subject, chain(&error), "")];
+            lines.extend(images(&pools).into_keys().map(|image| {
+                let text = format!("not looked at, since host {:?} cannot be asked", name.as_str());
+                Line::warn(format_args!("image {image}"), text, "")
+            }));
+            return lines;
+        }
+    };
+    let mut lines = vec![Line::ok(&subject, introduce(&facts, &host.endpoint.to_string()))];
+    lines.extend(room(&subject, host, &pools, &facts));
+    lines.extend(disk(&subject, host, &facts));
+    for (image, pull) in images(&pools) {
+        lines.push(self::image(&docker, host, image, pull).await);
+    }
+    lines
+}
+
+fn introduce(facts: &Facts, endpoint: &str) -> String {
+    let Facts { version, api_version, os, architecture, memory, cpus, .. } = facts;
+    let (cpus, memory) = (counted(*cpus as usize, "cpu"), size(*memory));
+    format!(
+        "Docker Engine {version} (API {api_version}, {os}/{architecture}) at {endpoint}, {cpus}, {memory}"
+    )
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people, who do not read more than a few digits")]
+fn cpus(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+/// What was configured, against what the engine has.
+fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let name = &host.host.name;
+    let (has_memory, has_millis) = (facts.memory, u64::from(facts.cpus) * 1000);
+    let budget = &host.host.budget;
+    if has_memory > 0 && budget.memory > has_memory {
+        lines.push(Line::warn(
+            subject,
+            format_args!("its budget of {} is more memory than it has", size(budget.memory)),
+            format_args!("lower memory in [hosts.{name}] to less than {}", size(has_memory)),
+        ));
+    }
+    if has_millis > 0 && budget.cpu_millis > has_millis {
+        lines.push(Line::warn(
+            subject,
+            format_args!("its budget of {} cpus is more than it has", cpus(budget.cpu_millis)),
+            format_args!("lower cpus in [hosts.{name}] to at most {}", facts.cpus),
+        ));
+    }
+    let most = most_memory(host, pools);
+    if has_memory > 0 && budget.memory == 0 && most > has_memory {
+        lines.push(Line::warn(
+            subject,
+            format_args!("its pools together may take {} of memory, more than it has", size(most)),
+            format_args!("write memory = \"…\" in [hosts.{name}], so that no runner starts that has no room"),
+        ));
+    }
+    for pool in pools {
+        lines.extend(fits(pool, facts));
+    }
+    lines
+}
+
+/// The free disk where images and containers are, when the engine is on this machine and its
+/// directory can be seen from here.
+fn disk(subject: &str, host: &HostConfig, facts: &Facts) -> Option<Line> {
+    let Endpoint::Unix(_) = host.endpoint else { return None };
+    let disk = rustix::fs::statvfs(facts.storage_root.as_str()).ok()?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let at = format!("{} free at {}", size(free), facts.storage_root);
+    Some(match host.min_free_disk {
+        Some(least) if free < least => Line::warn(
+            subject,
+            format_args!("{at}, less than min_free_disk ({})", size(least)),
+            "make room; docker system df shows what takes it",
+        ),
+        _ => Line::ok(subject, at),
+    })
+}
+
+/// What all runners of these pools may take at once, where their limits tell.
+fn most_memory(host: &HostConfig, pools: &[&Pool]) -> u64 {
+    let of = |pool: &&Pool| pool.template.resources.memory;
+    let together: u64 = pools.iter().map(|pool| of(pool).saturating_mul(pool.policy.max.into())).sum();
+    let largest = pools.iter().map(of).max().unwrap_or_default();
+    host.host.max_runners.map_or(together, |most| together.min(largest.saturating_mul(most.into())))
+}
+
+/// Whether the engine can run one runner of the pool at all.
+fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let subject = format!("pool {:?}", pool.name.as_str());
+    let host = &pool.host;
+    let limits = pool.template.resources;
+    if facts.cpus > 0 && limits.cpu_millis > u64::from(facts.cpus) * 1000 {
+        lines.push(Line::fail(
+            &subject,
+            format_args!(
+                "asks for {} cpus a runner, and host {:?} has {}",
+                cpus(limits.cpu_millis),
+                host.as_str(),
+                facts.cpus
+            ),
+            format_args!("lower cpus in [pool.container] to at most {}", facts.cpus),
+        ));
+    }
+    if facts.memory > 0 && limits.memory > facts.memory {
+        lines.push(Line::warn(
+            &subject,
+            format_args!(
+                "allows a runner {} of memory, and host {:?} has {}",
+                size(limits.memory),
+                host.as_str(),
+                size(facts.memory)
+            ),
+            "lower memory in [pool.container], or the kernel may kill whatever is largest",
+        ));
+    }
+    if let Some(runtime) = pool.template.runtime.as_ref().filter(|runtime| !facts.runtimes.contains(*runtime))
+    {
+        let known: Vec<_> = facts.runtimes.iter().map(String::as_str).collect();
+        lines.push(Line::fail(
+            &subject,
+            format_args!("asks for the runtime {runtime:?}, which host {:?} does not have", host.as_str()),
+            format_args!(
+                "register it with the engine (daemon.json, runtimes), or use one of: {}",
+                known.join(", ")
+            ),
+        ));
+    }
+    lines
+}
+
+/// The images of these pools, each once; of two pull policies the more eager one counts.
+fn images<'a>(pools: &[&'a Pool]) -> BTreeMap<&'a str, PullPolicy> {
+    let mut images = BTreeMap::new();
+    for pool in pools {
+        let pull = images.entry(pool.template.image.as_str()).or_insert(pool.template.pull);
+        *pull = (*pull).min(pool.template.pull);
+    }
+    images
+}
+
+async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy) -> Line {
+    let subject = format!("image {image}");
+    let on = format!("host {:?}", host.host.name.as_str());
+    match (docker.image(image).await, pull) {
+        (Ok(Some(id)), _) => {
+            let id: String = id.trim_start_matches("sha256:").chars().take(12).collect();
+            Line::ok(subject, format_args!("is on {on} ({id})"))
+        }
+        (Ok(None), PullPolicy::Never) => Line::fail(
+            subject,
+            format_args!("is not on {on}, and pull = \"never\" keeps it so: no runner can start"),
+            "build or load it there, or write pull = \"missing\" in [pool.container]",
+        ),
+        (Ok(None), PullPolicy::Missing | PullPolicy::Always) => Line::warn(
+            subject,
+            format_args!(
+                "is not on {on} yet; the daemon pulls it in the background, and no runner starts before"
+            ),
+            format_args!("to see now whether it can be had: docker pull {image}"),
+        ),
+        (Err(error), _) => Line::fail(subject, chain(&error), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        cli::lines::Verdict,
+        fleet::{Host, Policy, Resources, Template},
+    };
+
+    const GIB: u64 = 1 << 30;
+
+    fn facts() -> Facts {
+        Facts {
+            version: "20.10.24".to_owned(),
+            api_version: "1.41".to_owned(),
+            os: "linux".to_owned(),
+            architecture: "x86_64".to_owned(),
+            memory: 8 * GIB,
+            cpus: 4,
+            storage_root: "/var/lib/docker".to_owned(),
+            runtimes: BTreeSet::from(["runc".to_owned()]),
+        }
+    }
+
+    fn host(budget: Resources, max_runners: Option<u32>) -> HostConfig {
+        let host = Host { name: "local".parse().unwrap(), max_runners, budget };
+        HostConfig { host, endpoint: Endpoint::default(), min_free_disk: None }
+    }
+
+    fn pool(memory: u64, cpu_millis: u64, max: u32, runtime: Option<&str>) -> Pool {
+        Pool {
+            name: "linux".parse().unwrap(),
+            scope: "https://github.com/acme".parse().unwrap(),
+            host: "local".parse().unwrap(),
+            group: "Default".to_owned(),
+            labels: vec!["self-hosted".to_owned()],
+            policy: Policy { max, ..Policy::default() },
+            template: Template {
+                resources: Resources { memory, cpu_millis },
+                runtime: runtime.map(str::to_owned),
+                ..Template::default()
+            },
+        }
+    }
+
+    fn verdicts(host: &HostConfig, pool: &Pool) -> Vec<(Verdict, String)> {
+        room("host", host, &[pool], &facts()).into_iter().map(|line| (line.verdict, line.text)).collect()
+    }
+
+    #[test]
+    fn what_fits_needs_no_line() {
+        let budget = Resources { memory: 8 * GIB, cpu_millis: 4000 };
+        assert_eq!(verdicts(&host(budget, None), &pool(4 * GIB, 4000, 100, Some("runc"))), []);
+        let none = Resources::default();
+        assert_eq!(verdicts(&host(none, None), &pool(0, 0, 100, None)), []);
+        assert_eq!(verdicts(&host(none, Some(2)), &pool(4 * GIB, 0, 100, None)), []);
+    }
+
+    #[test]
+    fn what_the_engine_does_not_have_is_named() {
+        let told = verdicts(
+            &host(Resources { memory: 9 * GIB, cpu_millis: 5500 }, None),
+            &pool(16 * GIB, 4500, 1, Some("kata")),
+        );
+        let expected = [
+            (Verdict::Warn, "its budget of 9.0 GiB is more memory than it has"),
+            (Verdict::Warn, "its budget of 5.5 cpus is more than it has"),
+            (Verdict::Fail, "asks for 4.5 cpus a runner, and host \"local\" has 4"),
+            (Verdict::Warn, "allows a runner 16.0 GiB of memory, and host \"local\" has 8.0 GiB"),
+            (Verdict::Fail, "asks for the runtime \"kata\", which host \"local\" does not have"),
+        ];
+        let told: Vec<_> = told.iter().map(|(verdict, text)| (*verdict, text.as_str())).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn pools_that_could_outgrow_a_host_without_a_budget_are_told() {
+        let told = verdicts(&host(Resources::default(), None), &pool(GIB, 0, 10, None));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].1.contains("may take 10.0 GiB"), "{told:?}");
+        assert_eq!(verdicts(&host(Resources::default(), Some(8)), &pool(GIB, 0, 10, None)), []);
+    }
+}

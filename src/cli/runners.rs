@@ -1,0 +1,180 @@
+//! `dayfly runners`: GitHub's own list of runners, by hand. What is asked and shown here is
+//! GitHub's word, not the daemon's.
+
+mod remove;
+mod whose;
+
+use std::{
+    collections::BTreeMap,
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use anyhow::bail;
+use serde::Serialize;
+
+use self::whose::{Place, Whose};
+use super::{
+    Global, Runners, RunnersGet, RunnersList, plain,
+    run::{load_config, runtime, start_logs},
+};
+use crate::{
+    daemon::chain,
+    fleet::{InstanceId, RegistrationId, RunnerStatus},
+    github::{GithubError, RunnerRecord},
+};
+
+/// GitHub's names are shorter; what is longer is cut.
+const MOST: usize = 80;
+
+pub(super) fn run(global: &Global, runners: &Runners) -> anyhow::Result<ExitCode> {
+    start_logs(global, Some("error"))?;
+    if let Runners::Remove(remove) = runners {
+        remove::may_ask(remove)?;
+    }
+    let config = load_config(global)?;
+    let which = match runners {
+        Runners::List(RunnersList { which, .. })
+        | Runners::Get(RunnersGet { which, .. })
+        | Runners::Remove(super::RunnersRemove { which, .. }) => which,
+    };
+    let place = Place::of(which, &config)?;
+    runtime()?.block_on(async {
+        match runners {
+            Runners::List(list) => place.list(list.json).await,
+            Runners::Get(get) => place.show(&get.runner, get.json).await,
+            Runners::Remove(remove) => remove::remove(&place, remove).await,
+        }
+    })
+}
+
+/// A runner with what GitHub's record does not say.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    record: &'a RunnerRecord,
+    group_name: Option<&'a str>,
+    #[serde(flatten)]
+    whose: Whose,
+}
+
+/// The names of an organization's groups by number; empty where they cannot be had.
+type Groups = BTreeMap<u64, String>;
+
+impl<'a> Row<'a> {
+    fn new(record: &'a RunnerRecord, groups: &'a Groups, instance: &InstanceId) -> Self {
+        let group_name = record.group.and_then(|id| groups.get(&id)).map(String::as_str);
+        Self { record, group_name, whose: Whose::of(&record.name, instance) }
+    }
+
+    fn status(&self) -> String {
+        match &self.record.status {
+            RunnerStatus::Online => "online".to_owned(),
+            RunnerStatus::Offline => "offline".to_owned(),
+            RunnerStatus::Other(word) if word.is_empty() => "-".to_owned(),
+            RunnerStatus::Other(word) => plain::cell(word, MOST),
+        }
+    }
+
+    fn group(&self) -> String {
+        match (self.group_name, self.record.group) {
+            (Some(name), _) => plain::cell(name, MOST),
+            (None, Some(id)) => format!("number {id}"),
+            (None, None) => "-".to_owned(),
+        }
+    }
+
+    fn version(&self) -> String {
+        self.record.version.as_deref().map_or_else(|| "-".to_owned(), |version| plain::cell(version, MOST))
+    }
+
+    fn cells(&self) -> [String; 8] {
+        [
+            self.record.id.to_string(),
+            plain::cell(&self.record.name, MOST),
+            self.status(),
+            if self.record.busy { "busy" } else { "no" }.to_owned(),
+            plain::cell(&self.record.labels.join(","), MOST),
+            self.group(),
+            self.version(),
+            self.whose.to_string(),
+        ]
+    }
+}
+
+const HEADER: [&str; 8] = ["ID", "NAME", "STATUS", "BUSY", "LABELS", "GROUP", "VERSION", "WHOSE"];
+
+impl Place {
+    async fn list(&self, json: bool) -> anyhow::Result<ExitCode> {
+        let (records, groups) = tokio::join!(self.client.records(), self.groups());
+        let mut records = records.map_err(|error| self.failed(&error))?;
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        let rows: Vec<_> = records.iter().map(|record| Row::new(record, &groups, &self.instance)).collect();
+        let mut out = stdout().lock();
+        if json {
+            let whole = serde_json::json!({ "url": self.client.scope(), "runners": rows });
+            writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
+        } else if rows.is_empty() {
+            writeln!(out, "{} has no self-hosted runners", self.client.scope())?;
+        } else {
+            writeln!(out, "{}", plain::table(HEADER, rows.iter().map(Row::cells)))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn show(&self, runner: &str, json: bool) -> anyhow::Result<ExitCode> {
+        let (record, groups) = tokio::join!(self.find(runner), self.groups());
+        let Some(record) = record.map_err(|error| self.failed(&error))? else {
+            bail!("{} has no runner {:?}", self.client.scope(), plain::cell(runner, MOST));
+        };
+        let row = Row::new(&record, &groups, &self.instance);
+        let mut out = stdout().lock();
+        if json {
+            writeln!(out, "{}", plain::json(&format!("{:#}", serde_json::to_value(&row)?)))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| plain::cell(text, MOST));
+        let ephemeral = record.ephemeral.map(|ephemeral| if ephemeral { "yes" } else { "no" });
+        for (what, how) in [
+            ("id", record.id.to_string()),
+            ("name", plain::cell(&record.name, MOST)),
+            ("status", row.status()),
+            ("busy", if record.busy { "yes" } else { "no" }.to_owned()),
+            ("labels", plain::cell(&record.labels.join(", "), 1000)),
+            ("group", row.group()),
+            ("version", row.version()),
+            ("system", text(record.os.as_deref())),
+            ("single-use", text(ephemeral)),
+            ("whose", row.whose.to_string()),
+        ] {
+            writeln!(out, "{what:<11} {how}")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The runner of this id, else of this name.
+    async fn find(&self, runner: &str) -> Result<Option<RunnerRecord>, GithubError> {
+        if let Ok(id) = runner.parse() {
+            match self.client.get(RegistrationId(id)).await {
+                Err(GithubError::NotFound) => {}
+                found => return found.map(Some),
+            }
+        }
+        let records = self.client.records().await?;
+        Ok(records.into_iter().find(|record| record.name == runner))
+    }
+
+    /// Only to show names instead of numbers, so that no answer is no failure.
+    async fn groups(&self) -> Groups {
+        if let crate::fleet::Target::Repository { .. } = self.client.scope().target() {
+            return Groups::new();
+        }
+        let groups = self.client.groups().await.unwrap_or_default();
+        groups.into_iter().map(|group| (group.id, group.name)).collect()
+    }
+
+    fn failed(&self, error: &GithubError) -> anyhow::Error {
+        anyhow::anyhow!("{}", plain::printable(&chain(error)))
+            .context(format!("failed to ask for the runners of {}", self.client.scope()))
+    }
+}

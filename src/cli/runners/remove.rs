@@ -1,0 +1,145 @@
+//! `runners remove`: takes registrations off GitHub, one by one, and never one that has a job.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, IsTerminal, Write, stderr, stdin, stdout},
+    process::ExitCode,
+};
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::{MOST, Place, Whose};
+use crate::{
+    cli::{RunnersRemove, plain},
+    daemon::chain,
+    fleet::RegistrationId,
+    github::{GithubError, RunnerApi, RunnerRecord},
+};
+
+/// What became of one that was to be removed.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    /// As it was asked for.
+    runner: &'a str,
+    id: Option<RegistrationId>,
+    name: Option<String>,
+    result: Removal,
+    /// What to know about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Removal {
+    Removed,
+    /// It went by itself in between.
+    Gone,
+    Busy,
+    NotFound,
+    Failed,
+}
+
+/// Refuses when a question would have to be asked and nobody is there to answer it.
+pub(super) fn may_ask(remove: &RunnersRemove) -> anyhow::Result<()> {
+    if !remove.yes && !stdin().is_terminal() {
+        bail!("nothing was removed: this is not a terminal, so nobody can be asked; add --yes");
+    }
+    Ok(())
+}
+
+/// Finds them all, asks once, and removes them. Fails with 1 when one is left.
+pub(super) async fn remove(place: &Place, remove: &RunnersRemove) -> anyhow::Result<ExitCode> {
+    let mut found: Vec<(&str, Result<Option<RunnerRecord>, GithubError>)> = Vec::new();
+    let mut ids = BTreeSet::new();
+    for runner in &remove.runners {
+        let record = place.find(runner).await;
+        // One that was named twice, or by id and by name, is removed once.
+        if !matches!(&record, Ok(Some(record)) if !ids.insert(record.id)) {
+            found.push((runner, record));
+        }
+    }
+    if !remove.yes && !ids.is_empty() && !confirmed(place, &found)? {
+        writeln!(stderr(), "nothing was removed")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut outcomes = Vec::new();
+    for (runner, record) in found {
+        let outcome = one(place, runner, record).await;
+        if !remove.json {
+            tell(&outcome)?;
+        }
+        outcomes.push(outcome);
+    }
+    if remove.json {
+        let whole = serde_json::json!({ "url": place.client.scope(), "runners": outcomes });
+        writeln!(stdout(), "{}", plain::json(&format!("{whole:#}")))?;
+    }
+    let done = |outcome: &Outcome<'_>| matches!(outcome.result, Removal::Removed | Removal::Gone);
+    Ok(if outcomes.iter().all(done) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn confirmed(
+    place: &Place,
+    found: &[(&str, Result<Option<RunnerRecord>, GithubError>)],
+) -> anyhow::Result<bool> {
+    let mut err = stderr().lock();
+    writeln!(err, "To be removed from {}:", place.client.scope())?;
+    for record in found.iter().filter_map(|(_, record)| record.as_ref().ok()?.as_ref()) {
+        let (name, whose) = (plain::cell(&record.name, MOST), Whose::of(&record.name, &place.instance));
+        writeln!(err, "  {name} (id {}), {whose}", record.id)?;
+    }
+    write!(err, "Remove? [y/N] ")?;
+    err.flush()?;
+    let mut answer = String::new();
+    stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+async fn one<'a>(
+    place: &Place,
+    runner: &'a str,
+    record: Result<Option<RunnerRecord>, GithubError>,
+) -> Outcome<'a> {
+    let unknown = |result, detail| Outcome { runner, id: None, name: None, result, detail };
+    let record = match record {
+        Ok(Some(record)) => record,
+        Ok(None) => return unknown(Removal::NotFound, String::new()),
+        Err(error) => return unknown(Removal::Failed, chain(&error)),
+    };
+    let (result, detail) = if record.busy {
+        // Not even asked for: GitHub would refuse, and if it ever did not, the job would be lost.
+        (Removal::Busy, String::new())
+    } else {
+        match place.client.delete(record.id).await {
+            Ok(()) if Whose::of(&record.name, &place.instance).ours => (Removal::Removed, OURS.to_owned()),
+            Ok(()) => (Removal::Removed, String::new()),
+            Err(GithubError::NotFound) => (Removal::Gone, String::new()),
+            Err(GithubError::Busy) => (Removal::Busy, String::new()),
+            Err(error) => (Removal::Failed, chain(&error)),
+        }
+    };
+    Outcome { runner, id: Some(record.id), name: Some(record.name), result, detail }
+}
+
+const OURS: &str = "it is this instance's: the daemon clears its container away, and starts another where its pool wants one";
+
+fn tell(outcome: &Outcome<'_>) -> anyhow::Result<()> {
+    let name = plain::cell(outcome.name.as_deref().unwrap_or(outcome.runner), MOST);
+    let id = outcome.id.map_or_else(String::new, |id| format!(" (id {id})"));
+    let result = match outcome.result {
+        Removal::Removed => "removed",
+        Removal::Gone => "was gone already",
+        Removal::Busy => "not removed: it is running a job",
+        Removal::NotFound => "not removed: there is no such runner",
+        Removal::Failed => "not removed",
+    };
+    let colon = if outcome.detail.is_empty() { "" } else { ": " };
+    let line = format!("{name}{id}: {result}{colon}{}", plain::printable(&outcome.detail));
+    match outcome.result {
+        Removal::Removed | Removal::Gone => writeln!(stdout(), "{line}")?,
+        Removal::Busy | Removal::NotFound | Removal::Failed => writeln!(stderr(), "{line}")?,
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `dayfly status`: asks the running daemon and shows what it says. Needs no token.
+
+pub(super) mod daemon;
+mod document;
+mod page;
+
+use std::{
+    io::{Write, stderr, stdout},
+    net::SocketAddr,
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use http::StatusCode;
+
+use self::document::Document;
+use super::{Global, Status, plain, run::runtime};
+use crate::config::{self, Machine, Problems, Tokens};
+
+pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> {
+    let address = address(global)?;
+    runtime()?.block_on(async {
+        let healthy = health(address).await?;
+        // Asked by something that wants to know only whether all is well.
+        if global.quiet > 0 && !status.json {
+            return verdict(healthy);
+        }
+        let (code, body) = daemon::get(address, "/api/v1/status").await?;
+        let text = std::str::from_utf8(&body).unwrap_or_default();
+        let document: Document = match serde_json::from_str(text) {
+            Ok(document) if code == StatusCode::OK => document,
+            _ => bail!("what listens at {address} is no dayfly daemon, or one of another version"),
+        };
+        let mut out = stdout().lock();
+        if status.json {
+            writeln!(out, "{}", plain::json(text))?;
+        } else {
+            writeln!(out, "{}", page::page(&document, jiff::Timestamp::now()))?;
+        }
+        verdict(healthy)
+    })
+}
+
+/// Where the daemon of this configuration listens.
+fn address(global: &Global) -> anyhow::Result<SocketAddr> {
+    let path = config::find(global.config.as_deref(), config::environment())
+        .map_err(|problem| Problems(vec![problem]))?;
+    let config = config::load_for(&path, config::environment(), &Machine::here(), Tokens::Unneeded)
+        .context("failed to read the configuration, which says where the daemon listens")?;
+    if config.listen.port() == 0 {
+        bail!("http.listen has port 0, which is another port at every start; write a fixed one");
+    }
+    Ok(daemon::reachable(config.listen))
+}
+
+/// What is wrong with the daemon by its own account, if anything is.
+async fn health(address: SocketAddr) -> anyhow::Result<Option<String>> {
+    let (code, body) = daemon::get(address, "/healthz").await?;
+    Ok((code != StatusCode::OK).then(|| plain::cell(String::from_utf8_lossy(&body).trim(), 200)))
+}
+
+fn verdict(unhealthy: Option<String>) -> anyhow::Result<ExitCode> {
+    match unhealthy {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => {
+            writeln!(stderr(), "dayfly: the daemon is not healthy: {why}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}

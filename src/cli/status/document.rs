@@ -1,0 +1,74 @@
+//! The status document as this command reads it: what a daemon of another version leaves out may be
+//! missing, what it adds is ignored.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub(super) struct Document {
+    pub(super) instance: String,
+    pub(super) version: String,
+    pub(super) started_at: Timestamp,
+    #[serde(default)]
+    pub(super) draining: bool,
+    pub(super) pools: Vec<Pool>,
+    pub(super) runners: Vec<Runner>,
+    #[serde(default)]
+    pub(super) scopes: Vec<Scope>,
+    #[serde(default)]
+    pub(super) hosts: Vec<Host>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Pool {
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) host: String,
+    pub(super) desired: u32,
+    pub(super) min_idle: u32,
+    pub(super) max: u32,
+    #[serde(default)]
+    pub(super) queued: u32,
+    #[serde(default)]
+    pub(super) phases: BTreeMap<String, u32>,
+    pub(super) held: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Runner {
+    pub(super) name: String,
+    pub(super) phase: String,
+    pub(super) registration_id: Option<u64>,
+    pub(super) container_id: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) since: Timestamp,
+    pub(super) job: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Scope {
+    pub(super) url: String,
+    pub(super) up: bool,
+    pub(super) last_listed_at: Option<Timestamp>,
+    pub(super) rate_limit: Option<Rate>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Rate {
+    pub(super) limit: u64,
+    pub(super) remaining: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) up: bool,
+    pub(super) last_listed_at: Option<Timestamp>,
+    #[serde(default)]
+    pub(super) runners: u32,
+    #[serde(default)]
+    pub(super) memory_committed: u64,
+    pub(super) blocked: Option<String>,
+}

@@ -1,0 +1,225 @@
+//! How the status document is shown to people.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use jiff::Timestamp;
+
+use super::document::{Document, Host, Pool, Runner, Scope};
+use crate::{
+    cli::plain::{cell, table},
+    fleet::{Held, Phase},
+};
+
+/// Longer names and addresses are cut; runners' names have at most 64 characters.
+const MOST: usize = 80;
+
+/// The longest job name that is shown whole; other people choose them.
+const JOB: usize = 60;
+
+/// The whole page, as things stand at `now`.
+pub(super) fn page(document: &Document, now: Timestamp) -> String {
+    let Document { instance, version, started_at, draining, pools, runners, scopes, hosts } = document;
+    let mut head = format!(
+        "dayfly {}, instance {}, up for {}",
+        cell(version, MOST),
+        cell(instance, MOST),
+        age(*started_at, now)
+    );
+    if *draining {
+        head.push_str("\ndraining: nothing is launched, the idle are removed, the busy may finish");
+    }
+    let mut parts = vec![head, table(POOLS, pools.iter().map(pool))];
+    parts.extend(held(pools));
+    if runners.is_empty() {
+        parts.push("no runners".to_owned());
+    } else {
+        parts.push(table(RUNNERS, runners.iter().map(|one| runner(one, now))));
+    }
+    parts.push(table(SCOPES, scopes.iter().map(|one| scope(one, now))));
+    parts.push(table(HOSTS, hosts.iter().map(|one| host(one, now))));
+    parts.join("\n\n")
+}
+
+const POOLS: [&str; 8] = ["POOL", "URL", "HOST", "WANTED", "IDLE MIN", "MAX", "QUEUED", "RUNNERS"];
+
+fn pool(pool: &Pool) -> [String; 8] {
+    let word = |phase: &Phase| {
+        let count = *pool.phases.get(phase.as_str())?;
+        (count > 0).then(|| format!("{count} {}", phase.as_str()))
+    };
+    let phases: Vec<_> = Phase::ALL.iter().filter_map(word).collect();
+    [
+        cell(&pool.name, MOST),
+        cell(&pool.url, MOST),
+        cell(&pool.host, MOST),
+        pool.desired.to_string(),
+        pool.min_idle.to_string(),
+        pool.max.to_string(),
+        pool.queued.to_string(),
+        if phases.is_empty() { "none".to_owned() } else { phases.join(", ") },
+    ]
+}
+
+/// What holds pools back, a line each.
+fn held(pools: &[Pool]) -> Option<String> {
+    let line = |pool: &Pool| {
+        let why = reason(pool.held.as_deref()?);
+        Some(format!("pool {} is held back: {why}", cell(&pool.name, MOST)))
+    };
+    let lines: Vec<_> = pools.iter().filter_map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+const RUNNERS: [&str; 7] = ["RUNNER", "PHASE", "FOR", "HOST", "CONTAINER", "ID", "JOB"];
+
+fn runner(runner: &Runner, now: Timestamp) -> [String; 7] {
+    [
+        cell(&runner.name, MOST),
+        cell(&runner.phase, MOST),
+        age(runner.since, now),
+        or_none(runner.host.as_deref(), MOST),
+        or_none(runner.container_id.as_ref().and_then(|id| id.get(..12).or(Some(id))), 12),
+        runner.registration_id.map_or_else(none, |id| id.to_string()),
+        or_none(runner.job.as_deref(), JOB),
+    ]
+}
+
+const SCOPES: [&str; 4] = ["SCOPE", "STATE", "LISTED", "RATE LIMIT LEFT"];
+
+fn scope(scope: &Scope, now: Timestamp) -> [String; 4] {
+    let left = scope.rate_limit.as_ref().map(|rate| format!("{} of {}", rate.remaining, rate.limit));
+    [
+        cell(&scope.url, MOST),
+        state(scope.up).to_owned(),
+        listed(scope.last_listed_at, now),
+        left.unwrap_or_else(none),
+    ]
+}
+
+const HOSTS: [&str; 6] = ["HOST", "STATE", "LISTED", "RUNNERS", "MEMORY GIVEN", "BLOCKED BY"];
+
+fn host(host: &Host, now: Timestamp) -> [String; 6] {
+    [
+        cell(&host.name, MOST),
+        state(host.up).to_owned(),
+        listed(host.last_listed_at, now),
+        host.runners.to_string(),
+        match host.memory_committed {
+            0 => none(),
+            bytes => ByteSize(bytes).display().iec().to_string(),
+        },
+        host.blocked.as_deref().map_or_else(none, reason),
+    ]
+}
+
+fn state(up: bool) -> &'static str {
+    if up { "up" } else { "down" }
+}
+
+fn listed(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", age(at, now)))
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+fn or_none(text: Option<&str>, most: usize) -> String {
+    text.filter(|text| !text.is_empty()).map_or_else(none, |text| cell(text, most))
+}
+
+/// A duration in its two largest units; they say more than precision would.
+fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = Duration::try_from(now.duration_since(since)).unwrap_or_default().as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    match () {
+        () if minutes == 0 => format!("{seconds}s"),
+        () if hours == 0 => format!("{minutes}m {}s", seconds % 60),
+        () if days == 0 => format!("{hours}h {}m", minutes % 60),
+        () => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// What holds back, in words; a reason of a newer daemon is shown as it came.
+fn reason(word: &str) -> String {
+    let known = Held::ALL.iter().find(|held| held.as_str() == word);
+    known.map_or_else(|| cell(word, MOST), |held| in_words(*held).to_owned())
+}
+
+const fn in_words(held: Held) -> &'static str {
+    match held {
+        Held::ScopeUnseen => "its runners at GitHub could not be listed yet; `dayfly check` says why",
+        Held::HostUnseen => "its host could not be reached yet; `dayfly check` says why",
+        Held::HostUnreachable => "its host cannot be reached",
+        Held::RateLimited => "GitHub's rate limit is used up; it waits",
+        Held::Draining => "draining",
+        Held::ImageMissing => "its host does not have its image",
+        Held::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
+        Held::RegistrationLimit => "its runner group takes no more runners",
+        Held::Refused => "GitHub or the engine refuses; `dayfly check` says why",
+        Held::BackingOff => "launches fail, and are tried ever more slowly; the log says why",
+        Held::AtMax => "max is reached",
+        Held::HostFull => "its host's max_runners is reached",
+        Held::HostMemory => "its host's memory budget is used up",
+        Held::HostCpus => "its host's cpu budget is used up",
+        Held::HostDisk => "its host is short of disk",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: &str = "2026-11-22T12:00:00Z";
+
+    fn shown(document: &serde_json::Value) -> String {
+        let document = serde_json::from_value(document.clone()).unwrap();
+        page(&document, "2026-11-22T15:05:09Z".parse().unwrap())
+    }
+
+    #[test]
+    fn a_busy_fleet_is_shown_as_tables() {
+        let text = shown(&serde_json::json!({
+            "instance": "ci1", "version": "0.1.0", "started_at": NOON, "draining": false,
+            "pools": [{"name": "linux", "url": "https://github.com/acme", "host": "local", "desired": 3,
+                "min_idle": 1, "max": 10, "queued": 0, "phases": {"busy": 2, "idle": 1}, "held": null}],
+            "runners": [{"name": "dayfly-linux-ci1-a", "pool": "linux", "phase": "busy",
+                "registration_id": 23, "container_id": "0123456789abcdef", "host": "local",
+                "since": "2026-11-22T15:04:00Z", "job": "build\x1b[2J"}],
+            "scopes": [{"url": "https://github.com/acme", "up": true, "last_listed_at": "2026-11-22T15:05:00Z",
+                "rate_limit": {"limit": 5000, "remaining": 4990, "reset_at": NOON}}],
+            "hosts": [{"name": "local", "engine": "docker", "up": true, "runners": 3,
+                "last_listed_at": null, "memory_committed": 8_u64 << 30, "blocked": "host_memory"}],
+            "another": 1,
+        }));
+        assert_eq!(
+            text,
+            "dayfly 0.1.0, instance ci1, up for 3h 5m\n\n\
+             POOL   URL                      HOST   WANTED  IDLE MIN  MAX  QUEUED  RUNNERS\n\
+             linux  https://github.com/acme  local  3       1         10   0       1 idle, 2 busy\n\n\
+             RUNNER              PHASE  FOR    HOST   CONTAINER     ID  JOB\n\
+             dayfly-linux-ci1-a  busy   1m 9s  local  0123456789ab  23  build\\u{1b}[2J\n\n\
+             SCOPE                    STATE  LISTED  RATE LIMIT LEFT\n\
+             https://github.com/acme  up     9s ago  4990 of 5000\n\n\
+             HOST   STATE  LISTED  RUNNERS  MEMORY GIVEN  BLOCKED BY\n\
+             local  up     never   3        8.0 GiB       its host's memory budget is used up"
+        );
+    }
+
+    #[test]
+    fn what_holds_a_pool_back_stands_in_words_and_a_new_word_as_it_came() {
+        let pool = |name: &str, held: &str| serde_json::json!({"name": name, "url": "u", "host": "h", "desired": 1, "min_idle": 1, "max": 1, "held": held});
+        let text = shown(&serde_json::json!({
+            "instance": "ci1", "version": "9", "started_at": NOON, "draining": true, "runners": [],
+            "pools": [pool("a", "image_missing"), pool("b", "bad_weather")],
+        }));
+        assert!(
+            text.contains(
+                "pool a is held back: its host does not have its image\npool b is held back: bad_weather\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("draining: nothing is launched") && text.contains("no runners"), "{text}");
+    }
+}

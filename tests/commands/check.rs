@@ -1,0 +1,312 @@
+//! `dayfly check`, on what is sound and on what is not.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri},
+    response::IntoResponse,
+};
+use bollard::{
+    body_full,
+    query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions},
+};
+use dayfly::simulator::{Fault, FaultKind, Settings, Simulator};
+use futures_util::TryStreamExt;
+use serde_json::{Value, json};
+
+use crate::stand::{ABSENT, Said, Stand, TOKEN, pool};
+
+/// An image with nothing in it, made for one test.
+struct EmptyImage {
+    engine: bollard::Docker,
+    name: String,
+}
+
+impl EmptyImage {
+    async fn make(name: &str) -> Self {
+        let engine = bollard::Docker::connect_with_unix_defaults().unwrap();
+        let name = format!("dayfly-test/{name}-{}", std::process::id());
+        let options = CreateImageOptionsBuilder::new().from_src("-").repo(&name).tag("latest").build();
+        let archive = tar::Builder::new(Vec::new()).into_inner().unwrap();
+        let made = engine.create_image(Some(options), Some(body_full(archive.into())), None);
+        made.try_collect::<Vec<_>>().await.expect("these tests need a Docker Engine");
+        Self { engine, name }
+    }
+
+    async fn remove(self) {
+        self.engine.remove_image(&self.name, None::<RemoveImageOptions>, None).await.unwrap();
+    }
+}
+
+async fn check(stand: &Stand) -> Said {
+    stand.run(&["check"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_well_with_a_sound_configuration_and_nothing_was_created() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let image = EmptyImage::make("sound").await;
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")).replace(ABSENT, &image.name));
+    let said = check(&stand).await;
+    let json = stand.run(&["check", "--json"]).await;
+    image.remove().await;
+
+    assert_eq!(said.code(), 0, "{said:?}");
+    assert!(said.out.ends_with(" ok, 0 to look at, 0 failed\n"), "{said:?}");
+    assert_eq!(said.err, "");
+    let order = [
+        "configuration: ",
+        "host \"local\": Docker Engine ",
+        "image dayfly-test/",
+        "credential \"default\": ",
+        "the organization can be seen",
+        "its list of runners can be read",
+        "runner group \"Default\"",
+        "state directory: ",
+        "http.listen: ",
+    ];
+    let at: Vec<_> =
+        order.iter().map(|part| said.out.find(part).unwrap_or_else(|| panic!("{part}: {said:?}"))).collect();
+    assert!(at.is_sorted(), "{said:?}");
+
+    assert_eq!((json.code(), json.json()["verdict"].as_str()), (0, Some("ok")), "{json:?}");
+    let requests = simulator.requests();
+    assert!(requests.len() >= 6 && requests.iter().all(|request| request.method == "GET"), "{requests:?}");
+    assert!(!stand.path().join("state").exists(), "check made the state directory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_absent_fails_when_it_is_never_pulled_and_is_told_when_it_is() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let never = pool(&simulator.scope_url("acme"));
+    stand.configure(&never);
+    let said = check(&stand).await;
+    let line = said.line(&["image", ABSENT]);
+    assert!(line.starts_with("[fail]") && line.contains("pull = \"missing\""), "{line}");
+    assert_eq!(said.code(), 2);
+
+    stand.configure(&never.replace("\"never\"", "\"missing\""));
+    let said = check(&stand).await;
+    let line = said.line(&["image", ABSENT]);
+    assert!(line.starts_with("[warn]") && line.contains("background"), "{line}");
+    assert_eq!(said.code(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_is_told_with_where_it_is_kept() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    stand.token("ghp_wrong");
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    let said = check(&stand).await;
+    let line = said.line(&["scope", "401"]);
+    assert!(line.starts_with("[fail]") && line.contains("token file "), "{line}");
+    assert_eq!(said.code(), 2);
+    assert!(!said.out.contains("ghp_wrong"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scope_that_is_not_there_gets_the_three_possible_causes_and_hides_no_other() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let other = pool(&simulator.scope_url("acme/widgets")).replace("\"linux\"", "\"second\"");
+    stand.configure(&format!("{}{other}", pool(&simulator.scope_url("acmee"))));
+    let said = check(&stand).await;
+    let line = said.line(&["/acmee", "404"]);
+    for cause in ["wrong name", "personal account", "the token cannot see it"] {
+        assert!(line.starts_with("[fail]") && line.contains(cause), "{line}");
+    }
+    assert!(said.line(&["/acme/widgets", "list of runners can be read"]).starts_with("[ok]"));
+    assert_eq!(said.code(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_runner_group_is_told_with_those_that_there_are() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let pool = pool(&simulator.scope_url("acme")).replace("labels", "group = \"gpu\"\nlabels");
+    stand.configure(&pool);
+    let line = check(&stand).await.line(&["pool \"linux\"", "no runner group \"gpu\""]);
+    assert!(line.starts_with("[fail]") && line.contains("the token sees: \"Default\""), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_engine_is_one_failure_and_github_is_looked_at_all_the_same() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let pool = pool(&simulator.scope_url("acme"));
+    stand.configure(&format!("[hosts.local]\nendpoint = \"unix:///nowhere/docker.sock\"\n{pool}"));
+    let said = check(&stand).await;
+    let line = said.line(&["[fail]"]);
+    assert!(line.contains("host \"local\"") && line.contains("/nowhere/docker.sock"), "{line}");
+    assert!(said.line(&["image", ABSENT]).contains("not looked at"), "{said:?}");
+    assert!(said.line(&["list of runners can be read"]).starts_with("[ok]"));
+    assert_eq!(said.code(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_cannot_be_used_is_told_in_full() {
+    let stand = Stand::new();
+    let said = check(&stand).await;
+    assert_eq!(said.code(), 2);
+    assert!(
+        said.line(&["[fail] configuration", "dayfly.toml", "cannot be read"])
+            .contains("check that it is there")
+    );
+
+    stand.configure("[[pool]]\nname = \"a b\"\nurl = \"github.com\"\nlabel = 1\n");
+    let said = stand.run(&["check", "--json"]).await;
+    let read = said.json();
+    assert_eq!((said.code(), read["ok"].as_u64()), (2, Some(0)));
+    assert!(read["fail"].as_u64().unwrap() >= 3, "{read:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_token_hides_neither_hosts_nor_the_rest() {
+    let stand = Stand::new();
+    std::fs::remove_file(stand.path().join("token")).unwrap();
+    stand.configure(&pool("http://127.0.0.1:1/acme"));
+    let said = check(&stand).await;
+    assert!(said.line(&["configuration", "token_file"]).starts_with("[fail]"));
+    assert!(said.line(&["host \"local\"", "Docker Engine"]).starts_with("[ok]"));
+    let line = said.line(&["scope", "not asked"]);
+    assert!(line.starts_with("[fail]") && line.contains("credential \"default\""), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_github_that_fails_or_is_away_is_told_as_such() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    simulator.fault(Fault::new(FaultKind::Html(502)));
+    assert!(check(&stand).await.line(&["scope", "502"]).starts_with("[fail]"));
+    simulator.clear_faults();
+    simulator.fault(Fault::new(FaultKind::SecondaryLimit(std::time::Duration::from_mins(2))));
+    assert!(check(&stand).await.line(&["scope", "rate limit"]).starts_with("[warn]"));
+    drop(simulator);
+    assert!(check(&stand).await.line(&["scope", "cannot reach GitHub"]).starts_with("[fail]"));
+}
+
+/// A GitHub that answers as it was told to: status, headers and body by path.
+#[derive(Clone, Default)]
+struct Oracle(Arc<BTreeMap<String, (u16, Headers, Value)>>);
+
+type Headers = Vec<(&'static str, String)>;
+
+async fn oracle(answers: Vec<(&str, u16, Headers, Value)>) -> String {
+    async fn answer(State(Oracle(answers)): State<Oracle>, uri: Uri) -> impl IntoResponse {
+        let Some((status, said, body)) = answers.get(uri.path()) else {
+            return (StatusCode::NOT_FOUND, HeaderMap::new(), Json(json!({ "message": "Not Found" })));
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in said {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        (StatusCode::from_u16(*status).unwrap(), headers, Json(body.clone()))
+    }
+    let answers = answers
+        .into_iter()
+        .map(|(path, status, headers, body)| (format!("/api/v3{path}"), (status, headers, body)));
+    let router = Router::new().fallback(answer).with_state(Oracle(Arc::new(answers.collect())));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+fn no_runners() -> Value {
+    json!({ "total_count": 0, "runners": [] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_permission_is_named_as_github_names_it_with_who_must_approve_it() {
+    let accepted =
+        vec![("x-accepted-github-permissions", "organization_self_hosted_runners=read".to_owned())];
+    let complaint = json!({ "message": "Resource not accessible by personal access token" });
+    let url = oracle(vec![
+        ("/orgs/acme", 200, vec![], json!({ "login": "acme" })),
+        ("/orgs/acme/actions/runners", 403, accepted.clone(), complaint.clone()),
+        ("/orgs/acme/actions/runner-groups", 403, accepted, complaint),
+    ])
+    .await;
+    let stand = Stand::new();
+    stand.configure(&pool(&format!("{url}/acme")));
+    let said = check(&stand).await;
+    let line = said.line(&["403", "a listing of the runners"]);
+    for part in [
+        "[fail]",
+        "organization_self_hosted_runners=read",
+        "Self-hosted runners",
+        "an owner",
+        "/settings/tokens",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(said.code(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classic_token_without_its_scope_fails_and_one_with_it_does_not() {
+    for (scopes, verdict) in [("repo, workflow", "[fail]"), ("admin:org, repo", "[ok]")] {
+        let scopes = vec![("x-oauth-scopes", scopes.to_owned())];
+        let url = oracle(vec![
+            ("/orgs/acme", 200, scopes, json!({ "login": "acme" })),
+            ("/orgs/acme/actions/runners", 200, vec![], no_runners()),
+        ])
+        .await;
+        let stand = Stand::new();
+        stand.configure(&pool(&format!("{url}/acme")));
+        let said = check(&stand).await;
+        assert!(said.line(&["the token", "\"admin:org\""]).starts_with(verdict), "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn risks_are_warnings_with_what_they_mean() {
+    let group = |id: u32, name: &str, visibility: &str, public: bool| json!({ "id": id, "name": name, "default": id == 1, "visibility": visibility, "allows_public_repositories": public });
+    let reset = (jiff::Timestamp::now().as_second() + 600).to_string();
+    let low = vec![
+        ("x-ratelimit-limit", "5000".to_owned()),
+        ("x-ratelimit-remaining", "70".to_owned()),
+        ("x-ratelimit-reset", reset),
+        ("x-ratelimit-resource", "core".to_owned()),
+    ];
+    let slow_clock = vec![("date", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned())];
+    let url = oracle(vec![
+        ("/repos/acme/open", 200, low, json!({ "private": false })),
+        ("/repos/acme/open/actions/runners", 200, vec![], no_runners()),
+        ("/orgs/acme", 200, slow_clock, json!({ "login": "acme" })),
+        ("/orgs/acme/actions/runners", 200, vec![], no_runners()),
+        (
+            "/orgs/acme/actions/runner-groups",
+            200,
+            vec![],
+            json!({ "total_count": 2, "runner_groups": [group(1, "Default", "all", true), group(3, "few", "selected", false)] }),
+        ),
+    ])
+    .await;
+    let stand = Stand::new();
+    std::fs::write(stand.path().join("other"), TOKEN).unwrap();
+    let few = pool(&format!("{url}/acme")).replace("\"linux\"\n", "\"few\"\ngroup = \"few\"\n");
+    let open =
+        pool(&format!("{url}/acme/open")).replace("\"linux\"\n", "\"open\"\ncredentials = \"other\"\n");
+    stand.configure(&format!(
+        "[credentials.other]\ntoken_file = \"other\"\n{}{few}{open}",
+        pool(&format!("{url}/acme"))
+    ));
+    let said = check(&stand).await;
+    for words in [
+        ["configuration", "others may read"],
+        ["pool \"linux\"", "serves public repositories too"],
+        ["pool \"few\"", "only the repositories selected"],
+        ["scope", "is a public repository"],
+        ["scope", "s ahead of GitHub's"],
+        ["scope", "70 of 5000 requests left"],
+    ] {
+        assert!(said.line(&words).starts_with("[warn]"), "{words:?}: {said:?}");
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands as people run them: the program itself, against the simulator and a real engine.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod check;
+mod runners;
+mod stand;
+mod status;

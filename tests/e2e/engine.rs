@@ -1,0 +1,155 @@
+//! What the tests themselves ask of the engine: the image, which containers there are, and the
+//! clearing away of everything that a test has made.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    time::UNIX_EPOCH,
+};
+
+use bollard::{
+    Docker,
+    errors::Error,
+    query_parameters::{
+        ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+    },
+};
+use dayfly::{
+    host::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER},
+    simulator::image,
+};
+
+pub(crate) const SOCKET: &str = "/var/run/docker.sock";
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
+
+/// Label of what a test makes beside the daemon; its value is the test's instance.
+pub(crate) const LABEL_TEST: &str = "dev.dayfly.test";
+
+/// Repository of the tags under which tests use the image, each by its own.
+const REPOSITORY: &str = "dayfly-e2e";
+
+/// A container of a daemon under test.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) runner: String,
+    pub(crate) pool: String,
+    pub(crate) registration: u64,
+    /// The engine's word: `created`, `running`, `exited`.
+    pub(crate) state: String,
+}
+
+pub(crate) async fn connect() -> Docker {
+    let docker = Docker::connect_with_unix(SOCKET, 120, bollard::API_DEFAULT_VERSION);
+    let docker =
+        docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {SOCKET}: {error}"));
+    if let Err(error) = docker.ping().await {
+        panic!("these tests need a Docker Engine at {SOCKET}: {error}");
+    }
+    docker
+}
+
+/// All containers of an instance, by name of their runner.
+pub(crate) async fn containers(docker: &Docker, instance: &str) -> Vec<Container> {
+    let filter = HashMap::from([("label", vec![format!("{LABEL_INSTANCE}={instance}")])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+    let listed = docker.list_containers(Some(options)).await.unwrap();
+    let mut containers: Vec<_> = listed
+        .into_iter()
+        .map(|listed| {
+            let labels = listed.labels.unwrap_or_default();
+            Container {
+                id: listed.id.unwrap(),
+                runner: labels[LABEL_RUNNER].clone(),
+                pool: labels[LABEL_POOL].clone(),
+                registration: labels[LABEL_REGISTRATION].parse().unwrap(),
+                state: listed.state.unwrap().to_string(),
+            }
+        })
+        .collect();
+    containers.sort_by(|a, b| a.runner.cmp(&b.runner));
+    containers
+}
+
+/// Sees to it that there is an image of simulated runners under a tag of this test's own.
+pub(crate) async fn image(docker: &Docker, instance: &str) -> String {
+    let _turn = turn();
+    let reference = image::ensure(docker, &binary()).await.unwrap();
+    tag(docker, &reference, instance).await
+}
+
+/// Gives an image one more name, which goes with the instance that begins it.
+pub(crate) async fn tag(docker: &Docker, reference: &str, tag: &str) -> String {
+    let options = TagImageOptionsBuilder::new().repo(REPOSITORY).tag(tag).build();
+    docker.tag_image(reference, Some(options)).await.unwrap();
+    format!("{REPOSITORY}:{tag}")
+}
+
+/// Removes everything of an instance. The image itself goes with the last test that uses it.
+pub(crate) async fn clear(instance: &str) {
+    let docker = connect().await;
+    for label in [LABEL_INSTANCE, LABEL_TEST] {
+        let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        for container in docker.list_containers(Some(options)).await.unwrap() {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            let removed = docker.remove_container(&container.id.unwrap(), Some(options)).await;
+            assert!(is_gone(&removed), "{removed:?}");
+        }
+    }
+    let _turn = turn();
+    for tag in tags(&docker).await.into_iter().filter(|tag| tag.contains(instance)) {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let removed = docker.remove_image(&tag, Some(options), None).await;
+        assert!(is_gone(&removed), "{removed:?}");
+    }
+    if tags(&docker).await.is_empty() {
+        // Nobody uses it now; the next test makes it anew.
+        let reference = image::ensure(&docker, &binary()).await.unwrap();
+        image::remove(&docker, &reference).await.unwrap();
+    }
+}
+
+fn is_gone<T>(outcome: &Result<T, Error>) -> bool {
+    matches!(outcome, Ok(_) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }))
+}
+
+async fn tags(docker: &Docker) -> Vec<String> {
+    let filter = HashMap::from([("reference", vec![REPOSITORY.to_owned()])]);
+    let options = ListImagesOptionsBuilder::new().filters(&filter).build();
+    let images = docker.list_images(Some(options)).await.unwrap();
+    let of_ours = |tag: &String| tag.starts_with(&format!("{REPOSITORY}:"));
+    images.into_iter().flat_map(|image| image.repo_tags).filter(of_ours).collect()
+}
+
+/// One process at a time makes or removes the image. Waits for its turn.
+fn turn() -> File {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e-image.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
+    file.lock().unwrap();
+    file
+}
+
+/// The binary with a mark at its end, so that its image is not that of the other tests, which
+/// remove theirs while these are running.
+fn binary() -> PathBuf {
+    let modified = fs::metadata(BINARY).unwrap().modified().unwrap();
+    let made = modified.duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let marked = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("dayfly-e2e-{made}"));
+    if !marked.exists() {
+        for old in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap() {
+            let old = old.unwrap();
+            if old.file_name().to_string_lossy().starts_with("dayfly-e2e-") {
+                fs::remove_file(old.path()).unwrap();
+            }
+        }
+        let part = marked.with_extension("part");
+        fs::copy(BINARY, &part).unwrap();
+        File::options().append(true).open(&part).unwrap().write_all(b"e2e").unwrap();
+        fs::rename(part, &marked).unwrap();
+    }
+    marked
+}

@@ -1,0 +1,22 @@
+//! The daemon end to end: the real binary on a real Docker Engine, with the simulator as GitHub.
+//! Without an engine these tests fail, saying so.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod adoption;
+mod daemon;
+mod ends;
+mod engine;
+mod foreign;
+mod github_fails;
+mod images;
+mod killed_launching;
+mod misbehaviour;
+#[path = "../openapi/mod.rs"]
+mod openapi;
+mod proxy;
+mod scale_down;
+mod secrets;
+mod serving;
+mod unreachable;
+mod world;

@@ -1,0 +1,357 @@
+//! What each test stands on: a simulated GitHub, an engine, a daemon of an instance of its own, and
+//! the clearing away of all that bears the instance, also when the test fails.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    hash::{BuildHasher, RandomState},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    process::{Command, ExitStatus},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bollard::Docker;
+use dayfly::simulator::{Endpoint, Job, Settings, Simulator, Snapshot};
+use tempfile::TempDir;
+
+use crate::{
+    daemon::{self, Daemon, Log, Status},
+    engine::{self, Container, SOCKET},
+    openapi,
+};
+
+/// How long a condition may take to come true on a machine that is busy with other things.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How many lines of the daemon's log a failing test shows.
+const SHOWN: usize = 80;
+
+/// A pool as it is written into the configuration.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    name: String,
+    scope: String,
+    policy: String,
+    image: Option<String>,
+    container: String,
+}
+
+/// A pool in a scope such as `acme`, that keeps one runner idle and has four at most. Its labels
+/// are `self-hosted` and its name.
+pub(crate) fn pool(name: &str, scope: &str) -> Pool {
+    let (name, scope) = (name.to_owned(), scope.to_owned());
+    Pool { name, scope, policy: String::new(), image: None, container: String::new() }.sized(1, 4)
+}
+
+impl Pool {
+    pub(crate) fn sized(mut self, min_idle: usize, max: usize) -> Self {
+        self.policy.clear();
+        self.policy(&format!("min_idle = {min_idle}")).policy(&format!("max = {max}"))
+    }
+
+    /// One more line of `[[pool]]`.
+    pub(crate) fn policy(mut self, line: &str) -> Self {
+        writeln!(self.policy, "{line}").unwrap();
+        self
+    }
+
+    /// One more line of `[pool.container]`.
+    pub(crate) fn container(mut self, line: &str) -> Self {
+        writeln!(self.container, "{line}").unwrap();
+        self
+    }
+
+    /// What its runners do wrong.
+    pub(crate) fn that(self, oddity: &str) -> Self {
+        self.container(&format!("env = {{ DAYFLY_SIMULATED = \"{oddity}\" }}"))
+    }
+
+    pub(crate) fn image(self, image: String) -> Self {
+        Self { image: Some(image), ..self }
+    }
+
+    /// A job that this pool serves.
+    pub(crate) fn job(&self) -> Job {
+        Job::new(&self.scope, &["self-hosted", &self.name])
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) github: Simulator,
+    pub(crate) engine: Docker,
+    pub(crate) instance: String,
+    pub(crate) image: String,
+    pub(crate) token: String,
+    pub(crate) log: Log,
+    dir: TempDir,
+    daemon: Option<Daemon>,
+}
+
+/// What takes long at GitHub takes seconds here.
+pub(crate) fn quick() -> Settings {
+    Settings {
+        busy_lag: Duration::from_millis(500),
+        offline_after: Duration::from_secs(5),
+        lease: Duration::from_secs(30),
+        pickup_timeout: Duration::from_secs(10),
+        poll_cycle: Duration::from_millis(500),
+        rate_limit: Some(100_000),
+        ..Settings::default()
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(quick()).await
+    }
+
+    pub(crate) async fn with(settings: Settings) -> Self {
+        let random = RandomState::new().hash_one("instance");
+        let instance = format!("e{:08x}", random >> 32);
+        let token = format!("canary-token-{random:016x}");
+        let engine = engine::connect().await;
+        let dir = tempfile::tempdir().unwrap();
+        let file =
+            fs::File::options().create_new(true).write(true).mode(0o600).open(dir.path().join("token"));
+        file.unwrap().write_all(token.as_bytes()).unwrap();
+        let settings = Settings { tokens: vec![token.clone()], ..settings };
+        let github = Simulator::start(settings).await.unwrap();
+        let log = Log::default();
+        let mut world =
+            Self { github, engine, image: String::new(), token, instance, log, dir, daemon: None };
+        world.image = engine::image(&world.engine, &world.instance).await;
+        world
+    }
+
+    /// Writes the configuration, with the engine where it is.
+    pub(crate) fn configure(&self, pools: &[&Pool]) {
+        self.configure_at(SOCKET, pools);
+    }
+
+    /// Writes the configuration, with the engine at a socket.
+    pub(crate) fn configure_at(&self, socket: &str, pools: &[&Pool]) {
+        let mut text = format!(
+            r#"
+            instance = "{}"
+            state_dir = "{}"
+            credentials.default.token_file = "token"
+            hosts.local.endpoint = "unix://{socket}"
+            http.listen = "127.0.0.1:0"
+            poll.interval = "500ms"
+            "#,
+            self.instance,
+            self.state_dir().display(),
+        );
+        for Pool { name, scope, policy, image, container } in pools {
+            let (url, image) = (self.github.scope_url(scope), image.as_ref().unwrap_or(&self.image));
+            let written = write!(
+                text,
+                r#"
+                [[pool]]
+                name = "{name}"
+                url = "{url}"
+                labels = ["self-hosted", "{name}"]
+                {policy}
+                [pool.container]
+                image = "{image}"
+                command = ["/dayfly", "simulated-runner"]
+                pull = "never"
+                network = "host"
+                {container}
+                "#
+            );
+            written.unwrap();
+        }
+        fs::write(self.config(), text).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("dayfly.toml")
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// A path in a directory that goes with the test.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts the daemon with what was configured last.
+    pub(crate) async fn start(&mut self) {
+        self.daemon = Some(Daemon::start(&self.config(), &self.log).await);
+    }
+
+    /// Starts the daemon by a command that a closure has had a look at.
+    pub(crate) async fn start_as(&mut self, edit: impl FnOnce(&mut Command)) {
+        let mut command = daemon::command(&self.config());
+        edit(&mut command);
+        self.daemon = Some(Daemon::start_as(command, &self.log).await);
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("the daemon runs")
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.daemon.take().expect("the daemon runs").kill();
+    }
+
+    /// SIGTERM; tells how it ended and how long that took.
+    pub(crate) async fn terminate(&mut self) -> (ExitStatus, Duration) {
+        self.daemon.take().expect("the daemon runs").terminate().await
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        self.daemon().signal(signal);
+    }
+
+    /// What the daemon answers to a GET.
+    pub(crate) async fn get(&self, path: &str) -> String {
+        self.daemon().get(path).await.expect("the daemon answers")
+    }
+
+    pub(crate) async fn status(&self) -> Status {
+        serde_json::from_str(&self.get("/api/v1/status").await).unwrap()
+    }
+
+    /// Waits until the status is as wanted.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Status) -> bool) -> Status {
+        until(what, async || Some(self.status().await).filter(&condition)).await
+    }
+
+    /// Waits until GitHub is as wanted.
+    pub(crate) async fn github_until(&self, what: &str, condition: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let reached = self.github.until(DEADLINE, condition).await;
+        reached.unwrap_or_else(|end| panic!("waited in vain: {what}; at last GitHub said {end:#?}"))
+    }
+
+    /// The value of a series that must be there, and be a count.
+    pub(crate) async fn metric(&self, series: &str) -> usize {
+        let metrics = self.get("/metrics").await;
+        let of = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(of).unwrap_or_else(|| panic!("there is no {series}"))
+    }
+
+    /// How many runners of a pool have ended for a reason.
+    pub(crate) async fn exits(&self, pool: &str, reason: &str) -> usize {
+        let series = format!("dayfly_runner_exits_total{{pool=\"{pool}\",reason=\"{reason}\"}}");
+        self.metric(&series).await
+    }
+
+    /// Waits until so many runners of a pool have ended for a reason.
+    pub(crate) async fn until_exits(&self, pool: &str, reason: &str, count: usize) {
+        let what = format!("{count} runners of pool {pool} have ended: {reason}");
+        until(&what, async || (self.exits(pool, reason).await >= count).then_some(())).await;
+    }
+
+    /// Waits until so many runners of a pool are idle and GitHub sees them, and returns the pool's
+    /// containers that run.
+    pub(crate) async fn idle(&self, pool: &str, count: usize) -> Vec<Container> {
+        let what = format!("{count} runners of pool {pool} are idle");
+        until(&what, async || {
+            let status = self.status().await;
+            let running: Vec<_> = self.running().await.into_iter().filter(|c| c.pool == pool).collect();
+            let now = self.github.snapshot();
+            let online = |container: &&Container| now.runner(&container.runner).is_some_and(|r| r.online);
+            let idle = status.count(pool, "idle") == count && running.iter().filter(online).count() >= count;
+            idle.then_some(running)
+        })
+        .await
+    }
+
+    /// The daemon's containers, whatever their state.
+    pub(crate) async fn containers(&self) -> Vec<Container> {
+        engine::containers(&self.engine, &self.instance).await
+    }
+
+    /// The daemon's containers that run.
+    pub(crate) async fn running(&self) -> Vec<Container> {
+        let mut containers = self.containers().await;
+        containers.retain(|container| container.state == "running");
+        containers
+    }
+
+    /// Kills a container as an operator would.
+    pub(crate) async fn docker_kill(&self, container: &Container) {
+        self.engine.kill_container(&container.id, None).await.unwrap();
+    }
+
+    /// How many requests for an endpoint of GitHub concerned a scope.
+    pub(crate) fn asked(&self, endpoint: Endpoint, scope: &str) -> usize {
+        let at = [format!("/orgs/{scope}/"), format!("/repos/{scope}/")];
+        let requests = self.github.requests();
+        let concerns = |path: &str| at.iter().any(|at| path.starts_with(at.as_str()));
+        requests.iter().filter(|r| r.endpoint == endpoint && concerns(&r.path)).count()
+    }
+
+    /// The lines logged so far that hold all of some words.
+    pub(crate) fn logged(&self, words: &[&str]) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // It must be dead before its containers are looked for.
+        self.daemon = None;
+        if thread::panicking() {
+            self.show_log();
+        }
+        let instance = self.instance.clone();
+        // The test's own runtime may be on its way out.
+        let cleared = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(engine::clear(&instance));
+        });
+        if cleared.join().is_err() {
+            assert!(thread::panicking(), "the test's containers could not be removed");
+        }
+        if !thread::panicking() {
+            // `None` where the descriptions are not; it says so itself.
+            let _ = openapi::hold_requests(&self.github.requests());
+        }
+    }
+}
+
+impl World {
+    fn show_log(&self) {
+        let log = Arc::clone(&self.log);
+        let Ok(log) = log.lock() else { return };
+        let told = |line: &&String| {
+            ["INFO", "WARN", "ERROR"].iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")))
+        };
+        let told: Vec<&String> = log.iter().filter(told).collect();
+        for line in &told[told.len().saturating_sub(SHOWN)..] {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+}
+
+/// Asks again and again until there is an answer, and fails after a deadline.
+pub(crate) async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    within(DEADLINE, what, ask).await
+}
+
+/// As [`until`], for what takes longer by design.
+pub(crate) async fn within<T>(deadline: Duration, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let began = Instant::now();
+    while began.elapsed() < deadline {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    panic!("waited in vain: {what}");
+}

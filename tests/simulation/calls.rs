@@ -1,0 +1,397 @@
+//! The two edges, as calls that stay pending until the world's clock answers them. What is asked
+//! is done at a moment drawn within the call, if it is done at all; a lost reply may come after.
+
+use std::{future::poll_fn, task::Poll, time::Duration};
+
+use dayfly::{
+    fleet::{
+        Container, ContainerId, Exit, Occupation, Registration, RegistrationId, RunnerName, Timestamp, Why,
+    },
+    github::{GithubError, Mint, MintedRunner, RunnerApi},
+    host::{Host, HostError, Launch},
+};
+use secrecy::SecretString;
+
+use crate::{
+    rules::Sight,
+    setting::SECOND,
+    world::{Asking, Happening, Shared, World, note},
+};
+
+/// The deadline of a call.
+const DEADLINE: u64 = 15 * SECOND;
+
+/// What is asked, by index of scope, host, container.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    List(usize),
+    Mint { scope: usize, runner: RunnerName },
+    Delete { scope: usize, id: RegistrationId },
+    Containers(usize),
+    Create { host: usize, runner: RunnerName, registration: RegistrationId },
+    Start(usize, ContainerId),
+    Occupation(usize, ContainerId),
+    Stop { host: usize, id: ContainerId, grace: u64 },
+    Exit(usize, ContainerId),
+    Remove(usize, ContainerId),
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Registrations(Vec<Registration>),
+    Minted(RegistrationId),
+    Containers(Vec<Container>),
+    Created(ContainerId),
+    Done,
+    Occupation(Occupation),
+    Exit(Option<Exit>),
+    Github(GithubError),
+    Engine(HostError),
+}
+
+/// How a call goes wrong, whatever is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Failed,
+    Unreachable,
+    Limited(u64),
+    Refused,
+    NameTaken,
+    NoJitConfig,
+    GroupFull,
+    ImageMissing,
+    EngineRefused,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) ask: Ask,
+    fault: Option<Fault>,
+    task: usize,
+    /// The asking task, unlike any other.
+    pub(crate) serial: u64,
+    why: Option<Why>,
+    /// Nobody waits for the answer any more.
+    abandoned: bool,
+    answer: Option<Answer>,
+    answered: bool,
+}
+
+impl Ask {
+    fn scope(&self) -> Option<usize> {
+        match *self {
+            Self::List(scope) | Self::Mint { scope, .. } | Self::Delete { scope, .. } => Some(scope),
+            _ => None,
+        }
+    }
+
+    fn host(&self) -> usize {
+        match *self {
+            Self::Containers(host)
+            | Self::Create { host, .. }
+            | Self::Start(host, _)
+            | Self::Occupation(host, _)
+            | Self::Stop { host, .. }
+            | Self::Exit(host, _)
+            | Self::Remove(host, _) => host,
+            Self::List(_) | Self::Mint { .. } | Self::Delete { .. } => 0,
+        }
+    }
+}
+
+impl World {
+    fn latency(&mut self) -> u64 {
+        match self.random.index(40) {
+            0 => self.random.within(2 * SECOND, 9 * SECOND),
+            1..=4 => self.random.within(300, 2 * SECOND),
+            _ => self.random.within(10, 300),
+        }
+    }
+
+    /// A call begins.
+    fn ask(&mut self, ask: Ask) -> u64 {
+        self.check_ask(&ask);
+        let id = self.next_call;
+        self.next_call += 1;
+        let latency = self.latency();
+        let (fault, done, latency) = match ask.scope() {
+            Some(scope) => self.draw_github_fault(scope, &ask, latency),
+            None => self.draw_engine_fault(ask.host(), &ask, latency),
+        };
+        note!(self, "  call {id}: {ask:?} {fault:?}{}", if done { "" } else { ", not done" });
+        if done {
+            let deed = self.random.within(0, latency);
+            self.after(deed, Happening::Deed(id));
+        }
+        // A stop is answered when the container has ended.
+        if fault.is_some() || !matches!(ask, Ask::Stop { .. }) {
+            self.after(latency, Happening::Reply(id));
+        }
+        let Asking { task, serial, why } = self.asking;
+        let call = Call { ask, fault, task, serial, why, abandoned: false, answer: None, answered: false };
+        self.calls.insert(id, call);
+        id
+    }
+
+    /// The fault, whether it is done all the same, and how long the call takes.
+    fn draw_github_fault(&mut self, scope: usize, ask: &Ask, latency: u64) -> (Option<Fault>, bool, u64) {
+        let hang = DEADLINE.max(latency);
+        if self.under.scope_down[scope] > 0 {
+            return match self.random.index(3) {
+                0 => (Some(Fault::Unreachable), false, latency),
+                1 => (Some(Fault::Failed), false, latency),
+                _ => (Some(Fault::Failed), false, hang),
+            };
+        }
+        let until = self.under.limited_until[scope];
+        if self.now < until {
+            return (Some(Fault::Limited(until)), false, latency);
+        }
+        if self.under.scope_limited[scope] > 0 {
+            let until = self.now + self.random.within(20 * SECOND, 90 * SECOND);
+            self.under.limited_until[scope] = until;
+            return (Some(Fault::Limited(until)), false, latency);
+        }
+        let mints = matches!(ask, Ask::Mint { .. });
+        if self.under.scope_refuses[scope] > 0 {
+            return (Some(Fault::Refused), false, latency);
+        }
+        if mints && self.under.group_full[scope] > 0 {
+            return (Some(Fault::GroupFull), false, latency);
+        }
+        if !self.fails(self.setting.faults.github) {
+            return (None, true, latency);
+        }
+        match self.random.index(8) {
+            0 => (Some(Fault::Unreachable), false, latency),
+            2 | 3 => (Some(Fault::Failed), true, latency),
+            4 => (Some(Fault::Failed), self.random.chance(500), hang),
+            // The request was sent twice on the way, and the second answer came back.
+            5 if mints => (Some(self.random.of(&[Fault::NameTaken, Fault::NoJitConfig])), true, latency),
+            6 => {
+                let until = self.now + self.random.within(5 * SECOND, 60 * SECOND);
+                self.under.limited_until[scope] = until;
+                (Some(Fault::Limited(until)), false, latency)
+            }
+            _ => (Some(Fault::Failed), false, latency),
+        }
+    }
+
+    fn draw_engine_fault(&mut self, host: usize, ask: &Ask, latency: u64) -> (Option<Fault>, bool, u64) {
+        let hang = DEADLINE.max(latency);
+        if self.under.host_down[host] > 0 {
+            return (Some(Fault::Failed), false, if self.random.chance(300) { hang } else { latency });
+        }
+        let creates = matches!(ask, Ask::Create { .. });
+        if creates && self.under.image_missing[host] > 0 {
+            return (Some(Fault::ImageMissing), false, latency);
+        }
+        if creates && self.under.engine_refuses[host] > 0 {
+            return (Some(Fault::EngineRefused), false, latency);
+        }
+        if !self.fails(self.setting.faults.engine) {
+            return (None, true, latency);
+        }
+        match self.random.index(6) {
+            0 => (Some(Fault::Failed), false, latency),
+            1 | 2 => (Some(Fault::Failed), true, latency),
+            3 => (Some(Fault::Failed), self.random.chance(500), hang),
+            4 if creates => (Some(Fault::EngineRefused), false, latency),
+            _ => (Some(Fault::Failed), true, hang),
+        }
+    }
+
+    /// What was asked is done.
+    pub(crate) fn deed(&mut self, id: u64) {
+        let Some(mut call) = self.calls.remove(&id) else { return };
+        let answer = match &call.ask {
+            Ask::List(scope) => Some(Answer::Registrations(self.list_registrations(*scope))),
+            Ask::Mint { scope, runner } => Some(self.mint(*scope, runner)),
+            Ask::Delete { scope, id } => Some(self.delete(*scope, *id)),
+            Ask::Containers(host) => Some(Answer::Containers(self.list_containers(*host))),
+            Ask::Create { host, runner, registration } => Some(self.create(*host, runner, *registration)),
+            Ask::Start(_, container) => Some(self.start(container)),
+            Ask::Occupation(_, container) => Some(self.occupation(container, call.serial)),
+            Ask::Stop { id: container, grace, .. } => {
+                let delay = self.stop(container, *grace, call.why);
+                if call.fault.is_none() {
+                    self.after(delay + 20, Happening::Reply(id));
+                }
+                Some(Answer::Done)
+            }
+            Ask::Exit(_, container) => Some(self.exit(container)),
+            Ask::Remove(_, container) => Some(self.remove(container)),
+        };
+        call.answer = answer;
+        self.calls.insert(id, call);
+    }
+
+    /// The answer is there: the task to wake, if anybody still waits.
+    pub(crate) fn reply(&mut self, id: u64) -> Option<usize> {
+        let call = self.calls.get_mut(&id)?;
+        if call.abandoned {
+            self.calls.remove(&id);
+            return None;
+        }
+        call.answered = true;
+        if let Some(fault) = call.fault {
+            let github = call.ask.scope().is_some();
+            call.answer = Some(match (fault, call.answer.take()) {
+                (Fault::NoJitConfig, Some(Answer::Minted(id))) => {
+                    Answer::Github(GithubError::NoJitConfig { id })
+                }
+                _ => fault.answer(github),
+            });
+        }
+        let sight = if call.fault.is_some() { Sight::Trouble } else { Sight::Clear };
+        match call.ask {
+            Ask::List(scope) => self.scope_sight[scope] = sight,
+            Ask::Containers(host) => self.host_sight[host] = sight,
+            _ => {}
+        }
+        Some(call.task)
+    }
+
+    fn answer(&mut self, id: u64) -> Poll<Answer> {
+        if !self.calls.get(&id).is_some_and(|call| call.answered) {
+            return Poll::Pending;
+        }
+        let answer = self.calls.remove(&id).and_then(|call| call.answer);
+        Poll::Ready(answer.unwrap_or_else(|| Fault::Failed.answer(true)))
+    }
+
+    /// The daemon was killed: nobody waits any more, and what was not yet done may never be.
+    pub(crate) fn abandon_calls(&mut self) {
+        let mut calls = std::mem::take(&mut self.calls);
+        calls.retain(|_, call| {
+            call.abandoned = true;
+            self.random.chance(500)
+        });
+        self.calls = calls;
+    }
+}
+
+impl Fault {
+    pub(crate) fn answer(self, github: bool) -> Answer {
+        let detail = "it was made to fail".to_owned();
+        match self {
+            Self::Failed | Self::NoJitConfig if github => {
+                Answer::Github(GithubError::Failed { detail, source: None })
+            }
+            Self::Failed | Self::NoJitConfig => Answer::Engine(HostError::Failed { detail, source: None }),
+            Self::Unreachable => Answer::Github(GithubError::Unreachable("connection refused".into())),
+            Self::Limited(until) => {
+                Answer::Github(GithubError::RateLimited { until: Timestamp::from_millis(until) })
+            }
+            Self::Refused => Answer::Github(GithubError::Refused(detail)),
+            Self::NameTaken => Answer::Github(GithubError::NameTaken),
+            Self::GroupFull => Answer::Github(GithubError::RegistrationLimit(detail)),
+            Self::ImageMissing => Answer::Engine(HostError::ImageMissing(detail)),
+            Self::EngineRefused => Answer::Engine(HostError::Refused(detail)),
+        }
+    }
+}
+
+/// A scope's API, in the world.
+pub(crate) struct Api {
+    pub(crate) world: Shared,
+    pub(crate) scope: usize,
+}
+
+/// A host's engine, in the world.
+pub(crate) struct Engine {
+    pub(crate) world: Shared,
+    pub(crate) host: usize,
+}
+
+async fn call(world: &Shared, ask: Ask) -> Answer {
+    let id = world.try_lock().expect("the world is free").ask(ask);
+    poll_fn(|_| world.try_lock().expect("the world is free").answer(id)).await
+}
+
+fn github<T>(answer: Answer, wanted: impl FnOnce(Answer) -> Option<T>) -> Result<T, GithubError> {
+    match answer {
+        Answer::Github(error) => Err(error),
+        answer => Ok(wanted(answer).expect("an answer to what was asked")),
+    }
+}
+
+fn engine<T>(answer: Answer, wanted: impl FnOnce(Answer) -> Option<T>) -> Result<T, HostError> {
+    match answer {
+        Answer::Engine(error) => Err(error),
+        answer => Ok(wanted(answer).expect("an answer to what was asked")),
+    }
+}
+
+impl RunnerApi for Api {
+    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+        github(call(&self.world, Ask::List(self.scope)).await, |answer| match answer {
+            Answer::Registrations(registrations) => Some(registrations),
+            _ => None,
+        })
+    }
+
+    async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
+        let ask = Ask::Mint { scope: self.scope, runner: mint.name.clone() };
+        github(call(&self.world, ask).await, |answer| match answer {
+            Answer::Minted(id) => Some(MintedRunner { id, jit: SecretString::default() }),
+            _ => None,
+        })
+    }
+
+    async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
+        github(call(&self.world, Ask::Delete { scope: self.scope, id }).await, done)
+    }
+}
+
+impl Host for Engine {
+    async fn list(&self) -> Result<Vec<Container>, HostError> {
+        engine(call(&self.world, Ask::Containers(self.host)).await, |answer| match answer {
+            Answer::Containers(containers) => Some(containers),
+            _ => None,
+        })
+    }
+
+    async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
+        let (runner, registration) = (launch.runner.clone(), launch.registration);
+        let ask = Ask::Create { host: self.host, runner, registration };
+        engine(call(&self.world, ask).await, |answer| match answer {
+            Answer::Created(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
+        engine(call(&self.world, Ask::Start(self.host, id.clone())).await, done)
+    }
+
+    async fn occupation(&self, id: &ContainerId) -> Result<Occupation, HostError> {
+        engine(call(&self.world, Ask::Occupation(self.host, id.clone())).await, |answer| match answer {
+            Answer::Occupation(occupation) => Some(occupation),
+            _ => None,
+        })
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), HostError> {
+        let grace = u64::try_from(grace.as_millis()).expect("short");
+        engine(call(&self.world, Ask::Stop { host: self.host, id: id.clone(), grace }).await, done)
+    }
+
+    async fn exit(&self, id: &ContainerId) -> Result<Option<Exit>, HostError> {
+        engine(call(&self.world, Ask::Exit(self.host, id.clone())).await, |answer| match answer {
+            Answer::Exit(exit) => Some(exit),
+            _ => None,
+        })
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
+        engine(call(&self.world, Ask::Remove(self.host, id.clone())).await, done)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "one of the shapes of `wanted`")]
+fn done(answer: Answer) -> Option<()> {
+    matches!(answer, Answer::Done).then_some(())
+}

@@ -1,0 +1,90 @@
+//! Which reasons, obstacles, vetoes, ends and troubles the days have met. Together they must meet
+//! every one, or nobody knows what was never tried.
+
+use std::collections::BTreeSet;
+
+use dayfly::fleet::{
+    Action, Deregistered, Event, Evidence, ExitReason, Held, Launched, Plan, Removed, Stopped, TroubleKind,
+    Veto, Why,
+};
+
+/// What has been met.
+#[derive(Clone, Default)]
+pub(crate) struct Cases {
+    why: BTreeSet<Why>,
+    held: BTreeSet<Held>,
+    veto: BTreeSet<Veto>,
+    exit: BTreeSet<ExitReason>,
+    trouble: BTreeSet<TroubleKind>,
+}
+
+impl Cases {
+    pub(crate) fn evidence(&mut self, evidence: &Evidence) {
+        let (Evidence::ScopeTrouble { trouble, .. }
+        | Evidence::HostTrouble { trouble, .. }
+        | Evidence::Launch { outcome: Launched::Failed { trouble, .. }, .. }
+        | Evidence::Deregister { outcome: Deregistered::Failed(trouble), .. }
+        | Evidence::Stop { outcome: Stopped::Failed(trouble), .. }
+        | Evidence::Remove { outcome: Removed::Failed(trouble), .. }) = evidence
+        else {
+            return;
+        };
+        self.trouble.insert(trouble.kind);
+    }
+
+    pub(crate) fn plan(&mut self, plan: &Plan) {
+        for action in &plan.actions {
+            let (Action::Launch { why, .. }
+            | Action::Deregister { why, .. }
+            | Action::Stop { why, .. }
+            | Action::Remove { why, .. }) = action;
+            self.why.insert(*why);
+        }
+        for event in &plan.events {
+            match event {
+                Event::Vetoed { veto, .. } => _ = self.veto.insert(*veto),
+                Event::Exited { reason, .. } => _ = self.exit.insert(*reason),
+                Event::Held { held: Some(held), .. } => _ = self.held.insert(*held),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.why.extend(&other.why);
+        self.held.extend(&other.held);
+        self.veto.extend(&other.veto);
+        self.exit.extend(&other.exit);
+        self.trouble.extend(&other.trouble);
+    }
+
+    pub(crate) fn met(&self) -> usize {
+        self.why.len() + self.held.len() + self.veto.len() + self.exit.len() + self.trouble.len()
+    }
+
+    pub(crate) fn all() -> usize {
+        Why::ALL.len() + Held::ALL.len() + Veto::ALL.len() + ExitReason::ALL.len() + TroubleKind::ALL.len()
+    }
+
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        missing
+            .extend(Why::ALL.iter().filter(|c| !self.why.contains(c)).map(|c| format!("why {}", c.as_str())));
+        missing.extend(
+            Held::ALL.iter().filter(|c| !self.held.contains(c)).map(|c| format!("held {}", c.as_str())),
+        );
+        missing.extend(
+            Veto::ALL.iter().filter(|c| !self.veto.contains(c)).map(|c| format!("veto {}", c.as_str())),
+        );
+        missing.extend(
+            ExitReason::ALL.iter().filter(|c| !self.exit.contains(c)).map(|c| format!("exit {}", c.as_str())),
+        );
+        missing.extend(
+            TroubleKind::ALL
+                .iter()
+                .filter(|c| !self.trouble.contains(c))
+                .map(|c| format!("trouble {}", c.as_str())),
+        );
+        missing
+    }
+}

@@ -1,0 +1,69 @@
+//! What each happening does to the world.
+
+use crate::world::{Fate, Happening, World, note};
+
+impl World {
+    /// What happens in the world alone.
+    pub(crate) fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deed(call) => self.deed(call),
+            Happening::Connect(container) => self.connects(container),
+            Happening::Deliver(container) => self.delivers(container),
+            Happening::ShowBusy(registration) => self.registrations[registration].busy = true,
+            Happening::HideBusy(registration) => self.registrations[registration].busy = false,
+            Happening::JobDone(container) => self.job_done(container),
+            Happening::Exit(container, code, out_of_memory) => self.exits(container, code, out_of_memory),
+            Happening::Vanish(container) => self.vanishes(container),
+            Happening::OutOfMemory(container) => self.out_of_memory(container),
+            Happening::Offline(registration) => self.goes_offline(registration),
+            Happening::Online(registration) => self.comes_online(registration),
+            Happening::Disappear(registration) => self.disappears(registration),
+            Happening::Release(registration) => self.releases(registration),
+            Happening::Assign(pool) => self.assign(pool),
+            Happening::Burst(pool) => self.burst(pool),
+            Happening::Say(container, line, of) if of == self.life => self.say(container, line),
+            Happening::TellExit(container, life) if life == self.life => self.tell_exit(container),
+            Happening::TellImage(host, life) if life == self.life => self.tell_images(host),
+            // A webhook.
+            Happening::TellQueue(pool, 0) => self.tell_queue(pool),
+            Happening::TellQueue(pool, life) if life == self.life => {
+                if !self.told_queue[pool].iter().eq(&self.waiting[pool]) || self.random.chance(100) {
+                    self.tell_queue(pool);
+                }
+                self.after(10_000, happening);
+            }
+            Happening::SpellBegins(index) => self.spell_begins(index),
+            Happening::SpellEnds(index) => self.spell_ends(index),
+            _ => {}
+        }
+    }
+
+    /// The daemon comes back with another configuration: a pool less, or another template.
+    pub(crate) fn reconfigure(&mut self) {
+        let others =
+            |pool: usize| self.setting.pools.iter().enumerate().filter(move |(i, p)| *i != pool && !p.gone);
+        // What no pool uses any more is out of the daemon's sight for good.
+        let spare = |&pool: &usize| {
+            let setting = &self.setting.pools[pool];
+            // Without its pool nothing ends a runner that never exits.
+            !setting.gone
+                && setting.pool.policy.max_job_age.is_none()
+                && others(pool).any(|(_, p)| p.scope == setting.scope)
+                && others(pool).any(|(_, p)| p.host == setting.host)
+        };
+        let spare: Vec<usize> = (0..self.setting.pools.len()).filter(spare).collect();
+        let pool = self.random.index(self.setting.pools.len());
+        if !spare.is_empty() && self.random.chance(600) {
+            let pool = spare[self.random.index(spare.len())];
+            note!(self, "world: pool {} is taken out", self.setting.pools[pool].pool.name);
+            self.setting.pools[pool].gone = true;
+            for job in std::mem::take(&mut self.waiting[pool]) {
+                self.jobs[job].fate = Fate::Withdrawn;
+            }
+        } else {
+            note!(self, "world: pool {} has another template", self.setting.pools[pool].pool.name);
+            let shm = self.random.next();
+            self.setting.pools[pool].pool.template.shm_size = Some(shm);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The deterministic simulation test: the real core and the real carrying-out of plans, in seeded
+//! worlds that move inside every call. Safety is checked after every step, liveness when faults
+//! stop, by the rules of `design.md` §3; all days together must meet every case there is.
+//!
+//! `SEED=… cargo test --test simulation` replays one day and shows the end of its trace;
+//! `SIMULATION_DAYS=…` lives more days than usual, `SIMULATION_FROM=…` other ones.
+
+mod calls;
+mod cases;
+mod daemon;
+mod deeds;
+mod happenings;
+mod jobs;
+mod lives;
+mod logs;
+mod random;
+mod rules;
+mod setting;
+mod spells;
+mod world;
+
+use std::{
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
+
+use cases::Cases;
+use daemon::{Day, Figures};
+use setting::{MINUTE, SECOND};
+
+/// Days of a usual run.
+const DAYS: u64 = 120;
+
+/// Lines of trace that a failing day shows.
+const SHOWN: usize = 40;
+
+#[test]
+fn no_day_breaks_a_rule_and_all_days_meet_every_case() {
+    if let Some(seed) = from_environment("SEED") {
+        replay(seed);
+        return;
+    }
+    let days = from_environment("SIMULATION_DAYS").unwrap_or(DAYS);
+    let first = from_environment("SIMULATION_FROM").unwrap_or(1);
+    let (began, mut cases, mut figures) = (Instant::now(), Cases::default(), Figures::default());
+    let mut failed = Vec::new();
+    for seed in first..first + days {
+        let mut day = Day::new(seed, false);
+        match catch_unwind(AssertUnwindSafe(|| day.live())) {
+            Ok(Ok(())) => {}
+            Ok(Err(breach)) => failed.push((seed, breach)),
+            Err(_) => failed.push((seed, "a panic".to_owned())),
+        }
+        cases.add(&day.cases);
+        figures.add(&day.figures);
+    }
+    figures.show(began.elapsed().as_secs_f64(), &cases);
+    if let Some((seed, _)) = failed.first() {
+        for (seed, breach) in failed.iter().take(SHOWN) {
+            say(&format!("SEED={seed}: {breach}"));
+        }
+        say(&format!("{} of {days} days failed; the first:", failed.len()));
+        say(&format!("not met: {}", cases.missing().join(", ")));
+        replay(*seed);
+        panic!("the day of seed {seed} failed, and its replay did not: chance has another source");
+    }
+    if days >= DAYS {
+        assert!(cases.missing().is_empty(), "no day met: {}", cases.missing().join(", "));
+    }
+}
+
+/// Lives one day with its trace, and fails if it does.
+fn replay(seed: u64) {
+    let mut day = Day::new(seed, true);
+    let outcome = catch_unwind(AssertUnwindSafe(|| day.live()))
+        .unwrap_or_else(|_| Err("the day ended in a panic".to_owned()));
+    let trace = day.trace();
+    let shown = from_environment("SHOWN").and_then(|n| usize::try_from(n).ok()).unwrap_or(SHOWN);
+    let trace = trace[trace.len().saturating_sub(shown)..].join("\n");
+    match outcome {
+        Ok(()) => say(&format!("{trace}\nthe day of seed {seed} breaks no rule")),
+        Err(breach) => panic!("{trace}\n{breach}\nreplay with SEED={seed}"),
+    }
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number")))
+}
+
+/// Straight to the terminal: figures are for people, also when the test passes.
+fn say(text: &str) {
+    writeln!(std::io::stderr().lock(), "{text}").expect("a terminal");
+}
+
+impl Figures {
+    fn add(&mut self, day: &Self) {
+        self.days += day.days;
+        self.simulated += day.simulated;
+        self.passes += day.passes;
+        self.actions += day.actions;
+        self.launches += day.launches;
+        self.lifetimes += day.lifetimes;
+        self.served += day.served;
+        self.lost += day.lost;
+        self.kills += day.kills;
+        self.longest_settling = self.longest_settling.max(day.longest_settling);
+        self.longest_wait_apart = self.longest_wait_apart.max(day.longest_wait_apart);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn show(&self, seconds: f64, cases: &Cases) {
+        let hours = self.simulated as f64 / (60 * MINUTE) as f64;
+        let speed = self.lifetimes as f64 / seconds;
+        say(&format!(
+            "simulated {} days of {hours:.0} hours in all: {} passes, {} actions, {} launches, {} kills of the daemon\n\
+             {} jobs served, {} lost with containers that the world killed; {} lifetimes\n\
+             settled {} s after the last fault at the latest; where nothing failed a job waited {} s at most\n\
+             {seconds:.1} seconds, {speed:.0} lifetimes per second; {} of {} cases met",
+            self.days,
+            self.passes,
+            self.actions,
+            self.launches,
+            self.kills,
+            self.served,
+            self.lost,
+            self.lifetimes,
+            self.longest_settling / SECOND,
+            self.longest_wait_apart / SECOND,
+            cases.met(),
+            Cases::all(),
+        ));
+    }
+}

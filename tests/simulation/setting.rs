@@ -1,0 +1,231 @@
+//! What a day is like: pools, hosts, policies, and which faults it has, all drawn from its seed.
+
+use std::time::Duration;
+
+use dayfly::fleet::{Host, HostName, InstanceId, Policy, Pool, Resources, Scope, Template};
+
+use crate::random::Random;
+
+/// One second in the world's milliseconds.
+pub(crate) const SECOND: u64 = 1000;
+/// One minute in the world's milliseconds.
+pub(crate) const MINUTE: u64 = 60 * SECOND;
+/// When every day begins.
+pub(crate) const MORNING: u64 = 1_800_000_000_000;
+
+const GIB: u64 = 1 << 30;
+
+/// How often what goes wrong, in thousandths.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Faults {
+    /// GitHub calls that fail.
+    pub(crate) github: u64,
+    /// Lists that lack a runner, or all, and do not say so.
+    pub(crate) short_lists: u64,
+    /// Engine calls that fail.
+    pub(crate) engine: u64,
+    /// Runners that do not live as they should.
+    pub(crate) runners: u64,
+    /// Log lines and events that are never told.
+    pub(crate) silence: u64,
+    /// Jobs after whose start `busy` turns false again.
+    pub(crate) flips: u64,
+    /// Minutes-long troubles a day, at most.
+    pub(crate) spells: u64,
+    /// Kills of the daemon a day, at most.
+    pub(crate) kills: u64,
+}
+
+/// A day's circumstances.
+pub(crate) struct Setting {
+    pub(crate) instance: InstanceId,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) pools: Vec<PoolSetting>,
+    pub(crate) faults: Faults,
+    /// How long jobs arrive and faults happen.
+    pub(crate) busy_for: u64,
+    /// Only this fails, for all of the busy time, and nothing else does (rule 9).
+    pub(crate) alone: Option<Alone>,
+}
+
+/// What fails alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alone {
+    Scope(usize),
+    Host(usize),
+    Pool(usize),
+}
+
+/// A pool and its jobs.
+pub(crate) struct PoolSetting {
+    pub(crate) pool: Pool,
+    pub(crate) scope: usize,
+    pub(crate) host: usize,
+    /// Whether the daemon is told of queued jobs.
+    pub(crate) demand: bool,
+    /// Taken out of the configuration.
+    pub(crate) gone: bool,
+    /// Milliseconds between bursts, at most.
+    pub(crate) burst_gap: u64,
+    /// Jobs in a burst, at most.
+    pub(crate) burst: u64,
+    /// How long a job takes, at most.
+    pub(crate) job_for: u64,
+}
+
+impl Setting {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let scopes: Vec<Scope> =
+            ["https://github.com/acme", "https://github.com/acme/widgets", "https://git.acme.example/ci"]
+                [..=random.index(3)]
+                .iter()
+                .map(|url| url.parse().expect("a scope"))
+                .collect();
+        let hosts: Vec<HostName> = ["alpha", "beta"][..=random.index(2)]
+            .iter()
+            .map(|name| name.parse().expect("a host name"))
+            .collect();
+        let aged = random.chance(350);
+        let names = ["linux", "linux-x64", "gpu", "a-ci1"];
+        let pools: Vec<PoolSetting> = names[..=random.index(4)]
+            .iter()
+            .map(|name| PoolSetting::draw(random, name, &scopes, &hosts, aged))
+            .collect();
+        let hosts = hosts
+            .into_iter()
+            .enumerate()
+            .map(|(index, name)| budget(random, name, pools.iter().filter(|p| p.host == index)))
+            .collect();
+        let mut setting = Self {
+            instance: "ci1".parse().expect("an instance"),
+            scopes,
+            hosts,
+            pools,
+            faults: Faults::draw(random),
+            busy_for: random.within(15, 60) * MINUTE,
+            alone: None,
+        };
+        if setting.pools.len() > 1 && random.chance(120) {
+            setting.fail_alone(random);
+        }
+        setting
+    }
+
+    /// One thing fails all day; everything else is well, and idle enough to measure how long jobs wait.
+    fn fail_alone(&mut self, random: &mut Random) {
+        self.faults = Faults::default();
+        self.alone = Some(match random.index(3) {
+            0 => Alone::Scope(random.index(self.scopes.len())),
+            1 => Alone::Host(random.index(self.hosts.len())),
+            _ => Alone::Pool(random.index(self.pools.len())),
+        });
+        for pool in &mut self.pools {
+            pool.pool.policy.max_job_age = None;
+            pool.pool.policy.min_idle = pool.pool.policy.min_idle.max(1);
+            pool.pool.policy.max = pool.pool.policy.max.max(4);
+            pool.job_for = 15 * SECOND;
+            pool.burst = 1;
+            pool.burst_gap = 100 * SECOND;
+        }
+        for host in &mut self.hosts {
+            host.max_runners = None;
+            host.budget = Resources::default();
+        }
+    }
+
+    /// Whether a pool has nothing to do with what fails alone.
+    pub(crate) fn is_apart(&self, pool: usize) -> bool {
+        match self.alone {
+            None => false,
+            Some(Alone::Scope(scope)) => self.pools[pool].scope != scope,
+            Some(Alone::Host(host)) => self.pools[pool].host != host,
+            Some(Alone::Pool(failing)) => pool != failing,
+        }
+    }
+
+    /// The pools as configured now.
+    pub(crate) fn configured(&self) -> impl Iterator<Item = &PoolSetting> {
+        self.pools.iter().filter(|pool| !pool.gone)
+    }
+}
+
+impl Faults {
+    fn draw(random: &mut Random) -> Self {
+        if random.chance(100) {
+            return Self::default();
+        }
+        let rates = [0, 2, 10, 40];
+        Self {
+            github: random.of(&rates),
+            short_lists: random.of(&[0, 0, 3, 10]),
+            engine: random.of(&rates),
+            runners: random.of(&[0, 20, 80, 200]),
+            silence: random.of(&[0, 20, 100, 500]),
+            flips: random.of(&[0, 50, 300]),
+            spells: random.of(&[0, 1, 4]),
+            kills: random.of(&[0, 1, 5]),
+        }
+    }
+}
+
+impl PoolSetting {
+    fn draw(random: &mut Random, name: &str, scopes: &[Scope], hosts: &[HostName], aged: bool) -> Self {
+        let (scope, host) = (random.index(scopes.len()), random.index(hosts.len()));
+        let demand = random.chance(500);
+        let min_idle = if demand { random.of(&[0, 0, 1]) } else { random.of(&[1, 1, 2, 3]) };
+        let seconds = |random: &mut Random, low, high| Duration::from_secs(random.within(low, high));
+        let policy = Policy {
+            min_idle,
+            max: min_idle + random.of(&[1, 2, 4, 8]),
+            priority: random.of(&[0, 0, 1, -1]),
+            idle_timeout: seconds(random, 20, 180),
+            idle_confirmation: seconds(random, 20, 60),
+            boot_timeout: seconds(random, 60, 120),
+            max_job_age: aged.then(|| seconds(random, 150, 400)),
+        };
+        let template = Template {
+            image: format!("runner-{name}"),
+            resources: Resources {
+                memory: random.within(1, 4) * GIB,
+                cpu_millis: random.of(&[500, 1000, 2000]),
+            },
+            ..Template::default()
+        };
+        Self {
+            pool: Pool {
+                name: name.parse().expect("a pool name"),
+                scope: scopes[scope].clone(),
+                host: hosts[host].clone(),
+                group: "Default".to_owned(),
+                labels: vec!["self-hosted".to_owned(), name.to_owned()],
+                policy,
+                template,
+            },
+            scope,
+            host,
+            demand,
+            gone: false,
+            burst_gap: random.of(&[20, 60, 240]) * SECOND,
+            burst: random.of(&[1, 4, 12]),
+            job_for: random.of(&[10, 40, 100]) * SECOND,
+        }
+    }
+}
+
+/// A host with room for what its pools keep idle, and a little more.
+fn budget<'a>(random: &mut Random, name: HostName, pools: impl Iterator<Item = &'a PoolSetting>) -> Host {
+    let (mut count, mut memory, mut cpu_millis) = (0, 0, 0);
+    for PoolSetting { pool, .. } in pools {
+        count += pool.policy.min_idle;
+        memory += u64::from(pool.policy.min_idle) * pool.template.resources.memory;
+        cpu_millis += u64::from(pool.policy.min_idle) * pool.template.resources.cpu_millis;
+    }
+    let spare = random.within(1, 8);
+    let budget = Resources {
+        memory: if random.chance(300) { memory + spare * 4 * GIB } else { 0 },
+        cpu_millis: if random.chance(300) { cpu_millis + spare * 2000 } else { 0 },
+    };
+    let spare = u32::try_from(random.within(1, 8)).expect("small");
+    Host { name, max_runners: random.chance(300).then_some(count + spare), budget }
+}
