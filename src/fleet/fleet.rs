@@ -1,7 +1,7 @@
 //! The state of everything: pools, hosts, scopes and runners. `observe` changes it, `plan` decides
 //! by it, `status` shows it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use super::{
     backoff::Backoff,
@@ -249,16 +249,67 @@ impl Fleet {
 
     /// Whether a runner's host can be seen.
     pub(super) fn host_is_up(&self, runner: &Runner) -> bool {
-        runner.host.as_ref().and_then(|host| self.hosts.get(host)).is_some_and(|host| host.sight.is_clear())
+        self.nearby().host_is_up(runner)
     }
 
     /// Whether a runner's scope can be seen.
     pub(super) fn scope_is_up(&self, runner: &Runner) -> bool {
-        runner
-            .scope
-            .as_ref()
-            .and_then(|scope| self.scopes.get(scope))
-            .is_some_and(|scope| scope.sight.is_clear())
+        self.nearby().scope_is_up(runner)
+    }
+
+    /// For a walk over the runners in their order.
+    pub(super) fn nearby(&self) -> Nearby<'_> {
+        Nearby { pools: Last::of(&self.pools), hosts: Last::of(&self.hosts), scopes: Last::of(&self.scopes) }
+    }
+}
+
+/// What belongs to a runner. The order of their names puts runners of one pool side by side, so what
+/// belonged to the one before is looked at first: with thousands of them the look-ups in the maps
+/// would be most of a pass.
+pub(super) struct Nearby<'a> {
+    pools: Last<'a, PoolName, PoolState>,
+    hosts: Last<'a, HostName, HostState>,
+    scopes: Last<'a, Scope, ScopeState>,
+}
+
+impl<'a> Nearby<'a> {
+    /// A runner's pool, if it is configured.
+    pub(super) fn pool(&mut self, runner: &Runner) -> Option<&'a PoolState> {
+        self.pools.get(runner.name.pool())
+    }
+
+    /// Whether a runner's host can be seen.
+    pub(super) fn host_is_up(&mut self, runner: &Runner) -> bool {
+        let host = runner.host.as_ref().and_then(|host| self.hosts.get(host));
+        host.is_some_and(|host| host.sight.is_clear())
+    }
+
+    /// Whether a runner's scope can be seen.
+    pub(super) fn scope_is_up(&mut self, runner: &Runner) -> bool {
+        let scope = runner.scope.as_ref().and_then(|scope| self.scopes.get(scope));
+        scope.is_some_and(|scope| scope.sight.is_clear())
+    }
+}
+
+/// A map, and what was found in it last.
+struct Last<'a, K, V> {
+    map: &'a BTreeMap<K, V>,
+    found: Option<(&'a K, &'a V)>,
+}
+
+impl<'a, K: Ord, V> Last<'a, K, V> {
+    fn of(map: &'a BTreeMap<K, V>) -> Self {
+        Self { map, found: None }
+    }
+
+    fn get<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&'a V>
+    where
+        K: Borrow<Q>,
+    {
+        if self.found.is_none_or(|(last, _)| last.borrow() != key) {
+            self.found = self.map.get_key_value(key);
+        }
+        self.found.map(|(_, value)| value)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use super::{
     backoff::PROOF,
     evidence::ImageState,
-    fleet::{Fleet, PoolState, count},
+    fleet::{Fleet, Nearby, PoolState, count},
     name::PoolName,
     report::{Action, Event, Held, Plan, Why},
     runner::{Contained, FINISHED_GRACE, InFlight, Life, Registered, Runner, TakeDown},
@@ -65,9 +65,9 @@ impl Fleet {
         let mut pass = Pass { now, wake_at: None, actions: Vec::new() };
         self.end_streaks(&mut pass);
         self.mark_unfit(&mut pass);
-        self.mark_surplus(&mut pass);
+        let tallies = self.mark_surplus(&mut pass);
         self.clear_away(&mut pass);
-        self.launch(&mut pass);
+        self.launch(tallies, &mut pass);
         self.update_phases(now);
         Plan { actions: pass.actions, events: std::mem::take(&mut self.events), wake_at: pass.wake_at }
     }
@@ -98,9 +98,9 @@ impl Fleet {
                 *rolling.entry(runner.name.pool()).or_default() += 1;
             }
         }
-        let mut marked = Vec::new();
+        let (mut marked, mut nearby) = (Vec::new(), self.nearby());
         for runner in self.runners.values() {
-            let Some(why) = self.unfit(runner, pass) else { continue };
+            let Some(why) = self.unfit(runner, &mut nearby, pass) else { continue };
             if why == Why::Outdated {
                 // One at a time, so that the pool can still take jobs meanwhile.
                 let rolling = rolling.entry(runner.name.pool()).or_default();
@@ -124,17 +124,17 @@ impl Fleet {
     }
 
     /// Why a runner has to go, if it has to.
-    fn unfit(&self, runner: &Runner, pass: &mut Pass) -> Option<Why> {
+    fn unfit(&self, runner: &Runner, nearby: &mut Nearby<'_>, pass: &mut Pass) -> Option<Why> {
         let Contained::Present { life: Life::Up, missed: false, .. } = runner.contained else { return None };
-        if runner.in_flight.is_some() || runner.take_down.is_some() || !self.host_is_up(runner) {
+        if runner.in_flight.is_some() || runner.take_down.is_some() || !nearby.host_is_up(runner) {
             return None;
         }
-        let pool = self.pools.get(runner.name.pool());
+        let pool = nearby.pool(runner);
         if let Some(latch) = &runner.latch {
             let max = pool?.pool.policy.max_job_age?;
             return pass.due(latch.since + max).then_some(Why::MaxJobAge);
         }
-        if !self.scope_is_up(runner) || !pass.due(runner.retry_at) {
+        if !nearby.scope_is_up(runner) || !pass.due(runner.retry_at) {
             return None;
         }
         if let Registered::Gone { at, .. } = runner.registered {
@@ -162,8 +162,9 @@ impl Fleet {
         None
     }
 
-    /// Marks the idle runners that a pool has too many of, the oldest first.
-    fn mark_surplus(&mut self, pass: &mut Pass) {
+    /// Marks the idle runners that a pool has too many of, the oldest first. Returns the counts
+    /// without them.
+    fn mark_surplus(&mut self, pass: &mut Pass) -> BTreeMap<PoolName, Tally> {
         let tallies = self.tallies(pass.now);
         for (name, state) in &mut self.pools {
             let tally = tallies[name];
@@ -171,6 +172,13 @@ impl Fleet {
             let policy = &state.pool.policy;
             let spares = if self.draining { 0 } else { count(state.demand.len()) + policy.min_idle };
             state.desired = policy.max.min(tally.busy + spares);
+        }
+        let too_many = |(name, state): (&PoolName, &PoolState)| {
+            let tally = tallies[name];
+            tally.busy + tally.capacity > state.desired
+        };
+        if !self.pools.iter().any(too_many) {
+            return tallies;
         }
         let mut idle: BTreeMap<&str, Vec<(Timestamp, &Runner)>> = BTreeMap::new();
         for runner in self.runners.values() {
@@ -204,11 +212,15 @@ impl Fleet {
                 }
             }
         }
+        if marked.is_empty() {
+            return tallies;
+        }
         for name in marked {
             if let Some(runner) = self.runners.get_mut(&name) {
                 take_down(runner, Why::Surplus, pass.now);
             }
         }
+        self.tallies(pass.now)
     }
 
     /// Takes the next step with everything that leaves, ended, or was left behind.
@@ -348,9 +360,8 @@ impl Fleet {
 
     /// Launches what the pools want and the hosts have room for, one pool after the other, those
     /// of higher priority first.
-    fn launch(&mut self, pass: &mut Pass) {
+    fn launch(&mut self, mut tallies: BTreeMap<PoolName, Tally>, pass: &mut Pass) {
         let mut committed = self.committed();
-        let mut tallies = self.tallies(pass.now);
         let mut order = self.order.clone();
         order.sort_by_key(|name| Reverse(self.pools[name].pool.policy.priority));
         let mut held: BTreeMap<PoolName, (Held, String)> = BTreeMap::new();
@@ -483,25 +494,30 @@ impl Fleet {
     fn tallies(&self, now: Timestamp) -> BTreeMap<PoolName, Tally> {
         let mut tallies: BTreeMap<PoolName, Tally> =
             self.order.iter().map(|name| (name.clone(), Tally::default())).collect();
-        for runner in self.runners.values().filter(|runner| runner.takes_room()) {
-            let pool = runner.name.pool();
-            let (Some(state), Some(tally)) = (self.pools.get(pool), tallies.get_mut(pool)) else { continue };
-            tally.room += 1;
-            tally.busy += u32::from(runner.is_busy());
-            tally.capacity += u32::from(runner.is_capacity(state.pool.policy.boot_timeout, now));
-            tally.probes += u32::from(
-                state.backoff.failures > 0
-                    && runner.latch.is_none()
-                    && runner.known_since >= state.backoff.last_at,
-            );
+        let mut runners = self.runners.values().peekable();
+        // Runners of one pool come one after the other.
+        while let Some(pool) = runners.peek().map(|runner| runner.name.pool()) {
+            let mut counted = self.pools.get(pool).zip(tallies.get_mut(pool));
+            while let Some(runner) = runners.next_if(|runner| runner.name.pool() == pool) {
+                let Some((state, tally)) = counted.as_mut().filter(|_| runner.takes_room()) else { continue };
+                tally.room += 1;
+                tally.busy += u32::from(runner.is_busy());
+                tally.capacity += u32::from(runner.is_capacity(state.pool.policy.boot_timeout, now));
+                tally.probes += u32::from(
+                    state.backoff.failures > 0
+                        && runner.latch.is_none()
+                        && runner.known_since >= state.backoff.last_at,
+                );
+            }
         }
         tallies
     }
 
     fn update_phases(&mut self, now: Timestamp) {
         let mut runners = std::mem::take(&mut self.runners);
+        let mut nearby = self.nearby();
         for runner in runners.values_mut() {
-            let phase = runner.phase(self.host_is_up(runner), self.scope_is_up(runner), now);
+            let phase = runner.phase(nearby.host_is_up(runner), nearby.scope_is_up(runner), now);
             if phase != runner.phase {
                 (runner.phase, runner.phase_since) = (phase, now);
             }

@@ -1,0 +1,104 @@
+//! From demand to running runners: the engine alone and Dayfly in turn, several rounds of each.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use super::{
+    daemon::Running,
+    engine::{self, Likeness, PAUSE},
+    stand::{PATIENCE, Stand},
+    table::{Table, median, millis},
+};
+
+/// How many requests the engine is given at once; the best counts.
+const AT_ONCE: [usize; 3] = [4, 8, 16];
+
+/// From the moment that launching could begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// Until the last container ran.
+    pub(crate) running: Duration,
+    /// Until the last runner was connected.
+    pub(crate) online: Duration,
+}
+
+pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Result<()> {
+    let sizes: &[(usize, usize)] = if quick { &[(1, 3), (5, 2)] } else { &[(1, 9), (10, 7), (50, 3)] };
+    let mut compared = false;
+    for &(count, rounds) in sizes {
+        let mut floors: Vec<Vec<Times>> = vec![Vec::new(); AT_ONCE.len()];
+        let mut ours = Vec::new();
+        for round in 1..=rounds {
+            let mut floor_likeness = None;
+            for (floor, at_once) in floors.iter_mut().zip(AT_ONCE) {
+                // More at once than there are is nothing new.
+                if at_once / 2 < count || at_once == AT_ONCE[0] {
+                    floor.push(engine::launch(stand, count, at_once).await?);
+                    floor_likeness = Some(Likeness::take(stand).await?);
+                    next(stand).await?;
+                }
+            }
+            ours.push(launch(stand, count).await?);
+            if let (false, Some(floor)) = (compared, &floor_likeness) {
+                Likeness::compare(floor, &Likeness::take(stand).await?)?;
+                compared = true;
+            }
+            next(stand).await?;
+            let last = |times: &[Times]| times.last().map_or_else(String::new, |t| millis(t.running));
+            let shown: Vec<String> = floors.iter().map(|floor| last(floor)).collect();
+            println!(
+                "{count} runners, round {round} of {rounds}: engine alone at {AT_ONCE:?} at once {}; dayfly {}",
+                shown.join(" / "),
+                last(&ours)
+            );
+        }
+        report(table, count, &floors, &ours);
+    }
+    Ok(())
+}
+
+/// From the pass that decides to launch, to so many runners.
+async fn launch(stand: &Stand, count: usize) -> Result<Times> {
+    let github = stand.github().await?;
+    let wanted = u32::try_from(count)?;
+    let daemon = Running::start(stand, stand.pool(&github, wanted, wanted)?).await?;
+    let online = github.until(PATIENCE, |snapshot| snapshot.online() == count).await;
+    let online = online.map_err(|_| anyhow!("not all runners came online"))?;
+    let running = stand.last_started_at(count).await?;
+    // A runner's name bears the moment when its launch was decided.
+    let began = daemon.first_decided()?;
+    daemon.stop().await?;
+    Ok(Times { running: running.since(began), online: online.at.since(began) })
+}
+
+async fn next(stand: &Stand) -> Result<()> {
+    stand.clear().await?;
+    tokio::time::sleep(PAUSE).await;
+    Ok(())
+}
+
+fn report(table: &mut Table, count: usize, floors: &[Vec<Times>], ours: &[Times]) {
+    let of =
+        |times: &[Times], which: fn(&Times) -> Duration| median(&times.iter().map(which).collect::<Vec<_>>());
+    let best = |which: fn(&Times) -> Duration| {
+        let medians = floors.iter().zip(AT_ONCE).filter(|(floor, _)| !floor.is_empty());
+        medians.map(|(floor, at_once)| (of(floor, which), at_once)).min().unwrap_or_default()
+    };
+    for (what, which) in [
+        ("running", (|times: &Times| times.running) as fn(&Times) -> Duration),
+        ("online", |times| times.online),
+    ] {
+        let (floor, at_once) = best(which);
+        let ours = of(ours, which);
+        let ratio = ours.as_secs_f64() / floor.as_secs_f64();
+        let figure =
+            format!("{} / engine alone {} ({at_once} at once) = {ratio:.2}", millis(ours), millis(floor));
+        let what = format!("from nothing to {count} {what}");
+        if what.ends_with("running") && count >= 5 {
+            table.judged(what, figure, "<= 1.10", ratio <= 1.1);
+        } else {
+            table.told(what, figure);
+        }
+    }
+}
