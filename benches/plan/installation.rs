@@ -98,6 +98,7 @@ impl Installation {
                 registration: Some(RegistrationId(number as u64 + 1)),
                 scope: Some(self.pools[number % pools].scope.clone()),
                 template: template.clone(),
+                image: None,
                 resources: Resources::default(),
                 state: ContainerState::Up(START),
             });

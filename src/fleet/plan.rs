@@ -1,29 +1,26 @@
 //! State becomes actions, each with its reason. Planning again on the same state does nothing more:
 //! what was decided is in flight, or waits for a moment that [`Plan::wake_at`] names.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+mod clear;
+mod launch;
+
+use std::{collections::BTreeMap, time::Duration};
+
+#[cfg(test)]
+pub(super) use clear::SETTLE;
 
 use super::{
     backoff::PROOF,
     evidence::ImageState,
     fleet::{Fleet, Nearby, PoolState, count},
     name::PoolName,
-    report::{Action, Event, Held, Plan, Why},
-    runner::{Contained, FINISHED_GRACE, InFlight, Life, Registered, Runner, TakeDown},
+    report::{Action, Held, Plan, Why},
+    runner::{Contained, Life, Registered, Runner, TakeDown},
     time::Timestamp,
 };
 
-/// How long after a deregistration a job that was already on its way may still arrive.
-pub(super) const SETTLE: Duration = Duration::from_secs(10);
-
 /// How long a registration must have been gone before its idle container is a ghost.
 const GHOST_GRACE: Duration = Duration::from_mins(1);
-
-/// How long a container may stay made but not started: the reply to a start may have been lost.
-const NEVER_STARTED_GRACE: Duration = Duration::from_secs(30);
-
-/// How long a registration without a container must have been listed offline before it is removed.
-const ORPHAN_CONFIRMATION: Duration = Duration::from_secs(5);
 
 /// How long a job can be queued: GitHub gives up on it then.
 const MAX_QUEUE_AGE: Duration = Duration::from_hours(24);
@@ -222,274 +219,6 @@ impl Fleet {
         }
         self.tallies(pass.now)
     }
-
-    /// Takes the next step with everything that leaves, ended, or was left behind.
-    fn clear_away(&mut self, pass: &mut Pass) {
-        let mut steps = Vec::new();
-        for runner in self.runners.values() {
-            if runner.in_flight.is_some() {
-                continue;
-            }
-            if let Some((action, in_flight)) = self.next_step(runner, pass) {
-                steps.push((runner.name.clone(), action, in_flight));
-            }
-        }
-        for (name, action, in_flight) in steps {
-            let Some(runner) = self.runners.get_mut(&name) else { continue };
-            runner.in_flight = Some(in_flight);
-            if let (InFlight::Stop(_), Some(take_down)) = (in_flight, &mut runner.take_down) {
-                take_down.stopped = true;
-            }
-            pass.actions.push(action);
-        }
-    }
-
-    /// The next step with one runner, if there is one to take.
-    fn next_step(&self, runner: &Runner, pass: &mut Pass) -> Option<(Action, InFlight)> {
-        match &runner.contained {
-            Contained::Present { life: Life::Up, .. } => self.next_step_down(runner, pass),
-            Contained::Present { life: Life::Created { since }, at, .. } => {
-                let due = pass.due(*since + NEVER_STARTED_GRACE) && at > since && pass.due(runner.retry_at);
-                if !due || !self.host_is_up(runner) {
-                    None
-                } else if runner.registered.may_exist() && runner.registered.id().is_some() {
-                    self.deregister(runner, Why::NeverStarted)
-                } else {
-                    self.remove(runner, Why::NeverStarted)
-                }
-            }
-            Contained::Present { life: Life::Down(_), .. } => {
-                if !pass.due(runner.retry_at) {
-                    return None;
-                }
-                let leftover = self.leftover(runner, pass);
-                // Neither half waits for the other when one of them fails.
-                match leftover.and_then(|why| self.deregister(runner, why)) {
-                    Some(step) if runner.retries % 2 == 1 => Some(step),
-                    step => self.remove(runner, Why::Finished).or(step),
-                }
-            }
-            Contained::Never | Contained::Gone { .. } => {
-                let why = self.leftover(runner, pass)?;
-                if pass.due(runner.retry_at) { self.deregister(runner, why) } else { None }
-            }
-        }
-    }
-
-    /// The next step with a runner that is up: ask, deregister, settle, ask, stop.
-    fn next_step_down(&self, runner: &Runner, pass: &mut Pass) -> Option<(Action, InFlight)> {
-        let TakeDown { why, deregistered_at, .. } = runner.take_down?;
-        if !pass.due(runner.retry_at) || !self.host_is_up(runner) {
-            return None;
-        }
-        let (host, container) = runner.container()?;
-        let stop = |ask| {
-            let (host, container) = (host.clone(), container.clone());
-            Some((
-                Action::Stop { runner: runner.name.clone(), host, container, ask, why },
-                InFlight::Stop(why),
-            ))
-        };
-        match deregistered_at {
-            _ if why == Why::MaxJobAge => stop(false),
-            None => self.deregister(runner, why),
-            Some(at) => pass.due(at + SETTLE).then(|| stop(true))?,
-        }
-    }
-
-    /// Why a registration without a living container is to be removed, if it is.
-    fn leftover(&self, runner: &Runner, pass: &mut Pass) -> Option<Why> {
-        if let Some(ended_at) = runner.ended_at {
-            // After a job GitHub removes it by itself, soon; only what stays is ours to remove.
-            return match runner.registered {
-                Registered::Listed { .. } | Registered::Expected { id: Some(_), .. }
-                    if runner.latch.is_none() =>
-                {
-                    Some(Why::Finished)
-                }
-                Registered::Listed { at, .. } => (at > ended_at + FINISHED_GRACE).then_some(Why::Finished),
-                _ => None,
-            };
-        }
-        if runner.launch_failed {
-            return matches!(runner.registered, Registered::Listed { .. } | Registered::Expected { .. })
-                .then_some(Why::LaunchFailed);
-        }
-        // It may have a container on a host that cannot be seen, and while it is online it has one.
-        match runner.registered {
-            Registered::Listed { at, offline_since: Some(since), .. }
-                if at.since(since) >= ORPHAN_CONFIRMATION && self.no_host_has(runner) =>
-            {
-                pass.due(runner.retry_at).then_some(Why::Orphaned)
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether every host was looked at since the runner became known, and is seen now.
-    fn no_host_has(&self, runner: &Runner) -> bool {
-        self.hosts.values().all(|host| {
-            host.sight.trouble.is_none() && host.sight.listed_at.is_some_and(|at| at > runner.known_since)
-        })
-    }
-
-    fn deregister(&self, runner: &Runner, why: Why) -> Option<(Action, InFlight)> {
-        if !self.scope_is_up(runner) {
-            return None;
-        }
-        let ask = runner.container().filter(|_| runner.takes_room());
-        let action = Action::Deregister {
-            runner: runner.name.clone(),
-            scope: runner.scope.clone()?,
-            registration: runner.registered.id()?,
-            ask: ask.map(|(host, container)| (host.clone(), container.clone())),
-            why,
-        };
-        Some((action, InFlight::Deregister(why)))
-    }
-
-    fn remove(&self, runner: &Runner, why: Why) -> Option<(Action, InFlight)> {
-        if !self.host_is_up(runner) {
-            return None;
-        }
-        let (host, container) = runner.container()?;
-        let (host, container) = (host.clone(), container.clone());
-        let action = Action::Remove { runner: runner.name.clone(), host, container, why };
-        Some((action, InFlight::Remove(why)))
-    }
-
-    /// Launches what the pools want and the hosts have room for, one pool after the other, those
-    /// of higher priority first.
-    fn launch(&mut self, mut tallies: BTreeMap<PoolName, Tally>, pass: &mut Pass) {
-        let mut committed = self.committed();
-        let mut order = self.order.clone();
-        order.sort_by_key(|name| Reverse(self.pools[name].pool.policy.priority));
-        let mut held: BTreeMap<PoolName, (Held, String)> = BTreeMap::new();
-        while !order.is_empty() {
-            let first = self.pools[&order[0]].pool.policy.priority;
-            let mut wanting = Vec::with_capacity(order.len());
-            for name in order {
-                let state = &self.pools[&name];
-                // Lower priorities come after all of the higher ones have what they want.
-                if state.pool.policy.priority < first {
-                    wanting.push(name);
-                    continue;
-                }
-                let tally = tallies.entry(name.clone()).or_default();
-                let host = committed.entry(state.pool.host.clone()).or_default();
-                match self.holds(state, *tally, pass) {
-                    Wish::Satisfied => {}
-                    Wish::Held(why, detail) => {
-                        held.insert(name, (why, detail));
-                    }
-                    Wish::Runner(why) => {
-                        let resources = state.pool.template.resources;
-                        let budget = self.hosts.get(&state.pool.host).map(|host| &host.host);
-                        if let Some(why) = budget.and_then(|budget| host.refuses(budget, resources)) {
-                            held.insert(name, (why, String::new()));
-                            continue;
-                        }
-                        host.add(resources);
-                        tally.capacity += 1;
-                        tally.room += 1;
-                        tally.probes += 1;
-                        self.launch_one(&name, why, pass);
-                        wanting.push(name);
-                    }
-                }
-            }
-            order = wanting;
-        }
-        // Others may have taken more of a host since, so the reason is told as it is in the end.
-        for (name, (why, _)) in &mut held {
-            let PoolState { pool, .. } = &self.pools[name];
-            if let (Held::HostFull | Held::HostMemory | Held::HostCpus, Some(host), Some(committed)) =
-                (*why, self.hosts.get(&pool.host), committed.get(&pool.host))
-            {
-                *why = committed.refuses(&host.host, pool.template.resources).unwrap_or(*why);
-            }
-        }
-        for (name, state) in &mut self.pools {
-            let (why, detail) = match held.remove(name) {
-                Some((why, detail)) => (Some(why), detail),
-                None => (None, String::new()),
-            };
-            if state.held != why {
-                state.held = why;
-                self.events.push(Event::Held { pool: name.clone(), held: why, detail });
-            }
-        }
-    }
-
-    fn launch_one(&mut self, pool: &PoolName, why: Why, pass: &mut Pass) {
-        let name = self.names.next(pool, pass.now);
-        let state = &self.pools[pool];
-        let mut runner = Runner::new(name.clone(), pass.now);
-        runner.launched = true;
-        runner.scope = Some(state.pool.scope.clone());
-        runner.host = Some(state.pool.host.clone());
-        runner.template = Some(state.digest.clone());
-        runner.resources = state.pool.template.resources;
-        runner.in_flight = Some(InFlight::Launch(why));
-        self.runners.insert(name.clone(), runner);
-        let (pool, host) = (pool.clone(), state.pool.host.clone());
-        pass.actions.push(Action::Launch { runner: name, pool, host, why });
-    }
-
-    /// Whether a pool wants one more runner, and what holds it back if it may not have it.
-    fn holds(&self, state: &PoolState, tally: Tally, pass: &mut Pass) -> Wish {
-        let policy = &state.pool.policy;
-        let queued = count(state.demand.len());
-        let held = |held| Wish::Held(held, String::new());
-        if self.draining {
-            return held(Held::Draining);
-        }
-        // Spares stay on top of demand.
-        if tally.capacity >= queued + policy.min_idle {
-            return Wish::Satisfied;
-        }
-        let why = if tally.capacity < queued { Why::Demand } else { Why::Spare };
-        let (Some(scope), Some(host)) =
-            (self.scopes.get(&state.pool.scope), self.hosts.get(&state.pool.host))
-        else {
-            return held(Held::HostUnseen);
-        };
-        if host.sight.listed_at.is_none() {
-            return held(Held::HostUnseen);
-        }
-        if host.sight.trouble.is_some() {
-            return held(Held::HostUnreachable);
-        }
-        if scope.sight.listed_at.is_none() {
-            return held(Held::ScopeUnseen);
-        }
-        if !pass.due(scope.limited_until) {
-            return Wish::Held(Held::RateLimited, format!("until {}", scope.limited_until));
-        }
-        match host.images.get(&state.pool.template.image) {
-            Some(ImageState::Present(_)) => {}
-            Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
-            None => return Wish::Held(Held::ImageMissing, "not looked for yet".to_owned()),
-        }
-        if let Some(cause) = state.backoff.holds(pass.now) {
-            pass.due(state.backoff.retry_at);
-            return Wish::Held(cause, state.backoff.detail.clone());
-        }
-        if state.backoff.probing()
-            && tally.probes > 0
-            && let Some(cause) = state.backoff.held
-        {
-            return Wish::Held(cause, state.backoff.detail.clone());
-        }
-        if host.disk_low {
-            return held(Held::HostDisk);
-        }
-        if tally.room >= policy.max {
-            return held(Held::AtMax);
-        }
-        Wish::Runner(why)
-    }
-
     /// The configured pools' runners, counted.
     fn tallies(&self, now: Timestamp) -> BTreeMap<PoolName, Tally> {
         let mut tallies: BTreeMap<PoolName, Tally> =
@@ -524,16 +253,6 @@ impl Fleet {
         }
         self.runners = runners;
     }
-}
-
-/// What a pool wants.
-enum Wish {
-    /// Nothing more.
-    Satisfied,
-    /// One more runner.
-    Runner(Why),
-    /// One more, which it may not have now.
-    Held(Held, String),
 }
 
 fn take_down(runner: &mut Runner, why: Why, now: Timestamp) {

@@ -1,0 +1,156 @@
+//! Launching: which pool wants one more runner, what may hold it back, and whose turn it is.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use super::{Fleet, Pass, Tally};
+use crate::fleet::{
+    evidence::ImageState,
+    fleet::{PoolState, count},
+    name::PoolName,
+    report::{Action, Event, Held, Why},
+    runner::{InFlight, Runner},
+};
+
+/// What a pool wants.
+enum Wish {
+    /// Nothing more.
+    Satisfied,
+    /// One more runner.
+    Runner(Why),
+    /// One more, which it may not have now.
+    Held(Held, String),
+}
+
+impl Fleet {
+    /// Launches what the pools want and the hosts have room for, one pool after the other, those
+    /// of higher priority first.
+    pub(super) fn launch(&mut self, mut tallies: BTreeMap<PoolName, Tally>, pass: &mut Pass) {
+        let mut committed = self.committed();
+        let mut order = self.order.clone();
+        order.sort_by_key(|name| Reverse(self.pools[name].pool.policy.priority));
+        let mut held: BTreeMap<PoolName, (Held, String)> = BTreeMap::new();
+        while !order.is_empty() {
+            let first = self.pools[&order[0]].pool.policy.priority;
+            let mut wanting = Vec::with_capacity(order.len());
+            for name in order {
+                let state = &self.pools[&name];
+                // Lower priorities come after all of the higher ones have what they want.
+                if state.pool.policy.priority < first {
+                    wanting.push(name);
+                    continue;
+                }
+                let tally = tallies.entry(name.clone()).or_default();
+                let host = committed.entry(state.pool.host.clone()).or_default();
+                match self.holds(state, *tally, pass) {
+                    Wish::Satisfied => {}
+                    Wish::Held(why, detail) => {
+                        held.insert(name, (why, detail));
+                    }
+                    Wish::Runner(why) => {
+                        let resources = state.pool.template.resources;
+                        let budget = self.hosts.get(&state.pool.host).map(|host| &host.host);
+                        if let Some(why) = budget.and_then(|budget| host.refuses(budget, resources)) {
+                            held.insert(name, (why, String::new()));
+                            continue;
+                        }
+                        host.add(resources);
+                        tally.capacity += 1;
+                        tally.room += 1;
+                        tally.probes += 1;
+                        self.launch_one(&name, why, pass);
+                        wanting.push(name);
+                    }
+                }
+            }
+            order = wanting;
+        }
+        // Others may have taken more of a host since, so the reason is told as it is in the end.
+        for (name, (why, _)) in &mut held {
+            let PoolState { pool, .. } = &self.pools[name];
+            if let (Held::HostFull | Held::HostMemory | Held::HostCpus, Some(host), Some(committed)) =
+                (*why, self.hosts.get(&pool.host), committed.get(&pool.host))
+            {
+                *why = committed.refuses(&host.host, pool.template.resources).unwrap_or(*why);
+            }
+        }
+        for (name, state) in &mut self.pools {
+            let (why, detail) = match held.remove(name) {
+                Some((why, detail)) => (Some(why), detail),
+                None => (None, String::new()),
+            };
+            if state.held != why {
+                state.held = why;
+                self.events.push(Event::Held { pool: name.clone(), held: why, detail });
+            }
+        }
+    }
+
+    fn launch_one(&mut self, pool: &PoolName, why: Why, pass: &mut Pass) {
+        let name = self.names.next(pool, pass.now);
+        let state = &self.pools[pool];
+        let mut runner = Runner::new(name.clone(), pass.now);
+        runner.launched = true;
+        runner.scope = Some(state.pool.scope.clone());
+        runner.host = Some(state.pool.host.clone());
+        runner.template = Some(state.digest.clone());
+        runner.resources = state.pool.template.resources;
+        runner.in_flight = Some(InFlight::Launch(why));
+        self.runners.insert(name.clone(), runner);
+        let (pool, host) = (pool.clone(), state.pool.host.clone());
+        pass.actions.push(Action::Launch { runner: name, pool, host, why });
+    }
+
+    /// Whether a pool wants one more runner, and what holds it back if it may not have it.
+    fn holds(&self, state: &PoolState, tally: Tally, pass: &mut Pass) -> Wish {
+        let policy = &state.pool.policy;
+        let queued = count(state.demand.len());
+        let held = |held| Wish::Held(held, String::new());
+        if self.draining {
+            return held(Held::Draining);
+        }
+        // Spares stay on top of demand.
+        if tally.capacity >= queued + policy.min_idle {
+            return Wish::Satisfied;
+        }
+        let why = if tally.capacity < queued { Why::Demand } else { Why::Spare };
+        let (Some(scope), Some(host)) =
+            (self.scopes.get(&state.pool.scope), self.hosts.get(&state.pool.host))
+        else {
+            return held(Held::HostUnseen);
+        };
+        if host.sight.listed_at.is_none() {
+            return held(Held::HostUnseen);
+        }
+        if host.sight.trouble.is_some() {
+            return held(Held::HostUnreachable);
+        }
+        if scope.sight.listed_at.is_none() {
+            return held(Held::ScopeUnseen);
+        }
+        if !pass.due(scope.limited_until) {
+            return Wish::Held(Held::RateLimited, format!("until {}", scope.limited_until));
+        }
+        match host.images.get(&state.pool.template.image) {
+            Some(ImageState::Present(_)) => {}
+            Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
+            None => return Wish::Held(Held::ImageMissing, "not looked for yet".to_owned()),
+        }
+        if let Some(cause) = state.backoff.holds(pass.now) {
+            pass.due(state.backoff.retry_at);
+            return Wish::Held(cause, state.backoff.detail.clone());
+        }
+        if state.backoff.probing()
+            && tally.probes > 0
+            && let Some(cause) = state.backoff.held
+        {
+            return Wish::Held(cause, state.backoff.detail.clone());
+        }
+        if host.disk_low {
+            return held(Held::HostDisk);
+        }
+        if tally.room >= policy.max {
+            return held(Held::AtMax);
+        }
+        Wish::Runner(why)
+    }
+}
