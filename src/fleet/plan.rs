@@ -458,7 +458,8 @@ impl Fleet {
         match host.images.get(&state.pool.template.image) {
             Some(ImageState::Present(_)) => {}
             Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
-            None => return Wish::Held(Held::ImageMissing, "not looked for yet".to_owned()),
+            // Not "missing": the reason is told once, and would be told without its cause.
+            None => return Wish::Held(Held::HostUnseen, "the image was not looked for yet".to_owned()),
         }
         if let Some(cause) = state.backoff.holds(pass.now) {
             pass.due(state.backoff.retry_at);
