@@ -39,6 +39,7 @@ pub(super) struct PoolState {
     pub(super) backoff: Backoff,
     pub(super) desired: u32,
     pub(super) held: Option<Held>,
+    pub(super) held_detail: String,
 }
 
 /// A host and what is remembered of it.
@@ -134,6 +135,7 @@ impl Fleet {
                 backoff: Backoff::default(),
                 desired: 0,
                 held: None,
+                held_detail: String::new(),
             };
             (name, state)
         });

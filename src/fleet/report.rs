@@ -99,7 +99,7 @@ reasons! {
     Held {
         /// Its scope has not been listed since the start.
         ScopeUnseen = "scope_unseen",
-        /// Its host has not been listed since the start.
+        /// Its host has not been listed, or not asked for the image, since the start.
         HostUnseen = "host_unseen",
         /// Its host cannot be seen now.
         HostUnreachable = "host_unreachable",

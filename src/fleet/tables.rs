@@ -378,7 +378,11 @@ fn nothing_is_launched_before_scope_host_and_image_were_seen() {
     let containers = Evidence::Containers { host: host_name(), began, containers: vec![] };
     assert_eq!(step(Some(containers)), (0, Some(Held::ScopeUnseen)));
     let registrations = Evidence::Registrations { scope: scope(), began, registrations: vec![] };
-    assert_eq!(step(Some(registrations)), (0, Some(Held::ImageMissing)));
+    assert_eq!(step(Some(registrations)), (0, Some(Held::HostUnseen)));
+    let image = Template::default().image;
+    let state = ImageState::Missing("no such image".to_owned());
+    let missing = Evidence::Image { host: host_name(), image, state };
+    assert_eq!(step(Some(missing)), (0, Some(Held::ImageMissing)));
     let state = ImageState::Present("sha256:1".to_owned());
     let image = Evidence::Image { host: host_name(), image: Template::default().image, state };
     assert_eq!(step(Some(image)), (1, None));

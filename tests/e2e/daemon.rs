@@ -40,7 +40,7 @@ pub(crate) fn command(config: &Path) -> Command {
 }
 
 impl Daemon {
-    /// Starts it, with everything logged, and waits until it serves.
+    /// Starts it, with everything logged, and waits until it has planned.
     pub(crate) async fn start(config: &Path, log: &Log) -> Self {
         let mut command = command(config);
         command.arg("-vv");
@@ -62,6 +62,7 @@ impl Daemon {
             Some(line["address"].as_str().expect("an address").to_owned())
         })
         .await;
+        until("it has planned", async || daemon.get("/healthz").await.filter(|told| told == "ok\n")).await;
         daemon
     }
 

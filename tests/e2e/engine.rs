@@ -92,13 +92,7 @@ pub(crate) async fn tag(docker: &Docker, reference: &str, tag: &str) -> String {
 pub(crate) async fn clear(instance: &str) {
     let docker = connect().await;
     for label in [LABEL_INSTANCE, LABEL_TEST] {
-        let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-        for container in docker.list_containers(Some(options)).await.unwrap() {
-            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            let removed = docker.remove_container(&container.id.unwrap(), Some(options)).await;
-            assert!(is_gone(&removed), "{removed:?}");
-        }
+        remove(&docker, "label", &format!("{label}={instance}")).await;
     }
     let _turn = turn();
     for tag in tags(&docker).await.into_iter().filter(|tag| tag.contains(instance)) {
@@ -109,7 +103,20 @@ pub(crate) async fn clear(instance: &str) {
     if tags(&docker).await.is_empty() {
         // Nobody uses it now; the next test makes it anew.
         let reference = image::ensure(&docker, &binary()).await.unwrap();
+        // The engine may have gone on making a container for a daemon that was killed.
+        remove(&docker, "ancestor", &reference).await;
         image::remove(&docker, &reference).await.unwrap();
+    }
+}
+
+/// Removes all containers that a filter finds.
+async fn remove(docker: &Docker, filter: &str, value: &str) {
+    let filter = HashMap::from([(filter, vec![value.to_owned()])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+    for container in docker.list_containers(Some(options)).await.unwrap() {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let removed = docker.remove_container(&container.id.unwrap(), Some(options)).await;
+        assert!(is_gone(&removed), "{removed:?}");
     }
 }
 

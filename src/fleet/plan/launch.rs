@@ -78,8 +78,10 @@ impl Fleet {
                 Some((why, detail)) => (Some(why), detail),
                 None => (None, String::new()),
             };
-            if state.held != why {
-                state.held = why;
+            // Of a missing image the cause is news too: first it is being pulled, then it cannot be.
+            let news = why == Some(Held::ImageMissing) && state.held_detail != detail;
+            if state.held != why || news {
+                (state.held, state.held_detail) = (why, detail.clone());
                 self.events.push(Event::Held { pool: name.clone(), held: why, detail });
             }
         }
@@ -133,7 +135,7 @@ impl Fleet {
         match host.images.get(&state.pool.template.image) {
             Some(ImageState::Present(_)) => {}
             Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
-            None => return Wish::Held(Held::ImageMissing, "not looked for yet".to_owned()),
+            None => return Wish::Held(Held::HostUnseen, "the image was not looked for yet".to_owned()),
         }
         if let Some(cause) = state.backoff.holds(pass.now) {
             pass.due(state.backoff.retry_at);
