@@ -19,7 +19,7 @@ use super::{
     run::{load_config, runtime, start_logs},
 };
 use crate::{
-    daemon::chain,
+    host::chain,
     fleet::{InstanceId, RegistrationId, RunnerStatus},
     github::{GithubError, RunnerRecord},
 };

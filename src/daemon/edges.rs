@@ -10,7 +10,7 @@ use crate::{
         Pool, PoolName, RegistrationId, Removed, RunnerName, Scope, Stopped, Timestamp, Trouble, TroubleKind,
     },
     github::{GithubError, Mint, RunnerApi},
-    host::{Host, HostError, Launch},
+    host::{Host, HostError, Launch, chain},
 };
 
 /// How long a runner gets between the stop signal and the kill. The runner needs it to report a
@@ -218,16 +218,4 @@ impl From<HostError> for Trouble {
         };
         Self { kind, retry_at: None, detail }
     }
-}
-
-/// An error with all its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -42,7 +42,7 @@ use crate::{
 pub use self::{
     bounds::Bounded,
     clock::Clock,
-    edges::{Edges, STOP_GRACE, chain},
+    edges::{Edges, STOP_GRACE},
     lock::{InstanceLock, LockError},
 };
 use self::{

@@ -11,12 +11,12 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{clock::Clock, edges::chain};
+use super::clock::Clock;
 use crate::{
     fleet::{
         ContainerId, Evidence, HostName, ImageState, Phase, PullPolicy, RunnerName, RunnerReport, Status,
     },
-    host::{Docker, Happened, Host, disk_is_low},
+    host::{Docker, Happened, Host, chain, disk_is_low},
 };
 
 /// How long after a lost stream of events or log lines it is asked for again.

@@ -206,8 +206,8 @@ fn one_line(message: &str) -> String {
     }
 }
 
-/// An error with its whole chain of causes on one line.
-pub(super) fn chain(error: &dyn StdError) -> String {
+/// An error with its whole chain of causes, on one line.
+pub fn chain(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

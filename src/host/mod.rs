@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use crate::fleet::{Container, ContainerId, Exit, InstanceId, Occupation, Pool, RegistrationId, RunnerName};
 
 pub use self::{
-    call::{Deadlines, Reporter, RequestReport},
+    call::{Deadlines, Reporter, RequestReport, chain},
     connect::{Endpoint, EndpointError},
     container::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
     disk::disk_is_low,

@@ -8,7 +8,7 @@ use super::counted;
 use crate::{
     cli::lines::Line,
     config::{Config, HostConfig},
-    daemon::chain,
+    host::chain,
     fleet::{Pool, PullPolicy},
     host::{Docker, Endpoint, Facts},
 };

@@ -6,7 +6,7 @@ use super::counted;
 use crate::{
     cli::lines::Line,
     config::Config,
-    daemon::chain,
+    host::chain,
     fleet::{Pool, RunnerName, Scope, Target, Timestamp},
     github::{Client, Credential, GithubError, Probe, Rate, RunnerGroup, RunnerRecord},
 };

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{MOST, Place, Whose};
 use crate::{
     cli::{RunnersRemove, plain},
-    daemon::chain,
+    host::chain,
     fleet::RegistrationId,
     github::{GithubError, RunnerApi, RunnerRecord},
 };
