@@ -19,9 +19,9 @@ use super::{
     run::{load_config, runtime, start_logs},
 };
 use crate::{
-    host::chain,
     fleet::{InstanceId, RegistrationId, RunnerStatus},
     github::{GithubError, RunnerRecord},
+    host::chain,
 };
 
 /// GitHub's names are shorter; what is longer is cut.

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use futures_util::future::join_all;
 use tokio::{
     net::TcpListener,
     sync::{Notify, broadcast, mpsc, watch},
@@ -263,16 +264,15 @@ fn engines(config: &Config, metrics: &Arc<Metrics>) -> BTreeMap<HostName, Docker
 }
 
 async fn bounded_engines(engines: &BTreeMap<HostName, Docker>) -> BTreeMap<HostName, Bounded<Docker>> {
-    let mut bounded = BTreeMap::new();
-    for (host, docker) in engines {
+    let bounded = engines.iter().map(|(host, docker)| async move {
         // An engine that cannot be reached now is taken for one of this machine's size.
         let cpus = match docker.facts().await {
             Ok(facts) => usize::try_from(facts.cpus).unwrap_or(1),
             Err(_) => available_parallelism().map_or(2, usize::from),
         };
-        bounded.insert(host.clone(), Bounded::engine(docker.clone(), cpus));
-    }
-    bounded
+        (host.clone(), Bounded::engine(docker.clone(), cpus))
+    });
+    join_all(bounded).await.into_iter().collect()
 }
 
 /// Which images which hosts need, each once; of two pull policies the more eager one counts.

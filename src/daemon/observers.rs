@@ -58,11 +58,15 @@ pub(super) async fn follow_events(docker: Docker, host: HostName, publisher: Pub
         while let Some(event) = events.next().await {
             match event {
                 Ok(Happened::Died { runner, id }) => {
-                    // Its end is read here, so that a replacement need not wait for a list.
-                    match docker.exit(&id).await {
-                        Ok(Some(exit)) => publisher.publish(Evidence::Exited { runner, exit }),
-                        Ok(None) | Err(_) => relist.notify_one(),
-                    }
+                    // Its end is read at once, so that a replacement need not wait for a list, nor
+                    // for the ends of others.
+                    let (docker, publisher, relist) = (docker.clone(), publisher.clone(), relist.clone());
+                    tokio::spawn(async move {
+                        match docker.exit(&id).await {
+                            Ok(Some(exit)) => publisher.publish(Evidence::Exited { runner, exit }),
+                            Ok(None) | Err(_) => relist.notify_one(),
+                        }
+                    });
                 }
                 Ok(Happened::Oom { runner, .. }) => publisher.publish(Evidence::OutOfMemory { runner }),
                 Ok(Happened::Started { .. }) => {}

@@ -8,8 +8,8 @@ use super::counted;
 use crate::{
     cli::lines::Line,
     config::{Config, HostConfig},
-    host::chain,
     fleet::{Pool, PullPolicy},
+    host::chain,
     host::{Docker, Endpoint, Facts},
 };
 

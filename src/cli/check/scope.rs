@@ -6,9 +6,9 @@ use super::counted;
 use crate::{
     cli::lines::Line,
     config::Config,
-    host::chain,
     fleet::{Pool, RunnerName, Scope, Target, Timestamp},
     github::{Client, Credential, GithubError, Probe, Rate, RunnerGroup, RunnerRecord},
+    host::chain,
 };
 
 /// A clock that differs by more is told: GitHub's tokens and limits go by time (P17).

@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::{MOST, Place, Whose};
 use crate::{
     cli::{RunnersRemove, plain},
-    host::chain,
     fleet::RegistrationId,
     github::{GithubError, RunnerApi, RunnerRecord},
+    host::chain,
 };
 
 /// What became of one that was to be removed.
