@@ -219,7 +219,8 @@ impl Day {
             self.breach(4, &format!("the name {runner} was used before"));
         }
         self.in_flight.insert(runner.clone(), (pool, host));
-        self.check_sight("host", Some(self.world().host_sight[host]), runner);
+        let sight = self.world().host_sight[host];
+        self.check_sight("host", Some(sight), runner);
         let world = self.world();
         let setting = &world.setting.pools[pool];
         if world.scope_sight[setting.scope] == Sight::Unseen {
