@@ -25,26 +25,30 @@ pub(crate) struct Times {
 
 pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Result<()> {
     let sizes: &[(usize, usize)] = if quick { &[(1, 3), (5, 2)] } else { &[(1, 9), (10, 7), (50, 3)] };
-    let mut compared = false;
+    let mut likenesses = (None, None);
     for &(count, rounds) in sizes {
         let mut floors: Vec<Vec<Times>> = vec![Vec::new(); AT_ONCE.len()];
         let mut ours = Vec::new();
         for round in 1..=rounds {
-            let mut floor_likeness = None;
-            for (floor, at_once) in floors.iter_mut().zip(AT_ONCE) {
-                // More at once than there are is nothing new.
-                if at_once / 2 < count || at_once == AT_ONCE[0] {
-                    floor.push(engine::launch(stand, count, at_once).await?);
-                    floor_likeness = Some(Likeness::take(stand).await?);
-                    next(stand).await?;
+            // Who goes first changes, so that a machine that gets busier favours nobody.
+            for turn in 0..=AT_ONCE.len() {
+                match (turn + round) % (AT_ONCE.len() + 1) {
+                    0 => {
+                        ours.push(launch(stand, count).await?);
+                        likenesses.1 = Some(Likeness::take(stand).await?);
+                    }
+                    // More at once than there are is nothing new.
+                    which if which > 1 && AT_ONCE[which - 1] / 2 >= count => continue,
+                    which => {
+                        floors[which - 1].push(engine::launch(stand, count, AT_ONCE[which - 1]).await?);
+                        likenesses.0 = Some(Likeness::take(stand).await?);
+                    }
                 }
+                next(stand).await?;
             }
-            ours.push(launch(stand, count).await?);
-            if let (false, Some(floor)) = (compared, &floor_likeness) {
-                Likeness::compare(floor, &Likeness::take(stand).await?)?;
-                compared = true;
+            if let (Some(floor), Some(dayfly)) = &likenesses {
+                Likeness::compare(floor, dayfly)?;
             }
-            next(stand).await?;
             let last = |times: &[Times]| times.last().map_or_else(String::new, |t| millis(t.running));
             let shown: Vec<String> = floors.iter().map(|floor| last(floor)).collect();
             println!(

@@ -97,6 +97,7 @@ impl Installation {
                 runner: name.clone(),
                 registration: Some(RegistrationId(number as u64 + 1)),
                 scope: Some(self.pools[number % pools].scope.clone()),
+                image: None,
                 template: template.clone(),
                 image: None,
                 resources: Resources::default(),
