@@ -63,8 +63,8 @@ fn sound(path: &Path, config: &Config, lines: &mut Lines<impl Write>) -> anyhow:
     let (pools, hosts) = (counted(config.pools.len(), "pool"), counted(config.hosts.len(), "host"));
     let text = format!("{} is sound: instance {}, {pools}, {hosts}", path.display(), config.instance);
     lines.tell(Line::ok(CONFIGURATION, text))?;
-    for Problem { place, key, text, hint } in &config.warnings {
-        lines.tell(Line::warn(CONFIGURATION, format_args!("{place}: {key}: {text}"), hint))?;
+    for warning in &config.warnings {
+        lines.tell(Line::warn(CONFIGURATION, without_hint(warning), &warning.hint))?;
     }
     Ok(())
 }
@@ -72,9 +72,12 @@ fn sound(path: &Path, config: &Config, lines: &mut Lines<impl Write>) -> anyhow:
 const CONFIGURATION: &str = "configuration";
 
 fn wrong(problem: &Problem) -> Line {
-    let Problem { place, key, text, hint } = problem;
-    let colon = if key.is_empty() { "" } else { ": " };
-    Line::fail(CONFIGURATION, format_args!("{place}: {key}{colon}{text}"), hint)
+    Line::fail(CONFIGURATION, without_hint(problem), &problem.hint)
+}
+
+/// A problem in one line; its hint is the line's mend.
+fn without_hint(problem: &Problem) -> String {
+    Problem { hint: String::new(), ..problem.clone() }.to_string()
 }
 
 /// Asks hosts and scopes all at once, and tells in a fixed order what they said.

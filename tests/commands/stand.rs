@@ -67,9 +67,7 @@ impl Stand {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly"));
         command.args(arguments).arg("--config").arg(self.file()).current_dir(self.path());
-        for name in ["DAYFLY_CONFIG", "DOCKER_HOST", "GITHUB_TOKEN", "STATE_DIRECTORY", "RUST_LOG"] {
-            command.env_remove(name);
-        }
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
