@@ -99,7 +99,6 @@ impl Installation {
                 scope: Some(self.pools[number % pools].scope.clone()),
                 image: None,
                 template: template.clone(),
-                image: None,
                 resources: Resources::default(),
                 state: ContainerState::Up(START),
             });
