@@ -140,10 +140,10 @@ pub struct Demo {
     #[arg(long, default_value_t = 2.0, value_name = "N", value_parser = positive)]
     pub rate: f64,
     /// Runners at most
-    #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max: u32,
     /// Runners kept idle on top of the busy ones
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub min_idle: u32,
     /// How long a job takes, in seconds, on average
     #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = positive)]

@@ -1,9 +1,13 @@
 //! Bounds on how much goes on at once: around an edge, not in it. Launches have bounds of their
 //! own, so that no amount of clearing away makes a job wait.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     fleet::{Container, ContainerId, Exit, Occupation, Registration, RegistrationId},
@@ -21,29 +25,37 @@ const DELETIONS: usize = 4;
 #[derive(Clone)]
 pub struct Bounded<T> {
     edge: T,
-    first: Arc<Semaphore>,
-    second: Arc<Semaphore>,
+    launches: Arc<Semaphore>,
+    removals: Arc<Semaphore>,
+    /// The places of containers that were made and not yet started: a launch keeps its place, so
+    /// that the first start does not wait for the last container to be made.
+    begun: Arc<Mutex<BTreeMap<ContainerId, OwnedSemaphorePermit>>>,
 }
 
 impl<T> Bounded<T> {
     /// Bounds around GitHub, to be shared by all scopes of a credential.
     pub fn github() -> impl Fn(T) -> Self {
         let (mints, deletions) = (Arc::new(Semaphore::new(MINTS)), Arc::new(Semaphore::new(DELETIONS)));
-        move |edge| Self { edge, first: mints.clone(), second: deletions.clone() }
+        move |edge| Self { edge, launches: mints.clone(), removals: deletions.clone(), begun: Arc::default() }
     }
 
     /// Bounds around an engine with so many processors. Twice as many launches at once is where
     /// more of them only make each slower (measured; see docs/decisions).
     pub fn engine(edge: T, cpus: usize) -> Self {
-        let launches = Arc::new(Semaphore::new(2 * cpus.max(1)));
-        Self { edge, first: launches, second: Arc::new(Semaphore::new(cpus.max(1))) }
+        let cpus = cpus.max(1);
+        let (launches, removals) = (Semaphore::new(2 * cpus), Semaphore::new(cpus));
+        Self { edge, launches: launches.into(), removals: removals.into(), begun: Arc::default() }
+    }
+
+    fn begun(&self) -> MutexGuard<'_, BTreeMap<ContainerId, OwnedSemaphorePermit>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Waits for a place. The semaphores are never closed; if one were, having no bound is the lesser
 /// evil.
-async fn place(semaphore: &Semaphore) -> Option<SemaphorePermit<'_>> {
-    semaphore.acquire().await.ok()
+async fn place(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    semaphore.clone().acquire_owned().await.ok()
 }
 
 impl<T: RunnerApi> RunnerApi for Bounded<T> {
@@ -52,12 +64,12 @@ impl<T: RunnerApi> RunnerApi for Bounded<T> {
     }
 
     async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
-        let _place = place(&self.first).await;
+        let _place = place(&self.launches).await;
         self.edge.mint(mint).await
     }
 
     async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
-        let _place = place(&self.second).await;
+        let _place = place(&self.removals).await;
         self.edge.delete(id).await
     }
 }
@@ -68,12 +80,20 @@ impl<T: Host> Host for Bounded<T> {
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
-        let _place = place(&self.first).await;
-        self.edge.create(launch).await
+        let place = place(&self.launches).await;
+        let container = self.edge.create(launch).await?;
+        if let Some(place) = place {
+            self.begun().insert(container.clone(), place);
+        }
+        Ok(container)
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
-        let _place = place(&self.first).await;
+        let begun = self.begun().remove(id);
+        let _place = match begun {
+            Some(place) => Some(place),
+            None => place(&self.launches).await,
+        };
         self.edge.start(id).await
     }
 
@@ -90,7 +110,7 @@ impl<T: Host> Host for Bounded<T> {
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
-        let _place = place(&self.second).await;
+        let _place = place(&self.removals).await;
         self.edge.remove(id).await
     }
 }
