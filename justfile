@@ -26,5 +26,9 @@ check:
 deny:
     cargo deny --offline check licenses bans sources
 
+# Many simulated days, of which a failing one is replayed with SEED=…
+simulate days="3000":
+    SIMULATION_DAYS={{ days }} cargo test --release --test simulation -- --nocapture
+
 bench *words:
     cargo bench {{ words }}
