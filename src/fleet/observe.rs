@@ -226,6 +226,7 @@ impl Fleet {
             return;
         }
         runner.latch = Some(Latch { since: now, job: job.clone() });
+        runner.shows_life();
         if !runner.takes_room() {
             return;
         }

@@ -274,8 +274,9 @@ impl Runner {
         {
             return;
         }
-        if registration.status == RunnerStatus::Online && self.ready_at.is_none() {
-            self.ready_at = Some(now);
+        if registration.status == RunnerStatus::Online {
+            self.ready_at.get_or_insert(now);
+            self.shows_life();
         }
         let before = match self.registered {
             Registered::Listed { offline_since, .. } => offline_since,
@@ -330,8 +331,16 @@ impl Runner {
         self.contained = Contained::Present { id: container.id.clone(), at, missed: false, life };
     }
 
+    /// Takes in that it does what only a running container can do: the reply to its start was lost.
+    pub(super) fn shows_life(&mut self) {
+        if let Contained::Present { life: life @ Life::Created { .. }, .. } = &mut self.contained {
+            *life = Life::Up;
+        }
+    }
+
     /// Takes in that its log says it listens for jobs.
     pub(super) fn listening(&mut self, now: Timestamp) {
+        self.shows_life();
         if self.ready_at.is_none() {
             self.ready_at = Some(now);
             if let Registered::Listed { offline_since, .. } = &mut self.registered {

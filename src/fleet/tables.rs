@@ -320,6 +320,17 @@ fn a_late_job_cancels_the_stop() {
 }
 
 #[test]
+fn a_container_whose_start_was_not_confirmed_is_left_alone_once_its_runner_shows_life() {
+    for busy in [false, true] {
+        let mut board = Board::new("C", pool(policy(1, 1)), host());
+        let (id, name) = (RegistrationId(1), board.letters[0].1.to_string());
+        let registrations = vec![Registration { id, name, status: RunnerStatus::Online, busy }];
+        board.observe(Evidence::Registrations { scope: scope(), began: board.now, registrations });
+        assert_eq!(board.plan(), "");
+    }
+}
+
+#[test]
 fn the_latch_outlives_every_later_word_of_idleness() {
     let mut board = Board::new("b", pool(policy(0, 1)), host());
     board.letters[0].0 = 'i';
