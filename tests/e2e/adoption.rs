@@ -9,7 +9,7 @@ use crate::{
     world::{World, pool, until},
 };
 
-const MANY: usize = 20;
+const MANY: usize = 50;
 
 #[tokio::test]
 async fn a_killed_daemon_finds_all_its_runners_again() {
