@@ -156,11 +156,6 @@ pub(super) async fn watch_disk(docker: Docker, host: HostName, min_free: u64, pu
     }
 }
 
-/// Waits for the next look: after `interval`, or as soon as somebody knows that there is news.
-pub(super) async fn next_look(interval: Duration, news: &Notify) {
-    let _ = timeout(interval, news.notified()).await;
-}
-
 /// The logs that are being followed: of each runner that may still say that it listens or has a
 /// job, so of the idle ones at most.
 #[derive(Default)]
@@ -243,6 +238,7 @@ pub(super) async fn observe<F>(
 {
     loop {
         look().await;
-        next_look(interval(), &news).await;
+        // Either is a reason to look: the time has come, or somebody knows that there is news.
+        let _ = timeout(interval(), news.notified()).await;
     }
 }
