@@ -1,10 +1,10 @@
-//! Where runners are registered: a repository or an organization on some GitHub.
+//! Where runners are registered: a repository, an organization or an enterprise on some GitHub.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
 
-/// A repository or organization, by the address that a person would open in a browser.
+/// A repository, organization or enterprise, by the address that a person would open in a browser.
 ///
 /// Two scopes are the same when their addresses are: GitHub ignores letter case, so it is folded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,11 @@ pub enum Target {
         /// The organization's login.
         organization: Arc<str>,
     },
+    /// `…/enterprises/{enterprise}`
+    Enterprise {
+        /// The enterprise's slug.
+        enterprise: Arc<str>,
+    },
 }
 
 /// Why an address is not a scope; reads after "is refused: ".
@@ -43,16 +48,14 @@ pub enum ScopeError {
     #[error("it must not carry a user name or password; credentials have a section of their own")]
     Userinfo,
     /// No path.
-    #[error("it names no organization or repository; write …/ORGANIZATION or …/OWNER/REPOSITORY")]
+    #[error("it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME")]
     NoPath,
     /// A path with a form that no scope has.
     #[error(
-        "its path is not that of an organization or a repository; write …/ORGANIZATION or …/OWNER/REPOSITORY"
+        "its path is not that of an organization, a repository or an enterprise; write …/ORGANIZATION, \
+         …/OWNER/REPOSITORY or …/enterprises/NAME"
     )]
     Path,
-    /// An enterprise, which this version does not serve.
-    #[error("enterprises are not served yet; use an organization or a repository")]
-    Enterprise,
 }
 
 impl Scope {
@@ -66,7 +69,19 @@ impl Scope {
         &self.target
     }
 
-    /// The address without scheme and host: `acme` or `acme/widgets`.
+    /// The GitHub that it is on: scheme and host.
+    pub fn site(&self) -> &str {
+        let path = self.path().len();
+        self.url[..self.url.len() - path].trim_end_matches('/')
+    }
+
+    /// The repository of this full name (`owner/name`) on the same GitHub, if it is one.
+    pub fn repository(&self, full_name: &str) -> Option<Self> {
+        let scope: Self = format!("{}/{full_name}", self.site()).parse().ok()?;
+        matches!(scope.target, Target::Repository { .. }).then_some(scope)
+    }
+
+    /// The address without scheme and host: `acme`, `acme/widgets` or `enterprises/acme`.
     pub fn path(&self) -> &str {
         self.url.splitn(4, '/').nth(3).unwrap_or_default()
     }
@@ -88,11 +103,12 @@ impl Scope {
         }
     }
 
-    /// Path of the scope in the REST API: `/orgs/acme` or `/repos/acme/widgets`.
+    /// Path of the scope in the REST API: `/orgs/acme`, `/repos/acme/widgets` or `/enterprises/acme`.
     pub fn api_path(&self) -> String {
         match &self.target {
             Target::Repository { owner, repository } => format!("/repos/{owner}/{repository}"),
             Target::Organization { organization } => format!("/orgs/{organization}"),
+            Target::Enterprise { enterprise } => format!("/enterprises/{enterprise}"),
         }
     }
 }
@@ -124,7 +140,7 @@ impl FromStr for Scope {
             return Err(ScopeError::Path);
         }
         let target = match parts[..] {
-            ["enterprises", _] => return Err(ScopeError::Enterprise),
+            ["enterprises", enterprise] => Target::Enterprise { enterprise: enterprise.into() },
             // GitHub shows an organization at both addresses.
             ["orgs", organization] | [organization] => {
                 Target::Organization { organization: organization.into() }
@@ -170,6 +186,7 @@ mod tests {
             ("https://acme.ghe.com/ci", "https://api.acme.ghe.com", "/orgs/ci"),
             ("https://git.acme.example/a/b", "https://git.acme.example/api/v3", "/repos/a/b"),
             ("http://127.0.0.1:8080/acme", "http://127.0.0.1:8080/api/v3", "/orgs/acme"),
+            ("https://github.com/enterprises/Acme", "https://api.github.com", "/enterprises/acme"),
             ("http://[::1]:8080/acme", "http://[::1]:8080/api/v3", "/orgs/acme"),
         ] {
             let scope: Scope = url.parse().unwrap();
@@ -186,6 +203,20 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_is_on_the_same_site() {
+        for (url, site) in [
+            ("https://github.com/enterprises/acme", "https://github.com"),
+            ("http://127.0.0.1:8080/acme/widgets", "http://127.0.0.1:8080"),
+        ] {
+            let scope: Scope = url.parse().unwrap();
+            assert_eq!(scope.site(), site);
+            let repository = scope.repository("Acme/Tools").unwrap();
+            assert_eq!(repository.as_str(), format!("{site}/acme/tools"));
+            assert_eq!(scope.repository("acme"), None);
+        }
+    }
+
+    #[test]
     fn what_is_no_scope_is_refused_with_the_reason() {
         for (url, why) in [
             ("github.com/acme", ScopeError::Scheme),
@@ -199,7 +230,6 @@ mod tests {
             ("https://github.com/a//b", ScopeError::Path),
             ("https://github.com/a/../b", ScopeError::Path),
             ("https://github.com/a?b", ScopeError::Path),
-            ("https://github.com/enterprises/acme", ScopeError::Enterprise),
         ] {
             assert_eq!(url.parse::<Scope>(), Err(why), "{url}");
         }

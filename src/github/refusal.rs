@@ -96,7 +96,7 @@ impl Answer {
             StatusCode::NOT_FOUND => {
                 let account = match scope.target() {
                     Target::Organization { .. } => ", a personal account (it has no runners of its own)",
-                    Target::Repository { .. } => "",
+                    Target::Repository { .. } | Target::Enterprise { .. } => "",
                 };
                 let group = if endpoint == Endpoint::Mint { ", or the runner group is gone" } else { "" };
                 format!(
@@ -133,6 +133,8 @@ fn permission(scope: &Scope) -> &'static str {
             "the organization permission \"Self-hosted runners: read and write\", which an owner of \
              the organization must approve (classic token: admin:org)"
         }
+        // docs.github.com: these endpoints take neither App tokens nor fine-grained ones.
+        Target::Enterprise { .. } => "the scope manage_runners:enterprise, which only a classic token can have",
         Target::Repository { .. } => {
             "the repository permission \"Administration: read and write\" (classic token: repo)"
         }

@@ -85,7 +85,7 @@ pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credent
             return lines;
         }
     }
-    if let Target::Organization { .. } = scope.target() {
+    if !matches!(scope.target(), Target::Repository { .. }) {
         match client.groups().await {
             Ok(groups) => lines.extend(pools.iter().map(|pool| group(&pool.pool, &groups))),
             Err(error) => lines.push(refusal(&subject, &scope, &error)),
@@ -112,6 +112,7 @@ fn listed(subject: &str, config: &Config, probe: &Probe, runners: &[RunnerRecord
 fn kind(scope: &Scope) -> &'static str {
     match scope.target() {
         Target::Organization { .. } => "the organization",
+        Target::Enterprise { .. } => "the enterprise",
         Target::Repository { .. } => "the repository",
     }
 }
@@ -121,6 +122,7 @@ fn about(subject: &str, scope: &Scope, probe: &Probe) -> Vec<Line> {
     let mut lines = Vec::new();
     let needed = match scope.target() {
         Target::Organization { .. } => "admin:org",
+        Target::Enterprise { .. } => "manage_runners:enterprise",
         Target::Repository { .. } => "repo",
     };
     match &probe.token_scopes {
