@@ -31,7 +31,7 @@ use super::{
 use crate::{
     config::{Config, HostConfig, PoolConfig},
     daemon::Daemon,
-    fleet::{self, Event, InstanceId, Policy, Pool, PullPolicy, Resources, Template},
+    fleet::{self, Demand, Event, InstanceId, Policy, Pool, PullPolicy, Resources, Template},
     github::TokenSource,
     host::{Docker, Endpoint, Host},
     http::Snapshot,
@@ -344,6 +344,10 @@ fn config(
         host: host.clone(),
         group: "Default".to_owned(),
         labels: LABELS.map(str::to_owned).to_vec(),
+        demand: Demand::IDLE,
+        repositories: Vec::new(),
+        allow_public: false,
+        match_unlabelled: false,
         policy: Policy {
             min_idle: demo.min_idle,
             max: demo.max,

@@ -12,7 +12,7 @@ use super::{
     units::{Time, UNSERVED},
     wording::{nearest, quoted},
 };
-use crate::fleet::{InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
+use crate::fleet::{self, InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
 
 /// More than GitHub has room for in one runner group.
 const ABSURD: u32 = 10_000;
@@ -97,6 +97,10 @@ fn pool(
         host: host?.host.name.clone(),
         group,
         labels: written.labels.clone()?,
+        demand: fleet::Demand::IDLE,
+        repositories: Vec::new(),
+        allow_public: false,
+        match_unlabelled: false,
         policy,
         template,
     };

@@ -4,9 +4,10 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    job::QueuedJob,
+    job::{GroupPolicy, Job, JobFacts, JobId, JobState},
     name::{HostName, PoolName, RunnerName},
     pool::{Resources, TemplateDigest},
+    report::Source,
     scope::Scope,
     time::Timestamp,
 };
@@ -152,6 +153,8 @@ pub enum TroubleKind {
     RateLimited,
     /// GitHub: failed, timed out, or gave an answer that cannot be used.
     GithubFailed,
+    /// GitHub: the scale set is held by another session.
+    SessionTaken,
     /// Engine: no such image.
     ImageMissing,
     /// Engine: refused what was asked (400, 409).
@@ -162,12 +165,13 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NameTaken,
         Self::RegistrationLimit,
         Self::Refused,
         Self::RateLimited,
         Self::GithubFailed,
+        Self::SessionTaken,
         Self::ImageMissing,
         Self::EngineRefused,
         Self::EngineFailed,
@@ -181,6 +185,7 @@ impl TroubleKind {
             Self::Refused => "refused",
             Self::RateLimited => "rate_limited",
             Self::GithubFailed => "github_failed",
+            Self::SessionTaken => "session_taken",
             Self::ImageMissing => "image_missing",
             Self::EngineRefused => "engine_refused",
             Self::EngineFailed => "engine_failed",
@@ -334,12 +339,67 @@ pub enum Evidence {
         /// Whether it is low.
         low: bool,
     },
-    /// The complete set of queued jobs that a pool serves.
-    Queued {
+    /// A complete look at a repository's queue: all jobs that are not over.
+    Queue {
+        /// The repository.
+        repository: Scope,
+        /// When the look began.
+        began: Timestamp,
+        /// The jobs, and how far each is.
+        jobs: Vec<(Job, JobState)>,
+    },
+    /// What one job's own record said when it was asked for, or what a webhook said of it.
+    Job {
+        /// The job.
+        job: Job,
+        /// How far it is.
+        state: JobState,
+        /// When the look began, or when the webhook came.
+        at: Timestamp,
+        /// Whether GitHub was asked: then it is the truth of that moment. A webhook is a hint, which
+        /// may be late, doubled or out of order.
+        asked: bool,
+    },
+    /// GitHub does not have a job any more that it was asked for.
+    JobGone {
+        /// Its repository.
+        repository: Scope,
+        /// The job.
+        job: JobId,
+        /// When the look began.
+        at: Timestamp,
+    },
+    /// A runner has a job, as its scale set says.
+    Took {
+        /// The runner's name.
+        runner: String,
+        /// The job.
+        facts: Arc<JobFacts>,
+    },
+    /// How many jobs GitHub has assigned to a scale set, those that run included.
+    Assigned {
         /// The pool.
         pool: PoolName,
-        /// The jobs.
-        jobs: Vec<QueuedJob>,
+        /// How many.
+        jobs: u32,
+        /// When the answer came that says so.
+        at: Timestamp,
+    },
+    /// Whether a pool's source of waiting jobs works.
+    Source {
+        /// The pool.
+        pool: PoolName,
+        /// The source.
+        source: Source,
+        /// Why it does not; `None` when it does.
+        trouble: Option<Trouble>,
+    },
+    /// A scope's runner groups, as far as its pools use them.
+    Groups {
+        /// The scope.
+        scope: Scope,
+        /// The groups.
+        groups: Vec<GroupPolicy>,
     },
     /// How a launch went.
     Launch {

@@ -7,10 +7,11 @@ use super::{
     backoff::Backoff,
     evidence::{ImageState, Trouble},
     host::Host,
-    job::JobId,
+    job::{GroupPolicy, JobId},
+    jobs::{Jobs, Waiting},
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
     pool::{Pool, Resources, TemplateDigest},
-    report::{Census, Event, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Status},
+    report::{Census, Event, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Source, Status},
     runner::Runner,
     scope::Scope,
     time::Timestamp,
@@ -26,6 +27,7 @@ pub struct Fleet {
     pub(super) hosts: BTreeMap<HostName, HostState>,
     pub(super) scopes: BTreeMap<Scope, ScopeState>,
     pub(super) runners: BTreeMap<RunnerName, Runner>,
+    pub(super) jobs: Jobs,
     pub(super) draining: bool,
     pub(super) events: Vec<Event>,
 }
@@ -35,7 +37,19 @@ pub struct Fleet {
 pub(super) struct PoolState {
     pub(super) pool: Pool,
     pub(super) digest: TemplateDigest,
-    pub(super) demand: BTreeMap<JobId, Timestamp>,
+    pub(super) demand: BTreeMap<JobId, Waiting>,
+    /// When which runners took jobs that are not known yet.
+    pub(super) taken: BTreeMap<RunnerName, Timestamp>,
+    /// Jobs that GitHub has assigned to its scale set, and when it said so.
+    pub(super) assigned: Option<(u32, Timestamp)>,
+    /// When its runners ended after their jobs, since then.
+    pub(super) finished: Vec<Timestamp>,
+    /// The sources of waiting jobs that do not work, and why.
+    pub(super) sources: BTreeMap<Source, Trouble>,
+    /// Jobs that wait, as the last pass counted them.
+    pub(super) queued: u32,
+    /// Runners to keep idle, as the last pass had it.
+    pub(super) min_idle: u32,
     pub(super) backoff: Backoff,
     pub(super) desired: u32,
     pub(super) held: Option<Held>,
@@ -55,6 +69,8 @@ pub(super) struct HostState {
 #[derive(Debug, Default)]
 pub(super) struct ScopeState {
     pub(super) sight: Sight,
+    /// Its runner groups, where they were read.
+    pub(super) groups: Vec<GroupPolicy>,
     /// GitHub asked that nothing be minted before then.
     pub(super) limited_until: Timestamp,
 }
@@ -132,6 +148,12 @@ impl Fleet {
                 pool,
                 digest,
                 demand: BTreeMap::new(),
+                taken: BTreeMap::new(),
+                assigned: None,
+                finished: Vec::new(),
+                sources: BTreeMap::new(),
+                queued: 0,
+                min_idle: 0,
                 backoff: Backoff::default(),
                 desired: 0,
                 held: None,
@@ -150,6 +172,7 @@ impl Fleet {
             hosts: hosts.collect(),
             scopes,
             runners: BTreeMap::new(),
+            jobs: Jobs::default(),
             draining: false,
             events: Vec::new(),
         }
@@ -167,20 +190,22 @@ impl Fleet {
             }
         }
         let pools = self.order.iter().map(|name| {
-            let PoolState { pool, demand, desired, held, .. } = &self.pools[name];
+            let state = &self.pools[name];
+            let PoolState { pool, demand, desired, held, .. } = state;
             let (phases, oldest_starting_at) = phases.get(name.as_str()).copied().unwrap_or_default();
             PoolReport {
                 name: name.clone(),
                 url: pool.scope.clone(),
                 host: pool.host.clone(),
                 desired: *desired,
-                min_idle: pool.policy.min_idle,
+                min_idle: state.min_idle,
                 max: pool.policy.max,
-                queued: count(demand.len()),
-                oldest_queued_at: demand.values().min().copied(),
+                queued: state.queued,
+                oldest_queued_at: demand.values().map(|waiting| waiting.queued_at).min(),
                 phases,
                 oldest_starting_at,
                 held: *held,
+                sources_down: Self::sources_down(state),
             }
         });
         let runners = present().map(|runner| RunnerReport {
@@ -192,6 +217,7 @@ impl Fleet {
             host: runner.host.clone(),
             since: runner.phase_since,
             job: runner.latch.as_ref().and_then(|latch| latch.job.clone()),
+            facts: runner.latch.as_ref().and_then(|latch| latch.facts.clone()),
         });
         let scopes = self.scopes.iter().map(|(scope, state)| ScopeReport {
             url: scope.clone(),
@@ -216,6 +242,7 @@ impl Fleet {
             runners: runners.collect(),
             scopes: scopes.collect(),
             hosts: hosts.collect(),
+            jobs: self.job_reports(),
         }
     }
 

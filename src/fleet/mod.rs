@@ -5,10 +5,13 @@
 
 mod backoff;
 mod evidence;
+mod explain;
 #[expect(clippy::module_inception, reason = "the type and its room have one name")]
 mod fleet;
 mod host;
 mod job;
+mod jobs;
+mod matching;
 mod name;
 mod observe;
 mod plan;
@@ -23,7 +26,9 @@ mod time;
 pub use evidence::*;
 pub use fleet::Fleet;
 pub use host::Host;
-pub use job::{JobId, QueuedJob};
+pub use explain::{explain, label_advice};
+pub use job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobState, Visibility};
+pub use matching::{Placement, Verdict, group_of, place, verdict};
 pub use name::{
     HostName, InstanceId, MAX_INSTANCE, MAX_POOL_AND_INSTANCE, MAX_RUNNER_NAME, NameError, Names, PREFIX,
     PoolName, RunnerName,

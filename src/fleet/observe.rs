@@ -9,6 +9,7 @@ use super::{
     backoff::Backoff,
     evidence::{Container, Evidence, Exit, ImageState, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
+    job::Demand,
     name::{HostName, RunnerName},
     report::{Event, ExitReason, Held, Veto},
     runner::{Contained, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
@@ -41,11 +42,15 @@ impl Fleet {
                     host.disk_low = low;
                 }
             }
-            Evidence::Queued { pool, jobs } => {
-                if let Some(pool) = self.pools.get_mut(&pool) {
-                    pool.demand = jobs.into_iter().map(|job| (job.id, job.queued_at)).collect();
-                }
+            Evidence::Queue { repository, began, jobs } => {
+                self.queue_looked_at(&repository, began, jobs, now);
             }
+            Evidence::Job { job, state, at, asked } => self.job_seen(job, state, at, asked, now),
+            Evidence::JobGone { repository, job, at } => self.job_gone(&repository, job, at),
+            Evidence::Took { runner, facts } => self.took(&runner, &facts, now),
+            Evidence::Assigned { pool, jobs, at } => self.assigned(&pool, jobs, at),
+            Evidence::Source { pool, source, trouble } => self.source_tried(&pool, source, trouble),
+            Evidence::Groups { scope, groups } => self.groups_read(&scope, groups, now),
             Evidence::Launch { runner, outcome } => self.launch_ended(&runner, outcome, now),
             Evidence::Deregister { runner, outcome } => self.deregister_ended(&runner, outcome, now),
             Evidence::Stop { runner, outcome } => self.stop_ended(&runner, outcome, now),
@@ -219,13 +224,13 @@ impl Fleet {
     }
 
     /// Sets the latch: this runner has a job, until its container ends.
-    fn latch(&mut self, name: &RunnerName, job: Option<String>, now: Timestamp) {
+    pub(super) fn latch(&mut self, name: &RunnerName, job: Option<String>, now: Timestamp) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         if let Some(latch) = &mut runner.latch {
             latch.job = latch.job.take().or(job);
             return;
         }
-        runner.latch = Some(Latch { since: now, job: job.clone() });
+        runner.latch = Some(Latch { since: now, job: job.clone(), facts: None });
         runner.shows_life();
         if !runner.takes_room() {
             return;
@@ -239,6 +244,9 @@ impl Fleet {
         }
         if let (Some(pool), Some(runner)) = (self.pools.get_mut(name.pool()), self.runners.get(name)) {
             pool.backoff.succeeded(runner.known_since);
+            if !pool.demand.is_empty() {
+                pool.taken.insert(name.clone(), now);
+            }
         }
         self.events.push(Event::JobStarted { pool, runner, job });
     }
@@ -262,7 +270,7 @@ impl Fleet {
         let ended = exit.as_ref().map_or(now, |exit| exit.at.min(now));
         let job_duration = runner.latch.as_ref().map(|latch| ended.since(latch.since));
         if let Some(exit) = exit.as_ref().filter(|exit| exit.job.is_some()) {
-            let latch = runner.latch.get_or_insert(Latch { since: ended, job: None });
+            let latch = runner.latch.get_or_insert(Latch { since: ended, job: None, facts: None });
             latch.job = latch.job.take().or_else(|| exit.job.clone());
         }
         let begun = runner.begun();
@@ -277,12 +285,20 @@ impl Fleet {
             _ => None,
         };
         let job = runner.latch.as_ref().and_then(|latch| latch.job.clone());
+        let facts = runner.latch.as_ref().and_then(|latch| latch.facts.clone());
+        let had_job = runner.latch.is_some();
         let result = exit.as_ref().and_then(|exit| exit.result.clone());
         if let (Some(held), Some(pool)) = (held, self.pools.get_mut(name.pool())) {
             pool.backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now);
         }
+        if had_job
+            && let Some(pool) = self.pools.get_mut(name.pool())
+            && pool.pool.demand == Demand::ScaleSet
+        {
+            pool.finished.push(now);
+        }
         let (pool, runner) = (name.pool().to_owned(), name.clone());
-        self.events.push(Event::Exited { pool, runner, reason, exit, job, job_duration, result });
+        self.events.push(Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result });
     }
 
     /// Drops the runners of which nothing is left, once no list can come that still shows them:

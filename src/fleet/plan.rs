@@ -12,7 +12,8 @@ pub(super) use clear::SETTLE;
 use super::{
     backoff::PROOF,
     evidence::ImageState,
-    fleet::{Fleet, Nearby, PoolState, count},
+    fleet::{Fleet, Nearby, PoolState},
+    job::MAX_QUEUE_AGE,
     name::PoolName,
     report::{Action, Held, Plan, Why},
     runner::{Contained, Life, Registered, Runner, TakeDown},
@@ -21,9 +22,6 @@ use super::{
 
 /// How long a registration must have been gone before its idle container is a ghost.
 const GHOST_GRACE: Duration = Duration::from_mins(1);
-
-/// How long a job can be queued: GitHub gives up on it then.
-const MAX_QUEUE_AGE: Duration = Duration::from_hours(24);
 
 /// One run through all decisions.
 struct Pass {
@@ -165,14 +163,15 @@ impl Fleet {
         let tallies = self.tallies(pass.now);
         for (name, state) in &mut self.pools {
             let tally = tallies[name];
-            state.demand.retain(|_, queued_at| pass.now.since(*queued_at) < MAX_QUEUE_AGE);
-            let policy = &state.pool.policy;
-            let spares = if self.draining { 0 } else { count(state.demand.len()) + policy.min_idle };
-            state.desired = policy.max.min(tally.busy + spares);
+            state.demand.retain(|_, waiting| pass.now.since(waiting.queued_at) < MAX_QUEUE_AGE);
+            state.queued = state.waiting(tally.busy);
+            state.min_idle = state.pool.policy.min_idle;
+            let spares = if self.draining { 0 } else { state.queued + state.min_idle };
+            state.desired = state.pool.policy.max.min(tally.busy + spares);
         }
         let too_many = |(name, state): (&PoolName, &PoolState)| {
             let tally = tallies[name];
-            tally.busy + tally.capacity > state.desired
+            tally.busy + tally.capacity > state.desired && !state.session_is_taken()
         };
         if !self.pools.iter().any(too_many) {
             return tallies;
@@ -185,6 +184,7 @@ impl Fleet {
                 continue;
             };
             if tally.busy + tally.capacity > pool.desired
+                && !pool.session_is_taken()
                 && let Some(ready_at) = runner.ready_at
                 && runner.is_capacity(pool.pool.policy.boot_timeout, pass.now)
             {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{
+    job::Demand,
     name::{HostName, PoolName},
     scope::Scope,
 };
@@ -22,6 +23,15 @@ pub struct Pool {
     pub group: String,
     /// Exactly the labels that the runners get: a JIT registration adds none of its own.
     pub labels: Vec<String>,
+    /// Where it learns of waiting jobs.
+    pub demand: Demand,
+    /// The repositories whose queues are looked at, where its scope has several; empty for those that
+    /// were pushed to lately.
+    pub repositories: Vec<Scope>,
+    /// Whether jobs of a public repository may run here, where no runner group says so.
+    pub allow_public: bool,
+    /// Whether it takes jobs that ask for no label at all.
+    pub match_unlabelled: bool,
     /// How many, and for how long.
     pub policy: Policy,
     /// What their containers are made from.

@@ -1,12 +1,13 @@
 //! What people see of a fleet: reasons, phases, counts and events. Log fields, metric labels, the
 //! status page and test expectations are all these same values.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
 use super::{
     evidence::{ContainerId, Exit, RegistrationId, Trouble},
+    job::{Job, JobFacts, JobId},
     name::{HostName, PoolName, RunnerName},
     pool::Resources,
     scope::Scope,
@@ -117,6 +118,10 @@ reasons! {
         Refused = "refused",
         /// Launches fail; tried again ever more slowly.
         BackingOff = "backing_off",
+        /// Its scale set has no session yet, so that GitHub assigns it no jobs.
+        NoSession = "no_session",
+        /// Its scale set is held by another session, perhaps that of another installation.
+        SessionTaken = "session_taken",
         /// `max` is reached.
         AtMax = "at_max",
         /// The host's `max_runners` is reached.
@@ -127,6 +132,59 @@ reasons! {
         HostCpus = "host_cpus",
         /// The host is short of disk.
         HostDisk = "host_disk",
+    }
+}
+
+impl Held {
+    /// The same, for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::ScopeUnseen => "its runners at GitHub could not be listed yet; `dayfly check` says why",
+            Self::HostUnseen => "its host could not be reached yet; `dayfly check` says why",
+            Self::HostUnreachable => "its host cannot be reached",
+            Self::RateLimited => "GitHub's rate limit is used up; it waits",
+            Self::Draining => "draining",
+            Self::ImageMissing => "its host does not have its image",
+            Self::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
+            Self::RegistrationLimit => "its runner group takes no more runners",
+            Self::Refused => "GitHub or the engine refuses; `dayfly check` says why",
+            Self::BackingOff => "launches fail, and are tried ever more slowly; the log says why",
+            Self::NoSession => "its scale set has no session yet, so that GitHub gives it no jobs",
+            Self::SessionTaken => "its scale set is held by another session; its runners are kept, and it waits",
+            Self::AtMax => "max is reached",
+            Self::HostFull => "its host's max_runners is reached",
+            Self::HostMemory => "its host's memory budget is used up",
+            Self::HostCpus => "its host's cpu budget is used up",
+            Self::HostDisk => "its host is short of disk",
+        }
+    }
+}
+
+reasons! {
+    /// Where a pool learns of waiting jobs.
+    Source {
+        /// Looks at the queues of repositories.
+        Queue = "queue",
+        /// GitHub's webhooks, and what repairs those that were lost.
+        Webhook = "webhook",
+        /// The messages of a runner scale set.
+        ScaleSet = "scale_set",
+    }
+}
+
+reasons! {
+    /// Why a queued job that looks as if it were ours is no pool's, in the order of the checks.
+    Unmatched {
+        /// It asks for no label, and no pool takes such jobs.
+        Unlabelled = "unlabelled",
+        /// No pool has all of its labels.
+        Labels = "labels",
+        /// The runner group does not admit its repository.
+        Group = "group",
+        /// Its repository is public, which the runner group or the pool does not allow.
+        PublicRepository = "public_repository",
+        /// The runner group admits other workflows only.
+        Workflow = "workflow",
     }
 }
 
@@ -228,6 +286,26 @@ pub struct PoolReport {
     pub oldest_starting_at: Option<Timestamp>,
     /// What holds it back, if anything does.
     pub held: Option<Held>,
+    /// Its sources of waiting jobs that do not work now.
+    pub sources_down: Vec<Source>,
+}
+
+/// A queued job, as a pass left it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JobReport {
+    /// Its id.
+    pub id: JobId,
+    /// What people want to know of it.
+    #[serde(flatten)]
+    pub facts: Arc<JobFacts>,
+    /// The labels that it asks for.
+    pub labels: Vec<String>,
+    /// The pool that it is demand of.
+    pub pool: Option<PoolName>,
+    /// Why it is no pool's.
+    pub unmatched: Option<Unmatched>,
+    /// When it was last known to be queued.
+    pub seen_at: Timestamp,
 }
 
 /// A runner, as a pass left it.
@@ -249,6 +327,8 @@ pub struct RunnerReport {
     pub since: Timestamp,
     /// Its job, where its log told it.
     pub job: Option<String>,
+    /// More of its job, where a look at the queue, a webhook or a scale set told it.
+    pub facts: Option<Arc<JobFacts>>,
 }
 
 /// A scope, as a pass left it.
@@ -292,6 +372,8 @@ pub struct Status {
     pub scopes: Vec<ScopeReport>,
     /// The hosts.
     pub hosts: Vec<HostReport>,
+    /// The queued jobs that are ours or look like it.
+    pub jobs: Vec<JobReport>,
 }
 
 /// Something that happened, told once: what logs say and counters count.
@@ -335,6 +417,35 @@ pub enum Event {
         /// The job's display name, where the log told it.
         job: Option<String>,
     },
+    /// More became known of the job that a runner has.
+    JobKnown {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// The job.
+        facts: Arc<JobFacts>,
+        /// From when it was queued until the runner had it.
+        queued: Duration,
+    },
+    /// A queued job is no pool's, though it looks as if it should be; told once for each reason.
+    JobUnmatched {
+        /// The job.
+        job: Box<Job>,
+        /// Why.
+        reason: Unmatched,
+        /// The same in sentences.
+        detail: String,
+    },
+    /// A pool's source of waiting jobs failed, or works again.
+    Source {
+        /// The pool.
+        pool: PoolName,
+        /// The source.
+        source: Source,
+        /// Why it fails, or `None` when it works.
+        trouble: Option<Trouble>,
+    },
     /// A runner that this process did not launch was found and taken over.
     Adopted {
         /// Its pool.
@@ -354,6 +465,8 @@ pub enum Event {
         exit: Option<Exit>,
         /// Its job.
         job: Option<String>,
+        /// More of its job, where it is known.
+        facts: Option<Arc<JobFacts>>,
         /// How long it had the job, where both ends were seen.
         job_duration: Option<Duration>,
         /// What its log said of the job's result.

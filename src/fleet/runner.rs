@@ -1,10 +1,11 @@
 //! One runner as the core knows it: what GitHub says, what the engine says, what its log said, and
 //! what is being done about it. The table in [`Runner::phase`] is the heart of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
+    job::JobFacts,
     name::{HostName, RunnerName},
     pool::{Resources, TemplateDigest},
     report::{ExitReason, Phase, Why},
@@ -104,6 +105,7 @@ pub(super) enum Life {
 pub(super) struct Latch {
     pub(super) since: Timestamp,
     pub(super) job: Option<String>,
+    pub(super) facts: Option<Arc<JobFacts>>,
 }
 
 /// An action whose outcome is not yet known.

@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    fleet::{Held, HostName, HostReport, PoolReport, RunnerReport, Scope, ScopeReport, Status, Timestamp},
+    fleet::{Held, HostName, HostReport, JobReport, PoolReport, RunnerReport, Scope, ScopeReport, Status, Timestamp},
     github::Rate,
 };
+
+/// Queued jobs shown at most.
+const JOBS_SHOWN: usize = 500;
 
 /// Everything that the web server shows, as the last pass left it.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub(super) struct StatusDocument<'a> {
     runners: &'a [RunnerReport],
     scopes: Vec<ScopeEntry<'a>>,
     hosts: Vec<HostEntry<'a>>,
+    /// Queued, oldest first.
+    jobs: Vec<&'a JobReport>,
 }
 
 #[derive(Serialize)]
@@ -93,6 +98,9 @@ impl<'a> StatusDocument<'a> {
             cpu_millis_committed: host.committed.cpu_millis,
             blocked: host.blocked,
         };
+        let mut jobs: Vec<&JobReport> = status.jobs.iter().collect();
+        jobs.sort_by_key(|job| job.facts.queued_at);
+        jobs.truncate(JOBS_SHOWN);
         Self {
             instance: &snapshot.instance,
             version: snapshot.version,
@@ -103,6 +111,7 @@ impl<'a> StatusDocument<'a> {
             runners: &status.runners,
             scopes: status.scopes.iter().map(scope).collect(),
             hosts: status.hosts.iter().map(host).collect(),
+            jobs,
         }
     }
 }

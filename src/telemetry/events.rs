@@ -54,6 +54,34 @@ pub fn log_event(event: &Event, status: &Status) {
                 "runner {runner} took {}", named(job.as_deref())
             );
         }
+        Event::JobKnown { pool, runner, facts, queued } => {
+            let place = Place::of(status, runner.as_str());
+            let (repository, name) = (facts.repository.path(), one_line(&facts.name));
+            info!(
+                pool, runner = %runner, job = name, repository, run = facts.run_id, url = one_line(&facts.url),
+                queued_seconds = queued.as_secs_f64(),
+                host = place.host, container = place.container, registration = place.registration,
+                "runner {runner} has {} of {repository}", named(Some(&name))
+            );
+        }
+        Event::JobUnmatched { job, reason, detail } => {
+            let facts = &job.facts;
+            warn!(
+                job = one_line(&facts.name), repository = facts.repository.path(), run = facts.run_id,
+                url = one_line(&facts.url), reason = reason.as_str(), "{}", one_line(detail)
+            );
+        }
+        Event::Source { pool, source, trouble: Some(trouble) } => {
+            let (detail, name) = (one_line(&trouble.detail), source.as_str());
+            warn!(
+                pool = %pool, source = name, reason = trouble.kind.as_str(),
+                "pool {pool} cannot learn of waiting jobs by {name}, what runs is kept: {detail}"
+            );
+        }
+        Event::Source { pool, source, trouble: None } => {
+            let name = source.as_str();
+            info!(pool = %pool, source = name, "pool {pool} learns of waiting jobs by {name}");
+        }
         Event::Adopted { pool, runner } => {
             let place = Place::of(status, runner.as_str());
             info!(
@@ -104,10 +132,12 @@ pub fn log_event(event: &Event, status: &Status) {
 
 /// The one line at a runner's end: which job it had, how long, how both ended.
 fn log_exit(event: &Event, status: &Status) {
-    let Event::Exited { pool, runner, reason, exit, job, job_duration, result } = event else { return };
+    let Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result } = event else { return };
     let place = Place::of(status, runner.as_str());
     let had_job = job.is_some() || job_duration.is_some();
     let job = job.as_deref().map(one_line);
+    let repository = facts.as_ref().map(|facts| facts.repository.path());
+    let run = facts.as_ref().map(|facts| facts.run_id);
     let result = result.as_deref().map(one_line);
     let job_seconds = job_duration.map(|duration| duration.as_secs_f64());
     let exit_code = exit.as_ref().map(|exit| exit.code);
@@ -119,13 +149,13 @@ fn log_exit(event: &Event, status: &Status) {
         // A job's output stays out of our log; how a runner failed to become one does not.
         let log = exit.as_ref().filter(|_| !had_job).and_then(last_words);
         warn!(
-            pool, runner = %runner, reason, job, result, job_seconds, exit_code, out_of_memory, log,
+            pool, runner = %runner, reason, job, repository, run, result, job_seconds, exit_code, out_of_memory, log,
             host = place.host, container = place.container, registration = place.registration,
             "runner {runner} ended{after}: {reason}"
         );
     } else {
         info!(
-            pool, runner = %runner, reason, job, result, job_seconds, exit_code, out_of_memory,
+            pool, runner = %runner, reason, job, repository, run, result, job_seconds, exit_code, out_of_memory,
             host = place.host, container = place.container, registration = place.registration,
             "runner {runner} ended{after}: {reason}"
         );
@@ -142,9 +172,11 @@ fn is_trouble(held: Held) -> bool {
         | Held::RegistrationLimit
         | Held::Refused
         | Held::BackingOff
+        | Held::SessionTaken
         | Held::HostDisk => true,
         Held::ScopeUnseen
         | Held::HostUnseen
+        | Held::NoSession
         | Held::Draining
         | Held::AtMax
         | Held::HostFull

@@ -144,27 +144,7 @@ fn age(since: Timestamp, now: Timestamp) -> String {
 /// What holds back, in words; a reason of a newer daemon is shown as it came.
 fn reason(word: &str) -> String {
     let known = Held::ALL.iter().find(|held| held.as_str() == word);
-    known.map_or_else(|| cell(word, MOST), |held| in_words(*held).to_owned())
-}
-
-const fn in_words(held: Held) -> &'static str {
-    match held {
-        Held::ScopeUnseen => "its runners at GitHub could not be listed yet; `dayfly check` says why",
-        Held::HostUnseen => "its host could not be reached yet; `dayfly check` says why",
-        Held::HostUnreachable => "its host cannot be reached",
-        Held::RateLimited => "GitHub's rate limit is used up; it waits",
-        Held::Draining => "draining",
-        Held::ImageMissing => "its host does not have its image",
-        Held::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
-        Held::RegistrationLimit => "its runner group takes no more runners",
-        Held::Refused => "GitHub or the engine refuses; `dayfly check` says why",
-        Held::BackingOff => "launches fail, and are tried ever more slowly; the log says why",
-        Held::AtMax => "max is reached",
-        Held::HostFull => "its host's max_runners is reached",
-        Held::HostMemory => "its host's memory budget is used up",
-        Held::HostCpus => "its host's cpu budget is used up",
-        Held::HostDisk => "its host is short of disk",
-    }
+    known.map_or_else(|| cell(word, MOST), |held| held.in_words().to_owned())
 }
 
 #[cfg(test)]

@@ -80,9 +80,10 @@ impl Fleet {
             }
             TroubleKind::RegistrationLimit => Held::RegistrationLimit,
             TroubleKind::Refused | TroubleKind::EngineRefused => Held::Refused,
-            TroubleKind::NameTaken | TroubleKind::GithubFailed | TroubleKind::EngineFailed => {
-                Held::BackingOff
-            }
+            TroubleKind::NameTaken
+            | TroubleKind::GithubFailed
+            | TroubleKind::SessionTaken
+            | TroubleKind::EngineFailed => Held::BackingOff,
         };
         pool.backoff.failed(held, &trouble.detail, begun, now);
         pool.backoff.failures

@@ -5,7 +5,8 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use super::{Fleet, Pass, Tally};
 use crate::fleet::{
     evidence::ImageState,
-    fleet::{PoolState, count},
+    fleet::PoolState,
+    job::Demand,
     name::PoolName,
     report::{Action, Event, Held, Why},
     runner::{InFlight, Runner},
@@ -105,13 +106,13 @@ impl Fleet {
     /// Whether a pool wants one more runner, and what holds it back if it may not have it.
     fn holds(&self, state: &PoolState, tally: Tally, pass: &mut Pass) -> Wish {
         let policy = &state.pool.policy;
-        let queued = count(state.demand.len());
+        let queued = state.queued;
         let held = |held| Wish::Held(held, String::new());
         if self.draining {
             return held(Held::Draining);
         }
         // Spares stay on top of demand.
-        if tally.capacity >= queued + policy.min_idle {
+        if tally.capacity >= queued + state.min_idle {
             return Wish::Satisfied;
         }
         let why = if tally.capacity < queued { Why::Demand } else { Why::Spare };
@@ -128,6 +129,12 @@ impl Fleet {
         }
         if scope.sight.listed_at.is_none() {
             return held(Held::ScopeUnseen);
+        }
+        if state.session_is_taken() {
+            return held(Held::SessionTaken);
+        }
+        if state.pool.demand == Demand::ScaleSet && state.assigned.is_none() {
+            return held(Held::NoSession);
         }
         if !pass.due(scope.limited_until) {
             return Wish::Held(Held::RateLimited, format!("until {}", scope.limited_until));

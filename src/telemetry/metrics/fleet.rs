@@ -7,7 +7,7 @@ use super::{
     family::{Counters, Gauges, Histograms, IntGauges, Registrar},
     int,
 };
-use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Veto, Why};
+use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Unmatched, Veto, Why};
 
 /// The `pool` of runners whose pool is not configured: leftovers of an earlier configuration.
 const UNKNOWN_POOL: &str = "unknown";
@@ -33,7 +33,9 @@ pub(super) struct FleetMetrics {
     starting_age: Gauges<1>,
     held: IntGauges<2>,
     startup: Histograms<1>,
+    job_queued: Histograms<1>,
     job_duration: Histograms<2>,
+    unmatched: IntGauges<1>,
     launched: Counters<1>,
     launch_failures: Counters<2>,
     exits: Counters<2>,
@@ -81,6 +83,17 @@ impl FleetMetrics {
                 "From the mint of a runner until it listened for jobs.",
                 ["pool"],
                 &STARTUP_SECONDS,
+            )?,
+            job_queued: to.histograms(
+                "dayfly_job_queue_seconds",
+                "From when a job was queued until its runner had it, for jobs whose record was seen.",
+                ["pool"],
+                &STARTUP_SECONDS,
+            )?,
+            unmatched: to.int_gauges(
+                "dayfly_unmatched_queued_jobs",
+                "Queued jobs that look as if they were ours and that no pool serves, by why.",
+                ["reason"],
             )?,
             job_duration: to.histograms(
                 "dayfly_job_duration_seconds",
@@ -166,6 +179,7 @@ impl FleetMetrics {
                 self.launch_failures.at([pool, kind.as_str()]);
             }
             self.startup.at([pool]);
+            self.job_queued.at([pool]);
             for result in JOB_RESULTS {
                 self.job_duration.at([pool, result]);
             }
@@ -196,6 +210,10 @@ impl FleetMetrics {
             for &held in Held::ALL {
                 self.held.at([name, held.as_str()]).set(i64::from(pool.held == Some(held)));
             }
+        }
+        for &reason in Unmatched::ALL {
+            let jobs = status.jobs.iter().filter(|job| job.unmatched == Some(reason));
+            self.unmatched.at([reason.as_str()]).set(int(jobs.count() as u64));
         }
         if !configured.pools.contains(UNKNOWN_POOL) {
             for &phase in Phase::ALL {
@@ -237,11 +255,16 @@ impl FleetMetrics {
                     self.job_duration.at([label(pool), result]).observe(duration.as_secs_f64());
                 }
             }
+            Event::JobKnown { pool, queued, .. } => {
+                self.job_queued.at([label(pool)]).observe(queued.as_secs_f64());
+            }
             Event::Removed { pool, why, .. } => self.removed.at([label(pool), why.as_str()]).inc(),
             Event::Vetoed { pool, veto, .. } => self.vetoed.at([label(pool), veto.as_str()]).inc(),
             // Seen in the status, as gauges.
             Event::Ready { startup: None, .. }
             | Event::JobStarted { .. }
+            | Event::JobUnmatched { .. }
+            | Event::Source { .. }
             | Event::Adopted { .. }
             | Event::Scope { .. }
             | Event::Host { .. }
@@ -262,6 +285,7 @@ impl FleetMetrics {
         let with_unknown = &pools.iter().cloned().chain([UNKNOWN_POOL.to_owned()]).collect();
         self.runners.retain("pool", with_unknown);
         self.startup.retain("pool", with_unknown);
+        self.job_queued.retain("pool", with_unknown);
         self.job_duration.retain("pool", with_unknown);
         self.launched.retain("pool", with_unknown);
         self.launch_failures.retain("pool", with_unknown);

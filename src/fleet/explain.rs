@@ -1,0 +1,135 @@
+//! Why a job runs or does not, in sentences.
+
+use super::{
+    job::{Demand, GroupPolicy, Job, JobState},
+    matching::{Placement, Verdict, place, verdict},
+    pool::Pool,
+    report::{Phase, PoolReport, Status, Unmatched},
+};
+
+/// What becomes of a job: which of these pools serves it or why none does, and, given what the daemon
+/// shows, what holds that pool back. One sentence or two each.
+pub fn explain<'p>(
+    job: &Job,
+    state: &JobState,
+    pools: impl Iterator<Item = (&'p Pool, Option<&'p GroupPolicy>)> + Clone,
+    status: Option<&Status>,
+) -> Vec<String> {
+    let facts = &job.facts;
+    let repository = facts.repository.path();
+    let mut told = vec![match state {
+        JobState::Queued => format!(
+            "Job {:?} of {repository} is queued since {} and asks for {}.",
+            facts.name,
+            facts.queued_at,
+            labels(&job.labels)
+        ),
+        JobState::Waiting => format!(
+            "Job {:?} of {repository} waits for an approval or a concurrency limit; it wants no runner yet.",
+            facts.name
+        ),
+        JobState::InProgress { runner: Some(runner) } => {
+            format!("Job {:?} of {repository} is running on {runner}.", facts.name)
+        }
+        JobState::InProgress { runner: None } => {
+            format!("Job {:?} of {repository} is running.", facts.name)
+        }
+        JobState::Completed => format!("Job {:?} of {repository} is over.", facts.name),
+    }];
+    if matches!(state, JobState::InProgress { .. } | JobState::Completed) {
+        return told;
+    }
+    match place(job, pools.clone()) {
+        Placement::Pool(name) => {
+            let others: Vec<&str> = pools
+                .clone()
+                .filter(|(pool, group)| pool.name != name && verdict(job, pool, *group) == Verdict::Serves)
+                .map(|(pool, _)| pool.name.as_str())
+                .collect();
+            told.push(match others[..] {
+                [] => format!("Pool {} serves it.", name.as_str()),
+                _ => format!(
+                    "Pool {} serves it; {} could too, and come after it by labels, priority or name.",
+                    name.as_str(),
+                    others.join(", ")
+                ),
+            });
+            if let Some((pool, _)) = pools.clone().find(|(pool, _)| pool.name == name) {
+                told.extend(by_source(pool));
+            }
+            let report = status.and_then(|status| status.pools.iter().find(|pool| pool.name == name));
+            told.extend(report.map(at_work));
+        }
+        Placement::Unmatched(_) | Placement::Foreign => {
+            told.push("No pool serves it.".to_owned());
+            let seen: Vec<_> =
+                pools.map(|(pool, group)| (pool, group, verdict(job, pool, group))).collect();
+            if seen.iter().all(|(.., verdict)| *verdict == Verdict::OtherScope) {
+                told.push(format!("No pool's url covers {}.", facts.repository));
+            }
+            told.extend(seen.iter().filter_map(|(pool, group, verdict)| refusal(job, pool, *group, verdict)));
+        }
+    }
+    told
+}
+
+/// What usually mends a label that nobody serves.
+pub fn label_advice(missing: &[String]) -> String {
+    format!("add {} to the pool's labels, or change runs-on", labels(missing))
+}
+
+fn labels(labels: &[String]) -> String {
+    if labels.is_empty() { "no label".to_owned() } else { labels.join(", ") }
+}
+
+fn refusal(job: &Job, pool: &Pool, group: Option<&GroupPolicy>, verdict: &Verdict) -> Option<String> {
+    let Verdict::Refuses { reason, missing } = verdict else { return None };
+    let (name, repository) = (pool.name.as_str(), job.facts.repository.path());
+    let group = group.map_or(pool.group.as_str(), |group| &group.name);
+    Some(match reason {
+        Unmatched::Unlabelled => format!(
+            "Pool {name} takes no job without labels: a job that names only a runner group does not tell \
+             which, so match_unlabelled = true is needed."
+        ),
+        Unmatched::Labels => format!("Pool {name} lacks {}; {}.", labels(missing), label_advice(missing)),
+        Unmatched::Group => format!(
+            "Pool {name}'s runner group {group:?} does not admit {repository}; its repository access is set \
+             in the organization's settings, Actions, Runner groups."
+        ),
+        Unmatched::PublicRepository if pool.scope == job.facts.repository => format!(
+            "{repository} is public, so that forks could run code on pool {name}; allow_public = true allows it."
+        ),
+        Unmatched::PublicRepository => format!(
+            "{repository} is public, and pool {name}'s runner group {group:?} does not allow public repositories."
+        ),
+        Unmatched::Workflow => {
+            format!("Pool {name}'s runner group {group:?} admits other workflows only.")
+        }
+    })
+}
+
+/// What a pool's way of learning of jobs means for this one.
+fn by_source(pool: &Pool) -> Option<String> {
+    (pool.demand == Demand::IDLE).then(|| {
+        format!(
+            "It learns of jobs only by what its runners do (demand = [\"idle\"]), and keeps {} idle.",
+            pool.policy.min_idle
+        )
+    })
+}
+
+/// What a pool is doing about its jobs.
+fn at_work(pool: &PoolReport) -> String {
+    let [idle, starting, busy] =
+        [Phase::Idle, Phase::Starting, Phase::Busy].map(|phase| pool.phases.of(phase));
+    let has = format!("It has {idle} idle, {starting} starting and {busy} busy of at most {}", pool.max);
+    match pool.held {
+        Some(held) => format!("{has}, and launches none now: {}.", held.in_words()),
+        None if idle > 0 => format!(
+            "{has}. When an idle runner is not given the job, the usual causes are: the runner group does not \
+             admit the repository or its visibility, the labels differ, the runner lost its connection, or \
+             GitHub is in trouble (githubstatus.com)."
+        ),
+        None => format!("{has}."),
+    }
+}
