@@ -5,19 +5,41 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use dayfly::fleet::{
-    Action, Container, ContainerId, ContainerState, Deregistered, Evidence, Exit, Fleet, Host, HostName,
-    ImageState, JobId, Launched, Minted, Phase, Policy, Pool, QueuedJob, Registration, RegistrationId,
-    Removed, Resources, RunnerName, RunnerStatus, Said, Scope, Stopped, Template, Timestamp, Trouble,
-    TroubleKind, Why,
+    Action, Container, ContainerId, ContainerState, Demand, Deregistered, Evidence, Exit, Fleet, Host,
+    HostName, ImageState, Job, JobFacts, JobId, JobState, Launched, Minted, Phase, Policy, Pool,
+    Registration, RegistrationId, Removed, Resources, RunnerName, RunnerStatus, Said, Scope, Stopped,
+    Template, Timestamp, Trouble, TroubleKind, Why,
 };
 use proptest::{collection::vec, prelude::*};
 
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const MAX: u32 = 6;
+
+/// A queue of these jobs, as a look at their repository shows it.
+fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Timestamp, began: Timestamp) -> Evidence {
+    let repository: Scope = "https://github.com/acme/widgets".parse().unwrap();
+    let job = |id| Job {
+        id: JobId(id),
+        labels: vec!["self-hosted".to_owned()],
+        enterprise: None,
+        public: Some(false),
+        workflows: Vec::new(),
+        facts: Arc::new(JobFacts {
+            name: "build".to_owned(),
+            repository: repository.clone(),
+            run_id: 1,
+            url: String::new(),
+            queued_at,
+        }),
+    };
+    let jobs = ids.into_iter().map(|id| (job(id), JobState::Queued)).collect();
+    Evidence::Queue { repository: repository.clone(), began, jobs }
+}
 const HOST_MAX: u32 = 8;
 
 fn host_name() -> HostName {
@@ -35,6 +57,10 @@ fn fleet(min_idle: u32) -> Fleet {
         host: host_name(),
         group: "Default".to_owned(),
         labels: vec!["self-hosted".to_owned()],
+        demand: Demand::Jobs { queue: true, webhook: true },
+        repositories: Vec::new(),
+        allow_public: false,
+        match_unlabelled: false,
         policy: Policy {
             min_idle,
             max: MAX,
@@ -332,9 +358,7 @@ impl Stage {
                 }
             }
             Happening::Queue(ids) => {
-                let queued_at = self.now;
-                let jobs = ids.iter().map(|id| QueuedJob { id: JobId((*id).into()), queued_at }).collect();
-                self.observe(Evidence::Queued { pool: "a".parse().unwrap(), jobs });
+                self.observe(queue_of(ids.iter().map(|&id| id.into()), self.now, self.now));
             }
             Happening::Drain(draining) => self.observe(Evidence::Drain(*draining)),
             Happening::Nonsense(n, how) => self.nonsense(*n, *how),
@@ -355,7 +379,11 @@ impl Stage {
             3 => {
                 Evidence::ScopeTrouble { scope: "https://github.com/other".parse().unwrap(), trouble: failed }
             }
-            4 => Evidence::Queued { pool: "gone".parse().unwrap(), jobs: Vec::new() },
+            4 => Evidence::JobGone {
+                repository: "https://github.com/o/r".parse().unwrap(),
+                job: JobId(n.into()),
+                at: START,
+            },
             _ => Evidence::DiskLow { host: host_name(), low: n.is_multiple_of(2) },
         };
         self.observe(evidence);
@@ -452,10 +480,7 @@ proptest! {
     #[test]
     fn demand_is_a_set(jobs in vec(0..6u64, 0..12), order in any::<u64>()) {
         let mut stages = [Stage::new(1), Stage::new(1)];
-        let queued = |ids: Vec<u64>| {
-            let jobs = ids.into_iter().map(|id| QueuedJob { id: JobId(id), queued_at: START }).collect();
-            Evidence::Queued { pool: "a".parse().unwrap(), jobs }
-        };
+        let queued = |ids: Vec<u64>| queue_of(ids, START, START);
         let set: BTreeSet<u64> = jobs.iter().copied().collect();
         let mut shuffled = jobs.clone();
         shuffled.rotate_left(usize::try_from(order % 12).unwrap() % jobs.len().max(1));
@@ -470,8 +495,7 @@ proptest! {
     #[test]
     fn constant_demand_settles(min_idle in 1..5u32, jobs in 0..5u64) {
         let mut stage = Stage::new(min_idle);
-        let queued = (0..jobs).map(|id| QueuedJob { id: JobId(id), queued_at: START }).collect();
-        stage.observe(Evidence::Queued { pool: "a".parse().unwrap(), jobs: queued });
+        stage.observe(queue_of(0..jobs, START, START));
         stage.plan()?;
         while !stage.under_way.is_empty() {
             stage.outcome(0, None);

@@ -9,7 +9,7 @@ use bollard::query_parameters::{
 };
 use dayfly::{
     config::{Config, HostConfig, PoolConfig},
-    fleet::{Host, HostName, InstanceId, Policy, Pool, PullPolicy, Resources, Template, Timestamp},
+    fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, PullPolicy, Resources, Template, Timestamp},
     github::TokenSource,
     host::{Endpoint, LABEL_INSTANCE},
     simulator::{Settings, Simulator, image},
@@ -93,6 +93,10 @@ impl Stand {
             host: "local".parse()?,
             group: "Default".to_owned(),
             labels: LABELS.map(str::to_owned).to_vec(),
+            demand: Demand::IDLE,
+            repositories: Vec::new(),
+            allow_public: false,
+            match_unlabelled: false,
             policy: Policy { min_idle, max, ..Policy::default() },
             template: Template {
                 image: self.image.clone(),

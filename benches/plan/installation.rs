@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use dayfly::fleet::{
-    Container, ContainerId, ContainerState, Evidence, Exit, Fleet, Host, HostName, ImageState, InstanceId,
-    Names, Policy, Pool, Registration, RegistrationId, Resources, RunnerName, RunnerStatus, Scope, Template,
-    Timestamp,
+    Container, ContainerId, ContainerState, Demand, Evidence, Exit, Fleet, Host, HostName, ImageState,
+    InstanceId, Names, Policy, Pool, Registration, RegistrationId, Resources, RunnerName, RunnerStatus,
+    Scope, Template, Timestamp,
 };
 
 /// Each scope and each host serves so many pools.
@@ -44,6 +44,10 @@ impl Installation {
                 host: host_of(number)?,
                 group: "Default".to_owned(),
                 labels: vec!["self-hosted".to_owned(), format!("pool-{number}")],
+                demand: Demand::IDLE,
+                repositories: Vec::new(),
+                allow_public: false,
+                match_unlabelled: false,
                 policy: Policy {
                     min_idle: u32::try_from(idle)?,
                     max: u32::try_from(2 * per_pool)?,

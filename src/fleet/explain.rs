@@ -62,8 +62,7 @@ pub fn explain<'p>(
         }
         Placement::Unmatched(_) | Placement::Foreign => {
             told.push("No pool serves it.".to_owned());
-            let seen: Vec<_> =
-                pools.map(|(pool, group)| (pool, group, verdict(job, pool, group))).collect();
+            let seen: Vec<_> = pools.map(|(pool, group)| (pool, group, verdict(job, pool, group))).collect();
             if seen.iter().all(|(.., verdict)| *verdict == Verdict::OtherScope) {
                 told.push(format!("No pool's url covers {}.", facts.repository));
             }

@@ -129,14 +129,7 @@ impl Fleet {
     }
 
     /// Takes in one job: what GitHub answered when it was asked, or a hint.
-    pub(super) fn job_seen(
-        &mut self,
-        job: Job,
-        state: JobState,
-        at: Timestamp,
-        asked: bool,
-        now: Timestamp,
-    ) {
+    pub(super) fn job_seen(&mut self, job: Job, state: JobState, at: Timestamp, asked: bool, now: Timestamp) {
         self.sweep(now);
         if let JobState::InProgress { runner: Some(runner) } = &state {
             self.took(runner, &job.facts, now);
@@ -196,7 +189,9 @@ impl Fleet {
         if let Some(pool) = self.pools.get_mut(name.pool()) {
             pool.taken.remove(&name);
         }
-        let Some(latch) = self.runners.get_mut(&name).and_then(|runner| runner.latch.as_mut()) else { return };
+        let Some(latch) = self.runners.get_mut(&name).and_then(|runner| runner.latch.as_mut()) else {
+            return;
+        };
         if latch.facts.is_none() {
             latch.facts = Some(facts.clone());
             let (pool, queued) = (name.pool().to_owned(), latch.since.since(facts.queued_at));

@@ -74,7 +74,10 @@ pub fn verdict(job: &Job, pool: &Pool, group: Option<&GroupPolicy>) -> Verdict {
     }
     if let Some(allowed) = &group.workflows
         && !job.workflows.is_empty()
-        && !job.workflows.iter().any(|workflow| allowed.iter().any(|allowed| same_workflow(workflow, allowed)))
+        && !job
+            .workflows
+            .iter()
+            .any(|workflow| allowed.iter().any(|allowed| same_workflow(workflow, allowed)))
     {
         return refuses(Unmatched::Workflow);
     }
@@ -91,7 +94,8 @@ pub fn place<'p>(job: &Job, pools: impl Iterator<Item = (&'p Pool, Option<&'p Gr
                 best = Some(best.map_or(rank, |before| rank.min(before)));
             }
             Verdict::Refuses { reason: refusal, missing } => {
-                ours |= job.labels.is_empty() || missing.len() < job.labels.len() || asks_for_self_hosted(job);
+                ours |=
+                    job.labels.is_empty() || missing.len() < job.labels.len() || asks_for_self_hosted(job);
                 // The later in the order of the checks, the closer it came.
                 reason = reason.max(Some(refusal));
             }
@@ -240,7 +244,10 @@ mod tests {
         assert_eq!(reason(&public, &group(Visibility::Private)), Some(Unmatched::Group));
         let selected = |url: &str| group(Visibility::Selected(vec![url.parse().unwrap()]));
         assert_eq!(reason(&job(REPO, &["a"]), &selected(REPO)), None);
-        assert_eq!(reason(&job(REPO, &["a"]), &selected("https://github.com/acme/b")), Some(Unmatched::Group));
+        assert_eq!(
+            reason(&job(REPO, &["a"]), &selected("https://github.com/acme/b")),
+            Some(Unmatched::Group)
+        );
         let allowed = vec!["acme/widgets/.github/workflows/deploy.yml@refs/heads/main".to_owned()];
         let restricted = GroupPolicy { workflows: Some(allowed), ..all };
         let from = |file: &str| Job { workflows: vec![file.to_owned()], ..job(REPO, &["a"]) };

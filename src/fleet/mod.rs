@@ -24,9 +24,9 @@ mod tables;
 mod time;
 
 pub use evidence::*;
+pub use explain::{explain, label_advice};
 pub use fleet::Fleet;
 pub use host::Host;
-pub use explain::{explain, label_advice};
 pub use job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobState, Visibility};
 pub use matching::{Placement, Verdict, group_of, place, verdict};
 pub use name::{

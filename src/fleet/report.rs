@@ -150,7 +150,9 @@ impl Held {
             Self::Refused => "GitHub or the engine refuses; `dayfly check` says why",
             Self::BackingOff => "launches fail, and are tried ever more slowly; the log says why",
             Self::NoSession => "its scale set has no session yet, so that GitHub gives it no jobs",
-            Self::SessionTaken => "its scale set is held by another session; its runners are kept, and it waits",
+            Self::SessionTaken => {
+                "its scale set is held by another session; its runners are kept, and it waits"
+            }
             Self::AtMax => "max is reached",
             Self::HostFull => "its host's max_runners is reached",
             Self::HostMemory => "its host's memory budget is used up",

@@ -12,7 +12,7 @@
 //! | `G` | a container without a registration | | | |
 //! | `L` | idle, and offline for long | | | |
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 
@@ -34,6 +34,27 @@ fn host_name() -> HostName {
     "local".parse().unwrap()
 }
 
+/// A queue of these jobs, as a look at their repository shows it.
+fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Timestamp, began: Timestamp) -> Evidence {
+    let repository: Scope = "https://github.com/acme/widgets".parse().unwrap();
+    let job = |id| Job {
+        id: JobId(id),
+        labels: vec!["self-hosted".to_owned()],
+        enterprise: None,
+        public: Some(false),
+        workflows: Vec::new(),
+        facts: Arc::new(JobFacts {
+            name: "build".to_owned(),
+            repository: repository.clone(),
+            run_id: 1,
+            url: String::new(),
+            queued_at,
+        }),
+    };
+    let jobs = ids.into_iter().map(|id| (job(id), JobState::Queued)).collect();
+    Evidence::Queue { repository: repository.clone(), began, jobs }
+}
+
 fn pool(policy: Policy) -> Pool {
     Pool {
         name: "p".parse().unwrap(),
@@ -41,6 +62,10 @@ fn pool(policy: Policy) -> Pool {
         host: host_name(),
         group: "Default".to_owned(),
         labels: vec!["self-hosted".to_owned()],
+        demand: Demand::Jobs { queue: true, webhook: true },
+        repositories: Vec::new(),
+        allow_public: false,
+        match_unlabelled: false,
         policy,
         template: Template::default(),
     }
@@ -135,9 +160,7 @@ impl Board {
     }
 
     fn queue(&mut self, jobs: u64) -> &mut Self {
-        let queued_at = self.now;
-        let jobs = (0..jobs).map(|id| QueuedJob { id: JobId(id), queued_at }).collect();
-        self.observe(Evidence::Queued { pool: "p".parse().unwrap(), jobs });
+        self.observe(queue_of(0..jobs, self.now, self.now));
         self
     }
 

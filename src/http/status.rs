@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    fleet::{Held, HostName, HostReport, JobReport, PoolReport, RunnerReport, Scope, ScopeReport, Status, Timestamp},
+    fleet::{
+        Held, HostName, HostReport, JobReport, PoolReport, RunnerReport, Scope, ScopeReport, Status,
+        Timestamp,
+    },
     github::Rate,
 };
 

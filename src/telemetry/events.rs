@@ -67,8 +67,13 @@ pub fn log_event(event: &Event, status: &Status) {
         Event::JobUnmatched { job, reason, detail } => {
             let facts = &job.facts;
             warn!(
-                job = one_line(&facts.name), repository = facts.repository.path(), run = facts.run_id,
-                url = one_line(&facts.url), reason = reason.as_str(), "{}", one_line(detail)
+                job = one_line(&facts.name),
+                repository = facts.repository.path(),
+                run = facts.run_id,
+                url = one_line(&facts.url),
+                reason = reason.as_str(),
+                "{}",
+                one_line(detail)
             );
         }
         Event::Source { pool, source, trouble: Some(trouble) } => {
@@ -132,7 +137,9 @@ pub fn log_event(event: &Event, status: &Status) {
 
 /// The one line at a runner's end: which job it had, how long, how both ended.
 fn log_exit(event: &Event, status: &Status) {
-    let Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result } = event else { return };
+    let Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result } = event else {
+        return;
+    };
     let place = Place::of(status, runner.as_str());
     let had_job = job.is_some() || job_duration.is_some();
     let job = job.as_deref().map(one_line);

@@ -20,8 +20,8 @@ use bollard::{
 };
 use dayfly::{
     fleet::{
-        Container, ContainerId, Exit, InstanceId, Mount, Names, Policy, Pool, RegistrationId, RunnerName,
-        Template, Timestamp,
+        Container, ContainerId, Demand, Exit, InstanceId, Mount, Names, Policy, Pool, RegistrationId,
+        RunnerName, Template, Timestamp,
     },
     host::{Docker, Endpoint, Host, HostError, LABEL_INSTANCE, Launch, RequestReport},
 };
@@ -84,6 +84,10 @@ impl Stand {
             host: "local".parse().unwrap(),
             group: "Default".to_owned(),
             labels: vec!["self-hosted".to_owned()],
+            demand: Demand::IDLE,
+            repositories: Vec::new(),
+            allow_public: false,
+            match_unlabelled: false,
             policy: Policy::default(),
             template: Template {
                 image: self.image.clone(),

@@ -37,6 +37,7 @@ fn pool(name: &str) -> PoolReport {
         phases: Census::default(),
         oldest_starting_at: None,
         held: None,
+        sources_down: Vec::new(),
     }
 }
 
@@ -57,6 +58,7 @@ fn fleet() -> Status {
             host: Some("local".parse().unwrap()),
             since: NOON,
             job: Some("build".to_owned()),
+            facts: None,
         }],
         scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON) }],
         hosts: vec![HostReport {
@@ -67,6 +69,7 @@ fn fleet() -> Status {
             committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
             blocked: Some(Held::HostMemory),
         }],
+        jobs: Vec::new(),
     }
 }
 
@@ -80,6 +83,7 @@ fn exited(pool: &str, runner: RunnerName, reason: ExitReason, job: &str, result:
             code: 0,
             out_of_memory: false,
             job: Some(job.to_owned()),
+            facts: None,
             result: None,
             version_deprecated: false,
             log_tail: "output of a job".into(),

@@ -1,6 +1,8 @@
 //! Jobs: they arrive in bursts, GitHub gives them to whom it believes idle, and the daemon is told.
 
-use dayfly::fleet::{Evidence, JobId, QueuedJob, Timestamp};
+use std::sync::Arc;
+
+use dayfly::fleet::{Evidence, Job as FleetJob, JobFacts, JobId, JobState, Timestamp};
 
 use crate::{
     setting::{MINUTE, SECOND},
@@ -58,16 +60,34 @@ impl World {
 
     /// The set that was told last; as a set it is the same in any order, and with doubles.
     pub(crate) fn queued(&self, pool: usize, stirred: bool) -> Evidence {
-        let job = |&job: &usize| QueuedJob {
-            id: JobId(job as u64),
-            queued_at: Timestamp::from_millis(self.jobs[job].queued_at),
+        let pool_of = &self.setting.pools[pool].pool;
+        let repository =
+            pool_of.scope.repository(&format!("{}/{}", pool_of.scope.path(), pool_of.name)).unwrap();
+        let job = |&job: &usize| {
+            let facts = JobFacts {
+                name: format!("job {job}"),
+                repository: repository.clone(),
+                run_id: 1,
+                url: String::new(),
+                queued_at: Timestamp::from_millis(self.jobs[job].queued_at),
+            };
+            let job = FleetJob {
+                id: JobId(job as u64),
+                labels: pool_of.labels.clone(),
+                enterprise: None,
+                public: None,
+                workflows: Vec::new(),
+                facts: Arc::new(facts),
+            };
+            (job, JobState::Queued)
         };
-        let mut jobs: Vec<QueuedJob> = self.told_queue[pool].iter().map(job).collect();
+        let mut jobs: Vec<_> = self.told_queue[pool].iter().map(job).collect();
         if stirred {
             jobs.reverse();
             jobs.extend_from_within(..jobs.len().min(3));
         }
-        Evidence::Queued { pool: self.setting.pools[pool].pool.name.clone(), jobs }
+        let began = Timestamp::from_millis(self.now);
+        Evidence::Queue { repository, began, jobs }
     }
 
     /// GitHub gives waiting jobs to runners that it believes idle.

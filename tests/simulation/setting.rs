@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dayfly::fleet::{Host, HostName, InstanceId, Policy, Pool, Resources, Scope, Template};
+use dayfly::fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, Resources, Scope, Template};
 
 use crate::random::Random;
 
@@ -199,6 +199,10 @@ impl PoolSetting {
                 host: hosts[host].clone(),
                 group: "Default".to_owned(),
                 labels: vec!["self-hosted".to_owned(), name.to_owned()],
+                demand: Demand::Jobs { queue: true, webhook: true },
+                repositories: Vec::new(),
+                allow_public: false,
+                match_unlabelled: false,
                 policy,
                 template,
             },

@@ -233,6 +233,10 @@ mod tests {
             host: "local".parse().unwrap(),
             group: "Default".to_owned(),
             labels: vec!["self-hosted".to_owned()],
+            demand: crate::fleet::Demand::IDLE,
+            repositories: Vec::new(),
+            allow_public: false,
+            match_unlabelled: false,
             policy: Policy { max, ..Policy::default() },
             template: Template {
                 resources: Resources { memory, cpu_millis },
