@@ -83,12 +83,12 @@ fn exited(pool: &str, runner: RunnerName, reason: ExitReason, job: &str, result:
             code: 0,
             out_of_memory: false,
             job: Some(job.to_owned()),
-            facts: None,
             result: None,
             version_deprecated: false,
             log_tail: "output of a job".into(),
         }),
         job: Some(job.to_owned()),
+        facts: None,
         job_duration: Some(Duration::from_secs(90)),
         result: Some(result.to_owned()),
     }
