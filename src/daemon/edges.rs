@@ -2,7 +2,10 @@
 //! and says what came of it as evidence. Makes no decision and keeps no state, so that the
 //! simulation test can run exactly this code against its own world.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     fleet::{
@@ -18,18 +21,20 @@ use crate::{
 pub const STOP_GRACE: Duration = Duration::from_mins(1);
 
 /// The edges by the names that plans use.
-pub struct Edges<A, H> {
+pub struct Edges<A, H, S = A> {
     /// This installation.
     pub instance: InstanceId,
     /// One per scope.
     pub scopes: BTreeMap<Scope, A>,
+    /// One per pool that is a scale set: it mints and removes its runners itself.
+    pub sets: BTreeMap<PoolName, S>,
     /// One per host.
     pub hosts: BTreeMap<HostName, H>,
     /// The pools as configured.
     pub pools: BTreeMap<PoolName, Pool>,
 }
 
-impl<A: RunnerApi, H: Host> Edges<A, H> {
+impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     /// Carries one action out to its end and tells what came of it.
     pub async fn carry_out(&self, action: Action) -> Vec<Evidence> {
         match action {
@@ -38,7 +43,7 @@ impl<A: RunnerApi, H: Host> Edges<A, H> {
                 vec![Evidence::Launch { runner, outcome }]
             }
             Action::Deregister { runner, scope, registration, ask, .. } => {
-                let outcome = self.deregister(&scope, registration, ask.as_ref()).await;
+                let outcome = self.deregister(&runner, &scope, registration, ask.as_ref()).await;
                 vec![Evidence::Deregister { runner, outcome }]
             }
             Action::Stop { runner, host, container, ask, .. } => {
@@ -57,7 +62,19 @@ impl<A: RunnerApi, H: Host> Edges<A, H> {
         let Some(api) = self.scopes.get(&scope) else {
             return Evidence::ScopeTrouble { trouble: unknown("scope", &scope), scope };
         };
-        match api.list().await {
+        let listed = async {
+            let mut registrations = api.list().await?;
+            // A scale set's own word on its runners counts, whether or not the scope's list has them.
+            for set in self.pools.values().filter(|pool| pool.scope == scope) {
+                let Some(set) = self.sets.get(&set.name) else { continue };
+                let of_set = set.list().await?;
+                let names: BTreeSet<&str> = of_set.iter().map(|runner| runner.name.as_str()).collect();
+                registrations.retain(|runner| !names.contains(runner.name.as_str()));
+                registrations.extend(of_set);
+            }
+            Ok::<_, GithubError>(registrations)
+        };
+        match listed.await {
             Ok(registrations) => Evidence::Registrations { scope, began, registrations },
             Err(error) => Evidence::ScopeTrouble { scope, trouble: error.into() },
         }
@@ -84,7 +101,11 @@ impl<A: RunnerApi, H: Host> Edges<A, H> {
             return failed(Minted::No, None, unknown("scope or host of pool", &pool.name));
         };
         let mint = Mint { name: runner, group: &pool.group, labels: &pool.labels };
-        let minted = match api.mint(mint).await {
+        let minted = match self.sets.get(&pool.name) {
+            Some(set) => set.mint(mint).await,
+            None => api.mint(mint).await,
+        };
+        let minted = match minted {
             Ok(minted) => minted,
             Err(error) => return failed(error.minted(), None, error.into()),
         };
@@ -103,6 +124,7 @@ impl<A: RunnerApi, H: Host> Edges<A, H> {
 
     async fn deregister(
         &self,
+        runner: &RunnerName,
         scope: &Scope,
         registration: RegistrationId,
         ask: Option<&(HostName, ContainerId)>,
@@ -120,7 +142,11 @@ impl<A: RunnerApi, H: Host> Edges<A, H> {
                 Err(error) => return Deregistered::Failed(error.into()),
             }
         }
-        match api.delete(registration).await {
+        let deleted = match self.sets.get(runner.pool()) {
+            Some(set) => set.delete(registration).await,
+            None => api.delete(registration).await,
+        };
+        match deleted {
             Ok(()) => Deregistered::Removed,
             Err(GithubError::NotFound) => Deregistered::NotFound,
             Err(GithubError::Busy) => Deregistered::Busy,

@@ -102,6 +102,7 @@ impl Daemon {
         let edges = Arc::new(Edges {
             instance: config.instance.clone(),
             scopes: bounded_clients(config, &clients),
+            sets: BTreeMap::new(),
             hosts: bounded_engines(&engines).await,
             pools: config.pools.iter().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),
         });

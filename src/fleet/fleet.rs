@@ -1,7 +1,10 @@
 //! The state of everything: pools, hosts, scopes and runners. `observe` changes it, `plan` decides
 //! by it, `status` shows it.
 
-use std::{borrow::Borrow, collections::BTreeMap};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     backoff::Backoff,
@@ -40,6 +43,8 @@ pub(super) struct PoolState {
     pub(super) demand: BTreeMap<JobId, Waiting>,
     /// When which runners took jobs that are not known yet.
     pub(super) taken: BTreeMap<RunnerName, Timestamp>,
+    /// Queued jobs that were told to be stuck.
+    pub(super) stuck: BTreeSet<JobId>,
     /// Jobs that GitHub has assigned to its scale set, and when it said so.
     pub(super) assigned: Option<(u32, Timestamp)>,
     /// When its runners ended after their jobs, since then.
@@ -149,6 +154,7 @@ impl Fleet {
                 digest,
                 demand: BTreeMap::new(),
                 taken: BTreeMap::new(),
+                stuck: BTreeSet::new(),
                 assigned: None,
                 finished: Vec::new(),
                 sources: BTreeMap::new(),

@@ -56,8 +56,8 @@ pub fn verdict(job: &Job, pool: &Pool, group: Option<&GroupPolicy>) -> Verdict {
         return Verdict::Refuses { reason: Unmatched::Labels, missing };
     }
     if let Target::Repository { .. } = pool.scope.target() {
-        let refused = job.public == Some(true) && !pool.allow_public;
-        return if refused { refuses(Unmatched::PublicRepository) } else { Verdict::Serves };
+        let unwanted = job.public == Some(true) && !pool.allow_public;
+        return if unwanted { refuses(Unmatched::PublicRepository) } else { Verdict::Serves };
     }
     let Some(group) = group else { return Verdict::Serves };
     let public = job.public == Some(true);

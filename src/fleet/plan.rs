@@ -3,6 +3,7 @@
 
 mod clear;
 mod launch;
+mod stuck;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -64,6 +65,7 @@ impl Fleet {
         self.clear_away(&mut pass);
         self.launch(tallies, &mut pass);
         self.update_phases(now);
+        self.tell_stuck(&mut pass);
         Plan { actions: pass.actions, events: std::mem::take(&mut self.events), wake_at: pass.wake_at }
     }
 

@@ -190,6 +190,19 @@ reasons! {
     }
 }
 
+impl Unmatched {
+    /// The same, for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Unlabelled => "it asks for no label",
+            Self::Labels => "no pool has all of its labels",
+            Self::Group => "the runner group does not admit its repository",
+            Self::PublicRepository => "its repository is public, which is not allowed",
+            Self::Workflow => "the runner group admits other workflows only",
+        }
+    }
+}
+
 reasons! {
     /// Who refused a removal.
     Veto {
@@ -330,6 +343,7 @@ pub struct RunnerReport {
     /// Its job, where its log told it.
     pub job: Option<String>,
     /// More of its job, where a look at the queue, a webhook or a scale set told it.
+    #[serde(rename = "job_details")]
     pub facts: Option<Arc<JobFacts>>,
 }
 
@@ -437,6 +451,15 @@ pub enum Event {
         /// Why.
         reason: Unmatched,
         /// The same in sentences.
+        detail: String,
+    },
+    /// A job has been queued for long although a runner of its pool idles; told once.
+    JobStuck {
+        /// Its pool.
+        pool: PoolName,
+        /// The job.
+        facts: Arc<JobFacts>,
+        /// What may be the cause, with what was read of it.
         detail: String,
     },
     /// A pool's source of waiting jobs failed, or works again.

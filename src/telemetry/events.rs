@@ -45,37 +45,6 @@ pub fn log_event(event: &Event, status: &Status) {
             let startup_seconds = startup.map(|startup| startup.as_secs_f64());
             info!(pool, runner = %runner, startup_seconds, "runner {runner} listens for jobs");
         }
-        Event::JobStarted { pool, runner, job } => {
-            let place = Place::of(status, runner.as_str());
-            let job = job.as_deref().map(one_line);
-            info!(
-                pool, runner = %runner, job,
-                host = place.host, container = place.container, registration = place.registration,
-                "runner {runner} took {}", named(job.as_deref())
-            );
-        }
-        Event::JobKnown { pool, runner, facts, queued } => {
-            let place = Place::of(status, runner.as_str());
-            let (repository, name) = (facts.repository.path(), one_line(&facts.name));
-            info!(
-                pool, runner = %runner, job = name, repository, run = facts.run_id, url = one_line(&facts.url),
-                queued_seconds = queued.as_secs_f64(),
-                host = place.host, container = place.container, registration = place.registration,
-                "runner {runner} has {} of {repository}", named(Some(&name))
-            );
-        }
-        Event::JobUnmatched { job, reason, detail } => {
-            let facts = &job.facts;
-            warn!(
-                job = one_line(&facts.name),
-                repository = facts.repository.path(),
-                run = facts.run_id,
-                url = one_line(&facts.url),
-                reason = reason.as_str(),
-                "{}",
-                one_line(detail)
-            );
-        }
         Event::Source { pool, source, trouble: Some(trouble) } => {
             let (detail, name) = (one_line(&trouble.detail), source.as_str());
             warn!(
@@ -94,6 +63,10 @@ pub fn log_event(event: &Event, status: &Status) {
                 registration = place.registration, "adopted runner {runner}, which was there before"
             );
         }
+        Event::JobStarted { .. }
+        | Event::JobKnown { .. }
+        | Event::JobUnmatched { .. }
+        | Event::JobStuck { .. } => log_job(event, status),
         Event::Exited { .. } => log_exit(event, status),
         Event::Removed { pool, runner, why } => {
             info!(pool, runner = %runner, reason = why.as_str(), "removed runner {runner} ({})", why.as_str());
@@ -132,6 +105,52 @@ pub fn log_event(event: &Event, status: &Status) {
         Event::Held { pool, held: None, .. } => {
             info!(pool = %pool, "pool {pool} is not held back any more");
         }
+    }
+}
+
+/// What happens to a job before its end.
+fn log_job(event: &Event, status: &Status) {
+    match event {
+        Event::JobStarted { pool, runner, job } => {
+            let place = Place::of(status, runner.as_str());
+            let job = job.as_deref().map(one_line);
+            info!(
+                pool, runner = %runner, job,
+                host = place.host, container = place.container, registration = place.registration,
+                "runner {runner} took {}", named(job.as_deref())
+            );
+        }
+        Event::JobKnown { pool, runner, facts, queued } => {
+            let place = Place::of(status, runner.as_str());
+            let (repository, name) = (facts.repository.path(), one_line(&facts.name));
+            info!(
+                pool, runner = %runner, job = name, repository, run = facts.run_id, url = one_line(&facts.url),
+                queued_seconds = queued.as_secs_f64(),
+                host = place.host, container = place.container, registration = place.registration,
+                "runner {runner} has {} of {repository}", named(Some(&name))
+            );
+        }
+        Event::JobUnmatched { job, reason, detail } => {
+            let facts = &job.facts;
+            warn!(
+                job = one_line(&facts.name),
+                repository = facts.repository.path(),
+                run = facts.run_id,
+                url = one_line(&facts.url),
+                reason = reason.as_str(),
+                "{}",
+                one_line(detail)
+            );
+        }
+        Event::JobStuck { pool, facts, detail } => {
+            let name = one_line(&facts.name);
+            warn!(
+                pool = %pool, job = name, repository = facts.repository.path(), run = facts.run_id,
+                url = one_line(&facts.url),
+                "{} waits although pool {pool} has a runner idle: {}", named(Some(&name)), one_line(detail)
+            );
+        }
+        _ => {}
     }
 }
 

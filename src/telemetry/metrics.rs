@@ -6,6 +6,7 @@
 
 mod family;
 mod fleet;
+mod jobs;
 mod requests;
 
 use std::{
@@ -16,16 +17,20 @@ use std::{
 
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 
-use self::{family::Registrar, fleet::FleetMetrics, requests::RequestMetrics};
+use self::{family::Registrar, fleet::FleetMetrics, jobs::JobMetrics, requests::RequestMetrics};
 use crate::{
     fleet::{Event, Scope, Status, Timestamp},
     github, host,
 };
 
+/// The `pool` of runners whose pool is not configured: leftovers of an earlier configuration.
+const UNKNOWN_POOL: &str = "unknown";
+
 /// All metrics of one daemon.
 pub struct Metrics {
     registry: Registry,
     fleet: FleetMetrics,
+    jobs: JobMetrics,
     requests: RequestMetrics,
     configured: Mutex<Option<Configured>>,
 }
@@ -59,8 +64,9 @@ impl Metrics {
             .at([version])
             .set(1);
         let fleet = FleetMetrics::new(&registrar)?;
+        let jobs = JobMetrics::new(&registrar)?;
         let requests = RequestMetrics::new(&registrar)?;
-        Ok(Self { registry, fleet, requests, configured: Mutex::new(None) })
+        Ok(Self { registry, fleet, jobs, requests, configured: Mutex::new(None) })
     }
 
     /// Takes in one pass: what happened, how it left the fleet, when, and how long deciding took.
@@ -69,9 +75,12 @@ impl Metrics {
         let mut last = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
         if last.as_ref() != Some(&configured) {
             self.fleet.prepare(&configured);
+            self.jobs.prepare(&configured);
         }
         self.fleet.record_status(status, &configured, now, plan_took);
+        self.jobs.record_status(status, now);
         for event in events {
+            self.jobs.record_event(event, &configured);
             self.fleet.record_event(event, &configured);
         }
         *last = Some(configured);
@@ -98,6 +107,7 @@ impl Metrics {
         // gone would bring its series back for good.
         if let Some(configured) = &*self.configured.lock().unwrap_or_else(PoisonError::into_inner) {
             self.fleet.retain(configured);
+            self.jobs.retain(configured);
             self.requests.retain(configured);
         }
         let mut text = Vec::new();

@@ -7,11 +7,12 @@ mod logs;
 mod metrics;
 mod web;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dayfly::fleet::{
-    Census, ContainerId, Event, Exit, ExitReason, Held, HostReport, Names, Phase, PoolReport, RegistrationId,
-    Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp,
+    Census, ContainerId, Event, Exit, ExitReason, Held, HostReport, JobFacts, JobId, JobReport, Names, Phase,
+    PoolReport, RegistrationId, Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp,
+    Unmatched,
 };
 
 const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
@@ -41,6 +42,16 @@ fn pool(name: &str) -> PoolReport {
     }
 }
 
+fn facts(name: &str) -> Arc<JobFacts> {
+    Arc::new(JobFacts {
+        name: name.to_owned(),
+        repository: "https://github.com/acme/widgets".parse().unwrap(),
+        run_id: 11,
+        url: "https://github.com/acme/widgets/actions/runs/11/job/7".to_owned(),
+        queued_at: NOON,
+    })
+}
+
 /// One pool with an idle and a busy runner, on one host, all seen.
 fn fleet() -> Status {
     let mut linux = pool("linux");
@@ -58,7 +69,7 @@ fn fleet() -> Status {
             host: Some("local".parse().unwrap()),
             since: NOON,
             job: Some("build".to_owned()),
-            facts: None,
+            facts: Some(facts("build")),
         }],
         scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON) }],
         hosts: vec![HostReport {
@@ -69,7 +80,14 @@ fn fleet() -> Status {
             committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
             blocked: Some(Held::HostMemory),
         }],
-        jobs: Vec::new(),
+        jobs: vec![JobReport {
+            id: JobId(7),
+            facts: facts("deploy"),
+            labels: vec!["gpu".to_owned()],
+            pool: None,
+            unmatched: Some(Unmatched::Labels),
+            seen_at: NOON,
+        }],
     }
 }
 

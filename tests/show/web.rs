@@ -99,6 +99,13 @@ async fn the_status_document_is_as_promised() {
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/json"), "{head}");
     let document: Value = serde_json::from_str(&body).unwrap();
+    let details = |name: &str| {
+        json!({
+            "name": name, "repository": "https://github.com/acme/widgets", "run_id": 11,
+            "url": "https://github.com/acme/widgets/actions/runs/11/job/7",
+            "queued_at": "2026-11-22T12:00:00.000Z"
+        })
+    };
     assert_eq!(
         document,
         json!({
@@ -109,12 +116,13 @@ async fn the_status_document_is_as_promised() {
                 "desired": 3, "min_idle": 1, "max": 10, "queued": 0, "oldest_queued_at": null,
                 "phases": {"starting": 0, "idle": 1, "busy": 1, "stopping": 0,
                            "finished": 0, "orphaned": 0, "ghost": 0, "unknown": 0},
-                "oldest_starting_at": null, "held": null
+                "oldest_starting_at": null, "held": null, "sources_down": []
             }],
             "runners": [{
                 "name": runner("linux", 1).as_str(), "pool": "linux", "phase": "busy",
                 "registration_id": 23, "container_id": "c0ffee", "host": "local",
-                "since": "2026-11-22T12:00:00.000Z", "job": "build"
+                "since": "2026-11-22T12:00:00.000Z", "job": "build",
+                "job_details": details("build")
             }],
             "scopes": [{
                 "url": "https://github.com/acme", "up": true, "last_listed_at": "2026-11-22T12:00:00.000Z",
@@ -124,6 +132,12 @@ async fn the_status_document_is_as_promised() {
                 "name": "local", "engine": "docker", "up": true, "last_listed_at": "2026-11-22T12:00:00.000Z",
                 "runners": 2, "memory_committed": 17_179_869_184_u64, "cpu_millis_committed": 8000,
                 "blocked": "host_memory"
+            }],
+            "jobs": [{
+                "id": 7, "name": "deploy", "repository": "https://github.com/acme/widgets", "run_id": 11,
+                "url": "https://github.com/acme/widgets/actions/runs/11/job/7",
+                "queued_at": "2026-11-22T12:00:00.000Z", "labels": ["gpu"], "pool": null,
+                "unmatched": "labels", "seen_at": "2026-11-22T12:00:00.000Z"
             }]
         })
     );

@@ -61,8 +61,10 @@ impl World {
     /// The set that was told last; as a set it is the same in any order, and with doubles.
     pub(crate) fn queued(&self, pool: usize, stirred: bool) -> Evidence {
         let pool_of = &self.setting.pools[pool].pool;
-        let repository =
-            pool_of.scope.repository(&format!("{}/{}", pool_of.scope.path(), pool_of.name)).unwrap();
+        let repository = pool_of
+            .scope
+            .repository(&format!("{}/{}", pool_of.scope.path(), pool_of.name))
+            .expect("it is a repository");
         let job = |&job: &usize| {
             let facts = JobFacts {
                 name: format!("job {job}"),

@@ -19,6 +19,8 @@ pub(super) struct Document {
     pub(super) scopes: Vec<Scope>,
     #[serde(default)]
     pub(super) hosts: Vec<Host>,
+    #[serde(default)]
+    pub(super) jobs: Vec<Job>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +36,8 @@ pub(super) struct Pool {
     #[serde(default)]
     pub(super) phases: BTreeMap<String, u32>,
     pub(super) held: Option<String>,
+    #[serde(default)]
+    pub(super) sources_down: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +49,24 @@ pub(super) struct Runner {
     pub(super) host: Option<String>,
     pub(super) since: Timestamp,
     pub(super) job: Option<String>,
+    pub(super) job_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Details {
+    pub(super) repository: String,
+}
+
+/// A queued job.
+#[derive(Deserialize)]
+pub(super) struct Job {
+    pub(super) name: String,
+    pub(super) repository: String,
+    pub(super) queued_at: Timestamp,
+    #[serde(default)]
+    pub(super) labels: Vec<String>,
+    pub(super) pool: Option<String>,
+    pub(super) unmatched: Option<String>,
 }
 
 #[derive(Deserialize)]

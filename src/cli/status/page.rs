@@ -5,21 +5,24 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use jiff::Timestamp;
 
-use super::document::{Document, Host, Pool, Runner, Scope};
+use super::document::{Document, Host, Job, Pool, Runner, Scope};
 use crate::{
     cli::plain::{cell, table},
-    fleet::{Held, Phase},
+    fleet::{Held, Phase, Unmatched},
 };
 
 /// Longer names and addresses are cut; runners' names have at most 64 characters.
 const MOST: usize = 80;
+
+/// Queued jobs shown at most.
+const JOBS_SHOWN: usize = 20;
 
 /// The longest job name that is shown whole; other people choose them.
 const JOB: usize = 60;
 
 /// The whole page, as things stand at `now`.
 pub(super) fn page(document: &Document, now: Timestamp) -> String {
-    let Document { instance, version, started_at, draining, pools, runners, scopes, hosts } = document;
+    let Document { instance, version, started_at, draining, pools, runners, scopes, hosts, jobs } = document;
     let mut head = format!(
         "dayfly {}, instance {}, up for {}",
         cell(version, MOST),
@@ -35,6 +38,12 @@ pub(super) fn page(document: &Document, now: Timestamp) -> String {
         parts.push("no runners".to_owned());
     } else {
         parts.push(table(RUNNERS, runners.iter().map(|one| runner(one, now))));
+    }
+    if !jobs.is_empty() {
+        parts.push(table(JOBS, jobs.iter().take(JOBS_SHOWN).map(|one| job(one, now))));
+        if jobs.len() > JOBS_SHOWN {
+            parts.push(format!("and {} more queued jobs; --json shows them", jobs.len() - JOBS_SHOWN));
+        }
     }
     parts.push(table(SCOPES, scopes.iter().map(|one| scope(one, now))));
     parts.push(table(HOSTS, hosts.iter().map(|one| host(one, now))));
@@ -67,13 +76,19 @@ fn held(pools: &[Pool]) -> Option<String> {
         let why = reason(pool.held.as_deref()?);
         Some(format!("pool {} is held back: {why}", cell(&pool.name, MOST)))
     };
-    let lines: Vec<_> = pools.iter().filter_map(line).collect();
+    let down = |pool: &Pool| {
+        let sources: Vec<_> = pool.sources_down.iter().map(|source| cell(source, MOST)).collect();
+        let name = cell(&pool.name, MOST);
+        (!sources.is_empty())
+            .then(|| format!("pool {name} does not learn of waiting jobs by {} now", sources.join(", ")))
+    };
+    let lines: Vec<_> = pools.iter().filter_map(line).chain(pools.iter().filter_map(down)).collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-const RUNNERS: [&str; 7] = ["RUNNER", "PHASE", "FOR", "HOST", "CONTAINER", "ID", "JOB"];
+const RUNNERS: [&str; 8] = ["RUNNER", "PHASE", "FOR", "HOST", "CONTAINER", "ID", "JOB", "REPOSITORY"];
 
-fn runner(runner: &Runner, now: Timestamp) -> [String; 7] {
+fn runner(runner: &Runner, now: Timestamp) -> [String; 8] {
     [
         cell(&runner.name, MOST),
         cell(&runner.phase, MOST),
@@ -82,7 +97,33 @@ fn runner(runner: &Runner, now: Timestamp) -> [String; 7] {
         or_none(runner.container_id.as_ref().and_then(|id| id.get(..12).or(Some(id))), 12),
         runner.registration_id.map_or_else(none, |id| id.to_string()),
         or_none(runner.job.as_deref(), JOB),
+        or_none(runner.job_details.as_ref().map(|job| path(&job.repository)), MOST),
     ]
+}
+
+const JOBS: [&str; 5] = ["QUEUED JOB", "REPOSITORY", "FOR", "LABELS", "POOL"];
+
+fn job(job: &Job, now: Timestamp) -> [String; 5] {
+    let pool = match (&job.pool, &job.unmatched) {
+        (Some(pool), _) => cell(pool, MOST),
+        (None, Some(word)) => {
+            let known = Unmatched::ALL.iter().find(|reason| reason.as_str() == word);
+            format!("none: {}", known.map_or_else(|| cell(word, MOST), |reason| reason.in_words().to_owned()))
+        }
+        (None, None) => none(),
+    };
+    [
+        cell(&job.name, JOB),
+        cell(path(&job.repository), MOST),
+        age(job.queued_at, now),
+        or_none(Some(&job.labels.join(", ")), JOB),
+        pool,
+    ]
+}
+
+/// A repository's address without the site.
+fn path(address: &str) -> &str {
+    address.splitn(4, '/').nth(3).unwrap_or(address)
 }
 
 const SCOPES: [&str; 4] = ["SCOPE", "STATE", "LISTED", "RATE LIMIT LEFT"];
@@ -166,7 +207,10 @@ mod tests {
                 "min_idle": 1, "max": 10, "queued": 0, "phases": {"busy": 2, "idle": 1}, "held": null}],
             "runners": [{"name": "dayfly-linux-ci1-a", "pool": "linux", "phase": "busy",
                 "registration_id": 23, "container_id": "0123456789abcdef", "host": "local",
-                "since": "2026-11-22T15:04:00Z", "job": "build\x1b[2J"}],
+                "since": "2026-11-22T15:04:00Z", "job": "build\x1b[2J",
+                "job_details": {"repository": "https://github.com/acme/widgets"}}],
+            "jobs": [{"name": "deploy", "repository": "https://github.com/acme/widgets",
+                "queued_at": "2026-11-22T15:04:00Z", "labels": ["gpu"], "pool": null, "unmatched": "labels"}],
             "scopes": [{"url": "https://github.com/acme", "up": true, "last_listed_at": "2026-11-22T15:05:00Z",
                 "rate_limit": {"limit": 5000, "remaining": 4990, "reset_at": NOON}}],
             "hosts": [{"name": "local", "engine": "docker", "up": true, "runners": 3,
@@ -178,8 +222,10 @@ mod tests {
             "dayfly 0.1.0, instance ci1, up for 3h 5m\n\n\
              POOL   URL                      HOST   WANTED  IDLE MIN  MAX  QUEUED  RUNNERS\n\
              linux  https://github.com/acme  local  3       1         10   0       1 idle, 2 busy\n\n\
-             RUNNER              PHASE  FOR    HOST   CONTAINER     ID  JOB\n\
-             dayfly-linux-ci1-a  busy   1m 9s  local  0123456789ab  23  build\\u{1b}[2J\n\n\
+             RUNNER              PHASE  FOR    HOST   CONTAINER     ID  JOB             REPOSITORY\n\
+             dayfly-linux-ci1-a  busy   1m 9s  local  0123456789ab  23  build\\u{1b}[2J  acme/widgets\n\n\
+             QUEUED JOB  REPOSITORY    FOR    LABELS  POOL\n\
+             deploy      acme/widgets  1m 9s  gpu     none: no pool has all of its labels\n\n\
              SCOPE                    STATE  LISTED  RATE LIMIT LEFT\n\
              https://github.com/acme  up     9s ago  4990 of 5000\n\n\
              HOST   STATE  LISTED  RUNNERS  MEMORY GIVEN  BLOCKED BY\n\

@@ -3,24 +3,17 @@
 use std::time::Duration;
 
 use super::{
-    Configured, age_seconds, epoch_seconds,
+    Configured, UNKNOWN_POOL, age_seconds, epoch_seconds,
     family::{Counters, Gauges, Histograms, IntGauges, Registrar},
     int,
 };
-use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Unmatched, Veto, Why};
-
-/// The `pool` of runners whose pool is not configured: leftovers of an earlier configuration.
-const UNKNOWN_POOL: &str = "unknown";
+use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Veto, Why};
 
 /// What may block a host: the only reasons with which it reports that.
 const HOST_REASONS: [Held; 4] = [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk];
 
-/// A job's result as the runner's log says it, folded so that no log can make a new series.
-const JOB_RESULTS: [&str; 4] = ["succeeded", "failed", "canceled", "other"];
-
 // The top of both lies above what anybody would want to be woken for.
 const STARTUP_SECONDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 90.0, 300.0, 900.0, 3600.0];
-const JOB_SECONDS: [f64; 8] = [10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 10_800.0, 21_600.0];
 const PLAN_SECONDS: [f64; 8] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
 
 pub(super) struct FleetMetrics {
@@ -28,14 +21,9 @@ pub(super) struct FleetMetrics {
     desired: IntGauges<1>,
     min_idle: IntGauges<1>,
     max: IntGauges<1>,
-    queued: IntGauges<1>,
-    oldest_queued: Gauges<1>,
     starting_age: Gauges<1>,
     held: IntGauges<2>,
     startup: Histograms<1>,
-    job_queued: Histograms<1>,
-    job_duration: Histograms<2>,
-    unmatched: IntGauges<1>,
     launched: Counters<1>,
     launch_failures: Counters<2>,
     exits: Counters<2>,
@@ -62,12 +50,6 @@ impl FleetMetrics {
             desired: to.int_gauges("dayfly_desired_runners", "Runners wanted.", ["pool"])?,
             min_idle: to.int_gauges("dayfly_min_idle_runners", "Runners to keep idle.", ["pool"])?,
             max: to.int_gauges("dayfly_max_runners", "Runners at most.", ["pool"])?,
-            queued: to.int_gauges("dayfly_queued_jobs", "Queued jobs that the pool serves.", ["pool"])?,
-            oldest_queued: to.gauges(
-                "dayfly_oldest_queued_job_seconds",
-                "How long the oldest queued job that the pool serves has waited; 0 when none waits.",
-                ["pool"],
-            )?,
             starting_age: to.gauges(
                 "dayfly_starting_runner_age_seconds",
                 "Age of the oldest runner that is still starting; 0 when none is. Keeps rising when nothing boots.",
@@ -83,23 +65,6 @@ impl FleetMetrics {
                 "From the mint of a runner until it listened for jobs.",
                 ["pool"],
                 &STARTUP_SECONDS,
-            )?,
-            job_queued: to.histograms(
-                "dayfly_job_queue_seconds",
-                "From when a job was queued until its runner had it, for jobs whose record was seen.",
-                ["pool"],
-                &STARTUP_SECONDS,
-            )?,
-            unmatched: to.int_gauges(
-                "dayfly_unmatched_queued_jobs",
-                "Queued jobs that look as if they were ours and that no pool serves, by why.",
-                ["reason"],
-            )?,
-            job_duration: to.histograms(
-                "dayfly_job_duration_seconds",
-                "How long jobs held their runner, by the result that its log told.",
-                ["pool", "result"],
-                &JOB_SECONDS,
             )?,
             launched: to.counters("dayfly_runners_launched_total", "Runners launched.", ["pool"])?,
             launch_failures: to.counters(
@@ -179,10 +144,6 @@ impl FleetMetrics {
                 self.launch_failures.at([pool, kind.as_str()]);
             }
             self.startup.at([pool]);
-            self.job_queued.at([pool]);
-            for result in JOB_RESULTS {
-                self.job_duration.at([pool, result]);
-            }
         }
     }
 
@@ -204,16 +165,10 @@ impl FleetMetrics {
             self.desired.at([name]).set(i64::from(pool.desired));
             self.min_idle.at([name]).set(i64::from(pool.min_idle));
             self.max.at([name]).set(i64::from(pool.max));
-            self.queued.at([name]).set(i64::from(pool.queued));
-            self.oldest_queued.at([name]).set(age_seconds(pool.oldest_queued_at, now));
             self.starting_age.at([name]).set(age_seconds(pool.oldest_starting_at, now));
             for &held in Held::ALL {
                 self.held.at([name, held.as_str()]).set(i64::from(pool.held == Some(held)));
             }
-        }
-        for &reason in Unmatched::ALL {
-            let jobs = status.jobs.iter().filter(|job| job.unmatched == Some(reason));
-            self.unmatched.at([reason.as_str()]).set(int(jobs.count() as u64));
         }
         if !configured.pools.contains(UNKNOWN_POOL) {
             for &phase in Phase::ALL {
@@ -248,22 +203,15 @@ impl FleetMetrics {
             Event::Ready { pool, startup: Some(startup), .. } => {
                 self.startup.at([label(pool)]).observe(startup.as_secs_f64());
             }
-            Event::Exited { pool, reason, job_duration, result, .. } => {
-                self.exits.at([label(pool), reason.as_str()]).inc();
-                if let Some(duration) = job_duration {
-                    let result = job_result(result.as_deref());
-                    self.job_duration.at([label(pool), result]).observe(duration.as_secs_f64());
-                }
-            }
-            Event::JobKnown { pool, queued, .. } => {
-                self.job_queued.at([label(pool)]).observe(queued.as_secs_f64());
-            }
+            Event::Exited { pool, reason, .. } => self.exits.at([label(pool), reason.as_str()]).inc(),
             Event::Removed { pool, why, .. } => self.removed.at([label(pool), why.as_str()]).inc(),
             Event::Vetoed { pool, veto, .. } => self.vetoed.at([label(pool), veto.as_str()]).inc(),
             // Seen in the status, as gauges.
             Event::Ready { startup: None, .. }
             | Event::JobStarted { .. }
+            | Event::JobKnown { .. }
             | Event::JobUnmatched { .. }
+            | Event::JobStuck { .. }
             | Event::Source { .. }
             | Event::Adopted { .. }
             | Event::Scope { .. }
@@ -278,15 +226,11 @@ impl FleetMetrics {
         self.desired.retain("pool", pools);
         self.min_idle.retain("pool", pools);
         self.max.retain("pool", pools);
-        self.queued.retain("pool", pools);
-        self.oldest_queued.retain("pool", pools);
         self.starting_age.retain("pool", pools);
         self.held.retain("pool", pools);
         let with_unknown = &pools.iter().cloned().chain([UNKNOWN_POOL.to_owned()]).collect();
         self.runners.retain("pool", with_unknown);
         self.startup.retain("pool", with_unknown);
-        self.job_queued.retain("pool", with_unknown);
-        self.job_duration.retain("pool", with_unknown);
         self.launched.retain("pool", with_unknown);
         self.launch_failures.retain("pool", with_unknown);
         self.exits.retain("pool", with_unknown);
@@ -298,10 +242,4 @@ impl FleetMetrics {
         self.host_memory.retain("host", &configured.hosts);
         self.host_blocked.retain("host", &configured.hosts);
     }
-}
-
-/// One of [`JOB_RESULTS`] for what the runner's log said.
-fn job_result(said: Option<&str>) -> &'static str {
-    let said = said.unwrap_or_default();
-    JOB_RESULTS.into_iter().find(|result| said.eq_ignore_ascii_case(result)).unwrap_or("other")
 }
