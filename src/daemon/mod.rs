@@ -234,7 +234,11 @@ fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Cl
         let Some(source) = config.credentials.get(name) else { continue };
         let credential = credentials.entry(name).or_insert_with(|| Credential::new(source.clone()));
         let (metrics, label) = (metrics.clone(), name.to_owned());
-        let reporter: github::Reporter = Arc::new(move |report| metrics.record_github(&label, report));
+        let used = credential.clone();
+        let reporter: github::Reporter = Arc::new(move |report| {
+            metrics.record_github(&label, report);
+            metrics.record_token_expiration(&label, used.token_expires_at());
+        });
         clients.insert(scope.clone(), Client::new(scope.clone(), credential, reporter)?);
     }
     Ok(clients)

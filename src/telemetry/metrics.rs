@@ -91,6 +91,11 @@ impl Metrics {
         self.requests.record_github(credential, report);
     }
 
+    /// Takes in when the personal token of these credentials expires, if it does.
+    pub fn record_token_expiration(&self, credential: &str, at: Option<Timestamp>) {
+        self.requests.record_token_expiration(credential, at);
+    }
+
     /// Takes in how long the next wait between two lists of a scope is.
     pub fn record_poll_interval(&self, scope: &Scope, interval: Duration) {
         self.requests.record_poll_interval(scope, interval);

@@ -7,7 +7,10 @@ use super::{
     family::{Counters, Gauges, Histograms, IntGauges, Registrar},
     int,
 };
-use crate::{fleet::Scope, github, host};
+use crate::{
+    fleet::{Scope, Timestamp},
+    github, host,
+};
 
 /// GitHub's budgets that this daemon draws on; what else a header names is `other`
 /// (docs.github.com, "Rate limit", resources of `GET /rate_limit`).
@@ -23,6 +26,7 @@ pub(super) struct RequestMetrics {
     rate_limit: IntGauges<2>,
     rate_remaining: IntGauges<2>,
     rate_reset: Gauges<2>,
+    token_expiration: Gauges<1>,
     poll_interval: Gauges<1>,
     engine_seconds: Histograms<2>,
     engine_failures: Counters<2>,
@@ -57,6 +61,11 @@ impl RequestMetrics {
                 "When the window ends, in seconds since the Unix epoch.",
                 ["credential", "resource"],
             )?,
+            token_expiration: to.gauges(
+                "dayfly_github_token_expiration_timestamp_seconds",
+                "When the personal token expires, in seconds since the Unix epoch; absent for one that does not.",
+                ["credential"],
+            )?,
             poll_interval: to.gauges(
                 "dayfly_effective_poll_interval_seconds",
                 "Wait between two lists of the scope's runners; longer than configured while the rate limit is low.",
@@ -89,6 +98,12 @@ impl RequestMetrics {
             self.rate_limit.at([credential, resource]).set(int(rate.limit));
             self.rate_remaining.at([credential, resource]).set(int(rate.remaining));
             self.rate_reset.at([credential, resource]).set(epoch_seconds(Some(rate.reset_at)));
+        }
+    }
+
+    pub(super) fn record_token_expiration(&self, credential: &str, at: Option<Timestamp>) {
+        if at.is_some() {
+            self.token_expiration.at([credential]).set(epoch_seconds(at));
         }
     }
 
