@@ -24,7 +24,7 @@ const REPOSITORY_GROUP: u64 = 1;
 /// The group names that an error lists at most.
 const GROUPS_SHOWN: usize = 20;
 
-/// A runner group of an organization.
+/// A runner group of an organization or an enterprise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunnerGroup {
     /// GitHub's number.
@@ -38,6 +38,12 @@ pub struct RunnerGroup {
     pub visibility: Option<String>,
     /// Whether public repositories may use it, which they may not unless somebody allows it.
     pub allows_public_repositories: Option<bool>,
+    /// Whether it is the enterprise's and only lent to the organization.
+    pub inherited: Option<bool>,
+    /// Whether only some workflows may use it.
+    pub restricted_to_workflows: Option<bool>,
+    /// Which, where that is so.
+    pub selected_workflows: Option<Vec<String>>,
 }
 
 /// The groups as last listed, and when.
@@ -55,7 +61,17 @@ struct GroupPage {
 impl Client {
     /// Mints a runner: waits for its turn, finds the group, asks once.
     pub(super) async fn generate(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
-        let group = self.group_id(mint.group).await?;
+        self.mint_named(mint.name.as_str(), mint.group, mint.labels).await
+    }
+
+    /// The same for a runner of any name, for people who mint by hand.
+    pub async fn mint_named(
+        &self,
+        name: &str,
+        group: &str,
+        labels: &[String],
+    ) -> Result<MintedRunner, GithubError> {
+        let group = self.group_id(group).await?;
         // Before it takes a turn that others could use.
         self.admitted(Endpoint::Mint).await?;
         let wait = self
@@ -66,9 +82,9 @@ impl Client {
             tokio::time::sleep(wait).await;
         }
         let body = json!({
-            "name": mint.name.as_str(),
+            "name": name,
             "runner_group_id": group,
-            "labels": mint.labels,
+            "labels": labels,
             "work_folder": "_work",
         });
         let address = self.address("/actions/runners/generate-jitconfig")?;
@@ -90,7 +106,7 @@ impl Client {
         }
     }
 
-    /// The runner groups of an organization, as GitHub lists them now.
+    /// The runner groups of an organization or an enterprise, as GitHub lists them now.
     pub async fn groups(&self) -> Result<Vec<RunnerGroup>, GithubError> {
         let mut address = self.address("/actions/runner-groups?per_page=100")?;
         let mut groups: Vec<RunnerGroup> = Vec::new();
@@ -176,7 +192,8 @@ mod tests {
     use super::*;
 
     fn group(id: u64, name: &str, default: bool) -> RunnerGroup {
-        RunnerGroup { id, name: name.to_owned(), default, visibility: None, allows_public_repositories: None }
+        let group = serde_json::json!({ "id": id, "name": name, "default": default });
+        serde_json::from_value(group).unwrap()
     }
 
     #[test]

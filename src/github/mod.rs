@@ -5,6 +5,9 @@
 
 mod client;
 mod credential;
+mod deprecations;
+mod downloads;
+mod labels;
 mod limits;
 mod link;
 mod listing;
@@ -13,7 +16,9 @@ mod pace;
 mod probe;
 mod record;
 mod refusal;
+mod tokens;
 mod transport;
+mod version;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -22,11 +27,16 @@ use secrecy::SecretString;
 pub use self::{
     client::Client,
     credential::{Credential, TokenSource},
+    deprecations::Deprecation,
+    downloads::{RunnerDownload, newest_version},
+    labels::RunnerLabel,
     limits::{Rate, clock_skew, poll_interval},
     mint::RunnerGroup,
     probe::Probe,
     record::RunnerRecord,
+    tokens::RunnerToken,
     transport::DEADLINE,
+    version::{NoVersion, RunnerVersion},
 };
 use crate::fleet::{Registration, RegistrationId, RunnerName, Scope, Timestamp};
 
@@ -122,6 +132,12 @@ enum Endpoint {
     Delete,
     Groups,
     Scope,
+    Labels,
+    ChangeLabels,
+    RegistrationToken,
+    RemoveToken,
+    Downloads,
+    Deprecation,
 }
 
 impl Endpoint {
@@ -133,6 +149,12 @@ impl Endpoint {
             Self::Delete => "delete",
             Self::Groups => "groups",
             Self::Scope => "scope",
+            Self::Labels => "labels",
+            Self::ChangeLabels => "change_labels",
+            Self::RegistrationToken => "registration_token",
+            Self::RemoveToken => "remove_token",
+            Self::Downloads => "downloads",
+            Self::Deprecation => "deprecation",
         }
     }
 
@@ -147,7 +169,8 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups` or `scope`.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `scope`, or one of those that only
+    /// people ask for.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,

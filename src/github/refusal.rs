@@ -104,7 +104,10 @@ impl Answer {
                      the token has {needs}"
                 )
             }
-            StatusCode::UNPROCESSABLE_ENTITY => "check the pool's labels and group".to_owned(),
+            StatusCode::UNPROCESSABLE_ENTITY if endpoint == Endpoint::ChangeLabels => {
+                "check the names; labels that are read-only stay as they are".to_owned()
+            }
+            StatusCode::UNPROCESSABLE_ENTITY => "check the labels and the group".to_owned(),
             StatusCode::GONE | StatusCode::BAD_REQUEST => {
                 "this GitHub does not take the request; a newer dayfly may be needed".to_owned()
             }
@@ -122,6 +125,12 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Delete => "the removal of a runner of",
         Endpoint::Groups => "a listing of the runner groups of",
         Endpoint::Scope => "a look at",
+        Endpoint::Labels => "a look at the labels of a runner of",
+        Endpoint::ChangeLabels => "a change of the labels of a runner of",
+        Endpoint::RegistrationToken => "a registration token for",
+        Endpoint::RemoveToken => "a remove token for",
+        Endpoint::Downloads => "a listing of the runner software for",
+        Endpoint::Deprecation => "a look at the end of a runner version for",
     }
 }
 
