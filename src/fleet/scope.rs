@@ -48,7 +48,9 @@ pub enum ScopeError {
     #[error("it must not carry a user name or password; credentials have a section of their own")]
     Userinfo,
     /// No path.
-    #[error("it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME")]
+    #[error(
+        "it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"
+    )]
     NoPath,
     /// A path with a form that no scope has.
     #[error(

@@ -9,8 +9,7 @@ use super::{Client, Endpoint, GithubError, client::Ask};
 use crate::fleet::RegistrationId;
 
 /// All that is not unreserved (RFC 3986, 2.3).
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A label of a runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

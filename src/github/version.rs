@@ -66,7 +66,8 @@ mod tests {
         let version: RunnerVersion = "v2.336.10".parse().unwrap();
         assert_eq!(version.to_string(), "2.336.10");
         assert!(version > "2.336.9".parse().unwrap() && version < "2.1000.0".parse().unwrap());
-        for wrong in ["", "2", "22.04", "2.336.0.1", "2.336.x", "2.+3.0", "2..0", "99999999999.0.0", "latest"] {
+        for wrong in ["", "2", "22.04", "2.336.0.1", "2.336.x", "2.+3.0", "2..0", "99999999999.0.0", "latest"]
+        {
             assert_eq!(wrong.parse::<RunnerVersion>(), Err(NoVersion), "{wrong}");
         }
     }
@@ -80,7 +81,11 @@ mod tests {
             ("actions-runner.tar.gz", None),
             ("", None),
         ] {
-            assert_eq!(RunnerVersion::of_file(name), version.map(|version| version.parse().unwrap()), "{name}");
+            assert_eq!(
+                RunnerVersion::of_file(name),
+                version.map(|version| version.parse().unwrap()),
+                "{name}"
+            );
         }
     }
 }

@@ -1,8 +1,9 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
 //! credentials, rate limits, conditional requests, faults and the log. What is asked is told apart in
-//! [`call`], and answered in [`runners`] and [`accounts`].
+//! [`call`], and answered in [`runners`], [`accounts`] and [`by_hand`].
 
 mod accounts;
+mod by_hand;
 mod call;
 mod limits;
 mod log;
@@ -32,6 +33,8 @@ pub(super) use self::{limits::Limits, log::Log};
 
 /// More than any request of ours has.
 const BODY_LIMIT: usize = 1 << 20;
+
+const ACCEPTED_PERMISSIONS: HeaderName = HeaderName::from_static("x-accepted-github-permissions");
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
@@ -219,7 +222,11 @@ impl World {
         }
         if asked.method != Method::GET && !may_write {
             let message = "Resource not accessible by personal access token";
-            return Some(Reply::error(StatusCode::FORBIDDEN, message));
+            let reply = Reply::error(StatusCode::FORBIDDEN, message);
+            return Some(match call.and_then(Call::scope) {
+                Some(scope) => reply.with(ACCEPTED_PERMISSIONS, accepted(scope)),
+                None => reply,
+            });
         }
         let free = call.is_some_and(|call| call.endpoint() == Endpoint::RateLimit);
         if !free && self.limits.is_used_up(asked.token(), self.settings.rate_limit, now) {
@@ -242,6 +249,11 @@ impl World {
             Call::DeleteRunner(scope, id) => self.delete_runner(&scope, id, busy_lies, now),
             Call::Mint(scope) => self.generate_jitconfig(asked, &scope, now),
             Call::ListGroups(scope) => self.list_groups(asked, &scope),
+            Call::ListLabels(scope, id) => self.labels(&scope, id),
+            Call::ChangeLabels(scope, id, change) => self.change_labels(asked, &scope, id, &change),
+            Call::RunnerToken(_) => self.runner_token(now),
+            Call::Downloads(_) => self.downloads(),
+            Call::Deprecation(_, version) => self.deprecation(&version),
             Call::GetOrganization(scope) => self.organization(asked, &scope),
             Call::GetRepository(scope) => self.repository(asked, &scope),
             Call::RateLimit => self.rate_limit(asked, now),
@@ -276,6 +288,11 @@ impl World {
         }
         response
     }
+}
+
+/// The permission that changing runners of a scope needs, as GitHub names it.
+fn accepted(scope: &str) -> &'static str {
+    if scope.contains('/') { "administration=write" } else { "organization_self_hosted_runners=write" }
 }
 
 /// What a credential is good for.

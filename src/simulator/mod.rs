@@ -37,7 +37,7 @@ use crate::fleet::Timestamp;
 pub use self::{
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
-    settings::{Behaviour, Job, Presence, Settings},
+    settings::{Behaviour, EndOfLife, Job, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
 

@@ -1,9 +1,10 @@
 //! Which call a request is.
 
 use axum::http::Method;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::Asked;
+use super::{Asked, by_hand::Change};
 use crate::simulator::world::World;
 
 /// The calls, for counting and for faults.
@@ -20,6 +21,16 @@ pub enum Endpoint {
     Mint,
     /// `GET /orgs/{org}/actions/runner-groups`
     ListGroups,
+    /// `GET …/actions/runners/{id}/labels`
+    ListLabels,
+    /// `POST`, `PUT` and `DELETE …/actions/runners/{id}/labels`, and `DELETE …/labels/{name}`
+    ChangeLabels,
+    /// `POST …/actions/runners/registration-token` and `…/remove-token`
+    RunnerToken,
+    /// `GET …/actions/runners/downloads`
+    Downloads,
+    /// `GET …/actions/runners/deprecations/{version}`
+    Deprecation,
     /// `GET /orgs/{org}`
     GetOrganization,
     /// `GET /repos/{owner}/{repo}`
@@ -37,6 +48,11 @@ pub(super) enum Call {
     DeleteRunner(String, u64),
     Mint(String),
     ListGroups(String),
+    ListLabels(String, u64),
+    ChangeLabels(String, u64, Change),
+    RunnerToken(String),
+    Downloads(String),
+    Deprecation(String, String),
     GetOrganization(String),
     GetRepository(String),
     RateLimit,
@@ -70,8 +86,28 @@ impl Call {
             ("GET", ["actions", "runner-groups"]) if is_organization => Some(Self::ListGroups(scope)),
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
-            ("GET", ["actions", "runners", id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
-            ("DELETE", ["actions", "runners", id]) => Some(Self::DeleteRunner(scope, id.parse().ok()?)),
+            (method, ["actions", "runners", rest @ ..]) => Self::by_hand(method, scope, rest),
+            _ => None,
+        }
+    }
+
+    /// One runner, or what people ask for by hand.
+    fn by_hand(method: &str, scope: String, rest: &[&str]) -> Option<Self> {
+        let id = |id: &str| id.parse::<u64>().ok();
+        match (method, rest) {
+            ("GET", ["downloads"]) => Some(Self::Downloads(scope)),
+            ("GET", ["deprecations", version]) => Some(Self::Deprecation(scope, (*version).to_owned())),
+            ("POST", ["registration-token" | "remove-token"]) => Some(Self::RunnerToken(scope)),
+            ("GET", [runner, "labels"]) => Some(Self::ListLabels(scope, id(runner)?)),
+            ("POST", [runner, "labels"]) => Some(Self::ChangeLabels(scope, id(runner)?, Change::Add)),
+            ("PUT", [runner, "labels"]) => Some(Self::ChangeLabels(scope, id(runner)?, Change::Set)),
+            ("DELETE", [runner, "labels"]) => Some(Self::ChangeLabels(scope, id(runner)?, Change::RemoveAll)),
+            ("DELETE", [runner, "labels", name]) => {
+                let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
+                Some(Self::ChangeLabels(scope, id(runner)?, Change::Remove(name)))
+            }
+            ("GET", [id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
+            ("DELETE", [id]) => Some(Self::DeleteRunner(scope, id.parse().ok()?)),
             _ => None,
         }
     }
@@ -83,6 +119,11 @@ impl Call {
             Self::DeleteRunner(..) => Endpoint::DeleteRunner,
             Self::Mint(_) => Endpoint::Mint,
             Self::ListGroups(_) => Endpoint::ListGroups,
+            Self::ListLabels(..) => Endpoint::ListLabels,
+            Self::ChangeLabels(..) => Endpoint::ChangeLabels,
+            Self::RunnerToken(_) => Endpoint::RunnerToken,
+            Self::Downloads(_) => Endpoint::Downloads,
+            Self::Deprecation(..) => Endpoint::Deprecation,
             Self::GetOrganization(_) => Endpoint::GetOrganization,
             Self::GetRepository(_) => Endpoint::GetRepository,
             Self::RateLimit => Endpoint::RateLimit,
@@ -96,6 +137,11 @@ impl Call {
             | Self::DeleteRunner(scope, _)
             | Self::Mint(scope)
             | Self::ListGroups(scope)
+            | Self::ListLabels(scope, _)
+            | Self::ChangeLabels(scope, ..)
+            | Self::RunnerToken(scope)
+            | Self::Downloads(scope)
+            | Self::Deprecation(scope, _)
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),
             Self::RateLimit => None,
