@@ -48,11 +48,10 @@ fn cells(group: &RunnerGroup) -> [String; 7] {
         Some(false) => "no",
         None => "-",
     };
-    let workflows = match (group.restricted_to_workflows, &group.selected_workflows) {
-        (Some(true), Some(which)) if !which.is_empty() => format!("only {}", which.join(", ")),
-        (Some(true), _) => "only selected ones".to_owned(),
-        (Some(false), _) => "all".to_owned(),
-        (None, _) => "-".to_owned(),
+    let workflows = match &group.selected_workflows[..] {
+        _ if !group.restricted_to_workflows => "all".to_owned(),
+        [] => "none".to_owned(),
+        which => format!("only {}", which.join(", ")),
     };
     [
         group.id.to_string(),
@@ -61,6 +60,6 @@ fn cells(group: &RunnerGroup) -> [String; 7] {
         group.visibility.as_deref().map_or_else(|| "-".to_owned(), |word| plain::cell(word, MOST)),
         yes_or_no(group.allows_public_repositories).to_owned(),
         plain::cell(&workflows, 300),
-        yes_or_no(group.inherited).to_owned(),
+        yes_or_no(Some(group.inherited)).to_owned(),
     ]
 }

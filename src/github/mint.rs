@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -39,11 +39,18 @@ pub struct RunnerGroup {
     /// Whether public repositories may use it, which they may not unless somebody allows it.
     pub allows_public_repositories: Option<bool>,
     /// Whether it is the enterprise's and only lent to the organization.
-    pub inherited: Option<bool>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub inherited: bool,
     /// Whether only some workflows may use it.
-    pub restricted_to_workflows: Option<bool>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub restricted_to_workflows: bool,
     /// Which, where that is so.
-    pub selected_workflows: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub selected_workflows: Vec<String>,
+}
+
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// The groups as last listed, and when.

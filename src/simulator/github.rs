@@ -25,7 +25,12 @@ use axum::{
 use serde_json::{Value, json};
 
 use self::call::Call;
-use super::{Shared, faults::FaultKind, server::Dropped, world::World};
+use super::{
+    Shared,
+    faults::FaultKind,
+    server::Dropped,
+    world::{World, is_enterprise},
+};
 use crate::fleet::Timestamp;
 
 pub use self::{call::Endpoint, log::Request};
@@ -224,8 +229,9 @@ impl World {
             let message = "Resource not accessible by personal access token";
             let reply = Reply::error(StatusCode::FORBIDDEN, message);
             return Some(match call.and_then(Call::scope) {
-                Some(scope) => reply.with(ACCEPTED_PERMISSIONS, accepted(scope)),
-                None => reply,
+                // No fine-grained permission reaches an enterprise's runners.
+                Some(scope) if !is_enterprise(scope) => reply.with(ACCEPTED_PERMISSIONS, accepted(scope)),
+                _ => reply,
             });
         }
         let free = call.is_some_and(|call| call.endpoint() == Endpoint::RateLimit);

@@ -17,7 +17,8 @@ pub struct Settings {
     /// The address that runners connect to, without a path; `None` is where it listens. Differs
     /// where containers do not share the host's network.
     pub runner_url: Option<String>,
-    /// The organizations (`acme`) and repositories (`acme/widgets`) that exist.
+    /// The organizations (`acme`), repositories (`acme/widgets`) and enterprises
+    /// (`enterprises/acme`) that exist.
     pub scopes: Vec<String>,
     /// Names of the organizations' runner groups. The first is the default one with id 1; id 2 is
     /// left out, as GitHub keeps it for its own runners; the second gets 3, and so on.
@@ -67,7 +68,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             runner_url: None,
-            scopes: vec!["acme".to_owned(), "acme/widgets".to_owned()],
+            scopes: vec!["acme".to_owned(), "acme/widgets".to_owned(), "enterprises/acme".to_owned()],
             groups: vec!["Default".to_owned()],
             tokens: vec!["simulated-token".to_owned()],
             read_only_tokens: Vec::new(),

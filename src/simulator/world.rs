@@ -51,7 +51,7 @@ pub(super) struct World {
 /// GitHub's record of a runner.
 pub(super) struct Registration {
     pub(super) id: u64,
-    /// Path of the scope, lower-cased: `acme` or `acme/widgets`.
+    /// Path of the scope, lower-cased: `acme`, `acme/widgets` or `enterprises/acme`.
     scope: String,
     pub(super) name: String,
     pub(super) group: u64,
@@ -95,6 +95,11 @@ pub(super) enum MintRefused {
     NoSuchGroup,
     HostedGroup,
     GroupFull(usize),
+}
+
+/// Whether the path of a scope is that of an enterprise.
+pub(super) fn is_enterprise(scope: &str) -> bool {
+    scope.starts_with("enterprises/")
 }
 
 /// What `config.sh` gives a runner by itself; a JIT config does not.
@@ -155,7 +160,8 @@ impl World {
         if group == HOSTED_GROUP {
             return Err(MintRefused::HostedGroup);
         }
-        let known = if scope.contains('/') { group == 1 } else { self.groups().any(|(id, _)| id == group) };
+        let has_groups = !scope.contains('/') || is_enterprise(scope);
+        let known = if has_groups { self.groups().any(|(id, _)| id == group) } else { group == 1 };
         if !known {
             return Err(MintRefused::NoSuchGroup);
         }

@@ -5,26 +5,34 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Reply};
-use crate::{fleet::Timestamp, simulator::world::World};
+use crate::{
+    fleet::Timestamp,
+    simulator::world::{World, is_enterprise},
+};
 
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 impl World {
     pub(super) fn list_groups(&self, asked: &Asked, scope: &str) -> Reply {
-        let runners_url = |id| format!("{}/orgs/{scope}/actions/runner-groups/{id}/runners", asked.base);
+        let inherited = (!is_enterprise(scope)).then_some(false);
+        let account = if is_enterprise(scope) { scope.to_owned() } else { format!("orgs/{scope}") };
+        let runners_url = |id| format!("{}/{account}/actions/runner-groups/{id}/runners", asked.base);
         let groups = self.groups().map(|(id, name)| {
-            json!({
+            let mut row = json!({
                 "id": id,
                 "name": name,
                 "visibility": "all",
                 "default": id == 1,
                 "runners_url": runners_url(id),
-                "inherited": false,
                 "allows_public_repositories": false,
                 "restricted_to_workflows": false,
                 "selected_workflows": [],
                 "workflow_restrictions_read_only": false,
-            })
+            });
+            if let Some(inherited) = inherited {
+                row["inherited"] = inherited.into();
+            }
+            row
         });
         self.page(asked, scope, "runner_groups", groups.collect())
     }

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::{Asked, by_hand::Change};
-use crate::simulator::world::World;
+use crate::simulator::world::{World, is_enterprise};
 
 /// The calls, for counting and for faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -19,7 +19,7 @@ pub enum Endpoint {
     DeleteRunner,
     /// `POST …/actions/runners/generate-jitconfig`
     Mint,
-    /// `GET /orgs/{org}/actions/runner-groups`
+    /// `GET …/actions/runner-groups`, of an organization or an enterprise
     ListGroups,
     /// `GET …/actions/runners/{id}/labels`
     ListLabels,
@@ -70,20 +70,31 @@ impl Call {
         let (scope, rest) = match parts.as_slice() {
             ["orgs", organization, rest @ ..] => ((*organization).to_owned(), rest),
             ["repos", owner, repository, rest @ ..] => (format!("{owner}/{repository}"), rest),
+            ["enterprises", enterprise, rest @ ..] => (format!("enterprises/{enterprise}"), rest),
             ["organizations" | "repositories", number, rest @ ..] => {
                 (world.scope_path(number.parse().ok()?)?, rest)
             }
             _ => return None,
         };
         let scope = world.scope_path(world.scope_number(&scope)?)?;
+        let is_enterprise = is_enterprise(&scope);
         let is_organization = !scope.contains('/');
-        if is_organization != matches!(parts.first(), Some(&("orgs" | "organizations"))) {
+        let right = match parts.first() {
+            Some(&("orgs" | "organizations")) => is_organization,
+            Some(&"enterprises") => is_enterprise,
+            _ => !is_organization && !is_enterprise,
+        };
+        if !right {
             return None;
         }
         match (asked.method.as_str(), rest) {
             ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
+            // GitHub has no such call for enterprises.
+            ("GET", []) if is_enterprise => None,
             ("GET", []) => Some(Self::GetRepository(scope)),
-            ("GET", ["actions", "runner-groups"]) if is_organization => Some(Self::ListGroups(scope)),
+            ("GET", ["actions", "runner-groups"]) if is_organization || is_enterprise => {
+                Some(Self::ListGroups(scope))
+            }
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
             (method, ["actions", "runners", rest @ ..]) => Self::by_hand(method, scope, rest),
