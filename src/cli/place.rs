@@ -141,7 +141,8 @@ fn source_for(scope: &Scope, asked: Option<&str>, config: Option<&Config>) -> an
         _ if names.contains(&"default") => named("default", config),
         _ if is_set => Ok(variable),
         _ => bail!(
-            "no credential is configured for {scope} alone; name one with --credentials ({}), or set {VARIABLE}",
+            "no pool is at {}, and so no token is meant for it; name one with --credentials ({}), or set {VARIABLE}",
+            scope.site(),
             config.credentials.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
         ),
     }
