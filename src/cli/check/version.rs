@@ -88,8 +88,8 @@ async fn in_image(config: &Config, pool: &Pool, newest: RunnerVersion) -> Option
 fn told_by(image: &str, facts: &ImageFacts, newest: RunnerVersion) -> Option<Running> {
     let is_runners = |version: &RunnerVersion| version.major == newest.major;
     let read = |text: &str| text.split('-').find_map(|part| part.parse().ok()).filter(is_runners);
-    let tags = std::iter::once(image).chain(facts.references.iter().map(String::as_str)).filter_map(tag);
-    if let Some((version, tag)) = tags.filter_map(|tag| Some((read(tag)?, tag))).next() {
+    let mut tags = std::iter::once(image).chain(facts.references.iter().map(String::as_str)).filter_map(tag);
+    if let Some((version, tag)) = tags.find_map(|tag| Some((read(tag)?, tag))) {
         return Some(Running { version, known_by: format!("by the image's tag {tag:?}") });
     }
     let variables = facts.env.iter().filter_map(|variable| variable.split_once('='));
