@@ -65,8 +65,10 @@ impl Description {
     /// Enterprise Cloud tells when versions of the runner end.
     pub(crate) fn is_for(&self, path: &str) -> bool {
         let [com, cloud, _] = FILES;
-        !(path.starts_with("/enterprises/") && self.name == com)
-            && !(path.contains("/runners/deprecations/") && self.name != cloud)
+        if path.contains("/runners/deprecations/") {
+            return self.name == cloud;
+        }
+        !path.starts_with("/enterprises/") || self.name != com
     }
 
     /// Whether GitHub has such an operation, and takes its query and body.
