@@ -8,7 +8,7 @@ use super::{Global, Which, plain, run::load_config};
 use crate::{
     config::{self, Config, Machine, PoolConfig, Tokens},
     fleet::{InstanceId, RegistrationId, Scope},
-    github::{Client, Credential, GithubError, RunnerRecord, TokenSource},
+    github::{Client, Credential, CredentialSource, GithubError, RunnerRecord, TokenSource},
     host::chain,
 };
 
@@ -86,7 +86,7 @@ fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
 }
 
 /// What the configuration alone says.
-fn configured(which: &Which, config: &Config) -> anyhow::Result<(Scope, TokenSource)> {
+fn configured(which: &Which, config: &Config) -> anyhow::Result<(Scope, CredentialSource)> {
     let pool = pool(which, config)?;
     let name = which.credentials.as_ref().unwrap_or(&pool.credential);
     Ok((pool.pool.scope.clone(), named(name, config)?))
@@ -109,7 +109,7 @@ fn pool<'a>(which: &Which, config: &'a Config) -> anyhow::Result<&'a PoolConfig>
     bail!("say which with --pool or --url; the pools are: {}", pools.join(", "))
 }
 
-fn named(name: &str, config: &Config) -> anyhow::Result<TokenSource> {
+fn named(name: &str, config: &Config) -> anyhow::Result<CredentialSource> {
     let names = || config.credentials.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let source = config.credentials.get(name).cloned();
     source.with_context(|| format!("there is no credential {name:?}; there are: {}", names()))
@@ -117,8 +117,12 @@ fn named(name: &str, config: &Config) -> anyhow::Result<TokenSource> {
 
 /// The credential for an address. A token is never sent to a GitHub that the configuration does not
 /// use it at, unless somebody says so.
-fn source_for(scope: &Scope, asked: Option<&str>, config: Option<&Config>) -> anyhow::Result<TokenSource> {
-    let variable = TokenSource::Env(VARIABLE.to_owned());
+fn source_for(
+    scope: &Scope,
+    asked: Option<&str>,
+    config: Option<&Config>,
+) -> anyhow::Result<CredentialSource> {
+    let variable = CredentialSource::from(TokenSource::Env(VARIABLE.to_owned()));
     let is_set = std::env::var_os(VARIABLE).is_some_and(|token| !token.is_empty());
     let Some(config) = config else {
         return match asked {

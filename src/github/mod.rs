@@ -3,10 +3,14 @@
 //! [`RunnerApi`] is what passes need; [`Client`] is it over the wire. octocrab carries the requests
 //! and nothing more: its models, paging, retries and cache do not fit (docs/decisions).
 
+mod app;
 mod client;
 mod credential;
 mod deprecations;
 mod downloads;
+mod expiry;
+mod groups;
+mod jwt;
 mod labels;
 mod limits;
 mod link;
@@ -16,6 +20,8 @@ mod pace;
 mod probe;
 mod record;
 mod refusal;
+mod route;
+mod token_source;
 mod tokens;
 mod transport;
 mod version;
@@ -25,15 +31,18 @@ use std::{future::Future, sync::Arc, time::Duration};
 use secrecy::SecretString;
 
 pub use self::{
+    app::AppGrant,
     client::Client,
-    credential::{Credential, TokenSource},
+    credential::{Credential, CredentialKind, CredentialSource},
     deprecations::Deprecation,
     downloads::{RunnerDownload, newest_version},
+    groups::RunnerGroup,
+    jwt::AppSource,
     labels::RunnerLabel,
     limits::{Rate, clock_skew, poll_interval},
-    mint::RunnerGroup,
     probe::Probe,
     record::RunnerRecord,
+    token_source::TokenSource,
     tokens::RunnerToken,
     transport::DEADLINE,
     version::{NoVersion, RunnerVersion},
@@ -131,6 +140,7 @@ enum Endpoint {
     Mint,
     Delete,
     Groups,
+    GroupRepositories,
     Scope,
     Labels,
     ChangeLabels,
@@ -138,6 +148,8 @@ enum Endpoint {
     RemoveToken,
     Downloads,
     Deprecation,
+    Installation,
+    Token,
 }
 
 impl Endpoint {
@@ -148,6 +160,7 @@ impl Endpoint {
             Self::Mint => "mint",
             Self::Delete => "delete",
             Self::Groups => "groups",
+            Self::GroupRepositories => "group_repositories",
             Self::Scope => "scope",
             Self::Labels => "labels",
             Self::ChangeLabels => "change_labels",
@@ -155,6 +168,8 @@ impl Endpoint {
             Self::RemoveToken => "remove_token",
             Self::Downloads => "downloads",
             Self::Deprecation => "deprecation",
+            Self::Installation => "installation",
+            Self::Token => "token",
         }
     }
 
@@ -169,8 +184,8 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `scope`, or one of those that only
-    /// people ask for.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; or,
+    /// for a GitHub App, its `installation` there or an installation `token`; or what only people ask for.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,
