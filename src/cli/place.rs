@@ -4,7 +4,7 @@ use std::{fs::File, sync::Arc};
 
 use anyhow::{Context, bail};
 
-use super::{Global, Which, plain, run::load_config};
+use super::{Global, Which, plain};
 use crate::{
     config::{self, Config, Machine, PoolConfig, Tokens},
     fleet::{InstanceId, RegistrationId, Scope},
@@ -30,7 +30,8 @@ impl Place {
     pub(super) fn of(which: &Which, global: &Global) -> anyhow::Result<Self> {
         let (scope, source, instance) = match &which.url {
             None => {
-                let config = load_config(global)?;
+                let config = config_if_any(global)?
+                    .context("there is no configuration; say with --url which scope is meant")?;
                 let (scope, source) = configured(which, &config)?;
                 (scope, source, Some(config.instance))
             }

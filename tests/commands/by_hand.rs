@@ -241,6 +241,8 @@ async fn a_token_goes_to_no_github_that_it_is_not_configured_for() {
     }
     let said = stand.run(&["runners", "list", "--url", &url, "--credentials", "other"]).await;
     assert!(said.code() == 2 && said.err.contains("no credential \"other\"; there are: default"), "{said:?}");
+    let said = Stand::run_bare(TOKEN, &["runners", "list"]).await;
+    assert!(said.code() == 2 && said.err.contains("say with --url which scope is meant"), "{said:?}");
     let said = Stand::run_bare("", &["runners", "list", "--url", &url]).await;
     assert!(said.code() == 2 && said.err.contains("environment variable GITHUB_TOKEN"), "{said:?}");
 }

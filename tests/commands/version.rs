@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dayfly::{
     fleet::Timestamp,
-    simulator::{EndOfLife, Presence, Settings, Simulator},
+    simulator::{EndOfLife, Endpoint, Fault, FaultKind, Presence, Settings, Simulator},
 };
 
 use crate::{
@@ -48,6 +48,19 @@ async fn what_the_pool_runs_is_held_to_the_newest_version_and_to_githubs_plans()
         assert!(line.starts_with(mark) && line.contains(says), "{says}: {line}");
         let mend = "build or pull dayfly-test/absent:1 anew";
         assert_eq!(line.contains(mend), mark != "[ok]", "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newest_version_that_cannot_be_learnt_is_a_warning_alone() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    for status in [403, 500] {
+        simulator.fault(Fault::new(FaultKind::Status(status)).on(Endpoint::Downloads).times(1));
+        let said = stand.run(&["check"]).await;
+        let line = said.line(&["scope", &format!("{status}")]);
+        assert!(line.starts_with("[warn]"), "{line}");
     }
 }
 

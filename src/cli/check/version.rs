@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::scope::{now, refusal};
 use crate::{
-    cli::lines::Line,
+    cli::lines::{Line, Verdict},
     config::{Config, PoolConfig},
     fleet::{InstanceId, Pool, RunnerName, Timestamp},
     github::{Client, Deprecation, RunnerRecord, RunnerVersion, newest_version},
@@ -35,7 +35,11 @@ pub(super) async fn look(
     let scope = client.scope();
     let downloads = match client.downloads().await {
         Ok(downloads) => downloads,
-        Err(error) => return vec![refusal(&format!("scope {scope}"), scope, &error)],
+        // Runners come and go without it.
+        Err(error) => {
+            let line = refusal(&format!("scope {scope}"), scope, &error);
+            return vec![Line { verdict: Verdict::Warn, ..line }];
+        }
     };
     let linux: Vec<_> = downloads.into_iter().filter(|download| download.os == "linux").collect();
     let Some(newest) = newest_version(&linux) else { return Vec::new() };
@@ -146,10 +150,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        cli::lines::Verdict,
-        fleet::{Policy, Template},
-    };
+    use crate::fleet::{Policy, Template};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
 
