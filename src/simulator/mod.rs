@@ -6,6 +6,7 @@
 //! takes its JIT config as the real one does, connects, and serves one job. [`image`] makes a
 //! container image of it on the spot.
 
+mod apps;
 mod broker;
 mod faults;
 mod github;
@@ -35,9 +36,10 @@ use self::world::World;
 use crate::fleet::Timestamp;
 
 pub use self::{
+    apps::{App, Installation},
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
-    settings::{Behaviour, EndOfLife, Job, Presence, Settings},
+    settings::{Behaviour, EndOfLife, GroupPolicy, Job, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
 
@@ -133,6 +135,16 @@ impl Simulator {
     /// How long after a job's assignment `busy` says so, from now on.
     pub fn set_busy_lag(&self, lag: Duration) {
         self.change(|world, _| world.settings.busy_lag = lag);
+    }
+
+    /// Changes what GitHub is set up with: Apps, clock, tokens, groups.
+    pub fn set(&self, edit: impl FnOnce(&mut Settings)) {
+        self.change(|world, _| edit(&mut world.settings));
+    }
+
+    /// Ends all installation tokens at once, as GitHub does when an App is suspended.
+    pub fn revoke_installation_tokens(&self) {
+        self.change(|world, _| world.issued.revoke());
     }
 
     /// What is the case now: registrations, jobs by state, queue waits.

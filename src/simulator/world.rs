@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 
 use super::{
     Presence, Settings,
+    apps::Issued,
     faults::Faults,
     github::{Limits, Log},
     jit::Jit,
@@ -39,6 +40,7 @@ pub(super) struct World {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) random: Random,
+    pub(super) issued: Issued,
     runner_url: String,
     registrations: BTreeMap<u64, Registration>,
     sessions: BTreeMap<String, Session>,
@@ -97,11 +99,6 @@ pub(super) enum MintRefused {
     GroupFull(usize),
 }
 
-/// Whether the path of a scope is that of an enterprise.
-pub(super) fn is_enterprise(scope: &str) -> bool {
-    scope.starts_with("enterprises/")
-}
-
 /// What `config.sh` gives a runner by itself; a JIT config does not.
 const READ_ONLY: [&str; 4] = ["self-hosted", "linux", "x64", "arm64"];
 
@@ -116,6 +113,7 @@ impl World {
     pub(super) fn new(settings: Settings, runner_url: String) -> Self {
         Self {
             random: Random(settings.seed),
+            issued: Issued::default(),
             limits: Limits::default(),
             settings,
             runner_url,
@@ -160,10 +158,15 @@ impl World {
         if group == HOSTED_GROUP {
             return Err(MintRefused::HostedGroup);
         }
-        let has_groups = !scope.contains('/') || is_enterprise(scope);
-        let known = if has_groups { self.groups().any(|(id, _)| id == group) } else { group == 1 };
+        let known = if is_repository(scope) { group == 1 } else { self.groups().any(|(id, _)| id == group) };
         if !known {
             return Err(MintRefused::NoSuchGroup);
+        }
+        let inherited = |&(id, name): &(u64, &str)| {
+            id == group && self.settings.group_policies.get(name).is_some_and(|policy| policy.inherited)
+        };
+        if !is_repository(scope) && self.groups().any(|group| inherited(&group)) {
+            return Err(MintRefused::HostedGroup);
         }
         if there().any(|there| there.name == name) {
             return Err(MintRefused::NameTaken);
@@ -331,6 +334,16 @@ fn tidy(labels: &mut Vec<String>) {
     }
     labels.sort_unstable();
     labels.dedup();
+}
+
+/// Whether the path of a scope is that of an enterprise.
+pub(super) fn is_enterprise(scope: &str) -> bool {
+    scope.starts_with("enterprises/")
+}
+
+/// Whether the path of a scope is that of a repository.
+pub(super) fn is_repository(scope: &str) -> bool {
+    scope.contains('/') && !is_enterprise(scope)
 }
 
 /// Numbers that look random and are the same for the same seed (splitmix64).

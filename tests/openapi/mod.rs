@@ -13,7 +13,11 @@ use dayfly::simulator::Request;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 
-const FILES: [&str; 3] = ["api.github.com.subset.json", "ghec.subset.json", "ghes-3.19.subset.json"];
+/// github.com's has no paths of enterprises; those of Enterprise Cloud and Server have.
+const WITHOUT_ENTERPRISES: &str = "api.github.com.subset.json";
+/// Only Enterprise Cloud's tells when versions of the runner end.
+const WITH_DEPRECATIONS: &str = "ghec.subset.json";
+const FILES: [&str; 3] = [WITHOUT_ENTERPRISES, WITH_DEPRECATIONS, "ghes-3.19.subset.json"];
 
 /// One description.
 pub(crate) struct Description {
@@ -23,7 +27,7 @@ pub(crate) struct Description {
     validators: Mutex<BTreeMap<String, Arc<Validator>>>,
 }
 
-/// The descriptions of github.com, GitHub Enterprise Cloud and GitHub Enterprise Server; `None`, with a line that says so,
+/// All descriptions, github.com's, Enterprise Cloud's and Enterprise Server's; `None`, with a line that says so,
 /// when the environment names no folder. A folder that lacks them is a failure.
 pub(crate) fn descriptions() -> Option<Vec<Description>> {
     let Some(folder) = env::var_os("DAYFLY_OPENAPI_DIR") else {
@@ -45,15 +49,15 @@ pub(crate) fn descriptions() -> Option<Vec<Description>> {
     Some(FILES.map(read).into())
 }
 
-/// Holds every request to all descriptions that can know it and panics with all that is wrong; says how many were
+/// Holds every request to all descriptions and panics with all that is wrong; says how many were
 /// held, or `None` when there are no descriptions.
 pub(crate) fn hold_requests(requests: &[Request]) -> Option<usize> {
     let descriptions = descriptions()?;
     let problems: Vec<String> = descriptions
         .iter()
         .flat_map(|description| {
-            let known = requests.iter().filter(|request| description.is_for(&request.path));
-            known.filter_map(|request| description.hold_request(request).err())
+            let covered = requests.iter().filter(|request| description.covers(&request.path));
+            covered.filter_map(|request| description.hold_request(request).err())
         })
         .collect();
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
@@ -61,14 +65,12 @@ pub(crate) fn hold_requests(requests: &[Request]) -> Option<usize> {
 }
 
 impl Description {
-    /// Whether this GitHub has such things at all: github.com has no enterprises, and only GitHub
-    /// Enterprise Cloud tells when versions of the runner end.
-    pub(crate) fn is_for(&self, path: &str) -> bool {
-        let [com, cloud, _] = FILES;
+    /// Whether what it describes has such paths at all.
+    pub(crate) fn covers(&self, path: &str) -> bool {
         if path.contains("/runners/deprecations/") {
-            return self.name == cloud;
+            return self.name == WITH_DEPRECATIONS;
         }
-        !path.starts_with("/enterprises/") || self.name != com
+        self.name != WITHOUT_ENTERPRISES || !path.starts_with("/enterprises/")
     }
 
     /// Whether GitHub has such an operation, and takes its query and body.
@@ -90,6 +92,7 @@ impl Description {
         match (content, body) {
             (Value::Null, None) => Ok(()),
             (Value::Null, Some(_)) => Err(format!("{at}: it takes no body")),
+            (_, None) if operation["requestBody"]["required"] != true => Ok(()),
             (_, None) => Err(format!("{at}: it needs a body")),
             (schema, Some(body)) => self
                 .validate(&format!("{method} {template} body"), schema, body)

@@ -4,7 +4,7 @@ use axum::http::Method;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::{Asked, by_hand::Change};
+use super::{Asked, apps::AppCall, by_hand::Change};
 use crate::simulator::world::{World, is_enterprise};
 
 /// The calls, for counting and for faults.
@@ -19,8 +19,6 @@ pub enum Endpoint {
     DeleteRunner,
     /// `POST …/actions/runners/generate-jitconfig`
     Mint,
-    /// `GET …/actions/runner-groups`, of an organization or an enterprise
-    ListGroups,
     /// `GET …/actions/runners/{id}/labels`
     ListLabels,
     /// `POST`, `PUT` and `DELETE …/actions/runners/{id}/labels`, and `DELETE …/labels/{name}`
@@ -31,12 +29,22 @@ pub enum Endpoint {
     Downloads,
     /// `GET …/actions/runners/deprecations/{version}`
     Deprecation,
+    /// `GET …/actions/runner-groups` of an organization or enterprise.
+    ListGroups,
+    /// `GET /orgs/{org}/actions/runner-groups/{id}/repositories`
+    ListGroupRepositories,
     /// `GET /orgs/{org}`
     GetOrganization,
     /// `GET /repos/{owner}/{repo}`
     GetRepository,
     /// `GET /rate_limit`
     RateLimit,
+    /// `GET /app`
+    GetApp,
+    /// `GET /app/installations/{id}`, `GET /orgs/{org}/installation` and that of repositories.
+    GetInstallation,
+    /// `POST /app/installations/{id}/access_tokens`
+    MintInstallationToken,
     /// Anything else, which is answered with 404.
     Other,
 }
@@ -53,6 +61,8 @@ pub(super) enum Call {
     RunnerToken(String),
     Downloads(String),
     Deprecation(String, String),
+    ListGroupRepositories(String, u64),
+    App(AppCall),
     GetOrganization(String),
     GetRepository(String),
     RateLimit,
@@ -65,6 +75,9 @@ impl Call {
         let parts: Vec<&str> = path.split('/').collect();
         if asked.method == Method::GET && parts == ["rate_limit"] {
             return Some(Self::RateLimit);
+        }
+        if let Some(call) = AppCall::of(&asked.method, &parts) {
+            return Some(Self::App(call));
         }
         // Links to further pages name a scope by its number.
         let (scope, rest) = match parts.as_slice() {
@@ -89,11 +102,14 @@ impl Call {
         }
         match (asked.method.as_str(), rest) {
             ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
-            // GitHub has no such call for enterprises.
+            // What may manage an enterprise's runners may not look at the enterprise.
             ("GET", []) if is_enterprise => None,
             ("GET", []) => Some(Self::GetRepository(scope)),
             ("GET", ["actions", "runner-groups"]) if is_organization || is_enterprise => {
                 Some(Self::ListGroups(scope))
+            }
+            ("GET", ["actions", "runner-groups", id, "repositories"]) if is_organization => {
+                Some(Self::ListGroupRepositories(scope, id.parse().ok()?))
             }
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
@@ -135,6 +151,8 @@ impl Call {
             Self::RunnerToken(_) => Endpoint::RunnerToken,
             Self::Downloads(_) => Endpoint::Downloads,
             Self::Deprecation(..) => Endpoint::Deprecation,
+            Self::ListGroupRepositories(..) => Endpoint::ListGroupRepositories,
+            Self::App(call) => call.endpoint(),
             Self::GetOrganization(_) => Endpoint::GetOrganization,
             Self::GetRepository(_) => Endpoint::GetRepository,
             Self::RateLimit => Endpoint::RateLimit,
@@ -153,9 +171,11 @@ impl Call {
             | Self::RunnerToken(scope)
             | Self::Downloads(scope)
             | Self::Deprecation(scope, _)
+            | Self::ListGroupRepositories(scope, _)
+            | Self::App(AppCall::Find(scope))
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),
-            Self::RateLimit => None,
+            Self::App(_) | Self::RateLimit => None,
         }
     }
 }

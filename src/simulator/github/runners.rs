@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Asked, Content, DOCUMENTATION, Reply};
 use crate::{
     fleet::Timestamp,
-    simulator::world::{MintRefused, RUNNER_VERSION, Registration, World, is_enterprise},
+    simulator::world::{MintRefused, RUNNER_VERSION, Registration, World, is_enterprise, is_repository},
 };
 
 const DEFAULT_PER_PAGE: usize = 30;
@@ -77,15 +77,17 @@ impl World {
             return reply;
         }
         let number = self.scope_number(scope).unwrap_or_default();
-        let account = match scope {
-            scope if is_enterprise(scope) => scope.to_owned(),
-            scope if scope.contains('/') => format!("repositories/{number}"),
-            _ => format!("organizations/{number}"),
+        let at = if is_enterprise(scope) {
+            scope.to_owned()
+        } else if is_repository(scope) {
+            format!("repositories/{number}")
+        } else {
+            format!("organizations/{number}")
         };
-        let rest = if list == "runners" { "runners" } else { "runner-groups" };
+        let rest = asked.path.split_once("/actions/").map_or("", |(_, rest)| rest);
         let link = |page: usize, relation: &str| {
             let base = &asked.base;
-            format!("<{base}/{account}/actions/{rest}?per_page={per_page}&page={page}>; rel=\"{relation}\"")
+            format!("<{base}/{at}/actions/{rest}?per_page={per_page}&page={page}>; rel=\"{relation}\"")
         };
         let mut links = Vec::new();
         if page > 1 {
