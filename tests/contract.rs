@@ -1,10 +1,16 @@
 //! The simulator's answers, held to GitHub's own descriptions of its API, and the proof that this
 //! judge can say no.
 
+#[path = "keys/jwt.rs"]
+mod jwt;
+mod keys;
 mod openapi;
 mod wire;
 
-use dayfly::simulator::{Fault, FaultKind, Presence, Settings, Simulator};
+use dayfly::{
+    fleet::Timestamp,
+    simulator::{EndOfLife, Fault, FaultKind, GroupPolicy, Installation, Presence, Settings, Simulator},
+};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -15,10 +21,7 @@ use wire::{Answer, request, send};
 async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>, Answer)> {
     let mut seen = Vec::new();
     let mut exchange = async |method: Method, path: &str, body: Option<Value>| {
-        let answer = match &body {
-            Some(body) => wire::post(simulator, path, body).await,
-            None => send(request(simulator, method.clone(), path)).await.expect("an answer"),
-        };
+        let answer = wire::ask(simulator, method.clone(), path, body.as_ref()).await;
         let told = answer.json();
         seen.push((method, path.to_owned(), body, answer));
         told.unwrap_or_default()
@@ -28,8 +31,10 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
     exchange(Method::GET, "/orgs/nobody", None).await;
     exchange(Method::GET, "/repos/acme/widgets", None).await;
     exchange(Method::GET, "/repos/acme/nothing", None).await;
-    exchange(Method::GET, "/orgs/acme/actions/runner-groups?per_page=100", None).await;
-    for scope in ["/orgs/acme", "/repos/acme/widgets"] {
+    for scope in ["/orgs/acme", "/enterprises/acme"] {
+        exchange(Method::GET, &format!("{scope}/actions/runner-groups?per_page=100"), None).await;
+    }
+    for scope in ["/orgs/acme", "/repos/acme/widgets", "/enterprises/acme"] {
         let runners = format!("{scope}/actions/runners");
         let jit = format!("{runners}/generate-jitconfig");
         let wish = |name: &str, group: u64, labels: Value| json!({ "name": name, "runner_group_id": group, "labels": labels, "work_folder": "_work" });
@@ -42,7 +47,7 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
         exchange(Method::POST, &jit, Some(json!({ "name": "two", "labels": ["linux"] }))).await;
         let busy = simulator
             .register(
-                scope.trim_start_matches("/orgs/").trim_start_matches("/repos/"),
+                scope.trim_start_matches("/orgs/").trim_start_matches("/repos/").trim_start_matches('/'),
                 "busy",
                 &["linux"],
                 Presence::Busy,
@@ -52,6 +57,26 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
         exchange(Method::GET, &format!("{runners}?name=one&per_page=1&page=2"), None).await;
         let one = format!("{runners}/{}", minted["runner"]["id"]);
         exchange(Method::GET, &one, None).await;
+        exchange(Method::GET, &format!("{runners}/downloads"), None).await;
+        exchange(Method::GET, &format!("{runners}/deprecations/2.300.0"), None).await;
+        exchange(Method::GET, &format!("{runners}/deprecations/2.336.0"), None).await;
+        exchange(Method::POST, &format!("{runners}/registration-token"), None).await;
+        exchange(Method::POST, &format!("{runners}/remove-token"), None).await;
+        for labels in
+            [format!("{one}/labels"), format!("{runners}/{busy}/labels"), format!("{runners}/999/labels")]
+        {
+            let given = |names: Value| Some(json!({ "labels": names }));
+            exchange(Method::GET, &labels, None).await;
+            exchange(Method::POST, &labels, given(json!(["GPU", "a b/c"]))).await;
+            exchange(Method::POST, &labels, given(json!([]))).await;
+            exchange(Method::DELETE, &format!("{labels}/a%20b%2Fc"), None).await;
+            exchange(Method::DELETE, &format!("{labels}/linux"), None).await;
+            exchange(Method::DELETE, &format!("{labels}/nothing"), None).await;
+            exchange(Method::PUT, &labels, given(json!(["x64"]))).await;
+            exchange(Method::PUT, &labels, given(json!([]))).await;
+            exchange(Method::PUT, &labels, given(json!(7))).await;
+            exchange(Method::DELETE, &labels, None).await;
+        }
         exchange(Method::DELETE, &format!("{runners}/{busy}"), None).await;
         exchange(Method::DELETE, &one, None).await;
         exchange(Method::DELETE, &one, None).await;
@@ -117,20 +142,107 @@ fn path_only(path: &str) -> &str {
 #[tokio::test]
 async fn every_answer_of_the_simulator_is_one_that_github_describes() {
     let Some(descriptions) = openapi::descriptions() else { return };
-    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let soon = EndOfLife {
+        version: "2.300.0".to_owned(),
+        registration: None,
+        jobs: Some(Timestamp::from_millis(1_795_348_800_000)),
+    };
+    let settings = Settings { ends_of_life: Some(vec![soon]), ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
     let seen = exchanges(&simulator).await;
     let statuses: std::collections::BTreeSet<u16> = seen.iter().map(|(.., answer)| answer.status).collect();
     assert_eq!(statuses, [200, 201, 204, 403, 404, 409, 422, 429].into(), "the exchanges meet every case");
+    hold_all(&descriptions, &seen);
+}
+
+fn hold_all(descriptions: &[Description], seen: &[(Method, String, Option<Value>, Answer)]) {
     let problems: Vec<String> = descriptions
         .iter()
         .flat_map(|description| {
-            seen.iter().filter_map(|(method, path, _, answer)| {
+            let covered = seen.iter().filter(|(_, path, ..)| description.covers(path));
+            covered.filter_map(|(method, path, _, answer)| {
                 let body = answer.json();
                 hold_answer(description, method.as_str(), path_only(path), answer.status, body.as_ref()).err()
             })
         })
         .collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[tokio::test]
+async fn every_answer_to_an_app_and_about_groups_is_one_that_github_describes() {
+    let Some(descriptions) = openapi::descriptions() else { return };
+    let mut app = keys::app();
+    app.installations.push(Installation { suspended: true, ..Installation::new(42, "umbrella") });
+    let policy = GroupPolicy {
+        visibility: "selected",
+        repositories: vec!["acme/widgets".to_owned()],
+        workflows: vec!["acme/ci/.github/workflows/r.yml@main".to_owned()],
+        ..GroupPolicy::default()
+    };
+    let simulator = Simulator::start(Settings {
+        scopes: ["acme", "acme/widgets", "umbrella", "enterprises/umbrella"].map(str::to_owned).to_vec(),
+        groups: ["Default", "gpu"].map(str::to_owned).to_vec(),
+        group_policies: [("gpu".to_owned(), policy)].into(),
+        apps: vec![app],
+        ..Settings::default()
+    })
+    .await
+    .unwrap();
+    let mut seen = Vec::new();
+    let mut exchange = async |method: Method, path: &str, jwt: Option<String>, body: Option<Value>| {
+        let mut request = request(&simulator, method.clone(), path);
+        if let Some(jwt) = jwt {
+            let value = format!("Bearer {jwt}").parse().unwrap();
+            request.headers_mut().insert(hyper::header::AUTHORIZATION, value);
+        }
+        let (parts, _) = request.into_parts();
+        let text = body.as_ref().map(Value::to_string).unwrap_or_default();
+        let answer = send(hyper::Request::from_parts(parts, text.into())).await.expect("an answer");
+        seen.push((method, path.to_owned(), body, answer));
+    };
+    let good = || Some(jwt::from("Iv23liabc", -60, 540));
+    let late = || Some(jwt::from("7", -700, -60));
+    for path in [
+        "/app",
+        "/app/installations/41",
+        "/app/installations/42",
+        "/app/installations/43",
+        "/orgs/acme/installation",
+        "/repos/acme/widgets/installation",
+        "/repos/acme/nothing/installation",
+    ] {
+        exchange(Method::GET, path, good(), None).await;
+        exchange(Method::GET, path, late(), None).await;
+    }
+    for id in [41, 42, 43] {
+        let path = format!("/app/installations/{id}/access_tokens");
+        exchange(Method::POST, &path, good(), None).await;
+        exchange(Method::POST, &path, late(), None).await;
+        let wish = |level: &str| Some(json!({ "permissions": { "organization_hooks": level } }));
+        exchange(Method::POST, &path, good(), wish("write")).await;
+    }
+    exchange(Method::GET, "/orgs/acme/actions/runner-groups", None, None).await;
+    exchange(Method::GET, "/orgs/acme/actions/runner-groups/3/repositories", None, None).await;
+    exchange(Method::GET, "/orgs/acme/actions/runner-groups/77/repositories", None, None).await;
+    let above = "/enterprises/umbrella/actions";
+    let jit = format!("{above}/runners/generate-jitconfig");
+    let wish = |group: u64| Some(json!({ "name": "one", "runner_group_id": group, "labels": ["linux"] }));
+    for (method, path, body) in [
+        (Method::GET, format!("{above}/runner-groups"), None),
+        (Method::POST, jit.clone(), wish(3)),
+        (Method::POST, jit.clone(), wish(3)),
+        (Method::POST, jit, wish(77)),
+        (Method::GET, format!("{above}/runners?per_page=1"), None),
+        (Method::GET, format!("{above}/runners/1"), None),
+        (Method::DELETE, format!("{above}/runners/1"), None),
+    ] {
+        exchange(method, &path, None, body).await;
+    }
+    let statuses: std::collections::BTreeSet<u16> = seen.iter().map(|(.., answer)| answer.status).collect();
+    assert_eq!(statuses, [200, 201, 204, 401, 403, 404, 409, 422].into(), "the exchanges meet every case");
+    hold_all(&descriptions, &seen);
+    assert!(openapi::hold_requests(&simulator.requests()).is_some());
 }
 
 #[tokio::test]
@@ -145,7 +257,12 @@ async fn recorded_requests_that_github_takes_pass_and_others_do_not() {
     let wish = json!({ "name": "a", "runner_group_id": 1, "labels": ["x"] });
     wire::post(&simulator, "/repos/acme/widgets/actions/runners/generate-jitconfig", &wish).await;
     wire::delete(&simulator, "/repos/acme/widgets/actions/runners/1").await;
-    assert_eq!(openapi::hold_requests(&simulator.requests()), Some(4));
+    let labels = json!({ "labels": ["gpu"] });
+    for path in ["/enterprises/acme/actions/runners/1/labels", "/orgs/acme/actions/runners/1/labels"] {
+        wire::ask(&simulator, Method::PUT, path, Some(&labels)).await;
+    }
+    wire::get(&simulator, "/enterprises/acme/actions/runners/deprecations/2.336.0").await;
+    assert_eq!(openapi::hold_requests(&simulator.requests()), Some(7));
 
     let held = simulator.requests().len();
     wire::get(&simulator, "/orgs/acme/actions/runner").await;
@@ -154,6 +271,7 @@ async fn recorded_requests_that_github_takes_pass_and_others_do_not() {
     let without_group = json!({ "name": "a", "labels": ["x"] });
     wire::post(&simulator, "/orgs/acme/actions/runners/generate-jitconfig", &without_group).await;
     wire::post(&simulator, "/orgs/acme/actions/runners/generate-jitconfig", &json!({ "labels": "x" })).await;
+    wire::ask(&simulator, Method::PUT, "/orgs/acme/actions/runners/1/labels", Some(&json!({}))).await;
     for wrong in &simulator.requests()[held..] {
         for description in &descriptions {
             assert!(description.hold_request(wrong).is_err(), "{} {}", wrong.method, wrong.path);

@@ -4,6 +4,7 @@
 mod around;
 mod engine;
 mod scope;
+mod version;
 
 use std::{future::Future, io::Write, path::Path, process::ExitCode, sync::Arc};
 

@@ -1,16 +1,28 @@
 //! The command line: what can be asked for, in which words, and which file carries it out.
 
+mod by_hand;
 mod check;
 mod demo;
+mod downloads;
+mod groups;
+mod jit;
+mod labels;
 pub mod lines;
+mod place;
 mod plain;
 mod run;
 mod runners;
 mod status;
+mod token;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+pub use self::by_hand::{
+    Downloads, Groups, GroupsList, Jit, Labels, LabelsGiven, LabelsList, LabelsRemove, Runners, RunnersGet,
+    RunnersList, RunnersRemove, Token, TokenOf, Which,
+};
 
 /// Keeps pools of single-use GitHub Actions runners on ordinary Docker hosts.
 #[derive(Clone, Debug, Parser)]
@@ -34,6 +46,11 @@ impl Cli {
             Command::Check(check) => check::run(&global, &check),
             Command::Status(status) => status::run(&global, &status),
             Command::Runners(runners) => runners::run(&global, &runners),
+            Command::Labels(labels) => labels::run(&global, &labels),
+            Command::Token(token) => token::run(&global, &token),
+            Command::Downloads(downloads) => downloads::run(&global, &downloads),
+            Command::Groups(groups) => groups::run(&global, &groups),
+            Command::Jit(jit) => jit::run(&global, &jit),
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };
         outcome.unwrap_or_else(|error| {
@@ -113,6 +130,19 @@ pub enum Command {
     /// Look at runners on GitHub, or remove them, by hand
     #[command(subcommand)]
     Runners(Runners),
+    /// Look at the labels of a runner, or change them, by hand
+    #[command(subcommand)]
+    Labels(Labels),
+    /// Get a token for the runner's own config.sh
+    #[command(subcommand)]
+    Token(Token),
+    /// List the runner software that GitHub offers, and its newest version
+    Downloads(Downloads),
+    /// Look at runner groups
+    #[command(subcommand)]
+    Groups(Groups),
+    /// Mint one runner by hand
+    Jit(Jit),
     /// Behave as a runner inside a container; for the demo and tests
     #[command(hide = true)]
     SimulatedRunner(SimulatedRunner),
@@ -167,70 +197,6 @@ pub struct Status {
     pub json: bool,
 }
 
-/// What to do with runners.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Runners {
-    /// List the runners of a pool's scope
-    List(RunnersList),
-    /// Show one runner
-    Get(RunnersGet),
-    /// Remove runners from GitHub; one that has a job is refused
-    Remove(RunnersRemove),
-}
-
-/// Which scope is meant: the only pool's, unless one of these says.
-#[derive(Args, Clone, Debug)]
-pub struct Which {
-    /// The scope of this pool
-    #[arg(long, value_name = "POOL", conflicts_with = "url")]
-    pub pool: Option<String>,
-    /// This repository or organization, with the credential of a pool there, else the default one
-    #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-}
-
-/// Options of `runners list`.
-#[derive(Args, Clone, Debug)]
-pub struct RunnersList {
-    /// Whose runners.
-    #[command(flatten)]
-    pub which: Which,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Options of `runners get`.
-#[derive(Args, Clone, Debug)]
-pub struct RunnersGet {
-    /// Its id at GitHub, or its name
-    #[arg(value_name = "RUNNER")]
-    pub runner: String,
-    /// Whose runner.
-    #[command(flatten)]
-    pub which: Which,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Options of `runners remove`.
-#[derive(Args, Clone, Debug)]
-pub struct RunnersRemove {
-    /// Their ids at GitHub, or their names
-    #[arg(required = true, value_name = "RUNNER")]
-    pub runners: Vec<String>,
-    /// Whose runners.
-    #[command(flatten)]
-    pub which: Which,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Options of `simulated-runner`, which reads them itself, as the real one's script does.
 #[derive(Args, Clone, Debug)]
 pub struct SimulatedRunner {
@@ -267,7 +233,23 @@ mod tests {
             .take_while(|line| !line.is_empty())
             .map(|line| line.split_whitespace().next().unwrap_or_default())
             .collect();
-        assert_eq!(listed, ["run", "check", "demo", "status", "runners", "help"], "{help}");
+        assert_eq!(
+            listed,
+            [
+                "run",
+                "check",
+                "demo",
+                "status",
+                "runners",
+                "labels",
+                "token",
+                "downloads",
+                "groups",
+                "jit",
+                "help"
+            ],
+            "{help}"
+        );
         assert!(!help.contains("simulated-runner"), "{help}");
     }
 
@@ -302,6 +284,11 @@ mod tests {
             &["dayfly", "runners", "list", "--pool", "a", "--url", "https://github.com/a"],
             &["dayfly", "run", "-v", "-q"],
             &["dayfly", "remove"],
+            &["dayfly", "labels", "remove", "23"],
+            &["dayfly", "labels", "remove", "23", "gpu", "--all"],
+            &["dayfly", "labels", "set", "23"],
+            &["dayfly", "jit", "--name", "a"],
+            &["dayfly", "groups", "list", "--pool", "a", "--credentials", "b"],
         ] {
             assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
         }

@@ -10,35 +10,31 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::bail;
 use serde::Serialize;
 
-use self::whose::{Place, Whose};
+use self::whose::Whose;
 use super::{
-    Global, Runners, RunnersGet, RunnersList, plain,
-    run::{load_config, runtime, start_logs},
+    Global, Runners, RunnersGet, RunnersList, RunnersRemove,
+    place::{MOST, Place},
+    plain,
+    run::{runtime, start_logs},
 };
 use crate::{
-    fleet::{InstanceId, RegistrationId, RunnerStatus},
-    github::{GithubError, RunnerRecord},
-    host::chain,
+    fleet::{InstanceId, RunnerStatus, Target},
+    github::RunnerRecord,
 };
-
-/// GitHub's names are shorter; what is longer is cut.
-const MOST: usize = 80;
 
 pub(super) fn run(global: &Global, runners: &Runners) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
     if let Runners::Remove(remove) = runners {
         remove::may_ask(remove)?;
     }
-    let config = load_config(global)?;
     let which = match runners {
         Runners::List(RunnersList { which, .. })
         | Runners::Get(RunnersGet { which, .. })
-        | Runners::Remove(super::RunnersRemove { which, .. }) => which,
+        | Runners::Remove(RunnersRemove { which, .. }) => which,
     };
-    let place = Place::of(which, &config)?;
+    let place = Place::of(which, global)?;
     runtime()?.block_on(async {
         match runners {
             Runners::List(list) => place.list(list.json).await,
@@ -62,7 +58,7 @@ struct Row<'a> {
 type Groups = BTreeMap<u64, String>;
 
 impl<'a> Row<'a> {
-    fn new(record: &'a RunnerRecord, groups: &'a Groups, instance: &InstanceId) -> Self {
+    fn new(record: &'a RunnerRecord, groups: &'a Groups, instance: Option<&InstanceId>) -> Self {
         let group_name = record.group.and_then(|id| groups.get(&id)).map(String::as_str);
         Self { record, group_name, whose: Whose::of(&record.name, instance) }
     }
@@ -88,7 +84,15 @@ impl<'a> Row<'a> {
         self.record.version.as_deref().map_or_else(|| "-".to_owned(), |version| plain::cell(version, MOST))
     }
 
-    fn cells(&self) -> [String; 8] {
+    fn ephemeral(&self) -> &'static str {
+        match self.record.ephemeral {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "-",
+        }
+    }
+
+    fn cells(&self) -> [String; 9] {
         [
             self.record.id.to_string(),
             plain::cell(&self.record.name, MOST),
@@ -97,19 +101,22 @@ impl<'a> Row<'a> {
             plain::cell(&self.record.labels.join(","), MOST),
             self.group(),
             self.version(),
+            self.ephemeral().to_owned(),
             self.whose.to_string(),
         ]
     }
 }
 
-const HEADER: [&str; 8] = ["ID", "NAME", "STATUS", "BUSY", "LABELS", "GROUP", "VERSION", "WHOSE"];
+const HEADER: [&str; 9] =
+    ["ID", "NAME", "STATUS", "BUSY", "LABELS", "GROUP", "VERSION", "EPHEMERAL", "WHOSE"];
 
 impl Place {
     async fn list(&self, json: bool) -> anyhow::Result<ExitCode> {
         let (records, groups) = tokio::join!(self.client.records(), self.groups());
-        let mut records = records.map_err(|error| self.failed(&error))?;
+        let mut records = records.map_err(|error| self.failed("ask for the runners of", &error))?;
         records.sort_by(|one, other| one.name.cmp(&other.name));
-        let rows: Vec<_> = records.iter().map(|record| Row::new(record, &groups, &self.instance)).collect();
+        let rows: Vec<_> =
+            records.iter().map(|record| Row::new(record, &groups, self.instance.as_ref())).collect();
         let mut out = stdout().lock();
         if json {
             let whole = serde_json::json!({ "url": self.client.scope(), "runners": rows });
@@ -123,18 +130,15 @@ impl Place {
     }
 
     async fn show(&self, runner: &str, json: bool) -> anyhow::Result<ExitCode> {
-        let (record, groups) = tokio::join!(self.find(runner), self.groups());
-        let Some(record) = record.map_err(|error| self.failed(&error))? else {
-            bail!("{} has no runner {:?}", self.client.scope(), plain::cell(runner, MOST));
-        };
-        let row = Row::new(&record, &groups, &self.instance);
+        let (record, groups) = tokio::join!(self.runner(runner), self.groups());
+        let record = record?;
+        let row = Row::new(&record, &groups, self.instance.as_ref());
         let mut out = stdout().lock();
         if json {
             writeln!(out, "{}", plain::json(&format!("{:#}", serde_json::to_value(&row)?)))?;
             return Ok(ExitCode::SUCCESS);
         }
         let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| plain::cell(text, MOST));
-        let ephemeral = record.ephemeral.map(|ephemeral| if ephemeral { "yes" } else { "no" });
         for (what, how) in [
             ("id", record.id.to_string()),
             ("name", plain::cell(&record.name, MOST)),
@@ -144,7 +148,7 @@ impl Place {
             ("group", row.group()),
             ("version", row.version()),
             ("system", text(record.os.as_deref())),
-            ("single-use", text(ephemeral)),
+            ("ephemeral", row.ephemeral().to_owned()),
             ("whose", row.whose.to_string()),
         ] {
             writeln!(out, "{what:<11} {how}")?;
@@ -152,29 +156,12 @@ impl Place {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The runner of this id, else of this name.
-    async fn find(&self, runner: &str) -> Result<Option<RunnerRecord>, GithubError> {
-        if let Ok(id) = runner.parse() {
-            match self.client.get(RegistrationId(id)).await {
-                Err(GithubError::NotFound) => {}
-                found => return found.map(Some),
-            }
-        }
-        let records = self.client.records().await?;
-        Ok(records.into_iter().find(|record| record.name == runner))
-    }
-
     /// Only to show names instead of numbers, so that no answer is no failure.
     async fn groups(&self) -> Groups {
-        if let crate::fleet::Target::Repository { .. } = self.client.scope().target() {
+        if let Target::Repository { .. } = self.client.scope().target() {
             return Groups::new();
         }
         let groups = self.client.groups().await.unwrap_or_default();
         groups.into_iter().map(|group| (group.id, group.name)).collect()
-    }
-
-    fn failed(&self, error: &GithubError) -> anyhow::Error {
-        anyhow::anyhow!("{}", plain::printable(&chain(error)))
-            .context(format!("failed to ask for the runners of {}", self.client.scope()))
     }
 }

@@ -31,7 +31,7 @@ impl Machine {
 
     /// A short id that stays the same: six letters and digits from a hash, since machine-id(5) asks
     /// not to show the id itself.
-    pub(super) fn instance(&self) -> Option<InstanceId> {
+    pub fn instance(&self) -> Option<InstanceId> {
         // An image that is not set up yet says "uninitialized".
         let id = self.id.as_ref().filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
         let seed = id.or(self.hostname.as_ref().filter(|name| !name.is_empty()))?;

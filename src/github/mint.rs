@@ -13,7 +13,17 @@ use crate::fleet::RegistrationId;
 impl Client {
     /// Mints a runner: waits for its turn, finds the group, asks once.
     pub(super) async fn generate(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
-        let group = self.group_id(mint.group).await?;
+        self.mint_named(mint.name.as_str(), mint.group, mint.labels).await
+    }
+
+    /// The same for a runner of any name, for people who mint by hand.
+    pub async fn mint_named(
+        &self,
+        name: &str,
+        group: &str,
+        labels: &[String],
+    ) -> Result<MintedRunner, GithubError> {
+        let group_id = self.group_id(group).await?;
         // Before it takes a turn that others could use.
         self.admitted(Endpoint::Mint).await?;
         let wait = self
@@ -24,9 +34,9 @@ impl Client {
             tokio::time::sleep(wait).await;
         }
         let body = json!({
-            "name": mint.name.as_str(),
-            "runner_group_id": group,
-            "labels": mint.labels,
+            "name": name,
+            "runner_group_id": group_id,
+            "labels": labels,
             "work_folder": "_work",
         });
         let address = self.address("/actions/runners/generate-jitconfig")?;
@@ -39,7 +49,7 @@ impl Client {
                 Err(GithubError::RegistrationLimit(reply.complaint))
             }
             status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) => {
-                let because_of_the_group = self.group_refused(mint.group, group, status).await;
+                let because_of_the_group = self.group_refused(group, group_id, status).await;
                 Err(because_of_the_group.unwrap_or_else(|| self.refused(Endpoint::Mint, &reply)))
             }
             _ => Err(self.refused(Endpoint::Mint, &reply)),

@@ -6,9 +6,12 @@
 mod app;
 mod client;
 mod credential;
+mod deprecations;
+mod downloads;
 mod expiry;
 mod groups;
 mod jwt;
+mod labels;
 mod limits;
 mod link;
 mod listing;
@@ -19,7 +22,9 @@ mod record;
 mod refusal;
 mod route;
 mod token_source;
+mod tokens;
 mod transport;
+mod version;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -29,13 +34,18 @@ pub use self::{
     app::AppGrant,
     client::Client,
     credential::{Credential, CredentialKind, CredentialSource},
+    deprecations::Deprecation,
+    downloads::{RunnerDownload, newest_version},
     groups::RunnerGroup,
     jwt::AppSource,
+    labels::RunnerLabel,
     limits::{Rate, clock_skew, poll_interval},
     probe::Probe,
     record::RunnerRecord,
     token_source::TokenSource,
+    tokens::RunnerToken,
     transport::DEADLINE,
+    version::{NoVersion, RunnerVersion},
 };
 use crate::fleet::{Registration, RegistrationId, RunnerName, Scope, Timestamp};
 
@@ -132,6 +142,12 @@ enum Endpoint {
     Groups,
     GroupRepositories,
     Scope,
+    Labels,
+    ChangeLabels,
+    RegistrationToken,
+    RemoveToken,
+    Downloads,
+    Deprecation,
     Installation,
     Token,
 }
@@ -146,6 +162,12 @@ impl Endpoint {
             Self::Groups => "groups",
             Self::GroupRepositories => "group_repositories",
             Self::Scope => "scope",
+            Self::Labels => "labels",
+            Self::ChangeLabels => "change_labels",
+            Self::RegistrationToken => "registration_token",
+            Self::RemoveToken => "remove_token",
+            Self::Downloads => "downloads",
+            Self::Deprecation => "deprecation",
             Self::Installation => "installation",
             Self::Token => "token",
         }
@@ -163,7 +185,7 @@ pub struct RequestReport {
     /// Where.
     pub scope: Scope,
     /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; or,
-    /// for a GitHub App, its `installation` there or an installation `token`.
+    /// for a GitHub App, its `installation` there or an installation `token`; or what only people ask for.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,

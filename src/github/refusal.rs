@@ -137,7 +137,10 @@ impl Answer {
                 "the proxy wants a user name and a password; write them into HTTP_PROXY or HTTPS_PROXY"
                     .to_owned()
             }
-            (StatusCode::UNPROCESSABLE_ENTITY, _) => "check the pool's labels and group".to_owned(),
+            (StatusCode::UNPROCESSABLE_ENTITY, _) if endpoint == Endpoint::ChangeLabels => {
+                "check the names; labels that are read-only stay as they are".to_owned()
+            }
+            (StatusCode::UNPROCESSABLE_ENTITY, _) => "check the labels and the group".to_owned(),
             (StatusCode::GONE | StatusCode::BAD_REQUEST, _) => {
                 "this GitHub does not take the request; a newer dayfly may be needed".to_owned()
             }
@@ -158,6 +161,12 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Installation => "a look for the App's installation at",
         Endpoint::Token => "an installation token for",
         Endpoint::Scope => "a look at",
+        Endpoint::Labels => "a look at the labels of a runner of",
+        Endpoint::ChangeLabels => "a change of the labels of a runner of",
+        Endpoint::RegistrationToken => "a registration token for",
+        Endpoint::RemoveToken => "a remove token for",
+        Endpoint::Downloads => "a listing of the runner software for",
+        Endpoint::Deprecation => "a look at the end of a runner version for",
     }
 }
 

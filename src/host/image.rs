@@ -1,4 +1,7 @@
-//! Images: whether an engine has one, and pulling it. The daemon decides when.
+//! Images: whether an engine has one, what it tells of itself, and pulling it. The daemon decides
+//! when.
+
+use std::collections::BTreeMap;
 
 use bollard::{errors::Error, query_parameters::CreateImageOptionsBuilder};
 use futures_util::StreamExt;
@@ -10,9 +13,27 @@ use super::{
     registry::{self, Login, Reference},
 };
 
+/// What an image tells of itself. It has no `Debug`: people bake secrets into environments.
+#[derive(Clone, Default)]
+pub struct ImageFacts {
+    /// Its id; it changes when the image does.
+    pub id: String,
+    /// All the names that the engine has for it.
+    pub references: Vec<String>,
+    /// What its builder wrote on it.
+    pub labels: BTreeMap<String, String>,
+    /// The environment of its containers, `NAME=value` each.
+    pub env: Vec<String>,
+}
+
 impl Docker {
     /// The id of the image that the engine has under this reference; it changes when the image does.
     pub async fn image(&self, reference: &str) -> Result<Option<String>, HostError> {
+        Ok(self.image_facts(reference).await?.map(|facts| facts.id).filter(|id| !id.is_empty()))
+    }
+
+    /// What the image under this reference tells; `None` when the engine does not have it.
+    pub async fn image_facts(&self, reference: &str) -> Result<Option<ImageFacts>, HostError> {
         Reference::read(reference)?;
         let reference = reference.to_owned();
         let found = self
@@ -20,7 +41,15 @@ impl Docker {
             .look("inspect_image", |docker| async move { docker.inspect_image(&reference).await })
             .await;
         match found {
-            Ok(image) => Ok(image.id),
+            Ok(image) => {
+                let config = image.config.unwrap_or_default();
+                Ok(Some(ImageFacts {
+                    id: image.id.unwrap_or_default(),
+                    references: image.repo_tags.unwrap_or_default(),
+                    labels: config.labels.unwrap_or_default().into_iter().collect(),
+                    env: config.env.unwrap_or_default(),
+                }))
+            }
             Err(fault) if fault.is(404) => Ok(None),
             Err(fault) => Err(fault.into()),
         }

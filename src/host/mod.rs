@@ -23,6 +23,7 @@ pub use self::{
     container::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
     disk::disk_is_low,
     docker::{Docker, Facts},
+    image::ImageFacts,
     log::said,
     watch::Happened,
 };

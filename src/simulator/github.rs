@@ -1,9 +1,10 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
 //! credentials, rate limits, conditional requests, faults and the log. What is asked is told apart in
-//! [`call`], and answered in [`runners`], [`groups`], [`accounts`] and [`apps`].
+//! [`call`], and answered in [`runners`], [`by_hand`], [`groups`], [`accounts`] and [`apps`].
 
 mod accounts;
 mod apps;
+mod by_hand;
 mod call;
 mod groups;
 mod limits;
@@ -26,7 +27,12 @@ use axum::{
 use serde_json::{Value, json};
 
 use self::call::Call;
-use super::{Shared, faults::FaultKind, server::Dropped, world::World};
+use super::{
+    Shared,
+    faults::FaultKind,
+    server::Dropped,
+    world::{World, is_enterprise},
+};
 use crate::fleet::Timestamp;
 
 pub use self::{call::Endpoint, log::Request};
@@ -34,6 +40,8 @@ pub(super) use self::{limits::Limits, log::Log};
 
 /// More than any request of ours has.
 const BODY_LIMIT: usize = 1 << 20;
+
+const ACCEPTED_PERMISSIONS: HeaderName = HeaderName::from_static("x-accepted-github-permissions");
 
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
@@ -226,7 +234,12 @@ impl World {
         }
         if asked.method != Method::GET && !may_write {
             let message = "Resource not accessible by personal access token";
-            return Some(Reply::error(StatusCode::FORBIDDEN, message));
+            let reply = Reply::error(StatusCode::FORBIDDEN, message);
+            return Some(match call.and_then(Call::scope) {
+                // No fine-grained permission reaches an enterprise's runners.
+                Some(scope) if !is_enterprise(scope) => reply.with(ACCEPTED_PERMISSIONS, accepted(scope)),
+                _ => reply,
+            });
         }
         if let Some(refusal) = self.kind_refusal(asked, call.and_then(Call::scope), now) {
             return Some(refusal);
@@ -256,6 +269,11 @@ impl World {
             Call::DeleteRunner(scope, id) => self.delete_runner(&scope, id, busy_lies, now),
             Call::Mint(scope) => self.generate_jitconfig(asked, &scope, now),
             Call::ListGroups(scope) => self.list_groups(asked, &scope),
+            Call::ListLabels(scope, id) => self.labels(&scope, id),
+            Call::ChangeLabels(scope, id, change) => self.change_labels(asked, &scope, id, &change),
+            Call::RunnerToken(_) => self.runner_token(now),
+            Call::Downloads(_) => self.downloads(),
+            Call::Deprecation(_, version) => self.deprecation(&version),
             Call::ListGroupRepositories(scope, id) => self.list_group_repositories(asked, &scope, id),
             Call::App(call) => self.app_call(asked, &call, now),
             Call::GetOrganization(scope) => self.organization(asked, &scope),
@@ -304,6 +322,11 @@ impl World {
         }
         response
     }
+}
+
+/// The permission that changing runners of a scope needs, as GitHub names it.
+fn accepted(scope: &str) -> &'static str {
+    if scope.contains('/') { "administration=write" } else { "organization_self_hosted_runners=write" }
 }
 
 /// What a credential is good for.

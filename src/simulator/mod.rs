@@ -1,8 +1,8 @@
 //! A GitHub that fits in a process, and the runners to go with it: what tests, benchmarks and
 //! `dayfly demo` share. It stands on the other side of the wire and knows nothing of the daemon.
 //!
-//! [`Simulator::start`] serves the runner API of repositories, organizations and enterprises on a loopback
-//! address, with and without `/api/v3`, and a queue of jobs. The simulated runner ([`runner`])
+//! [`Simulator::start`] serves the runner API of repositories, organizations and enterprises on
+//! a loopback address, with and without `/api/v3`, and a queue of jobs. The simulated runner ([`runner`])
 //! takes its JIT config as the real one does, connects, and serves one job. [`image`] makes a
 //! container image of it on the spot.
 
@@ -39,7 +39,7 @@ pub use self::{
     apps::{App, Installation},
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
-    settings::{Behaviour, GroupPolicy, Job, Presence, Settings},
+    settings::{Behaviour, EndOfLife, GroupPolicy, Job, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
 

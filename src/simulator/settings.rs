@@ -9,6 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::apps::{App, TOKEN_LIFE};
+use crate::fleet::Timestamp;
 
 /// How a simulated GitHub is set up. It bears fake tokens and still has no `Debug`.
 #[derive(Clone)]
@@ -57,8 +58,24 @@ pub struct Settings {
     pub pickup_timeout: Duration,
     /// How long a runner's poll for a message waits; a deregistered runner notices at the next.
     pub poll_cycle: Duration,
+    /// The version of the runner software that is offered for download.
+    pub newest_runner: String,
+    /// When versions come to their end; `None` is a server that does not tell, as GitHub Enterprise
+    /// Server.
+    pub ends_of_life: Option<Vec<EndOfLife>>,
     /// What everything random is drawn from.
     pub seed: u64,
+}
+
+/// When a version of the runner software comes to its end.
+#[derive(Clone, Debug)]
+pub struct EndOfLife {
+    /// The version.
+    pub version: String,
+    /// From when on it cannot register.
+    pub registration: Option<Timestamp>,
+    /// From when on it gets no jobs.
+    pub jobs: Option<Timestamp>,
 }
 
 impl Default for Settings {
@@ -66,7 +83,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             runner_url: None,
-            scopes: vec!["acme".to_owned(), "acme/widgets".to_owned()],
+            scopes: vec!["acme".to_owned(), "acme/widgets".to_owned(), "enterprises/acme".to_owned()],
             groups: vec!["Default".to_owned()],
             tokens: vec!["simulated-token".to_owned()],
             group_policies: BTreeMap::new(),
@@ -84,6 +101,8 @@ impl Default for Settings {
             lease: Duration::from_mins(10),
             pickup_timeout: Duration::from_mins(1),
             poll_cycle: Duration::from_secs(2),
+            newest_runner: "2.336.0".to_owned(),
+            ends_of_life: Some(Vec::new()),
             seed: 0,
         }
     }

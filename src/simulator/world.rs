@@ -53,7 +53,7 @@ pub(super) struct World {
 /// GitHub's record of a runner.
 pub(super) struct Registration {
     pub(super) id: u64,
-    /// Path of the scope, lower-cased: `acme` or `acme/widgets`.
+    /// Path of the scope, lower-cased: `acme`, `acme/widgets` or `enterprises/acme`.
     scope: String,
     pub(super) name: String,
     pub(super) group: u64,
@@ -97,6 +97,16 @@ pub(super) enum MintRefused {
     NoSuchGroup,
     HostedGroup,
     GroupFull(usize),
+}
+
+/// What `config.sh` gives a runner by itself; a JIT config does not.
+const READ_ONLY: [&str; 4] = ["self-hosted", "linux", "x64", "arm64"];
+
+impl Registration {
+    /// Whether a label of it stays whatever people do. Runners by JIT config have no such labels.
+    pub(super) fn is_read_only(&self, label: &str) -> bool {
+        matches!(self.runner, Runner::Pretended(_)) && READ_ONLY.contains(&label)
+    }
 }
 
 impl World {
@@ -195,17 +205,24 @@ impl World {
         runner: Runner,
         now: Timestamp,
     ) -> u64 {
-        for label in &mut labels {
-            label.make_ascii_lowercase();
-        }
-        labels.sort_unstable();
-        labels.dedup();
+        tidy(&mut labels);
         let id = self.next_registration;
         self.next_registration += 1;
         let (scope, name) = (scope.to_owned(), name.to_owned());
         self.registrations
             .insert(id, Registration { id, scope, name, group, labels, minted_at: now, runner });
         id
+    }
+
+    /// Gives a registration these labels; jobs go by them at once.
+    pub(super) fn relabel(&mut self, id: u64, mut labels: Vec<String>) {
+        tidy(&mut labels);
+        for session in self.sessions.values_mut().filter(|session| session.registration == id) {
+            session.labels.clone_from(&labels);
+        }
+        if let Some(there) = self.registrations.get_mut(&id) {
+            there.labels = labels;
+        }
     }
 
     /// Removes a registration; says whether it was there.
@@ -308,6 +325,15 @@ impl World {
         let session = self.sessions.get(session)?;
         session.quiet_since.map(|since| now.since(since))
     }
+}
+
+/// Labels as GitHub keeps them.
+fn tidy(labels: &mut Vec<String>) {
+    for label in &mut *labels {
+        label.make_ascii_lowercase();
+    }
+    labels.sort_unstable();
+    labels.dedup();
 }
 
 /// Whether the path of a scope is that of an enterprise.

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod by_hand;
 mod check;
 mod runners;
 mod stand;
 mod status;
+mod version;

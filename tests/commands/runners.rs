@@ -7,7 +7,7 @@ use dayfly::{
 
 use crate::stand::{Stand, pool};
 
-const LABELS: [&str; 2] = ["self-hosted", "linux"];
+pub(crate) const LABELS: [&str; 2] = ["self-hosted", "linux"];
 
 async fn world() -> (Simulator, Stand) {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
@@ -21,7 +21,7 @@ fn dayfly_name(instance: &str) -> String {
     RunnerName::new(&pool, &instance, Timestamp::from_millis(1), 7).to_string()
 }
 
-fn ours() -> String {
+pub(crate) fn ours() -> String {
     dayfly_name(&format!("cmd{}", std::process::id() % 1_000_000))
 }
 

@@ -72,6 +72,15 @@ impl Stand {
         command
     }
 
+    /// Runs a command to its end where there is no configuration, with this token in the environment.
+    pub(crate) async fn run_bare(token: &str, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly"));
+        let nowhere = tempfile::tempdir().unwrap();
+        command.args(arguments).current_dir(nowhere.path()).env_clear().env("GITHUB_TOKEN", token);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        finish(command).await
+    }
+
     /// Runs a command to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> Said {
         finish(self.command(arguments)).await

@@ -4,27 +4,23 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use dayfly::{
     github::{AppSource, Client, Credential, GithubError, RunnerApi},
-    simulator::{App, Endpoint, Fault, FaultKind, Installation, Settings, Simulator},
+    simulator::{Endpoint, Fault, FaultKind, Installation, Settings, Simulator},
 };
 use futures_util::future::join_all;
-use ring::rsa::KeyPair;
-use rustls::pki_types::{PrivatePkcs1KeyDer, pem::PemObject};
 
-use crate::world::{chain, runner_name};
+use crate::{
+    keys,
+    world::{chain, runner_name},
+};
 
 fn key(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name)
 }
 
-fn public_key() -> Vec<u8> {
-    let der = PrivatePkcs1KeyDer::from_pem_file(key("app.pkcs1.pem")).unwrap();
-    KeyPair::from_der(der.secret_pkcs1_der()).unwrap().public().as_ref().to_vec()
-}
-
 /// A GitHub with an App on two accounts, and nothing else to get in with.
 async fn github() -> Simulator {
-    let installations = vec![Installation::new(41, "acme"), Installation::new(42, "umbrella")];
-    let app = App { id: 7, client_id: "Iv23liabc".to_owned(), public_key: public_key(), installations };
+    let mut app = keys::app();
+    app.installations.push(Installation::new(42, "umbrella"));
     let scopes = ["acme", "acme/widgets", "umbrella/corp", "elsewhere"].map(str::to_owned).to_vec();
     Simulator::start(Settings { scopes, apps: vec![app], tokens: Vec::new(), ..Settings::default() })
         .await
@@ -193,7 +189,7 @@ async fn what_is_wrong_with_an_app_is_told_in_words() {
     simulator.set(|settings| settings.apps[0].public_key = vec![1; 256]);
     let text = refusal(&simulator, "acme", &app()).await;
     assert!(text.contains("401") && text.contains("app.pkcs1.pem is not one of this App's"), "{text}");
-    simulator.set(|settings| settings.apps[0].public_key = public_key());
+    simulator.set(|settings| settings.apps[0].public_key = keys::app().public_key);
 
     simulator.set(|settings| settings.apps[0].installations[0].suspended = true);
     for installation_id in [None, Some(41)] {

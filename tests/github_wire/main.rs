@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
 
 mod apps;
+mod by_hand;
 mod enterprise;
 mod expiry;
+#[path = "../keys/mod.rs"]
+mod keys;
 mod limits;
 mod listing;
 mod network;

@@ -74,6 +74,11 @@ pub(crate) async fn delete(simulator: &Simulator, path: &str) -> Answer {
 }
 
 pub(crate) async fn post(simulator: &Simulator, path: &str, body: &Value) -> Answer {
-    let (parts, _) = request(simulator, Method::POST, path).into_parts();
-    send(Request::from_parts(parts, Full::from(body.to_string()))).await.expect("an answer")
+    ask(simulator, Method::POST, path, Some(body)).await
+}
+
+pub(crate) async fn ask(simulator: &Simulator, method: Method, path: &str, body: Option<&Value>) -> Answer {
+    let (parts, none) = request(simulator, method, path).into_parts();
+    let body = body.map_or(none, |body| Full::from(body.to_string()));
+    send(Request::from_parts(parts, body)).await.expect("an answer")
 }

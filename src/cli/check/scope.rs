@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::counted;
+use super::{counted, version};
 use crate::{
     cli::lines::Line,
     config::Config,
@@ -83,20 +83,22 @@ pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credent
     };
     let mut lines = vec![Line::ok(&subject, format_args!("{} can be seen", kind(&scope)))];
     lines.extend(about(&subject, &scope, &probe));
-    match client.records().await {
-        Ok(runners) => lines.push(listed(&subject, &config, &probe, &runners)),
+    let runners = match client.records().await {
+        Ok(runners) => runners,
         Err(error) => {
             // The groups need the same permission.
             lines.push(refusal(&subject, &scope, &error));
             return lines;
         }
-    }
+    };
+    lines.push(listed(&subject, &config, &probe, &runners));
     if !matches!(scope.target(), Target::Repository { .. }) {
         match client.groups().await {
             Ok(groups) => lines.extend(pools.iter().map(|pool| group(&pool.pool, &groups))),
             Err(error) => lines.push(refusal(&subject, &scope, &error)),
         }
     }
+    lines.extend(version::look(&config, &pools, &client, &runners).await);
     lines
 }
 
@@ -219,7 +221,7 @@ fn group(pool: &Pool, groups: &[RunnerGroup]) -> Line {
 }
 
 /// An answer other than what was asked for, with the mend on a line of its own.
-fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line {
+pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line {
     match error {
         GithubError::RateLimited { until } => {
             let wait = until.since(now()).as_secs();
@@ -260,7 +262,7 @@ fn plainly(error: &GithubError) -> String {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let millis = jiff::Timestamp::now().as_millisecond();
     Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
 }

@@ -9,9 +9,13 @@ use std::{
 use anyhow::bail;
 use serde::Serialize;
 
-use super::{MOST, Place, Whose};
+use super::Whose;
 use crate::{
-    cli::{RunnersRemove, plain},
+    cli::{
+        RunnersRemove,
+        place::{MOST, Place},
+        plain,
+    },
     fleet::RegistrationId,
     github::{GithubError, RunnerApi, RunnerRecord},
     host::chain,
@@ -87,7 +91,8 @@ fn confirmed(
     let mut err = stderr().lock();
     writeln!(err, "To be removed from {}:", place.client.scope())?;
     for record in found.iter().filter_map(|(_, record)| record.as_ref().ok()?.as_ref()) {
-        let (name, whose) = (plain::cell(&record.name, MOST), Whose::of(&record.name, &place.instance));
+        let (name, whose) =
+            (plain::cell(&record.name, MOST), Whose::of(&record.name, place.instance.as_ref()));
         writeln!(err, "  {name} (id {}), {whose}", record.id)?;
     }
     write!(err, "Remove? [y/N] ")?;
@@ -113,7 +118,9 @@ async fn one<'a>(
         (Removal::Busy, String::new())
     } else {
         match place.client.delete(record.id).await {
-            Ok(()) if Whose::of(&record.name, &place.instance).ours => (Removal::Removed, OURS.to_owned()),
+            Ok(()) if Whose::of(&record.name, place.instance.as_ref()).ours => {
+                (Removal::Removed, OURS.to_owned())
+            }
             Ok(()) => (Removal::Removed, String::new()),
             Err(GithubError::NotFound) => (Removal::Gone, String::new()),
             Err(GithubError::Busy) => (Removal::Busy, String::new()),

@@ -1,9 +1,10 @@
 //! Which call a request is.
 
 use axum::http::Method;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use super::{Asked, apps::AppCall};
+use super::{Asked, apps::AppCall, by_hand::Change};
 use crate::simulator::world::{World, is_enterprise};
 
 /// The calls, for counting and for faults.
@@ -18,6 +19,16 @@ pub enum Endpoint {
     DeleteRunner,
     /// `POST …/actions/runners/generate-jitconfig`
     Mint,
+    /// `GET …/actions/runners/{id}/labels`
+    ListLabels,
+    /// `POST`, `PUT` and `DELETE …/actions/runners/{id}/labels`, and `DELETE …/labels/{name}`
+    ChangeLabels,
+    /// `POST …/actions/runners/registration-token` and `…/remove-token`
+    RunnerToken,
+    /// `GET …/actions/runners/downloads`
+    Downloads,
+    /// `GET …/actions/runners/deprecations/{version}`
+    Deprecation,
     /// `GET …/actions/runner-groups` of an organization or enterprise.
     ListGroups,
     /// `GET /orgs/{org}/actions/runner-groups/{id}/repositories`
@@ -45,6 +56,11 @@ pub(super) enum Call {
     DeleteRunner(String, u64),
     Mint(String),
     ListGroups(String),
+    ListLabels(String, u64),
+    ChangeLabels(String, u64, Change),
+    RunnerToken(String),
+    Downloads(String),
+    Deprecation(String, String),
     ListGroupRepositories(String, u64),
     App(AppCall),
     GetOrganization(String),
@@ -74,11 +90,14 @@ impl Call {
             _ => return None,
         };
         let scope = world.scope_path(world.scope_number(&scope)?)?;
-        let is_organization = !scope.contains('/');
         let is_enterprise = is_enterprise(&scope);
-        if is_organization != matches!(parts.first(), Some(&("orgs" | "organizations")))
-            || is_enterprise != (parts.first() == Some(&"enterprises"))
-        {
+        let is_organization = !scope.contains('/');
+        let right = match parts.first() {
+            Some(&("orgs" | "organizations")) => is_organization,
+            Some(&"enterprises") => is_enterprise,
+            _ => !is_organization && !is_enterprise,
+        };
+        if !right {
             return None;
         }
         match (asked.method.as_str(), rest) {
@@ -94,8 +113,28 @@ impl Call {
             }
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
-            ("GET", ["actions", "runners", id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
-            ("DELETE", ["actions", "runners", id]) => Some(Self::DeleteRunner(scope, id.parse().ok()?)),
+            (method, ["actions", "runners", rest @ ..]) => Self::by_hand(method, scope, rest),
+            _ => None,
+        }
+    }
+
+    /// One runner, or what people ask for by hand.
+    fn by_hand(method: &str, scope: String, rest: &[&str]) -> Option<Self> {
+        let id = |id: &str| id.parse::<u64>().ok();
+        match (method, rest) {
+            ("GET", ["downloads"]) => Some(Self::Downloads(scope)),
+            ("GET", ["deprecations", version]) => Some(Self::Deprecation(scope, (*version).to_owned())),
+            ("POST", ["registration-token" | "remove-token"]) => Some(Self::RunnerToken(scope)),
+            ("GET", [runner, "labels"]) => Some(Self::ListLabels(scope, id(runner)?)),
+            ("POST", [runner, "labels"]) => Some(Self::ChangeLabels(scope, id(runner)?, Change::Add)),
+            ("PUT", [runner, "labels"]) => Some(Self::ChangeLabels(scope, id(runner)?, Change::Set)),
+            ("DELETE", [runner, "labels"]) => Some(Self::ChangeLabels(scope, id(runner)?, Change::RemoveAll)),
+            ("DELETE", [runner, "labels", name]) => {
+                let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
+                Some(Self::ChangeLabels(scope, id(runner)?, Change::Remove(name)))
+            }
+            ("GET", [id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
+            ("DELETE", [id]) => Some(Self::DeleteRunner(scope, id.parse().ok()?)),
             _ => None,
         }
     }
@@ -107,6 +146,11 @@ impl Call {
             Self::DeleteRunner(..) => Endpoint::DeleteRunner,
             Self::Mint(_) => Endpoint::Mint,
             Self::ListGroups(_) => Endpoint::ListGroups,
+            Self::ListLabels(..) => Endpoint::ListLabels,
+            Self::ChangeLabels(..) => Endpoint::ChangeLabels,
+            Self::RunnerToken(_) => Endpoint::RunnerToken,
+            Self::Downloads(_) => Endpoint::Downloads,
+            Self::Deprecation(..) => Endpoint::Deprecation,
             Self::ListGroupRepositories(..) => Endpoint::ListGroupRepositories,
             Self::App(call) => call.endpoint(),
             Self::GetOrganization(_) => Endpoint::GetOrganization,
@@ -122,6 +166,11 @@ impl Call {
             | Self::DeleteRunner(scope, _)
             | Self::Mint(scope)
             | Self::ListGroups(scope)
+            | Self::ListLabels(scope, _)
+            | Self::ChangeLabels(scope, ..)
+            | Self::RunnerToken(scope)
+            | Self::Downloads(scope)
+            | Self::Deprecation(scope, _)
             | Self::ListGroupRepositories(scope, _)
             | Self::App(AppCall::Find(scope))
             | Self::GetOrganization(scope)

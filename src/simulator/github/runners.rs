@@ -11,7 +11,7 @@ use crate::{
 
 const DEFAULT_PER_PAGE: usize = 30;
 const MAX_PER_PAGE: usize = 100;
-const MAX_LABELS: usize = 100;
+pub(super) const MAX_LABELS: usize = 100;
 
 impl World {
     pub(super) fn list_runners(&self, asked: &Asked, scope: &str, busy_lies: bool, now: Timestamp) -> Reply {
@@ -104,12 +104,6 @@ impl World {
 
     fn row(&self, there: &Registration, busy_lies: bool, now: Timestamp) -> Value {
         let look = self.look(there, now);
-        let labels: Vec<Value> = there
-            .labels
-            .iter()
-            .zip(1..)
-            .map(|(label, at)| json!({ "id": there.id * 1000 + at, "name": label, "type": "custom" }))
-            .collect();
         json!({
             "id": there.id,
             "name": there.name,
@@ -119,8 +113,19 @@ impl World {
             "ephemeral": true,
             "version": look.connected_once.then_some(RUNNER_VERSION),
             "runner_group_id": there.group,
-            "labels": labels,
+            "labels": there.label_rows(),
         })
+    }
+}
+
+impl Registration {
+    pub(super) fn label_rows(&self) -> Vec<Value> {
+        let kind = |label: &str| if self.is_read_only(label) { "read-only" } else { "custom" };
+        self.labels
+            .iter()
+            .zip(1..)
+            .map(|(label, at)| json!({ "id": self.id * 1000 + at, "name": label, "type": kind(label) }))
+            .collect()
     }
 }
 
@@ -163,7 +168,7 @@ impl Wish {
 }
 
 /// 422 in the simple form, whose `errors` may be missing.
-fn invalid(message: &str) -> Reply {
+pub(super) fn invalid(message: &str) -> Reply {
     let body = json!({ "message": message, "documentation_url": DOCUMENTATION, "status": "422" });
     Reply { status: StatusCode::UNPROCESSABLE_ENTITY, body: Content::Json(body), headers: Vec::new() }
 }

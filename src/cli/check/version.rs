@@ -1,0 +1,226 @@
+//! What `check` says of the runner software that the pools run: a version that GitHub has given up
+//! gets no jobs, and nothing else tells (P12).
+
+use std::sync::Arc;
+
+use super::scope::{now, refusal};
+use crate::{
+    cli::lines::{Line, Verdict},
+    config::{Config, PoolConfig},
+    fleet::{InstanceId, Pool, RunnerName, Timestamp},
+    github::{Client, Deprecation, RunnerRecord, RunnerVersion, newest_version},
+    host::{Docker, ImageFacts},
+};
+
+/// Where builders of runner images write the version.
+const VARIABLES: [&str; 3] = ["RUNNER_VERSION", "GH_RUNNER_VERSION", "ACTIONS_RUNNER_VERSION"];
+
+/// The same, as a label (OCI image specification, annotations). Images on Ubuntu inherit Ubuntu's
+/// own, such as `22.04`, which is no version of the runner.
+const LABEL: &str = "org.opencontainers.image.version";
+
+/// A version that a pool runs, and how that is known.
+struct Running {
+    version: RunnerVersion,
+    known_by: String,
+}
+
+/// Compares what the pools of a scope run with the newest version and with what GitHub plans.
+pub(super) async fn look(
+    config: &Config,
+    pools: &[&PoolConfig],
+    client: &Client,
+    runners: &[RunnerRecord],
+) -> Vec<Line> {
+    let scope = client.scope();
+    let downloads = match client.downloads().await {
+        Ok(downloads) => downloads,
+        // Runners come and go without it.
+        Err(error) => {
+            let line = refusal(&format!("scope {scope}"), scope, &error);
+            return vec![Line { verdict: Verdict::Warn, ..line }];
+        }
+    };
+    let linux: Vec<_> = downloads.into_iter().filter(|download| download.os == "linux").collect();
+    let Some(newest) = newest_version(&linux) else { return Vec::new() };
+    let mut lines = Vec::new();
+    for pool in pools.iter().map(|pool| &pool.pool) {
+        let running = match seen(pool, &config.instance, runners) {
+            Some(running) => Some(running),
+            None => in_image(config, pool, newest).await,
+        };
+        let subject = format!("pool {:?}", pool.name.as_str());
+        let Some(running) = running else {
+            lines.push(Line::ok(
+                subject,
+                format_args!(
+                    "its image does not tell its runner's version; the first runner does (newest: {newest})"
+                ),
+            ));
+            continue;
+        };
+        // A server that does not tell, or not this token, leaves the comparison.
+        let planned = client.deprecation(running.version).await.ok().flatten();
+        lines.push(judge(&subject, pool, &running, newest, planned, now()));
+    }
+    lines
+}
+
+/// What the pool's latest runner that has connected told GitHub.
+fn seen(pool: &Pool, instance: &InstanceId, runners: &[RunnerRecord]) -> Option<Running> {
+    let told = runners.iter().filter_map(|runner| {
+        let name = RunnerName::parse(&runner.name)?;
+        let is_ours = name.instance() == instance.as_str() && name.pool() == pool.name.as_str();
+        let version: RunnerVersion = runner.version.as_deref()?.parse().ok()?;
+        is_ours.then(|| (name.minted_at(), version))
+    });
+    let (_, version) = told.max()?;
+    Some(Running { version, known_by: "its latest runner says so".to_owned() })
+}
+
+async fn in_image(config: &Config, pool: &Pool, newest: RunnerVersion) -> Option<Running> {
+    let host = config.hosts.iter().find(|host| host.host.name == pool.host)?;
+    let docker =
+        Docker::new(pool.host.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
+    let image = &pool.template.image;
+    // Whether the engine can be asked and has the image is told elsewhere.
+    let facts = docker.image_facts(image).await.ok().flatten().unwrap_or_default();
+    told_by(image, &facts, newest)
+}
+
+/// The version that an image tells by its tag, its environment or its label.
+fn told_by(image: &str, facts: &ImageFacts, newest: RunnerVersion) -> Option<Running> {
+    let is_runners = |version: &RunnerVersion| version.major == newest.major;
+    let read = |text: &str| text.split('-').find_map(|part| part.parse().ok()).filter(is_runners);
+    let mut tags = std::iter::once(image).chain(facts.references.iter().map(String::as_str)).filter_map(tag);
+    if let Some((version, tag)) = tags.find_map(|tag| Some((read(tag)?, tag))) {
+        return Some(Running { version, known_by: format!("by the image's tag {tag:?}") });
+    }
+    let variables = facts.env.iter().filter_map(|variable| variable.split_once('='));
+    let variable = variables
+        .filter(|(name, _)| VARIABLES.contains(name))
+        .find_map(|(name, value)| Some((read(value)?, name)));
+    if let Some((version, name)) = variable {
+        return Some(Running { version, known_by: format!("by {name} in the image") });
+    }
+    let version = read(facts.labels.get(LABEL)?)?;
+    Some(Running { version, known_by: format!("by the image's label {LABEL}") })
+}
+
+/// The tag of an image reference.
+fn tag(reference: &str) -> Option<&str> {
+    let name = reference.split('@').next()?;
+    let (_, tag) = name.rsplit('/').next()?.split_once(':')?;
+    Some(tag)
+}
+
+fn judge(
+    subject: &str,
+    pool: &Pool,
+    running: &Running,
+    newest: RunnerVersion,
+    planned: Option<Deprecation>,
+    now: Timestamp,
+) -> Line {
+    let Running { version, known_by } = running;
+    let runs = format!("runs version {version} of the runner ({known_by})");
+    let image = &pool.template.image;
+    let mend = format!("build or pull {image} anew, with version {newest}");
+    let ends = [
+        (planned.and_then(|planned| planned.jobs_end_at), "gets no jobs"),
+        (planned.and_then(|planned| planned.registration_ends_at), "cannot register"),
+    ];
+    let ends = ends.iter().filter_map(|&(at, what)| Some((at?, what)));
+    match ends.min() {
+        Some((at, what)) if at <= now => {
+            Line::fail(subject, format_args!("{runs}, which {what} any more, since {at}"), mend)
+        }
+        Some((at, what)) => Line::warn(subject, format_args!("{runs}, which {what} from {at} on"), mend),
+        None if (version.major, version.minor) < (newest.major, newest.minor) => Line::warn(
+            subject,
+            format_args!("{runs}, and the newest is {newest}"),
+            format_args!("{mend}; github.com gives no jobs to a version 30 days after the next came out"),
+        ),
+        None => Line::ok(subject, format_args!("{runs}, the newest is {newest}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fleet::{Policy, Template};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+
+    fn version(text: &str) -> RunnerVersion {
+        text.parse().unwrap()
+    }
+
+    fn facts(tags: &[&str], env: &[&str], label: Option<&str>) -> ImageFacts {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        ImageFacts {
+            id: "sha256:1".to_owned(),
+            references: texts(tags),
+            labels: label.map(|label| (LABEL.to_owned(), label.to_owned())).into_iter().collect(),
+            env: texts(env),
+        }
+    }
+
+    fn pool() -> Pool {
+        Pool {
+            name: "linux".parse().unwrap(),
+            scope: "https://github.com/acme".parse().unwrap(),
+            host: "local".parse().unwrap(),
+            group: "Default".to_owned(),
+            labels: vec!["linux".to_owned()],
+            policy: Policy::default(),
+            template: Template::default(),
+        }
+    }
+
+    #[test]
+    fn an_image_tells_its_version_by_tag_environment_or_label_and_its_bases_version_is_not_it() {
+        let none = || facts(&[], &[], None);
+        for (image, facts, told) in [
+            ("ghcr.io/actions/actions-runner:2.330.0", none(), Some("2.330.0")),
+            ("registry:5000/runner:v2.330.1-ubuntu-22.04@sha256:12", none(), Some("2.330.1")),
+            ("registry:5000/runner", none(), None),
+            ("runner:latest", facts(&["runner:latest", "runner:2.331.0"], &[], None), Some("2.331.0")),
+            (
+                "runner:latest",
+                facts(&[], &["PATH=/bin", "RUNNER_VERSION=2.332.0"], Some("22.04")),
+                Some("2.332.0"),
+            ),
+            ("runner:latest", facts(&[], &[], Some("2.333.0")), Some("2.333.0")),
+            ("runner:latest", facts(&[], &[], Some("22.04")), None),
+            ("runner:latest", facts(&[], &[], Some("24.04.1")), None),
+            ("runner:1.0.3", none(), None),
+        ] {
+            let read = told_by(image, &facts, version("2.336.0")).map(|running| running.version);
+            assert_eq!(read, told.map(version), "{image}");
+        }
+    }
+
+    #[test]
+    fn an_old_version_is_a_warning_and_one_that_was_given_up_a_failure() {
+        let (before, after) = (Some(NOW - Duration::from_hours(24)), Some(NOW + Duration::from_hours(24)));
+        let planned =
+            |registration_ends_at, jobs_end_at| Some(Deprecation { registration_ends_at, jobs_end_at });
+        for (runs, plan, verdict, words) in [
+            ("2.336.0", None, Verdict::Ok, "the newest is 2.336.1"),
+            ("2.337.0", None, Verdict::Ok, "the newest"),
+            ("2.335.9", None, Verdict::Warn, "and the newest is 2.336.1"),
+            ("2.335.9", planned(None, None), Verdict::Warn, "and the newest is 2.336.1"),
+            ("2.335.0", planned(None, after), Verdict::Warn, "gets no jobs from 2026-11-23"),
+            ("2.335.0", planned(before, after), Verdict::Fail, "cannot register any more, since 2026-11-21"),
+            ("2.336.1", planned(None, before), Verdict::Fail, "gets no jobs any more, since 2026-11-21"),
+        ] {
+            let running = Running { version: version(runs), known_by: "by its tag".to_owned() };
+            let line = judge("pool", &pool(), &running, version("2.336.1"), plan, NOW);
+            assert!(line.verdict == verdict && line.text.contains(words), "{runs}: {line:?}");
+            assert_eq!(line.mend.is_empty(), verdict == Verdict::Ok);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Which scope is meant when somebody asks GitHub by hand, and with which credential.
+
+use std::{fs::File, sync::Arc};
+
+use anyhow::{Context, bail};
+
+use super::{Global, Which, plain};
+use crate::{
+    config::{self, Config, Machine, PoolConfig, Tokens},
+    fleet::{InstanceId, RegistrationId, Scope},
+    github::{Client, Credential, CredentialSource, GithubError, RunnerRecord, TokenSource},
+    host::chain,
+};
+
+/// The variable that every tool around GitHub takes a token from.
+const VARIABLE: &str = "GITHUB_TOKEN";
+
+/// GitHub's names are shorter; what is longer is cut.
+pub(super) const MOST: usize = 80;
+
+/// A scope with a credential for it.
+pub(super) struct Place {
+    pub(super) client: Client,
+    /// Which runners are ours; `None` when nothing tells.
+    pub(super) instance: Option<InstanceId>,
+}
+
+impl Place {
+    /// The scope that the options choose, else the only one that is configured.
+    pub(super) fn of(which: &Which, global: &Global) -> anyhow::Result<Self> {
+        let (scope, source, instance) = match &which.url {
+            None => {
+                let config = config_if_any(global)?
+                    .context("there is no configuration; say with --url which scope is meant")?;
+                let (scope, source) = configured(which, &config)?;
+                (scope, source, Some(config.instance))
+            }
+            Some(url) => {
+                let scope: Scope = url.parse().with_context(|| format!("{url:?} is refused"))?;
+                let config = config_if_any(global)?;
+                let source = source_for(&scope, which.credentials.as_deref(), config.as_ref())?;
+                let instance = config.map(|config| config.instance).or_else(|| Machine::here().instance());
+                (scope, source, instance)
+            }
+        };
+        let client = Client::new(scope, &Credential::new(source), Arc::new(|_| {}))?;
+        Ok(Self { client, instance })
+    }
+
+    /// The runner of this id, else of this name.
+    pub(super) async fn find(&self, runner: &str) -> Result<Option<RunnerRecord>, GithubError> {
+        if let Ok(id) = runner.parse() {
+            match self.client.get(RegistrationId(id)).await {
+                Err(GithubError::NotFound) => {}
+                found => return found.map(Some),
+            }
+        }
+        let records = self.client.records().await?;
+        Ok(records.into_iter().find(|record| record.name == runner))
+    }
+
+    /// The same, where it must be there.
+    pub(super) async fn runner(&self, runner: &str) -> anyhow::Result<RunnerRecord> {
+        let found = self.find(runner).await.map_err(|error| self.failed("ask for the runners of", &error))?;
+        found
+            .with_context(|| format!("{} has no runner {:?}", self.client.scope(), plain::cell(runner, MOST)))
+    }
+
+    /// Why something `what` this scope did not work.
+    pub(super) fn failed(&self, what: &str, error: &GithubError) -> anyhow::Error {
+        anyhow::anyhow!("{}", plain::printable(&chain(error)))
+            .context(format!("failed to {what} {}", self.client.scope()))
+    }
+}
+
+/// The configuration, where there is one. One that was asked for must be sound; one in the usual
+/// place that this user cannot read is another user's. Tokens that are not used need not be there.
+fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
+    let named = global.config.is_some() || std::env::var_os("DAYFLY_CONFIG").is_some_and(|it| !it.is_empty());
+    match config::find(global.config.as_deref(), config::environment()) {
+        Ok(path) if named || File::open(&path).is_ok() => {
+            let machine = Machine::here();
+            Ok(Some(config::load_for(&path, config::environment(), &machine, Tokens::Unneeded)?))
+        }
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
+/// What the configuration alone says.
+fn configured(which: &Which, config: &Config) -> anyhow::Result<(Scope, CredentialSource)> {
+    let pool = pool(which, config)?;
+    let name = which.credentials.as_ref().unwrap_or(&pool.credential);
+    Ok((pool.pool.scope.clone(), named(name, config)?))
+}
+
+fn pool<'a>(which: &Which, config: &'a Config) -> anyhow::Result<&'a PoolConfig> {
+    if let Some(name) = &which.pool {
+        let pool = config.pools.iter().find(|pool| pool.pool.name.as_str() == name);
+        let names: Vec<_> = config.pools.iter().map(|pool| pool.pool.name.as_str()).collect();
+        return pool.with_context(|| format!("there is no pool {name:?}; there are: {}", names.join(", ")));
+    }
+    let mut scopes: Vec<&Scope> = config.pools.iter().map(|pool| &pool.pool.scope).collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    if let (Some(pool), [_]) = (config.pools.first(), &scopes[..]) {
+        return Ok(pool);
+    }
+    let shown = |pool: &PoolConfig| format!("{} ({})", pool.pool.name, pool.pool.scope);
+    let pools: Vec<_> = config.pools.iter().map(shown).collect();
+    bail!("say which with --pool or --url; the pools are: {}", pools.join(", "))
+}
+
+fn named(name: &str, config: &Config) -> anyhow::Result<CredentialSource> {
+    let names = || config.credentials.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let source = config.credentials.get(name).cloned();
+    source.with_context(|| format!("there is no credential {name:?}; there are: {}", names()))
+}
+
+/// The credential for an address. A token is never sent to a GitHub that the configuration does not
+/// use it at, unless somebody says so.
+fn source_for(
+    scope: &Scope,
+    asked: Option<&str>,
+    config: Option<&Config>,
+) -> anyhow::Result<CredentialSource> {
+    let variable = CredentialSource::from(TokenSource::Env(VARIABLE.to_owned()));
+    let is_set = std::env::var_os(VARIABLE).is_some_and(|token| !token.is_empty());
+    let Some(config) = config else {
+        return match asked {
+            Some(name) => bail!("there is no configuration that could hold the credential {name:?}"),
+            None => Ok(variable),
+        };
+    };
+    if let Some(name) = asked {
+        return named(name, config);
+    }
+    if let Some(pool) = config.pools.iter().find(|pool| pool.pool.scope == *scope) {
+        return named(&pool.credential, config);
+    }
+    let there = config.pools.iter().filter(|pool| pool.pool.scope.site() == scope.site());
+    let mut names: Vec<&str> = there.map(|pool| pool.credential.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    match names[..] {
+        [name] => named(name, config),
+        _ if names.contains(&"default") => named("default", config),
+        _ if is_set => Ok(variable),
+        _ => bail!(
+            "no pool is at {}, and so no token is meant for it; name one with --credentials ({}), or set {VARIABLE}",
+            scope.site(),
+            config.credentials.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}

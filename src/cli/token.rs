@@ -1,0 +1,42 @@
+//! `dayfly token`: tokens for the runner's own `config.sh`. To print one is what it is for; nothing
+//! but the token goes to standard output.
+
+use std::{
+    io::{Write, stderr, stdout},
+    process::ExitCode,
+};
+
+use secrecy::ExposeSecret;
+
+use super::{
+    Global, Token,
+    place::{MOST, Place},
+    plain,
+    run::{runtime, start_logs},
+};
+
+pub(super) fn run(global: &Global, token: &Token) -> anyhow::Result<ExitCode> {
+    start_logs(global, Some("error"))?;
+    let (Token::Registration(of) | Token::Remove(of)) = token;
+    let place = Place::of(&of.which, global)?;
+    let (what, given) = runtime()?.block_on(async {
+        match token {
+            Token::Registration(_) => ("registration", place.client.registration_token().await),
+            Token::Remove(_) => ("remove", place.client.remove_token().await),
+        }
+    });
+    let given = given.map_err(|error| place.failed(&format!("get a {what} token for"), &error))?;
+    let secret = given.token.expose_secret();
+    let mut out = stdout().lock();
+    if of.json {
+        let whole = serde_json::json!({
+            "url": place.client.scope(), "token": secret, "expires_at": given.expires_at,
+        });
+        writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
+    } else {
+        writeln!(out, "{}", plain::printable(secret))?;
+        let until = given.expires_at.map_or_else(|| "in an hour".to_owned(), |at| plain::cell(&at, MOST));
+        writeln!(stderr(), "expires: {until}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
