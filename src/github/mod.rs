@@ -9,6 +9,7 @@ mod credential;
 mod deprecations;
 mod downloads;
 mod expiry;
+mod flight;
 mod groups;
 mod jwt;
 mod labels;
@@ -191,7 +192,7 @@ pub struct RequestReport {
     pub status: Option<u16>,
     /// From sending to the end of the answer's body.
     pub took: Duration,
-    /// What the answer said of the rate limit.
+    /// What the answer said of the rate limit, unless it is the App's own and not an account's.
     pub rate: Option<Rate>,
 }
 

@@ -4,6 +4,8 @@
 
 mod by_hand;
 mod check;
+#[path = "../keys/mod.rs"]
+mod keys;
 mod runners;
 mod stand;
 mod status;

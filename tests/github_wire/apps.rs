@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::{
     keys,
-    world::{chain, runner_name},
+    world::{Log, World, chain, complains, runner_name},
 };
 
 fn key(name: &str) -> PathBuf {
@@ -236,13 +236,32 @@ async fn an_app_that_was_installed_anew_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_long_token_with_dots_is_not_shown_when_it_is_echoed() {
+async fn neither_tokens_nor_json_web_tokens_are_shown_or_recorded() {
+    let log = Log::default();
+    let _guard = log.listen();
     let simulator = github().await;
     let credential = app();
-    client(&simulator, "acme", &credential).list().await.unwrap();
-    let shown = format!("{credential:?} {:?}", simulator.requests());
-    assert!(!shown.contains("ghs_") && !shown.contains("eyJ"), "{shown}");
+    let client = client(&simulator, "acme", &credential);
+    client.list().await.unwrap();
+    simulator.set(|settings| settings.apps[0].installations[0].suspended = true);
+    simulator.revoke_installation_tokens();
+    let error = client.list().await.unwrap_err();
+    let shown = format!("{credential:?} {client:?} {error:?} {:?} {}", simulator.requests(), log.text());
+    assert!(shown.contains("asked GitHub"), "{shown}");
+    assert!(!shown.contains("ghs_") && !shown.contains("eyJ") && !shown.contains("PRIVATE"), "{shown}");
     let schemes: BTreeSet<_> =
         simulator.requests().iter().map(|request| request.headers["authorization"].clone()).collect();
     assert_eq!(schemes, BTreeSet::from(["Bearer".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_long_token_with_dots_is_not_shown_when_it_is_echoed() {
+    let world = World::new("acme", |request| {
+        complains(403, &format!("you sent {}", request.header("authorization").unwrap()))
+    })
+    .await;
+    let long = format!("ghs_123456_{}", "eyJ0.b-C_".repeat(57));
+    world.rotate(&long[..520]);
+    let text = format!("{:?}", world.client.records().await.unwrap_err());
+    assert!(text.contains("you sent Bearer [token])") && !text.contains("eyJ0"), "{text}");
 }

@@ -175,6 +175,10 @@ mod tests {
             host: "local".parse().unwrap(),
             group: "Default".to_owned(),
             labels: vec!["linux".to_owned()],
+            demand: crate::fleet::Demand::IDLE,
+            repositories: Vec::new(),
+            allow_public: false,
+            match_unlabelled: false,
             policy: Policy::default(),
             template: Template::default(),
         }
