@@ -2,15 +2,13 @@
 //! and says what came of it as evidence. Makes no decision and keeps no state, so that the
 //! simulation test can run exactly this code against its own world.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     fleet::{
         Action, ContainerId, Deregistered, Evidence, HostName, InstanceId, Launched, Minted, Occupation,
-        Pool, PoolName, RegistrationId, Removed, RunnerName, Scope, Stopped, Timestamp, Trouble, TroubleKind,
+        Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope, Stopped, Timestamp,
+        Trouble, TroubleKind,
     },
     github::{GithubError, Mint, RunnerApi},
     host::{Host, HostError, Launch, chain},
@@ -64,15 +62,18 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         };
         let listed = async {
             let mut registrations = api.list().await?;
-            // A scale set's own word on its runners counts, whether or not the scope's list has them.
-            for set in self.pools.values().filter(|pool| pool.scope == scope) {
-                let Some(set) = self.sets.get(&set.name) else { continue };
-                let of_set = set.list().await?;
-                let names: BTreeSet<&str> = of_set.iter().map(|runner| runner.name.as_str()).collect();
-                registrations.retain(|runner| !names.contains(runner.name.as_str()));
-                registrations.extend(of_set);
+            for pool in self.pools.values().filter(|pool| pool.scope == scope) {
+                let Some(set) = self.sets.get(&pool.name) else { continue };
+                match set.list().await {
+                    Ok(of_set) => add_those_of_set(&mut registrations, of_set),
+                    // GitHub's own client does not ask for this list, so a server may not have it.
+                    Err(GithubError::Refused(why)) => {
+                        tracing::debug!(pool = %pool.name, why, "no list of a set")
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Ok::<_, GithubError>(registrations)
+            Ok(registrations)
         };
         match listed.await {
             Ok(registrations) => Evidence::Registrations { scope, began, registrations },
@@ -193,6 +194,19 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         match engine.remove(container).await {
             Ok(()) => Removed::Gone,
             Err(error) => Removed::Failed(error.into()),
+        }
+    }
+}
+
+/// Completes a scope's list with that of a scale set. Its runners are in both, but for the numbers by which
+/// they are removed the set's word counts, and whether they are connected only the scope's list is sure to say.
+fn add_those_of_set(registrations: &mut Vec<Registration>, of_set: Vec<Registration>) {
+    let known: BTreeMap<String, usize> =
+        registrations.iter().enumerate().map(|(at, runner)| (runner.name.clone(), at)).collect();
+    for runner in of_set {
+        match known.get(&runner.name).map(|&at| &mut registrations[at]) {
+            Some(listed) => (listed.id, listed.busy) = (runner.id, listed.busy || runner.busy),
+            None => registrations.push(runner),
         }
     }
 }
