@@ -76,7 +76,7 @@ impl Reading<'_> {
         }
     }
 
-    fn file(&self, written: &str, at: &At<'_>) -> Option<TokenSource> {
+    pub(super) fn file(&self, written: &str, at: &At<'_>) -> Option<TokenSource> {
         if is_token(written) {
             at.error(PASTED, FILE_OF_ITS_OWN);
             return None;
