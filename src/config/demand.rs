@@ -37,6 +37,11 @@ pub(super) fn demand(file: &file::File, written: &file::Pool, policy: &Policy, a
     demand
 }
 
+/// Whether a pool is to be a runner scale set.
+pub(super) fn is_scale_set(written: &file::Pool) -> bool {
+    written.demand.as_ref().is_some_and(|sources| sources.contains(&file::Demand::ScaleSet))
+}
+
 /// A pool whose runners are its only eyes must have one open; one that only listens for webhooks may
 /// miss some.
 fn enough_idle(written: &file::Pool, policy: &Policy, demand: Demand, at: &At<'_>) {

@@ -56,7 +56,7 @@ pub(super) fn pools(
         let labels = at
             .key("labels")
             .required(written.labels.as_deref(), "write labels = [\"self-hosted\", \"linux\", \"x64\"]")
-            .map(|written| labels::check(written, &at.key("labels")));
+            .map(|labels| labels::check(labels, demand::is_scale_set(written), &at.key("labels")));
         scopes.push((i, written, scope.clone(), labels));
         if let Some(pool) = pool(file, written, scope, instance, hosts, &at) {
             pools.push(pool);

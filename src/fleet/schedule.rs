@@ -42,6 +42,9 @@ pub struct Window {
     pub min_idle: u32,
 }
 
+/// From when until when.
+type Span = (jiff::Timestamp, jiff::Timestamp);
+
 /// Days of the week, Monday first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Days(pub [bool; 7]);
@@ -78,16 +81,23 @@ impl Schedule {
     /// one that counts first; and the windows that never count, since others always do.
     pub fn conflicts(&self) -> (Vec<(usize, usize)>, Vec<usize>) {
         let (mut both, mut hidden) = (Vec::new(), Vec::new());
-        let weeks = self.0.iter().map(Window::sample).collect::<Vec<_>>();
-        for (later, week) in weeks.iter().enumerate() {
-            let meets = |&earlier: &usize| week.iter().any(|at| self.0[earlier].contains(*at));
+        let spans: Vec<Vec<Span>> = self.0.iter().map(Window::sample).collect();
+        for (later, own) in spans.iter().enumerate() {
+            let meets = |&place: &usize| {
+                spans[place].iter().any(|(from, to)| own.iter().any(|span| span.0 < *to && *from < span.1))
+            };
             let earlier: Vec<usize> = (0..later).filter(meets).collect();
-            let covered = |at: &jiff::Timestamp| earlier.iter().any(|&place| self.0[place].contains(*at));
-            if !week.is_empty() && week.iter().all(covered) {
-                hidden.push(later);
-            } else {
+            let ends = || earlier.iter().flat_map(|&place| spans[place].iter().map(|span| span.1));
+            let is_hidden = |at| earlier.iter().any(|&place| self.0[place].contains(at));
+            // It shows, if at all, when it begins or when one of the others ends.
+            let shows = own.iter().any(|&(from, to)| {
+                !is_hidden(from) || ends().any(|end| from <= end && end < to && !is_hidden(end))
+            });
+            if own.is_empty() || shows {
                 let differs = |place: &usize| self.0[*place].min_idle != self.0[later].min_idle;
                 both.extend(earlier.into_iter().filter(differs).map(|place| (place, later)));
+            } else {
+                hidden.push(later);
             }
         }
         (both, hidden)
@@ -103,7 +113,7 @@ impl Window {
     }
 
     /// When it begins and ends on a day; `None` when it is not in force then.
-    fn on(&self, day: Date) -> Option<(jiff::Timestamp, jiff::Timestamp)> {
+    fn on(&self, day: Date) -> Option<Span> {
         if !self.days.has(day.weekday()) {
             return None;
         }
@@ -140,14 +150,12 @@ impl Window {
         (-2..=days).filter_map(on).flat_map(|(from, to)| [from, to]).filter(move |&bound| bound > after)
     }
 
-    /// Moments in it, every five minutes of a week in winter and of one in summer, for comparing windows
-    /// of different zones.
-    fn sample(&self) -> Vec<jiff::Timestamp> {
-        /// Some Mondays.
-        const WEEKS: [i64; 2] = [1_768_176_000, 1_783_900_800];
-        let moments = WEEKS.into_iter().flat_map(|week| (0..7 * 24 * 12).map(move |step| week + 300 * step));
-        let moments = moments.filter_map(|second| jiff::Timestamp::from_second(second).ok());
-        moments.filter(|&at| self.contains(at)).collect()
+    /// When it is in force in a week in winter and in one in summer, for comparing windows of different
+    /// zones.
+    fn sample(&self) -> Vec<Span> {
+        const WEEKS: [Date; 2] = [jiff::civil::date(2026, 1, 12), jiff::civil::date(2026, 7, 13)];
+        let days = WEEKS.into_iter().flat_map(|monday| monday.series(1.day()).take(7));
+        days.filter_map(|day| self.on(day)).collect()
     }
 }
 

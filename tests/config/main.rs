@@ -3,14 +3,17 @@
 
 mod any_text;
 mod credentials;
+mod demand;
 mod layers;
 mod refusals;
+mod schedule;
 mod shipped;
 mod warnings;
 
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -48,6 +51,13 @@ impl Written {
     fn with(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// Puts a secret beside the file that only we can read.
+    fn secret(&self, name: &str) {
+        let path = self.directory.path().join(name);
+        fs::write(&path, "secret").expect("a file");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 
     fn path(&self) -> PathBuf {
@@ -148,7 +158,7 @@ max = "four"
             "dayfly.toml:7: hosts.big.cpus: must be a number from 0.01 to 10000; leave it out for no limit",
             r#"dayfly.toml:9: http.listen: must be ADDRESS:PORT, the address in numbers; for example "127.0.0.1:9745""#,
             r#"dayfly.toml:11: poll.interval: must be a duration such as "10s" or "1h30m", not a whole number"#,
-            r#"dayfly.toml:14: pool "linux": url: is refused: it names no organization or repository; write …/ORGANIZATION or …/OWNER/REPOSITORY"#,
+            r#"dayfly.toml:14: pool "linux": url: is refused: it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
             r#"dayfly.toml:15: pool "linux": labels.1: "a b" has a space or a comma, so that no job could ask for it; write each label as a text of its own"#,
             r#"dayfly.toml:17: pool "linux": max: must not be below min_idle (3); raise max or lower min_idle"#,
             r#"dayfly.toml:18: pool "linux": url: is missing; write url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,

@@ -13,7 +13,9 @@ fn shipped(name: &str) -> Written {
     let text = fs::read_to_string(path).expect("the shipped file");
     let changed = text.replace("token_file = \"/etc/dayfly/token\"", "token_env = \"GITHUB_TOKEN\"");
     assert_ne!(text, changed, "{name} names no token file");
-    Written::new(changed)
+    let written = Written::new(changed.replace("/etc/dayfly/webhook-secret", "webhook-secret"));
+    written.secret("webhook-secret");
+    written
 }
 
 #[test]
@@ -32,11 +34,21 @@ fn the_commented_file_loads_and_says_the_defaults() {
 
 #[test]
 fn every_example_loads_without_a_warning() {
+    const NAMES: [&str; 8] = [
+        "enterprise.toml",
+        "ghes.toml",
+        "organization.toml",
+        "queue.toml",
+        "repository.toml",
+        "scale-set.toml",
+        "several-pools.toml",
+        "webhook.toml",
+    ];
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["ghes.toml", "organization.toml", "repository.toml", "several-pools.toml"]);
+    assert_eq!(names, NAMES);
     for name in names {
         assert_eq!(shipped(&format!("examples/{name}")).warnings(), [""; 0], "{name}");
     }
