@@ -21,7 +21,7 @@ pub const DAY: u16 = 24 * 60;
 
 /// How far ahead a change is looked for, in days. In a year every rule about days, hours and daylight
 /// saving has come by.
-const HORIZONS: [i32; 4] = [2, 8, 50, 400];
+const HORIZONS: [i32; 4] = [1, 8, 50, 400];
 
 /// Windows in the order in which they count; none, and there is no other number than the pool's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,11 +143,14 @@ impl Window {
         }
     }
 
-    /// When it begins and ends from then on, for so many days.
+    /// When it begins and ends from then on, in less than so many times 24 hours.
     fn bounds(&self, after: jiff::Timestamp, days: i32) -> impl Iterator<Item = jiff::Timestamp> + '_ {
         let today = self.zone.to_datetime(after).date();
         let on = move |day: i32| self.on(today.saturating_add(day.days()));
-        (-2..=days).filter_map(on).flat_map(|(from, to)| [from, to]).filter(move |&bound| bound > after)
+        // All that there are until then, wherever its day is further on than others'.
+        let until = after.saturating_add((24 * i64::from(days)).hours()).unwrap_or(jiff::Timestamp::MAX);
+        let ahead = move |bound: &jiff::Timestamp| after < *bound && *bound <= until;
+        (-2..=days + 2).filter_map(on).flat_map(|(from, to)| [from, to]).filter(ahead)
     }
 
     /// When it is in force in a week in winter and in one in summer, for comparing windows of different
