@@ -29,7 +29,7 @@ pub use problem::{Place, Problem, Problems};
 
 use crate::{
     fleet::{self, InstanceId},
-    github::TokenSource,
+    github::CredentialSource,
     host::Endpoint,
 };
 use findings::{At, Findings};
@@ -45,8 +45,8 @@ pub struct Config {
     pub instance: InstanceId,
     /// Where evidence for people is kept; it need not exist yet.
     pub state_dir: PathBuf,
-    /// Where tokens come from, by name.
-    pub credentials: BTreeMap<String, TokenSource>,
+    /// What GitHub is shown, by name.
+    pub credentials: BTreeMap<String, CredentialSource>,
     /// The engines.
     pub hosts: Vec<HostConfig>,
     /// Where `/metrics` and the rest are served.
@@ -179,6 +179,7 @@ impl Reading<'_> {
         let webhook_secret_file = self.webhook_secret_file(file, &root.key("http"));
         let poll_interval = poll_interval(&file.poll, &root.key("poll"));
         let pools = pools::pools(file, instance.as_ref(), &hosts, &root.key("pool"));
+        credentials::check_accounts(file, &pools, &root.key("credentials"));
         Some(Config {
             instance: instance?,
             state_dir: state_dir?,
@@ -231,10 +232,7 @@ impl Reading<'_> {
                 "add \"webhook\" to a pool's demand, or leave it out",
             );
         }
-        match self.file(written, &at) {
-            Some(TokenSource::File(path)) => Some(path),
-            _ => None,
-        }
+        self.webhook_secret(written, &at)
     }
 
     /// `$STATE_DIRECTORY` is systemd's, a list with colons (systemd.exec(5)).

@@ -15,6 +15,7 @@ use axum::http::StatusCode;
 
 use super::{
     Presence, Settings,
+    apps::Issued,
     faults::Faults,
     github::{Limits, Log},
     jit::Jit,
@@ -39,6 +40,7 @@ pub(super) struct World {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) random: Random,
+    pub(super) issued: Issued,
     runner_url: String,
     registrations: BTreeMap<u64, Registration>,
     sessions: BTreeMap<String, Session>,
@@ -101,6 +103,7 @@ impl World {
     pub(super) fn new(settings: Settings, runner_url: String) -> Self {
         Self {
             random: Random(settings.seed),
+            issued: Issued::default(),
             limits: Limits::default(),
             settings,
             runner_url,
@@ -145,9 +148,15 @@ impl World {
         if group == HOSTED_GROUP {
             return Err(MintRefused::HostedGroup);
         }
-        let known = if scope.contains('/') { group == 1 } else { self.groups().any(|(id, _)| id == group) };
+        let known = if is_repository(scope) { group == 1 } else { self.groups().any(|(id, _)| id == group) };
         if !known {
             return Err(MintRefused::NoSuchGroup);
+        }
+        let inherited = |&(id, name): &(u64, &str)| {
+            id == group && self.settings.group_policies.get(name).is_some_and(|policy| policy.inherited)
+        };
+        if !is_repository(scope) && self.groups().any(|group| inherited(&group)) {
+            return Err(MintRefused::HostedGroup);
         }
         if there().any(|there| there.name == name) {
             return Err(MintRefused::NameTaken);
@@ -299,6 +308,16 @@ impl World {
         let session = self.sessions.get(session)?;
         session.quiet_since.map(|since| now.since(since))
     }
+}
+
+/// Whether the path of a scope is that of an enterprise.
+pub(super) fn is_enterprise(scope: &str) -> bool {
+    scope.starts_with("enterprises/")
+}
+
+/// Whether the path of a scope is that of a repository.
+pub(super) fn is_repository(scope: &str) -> bool {
+    scope.contains('/') && !is_enterprise(scope)
 }
 
 /// Numbers that look random and are the same for the same seed (splitmix64).

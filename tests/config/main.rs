@@ -2,6 +2,7 @@
 //! the files in `config/` are what they say.
 
 mod any_text;
+mod apps;
 mod credentials;
 mod demand;
 mod layers;
@@ -112,7 +113,7 @@ fn the_smallest_file_means_the_defaults() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:9745");
     assert_eq!(config.poll_interval, Duration::from_secs(10));
     assert_eq!(config.state_dir, Path::new("/var/lib/dayfly"));
-    assert_eq!(config.credentials["default"], TokenSource::Env("GITHUB_TOKEN".to_owned()));
+    assert_eq!(config.credentials["default"], TokenSource::Env("GITHUB_TOKEN".to_owned()).into());
     let [host] = &config.hosts[..] else { panic!("{:?}", config.hosts) };
     assert_eq!((host.host.name.as_str(), host.host.max_runners, host.min_free_disk), ("local", None, None));
     assert!(matches!(&host.endpoint, Endpoint::Unix(path) if path == Path::new("/var/run/docker.sock")));

@@ -2,8 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
 
+mod apps;
+mod enterprise;
+mod expiry;
+#[path = "../keys/mod.rs"]
+mod keys;
 mod limits;
 mod listing;
+mod network;
 mod runner;
 mod transport;
 mod world;

@@ -1,4 +1,4 @@
-//! What is told of organizations, repositories, runner groups and the rate limit: little of it is
+//! What is told of organizations, repositories and the rate limit: little of it is
 //! looked at, but all of it has the form that GitHub's description requires.
 
 use axum::http::StatusCode;
@@ -10,25 +10,6 @@ use crate::{fleet::Timestamp, simulator::world::World};
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 impl World {
-    pub(super) fn list_groups(&self, asked: &Asked, scope: &str) -> Reply {
-        let runners_url = |id| format!("{}/orgs/{scope}/actions/runner-groups/{id}/runners", asked.base);
-        let groups = self.groups().map(|(id, name)| {
-            json!({
-                "id": id,
-                "name": name,
-                "visibility": "all",
-                "default": id == 1,
-                "runners_url": runners_url(id),
-                "inherited": false,
-                "allows_public_repositories": false,
-                "restricted_to_workflows": false,
-                "selected_workflows": [],
-                "workflow_restrictions_read_only": false,
-            })
-        });
-        self.page(asked, scope, "runner_groups", groups.collect())
-    }
-
     pub(super) fn organization(&self, asked: &Asked, scope: &str) -> Reply {
         let mut body = account(asked, scope, self.scope_number(scope));
         let more = json!({
@@ -49,6 +30,11 @@ impl World {
     }
 
     pub(super) fn repository(&self, asked: &Asked, scope: &str) -> Reply {
+        Reply::json(StatusCode::OK, self.repository_row(asked, scope))
+    }
+
+    /// A repository as lists and its own page show it.
+    pub(super) fn repository_row(&self, asked: &Asked, scope: &str) -> Value {
         let (owner, name) = scope.split_once('/').unwrap_or((scope, scope));
         let id = self.scope_number(scope);
         let url = format!("{}/repos/{scope}", asked.base);
@@ -84,14 +70,14 @@ impl World {
         ];
         body.extend(counts.map(|count| (count.to_owned(), json!(0))));
         body.extend(addresses(&url, &REPOSITORY_ADDRESSES));
-        Reply::json(StatusCode::OK, Value::Object(body))
+        Value::Object(body)
     }
 
     pub(super) fn rate_limit(&self, asked: &Asked, now: Timestamp) -> Reply {
         let Some(limit) = self.settings.rate_limit else {
             return Reply::error(StatusCode::NOT_FOUND, "Rate limiting is not enabled.");
         };
-        let used = self.limits.used(asked.token(), now);
+        let used = self.limits.used(self.payer(asked.token(), now).as_deref(), self.wall(now));
         let core = json!({
             "limit": limit,
             "used": used.requests,
@@ -167,7 +153,7 @@ fn account(asked: &Asked, login: &str, id: Option<usize>) -> Map<String, Value> 
     body
 }
 
-fn owner_of(asked: &Asked, login: &str, id: Option<usize>) -> Value {
+pub(super) fn owner_of(asked: &Asked, login: &str, id: Option<usize>) -> Value {
     let mut body = account(asked, login, id);
     let urls = [
         "followers_url",

@@ -3,8 +3,8 @@
 use axum::http::Method;
 use serde::Serialize;
 
-use super::Asked;
-use crate::simulator::world::World;
+use super::{Asked, apps::AppCall};
+use crate::simulator::world::{World, is_enterprise};
 
 /// The calls, for counting and for faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -18,14 +18,22 @@ pub enum Endpoint {
     DeleteRunner,
     /// `POST …/actions/runners/generate-jitconfig`
     Mint,
-    /// `GET /orgs/{org}/actions/runner-groups`
+    /// `GET …/actions/runner-groups` of an organization or enterprise.
     ListGroups,
+    /// `GET /orgs/{org}/actions/runner-groups/{id}/repositories`
+    ListGroupRepositories,
     /// `GET /orgs/{org}`
     GetOrganization,
     /// `GET /repos/{owner}/{repo}`
     GetRepository,
     /// `GET /rate_limit`
     RateLimit,
+    /// `GET /app`
+    GetApp,
+    /// `GET /app/installations/{id}`, `GET /orgs/{org}/installation` and that of repositories.
+    GetInstallation,
+    /// `POST /app/installations/{id}/access_tokens`
+    MintInstallationToken,
     /// Anything else, which is answered with 404.
     Other,
 }
@@ -37,6 +45,8 @@ pub(super) enum Call {
     DeleteRunner(String, u64),
     Mint(String),
     ListGroups(String),
+    ListGroupRepositories(String, u64),
+    App(AppCall),
     GetOrganization(String),
     GetRepository(String),
     RateLimit,
@@ -50,10 +60,14 @@ impl Call {
         if asked.method == Method::GET && parts == ["rate_limit"] {
             return Some(Self::RateLimit);
         }
+        if let Some(call) = AppCall::of(&asked.method, &parts) {
+            return Some(Self::App(call));
+        }
         // Links to further pages name a scope by its number.
         let (scope, rest) = match parts.as_slice() {
             ["orgs", organization, rest @ ..] => ((*organization).to_owned(), rest),
             ["repos", owner, repository, rest @ ..] => (format!("{owner}/{repository}"), rest),
+            ["enterprises", enterprise, rest @ ..] => (format!("enterprises/{enterprise}"), rest),
             ["organizations" | "repositories", number, rest @ ..] => {
                 (world.scope_path(number.parse().ok()?)?, rest)
             }
@@ -61,13 +75,23 @@ impl Call {
         };
         let scope = world.scope_path(world.scope_number(&scope)?)?;
         let is_organization = !scope.contains('/');
-        if is_organization != matches!(parts.first(), Some(&("orgs" | "organizations"))) {
+        let is_enterprise = is_enterprise(&scope);
+        if is_organization != matches!(parts.first(), Some(&("orgs" | "organizations")))
+            || is_enterprise != (parts.first() == Some(&"enterprises"))
+        {
             return None;
         }
         match (asked.method.as_str(), rest) {
             ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
+            // What may manage an enterprise's runners may not look at the enterprise.
+            ("GET", []) if is_enterprise => None,
             ("GET", []) => Some(Self::GetRepository(scope)),
-            ("GET", ["actions", "runner-groups"]) if is_organization => Some(Self::ListGroups(scope)),
+            ("GET", ["actions", "runner-groups"]) if is_organization || is_enterprise => {
+                Some(Self::ListGroups(scope))
+            }
+            ("GET", ["actions", "runner-groups", id, "repositories"]) if is_organization => {
+                Some(Self::ListGroupRepositories(scope, id.parse().ok()?))
+            }
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
             ("GET", ["actions", "runners", id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
@@ -83,6 +107,8 @@ impl Call {
             Self::DeleteRunner(..) => Endpoint::DeleteRunner,
             Self::Mint(_) => Endpoint::Mint,
             Self::ListGroups(_) => Endpoint::ListGroups,
+            Self::ListGroupRepositories(..) => Endpoint::ListGroupRepositories,
+            Self::App(call) => call.endpoint(),
             Self::GetOrganization(_) => Endpoint::GetOrganization,
             Self::GetRepository(_) => Endpoint::GetRepository,
             Self::RateLimit => Endpoint::RateLimit,
@@ -96,9 +122,11 @@ impl Call {
             | Self::DeleteRunner(scope, _)
             | Self::Mint(scope)
             | Self::ListGroups(scope)
+            | Self::ListGroupRepositories(scope, _)
+            | Self::App(AppCall::Find(scope))
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),
-            Self::RateLimit => None,
+            Self::App(_) | Self::RateLimit => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Asked, Content, DOCUMENTATION, Reply};
 use crate::{
     fleet::Timestamp,
-    simulator::world::{MintRefused, RUNNER_VERSION, Registration, World},
+    simulator::world::{MintRefused, RUNNER_VERSION, Registration, World, is_enterprise, is_repository},
 };
 
 const DEFAULT_PER_PAGE: usize = 30;
@@ -76,14 +76,18 @@ impl World {
         if pages == 1 {
             return reply;
         }
-        let kind = if scope.contains('/') { "repositories" } else { "organizations" };
         let number = self.scope_number(scope).unwrap_or_default();
-        let rest = if list == "runners" { "runners" } else { "runner-groups" };
+        let at = if is_enterprise(scope) {
+            scope.to_owned()
+        } else if is_repository(scope) {
+            format!("repositories/{number}")
+        } else {
+            format!("organizations/{number}")
+        };
+        let rest = asked.path.split_once("/actions/").map_or("", |(_, rest)| rest);
         let link = |page: usize, relation: &str| {
             let base = &asked.base;
-            format!(
-                "<{base}/{kind}/{number}/actions/{rest}?per_page={per_page}&page={page}>; rel=\"{relation}\""
-            )
+            format!("<{base}/{at}/actions/{rest}?per_page={per_page}&page={page}>; rel=\"{relation}\"")
         };
         let mut links = Vec::new();
         if page > 1 {

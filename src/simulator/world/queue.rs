@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 
 use serde::Serialize;
 
-use super::World;
+use super::{World, is_enterprise};
 use crate::{
     fleet::Timestamp,
     simulator::{
@@ -104,7 +104,9 @@ impl World {
         let may_have = |record: &&mut Record| {
             let JobView { scope, .. } = &record.view;
             let owner = scope.split('/').next();
-            (polling.scope == *scope || Some(polling.scope.as_str()) == owner)
+            let served = polling.scope == *scope || Some(polling.scope.as_str()) == owner;
+            // Every organization here is of every enterprise.
+            (served || is_enterprise(&polling.scope))
                 && record
                     .job
                     .labels
