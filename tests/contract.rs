@@ -4,9 +4,7 @@
 mod openapi;
 mod wire;
 
-use dayfly::simulator::{
-    Fault, FaultKind, GroupAccess, GroupVisibility, Hold, Job, Presence, Settings, Simulator,
-};
+use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hold, Job, Presence, Settings, Simulator};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -31,16 +29,18 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
     exchange(Method::GET, "/repos/acme/widgets", None).await;
     exchange(Method::GET, "/repos/acme/nothing", None).await;
     exchange(Method::GET, "/orgs/acme/actions/runner-groups?per_page=100", None).await;
-    let access = GroupAccess {
-        visibility: GroupVisibility::Selected(vec!["acme/widgets".to_owned()]),
-        allows_public: true,
-        workflows: Some(vec!["acme/widgets/.github/workflows/ci.yml@refs/heads/main".to_owned()]),
+    let policy = GroupPolicy {
+        visibility: "selected",
+        repositories: vec!["acme/widgets".to_owned()],
+        allows_public_repositories: true,
+        workflows: vec!["acme/widgets/.github/workflows/ci.yml@refs/heads/main".to_owned()],
+        inherited: false,
     };
-    assert!(simulator.set_group("Default", access));
+    simulator.set(|settings| drop(settings.group_policies.insert("Default".to_owned(), policy)));
     exchange(Method::GET, "/orgs/acme/actions/runner-groups", None).await;
     exchange(Method::GET, "/orgs/acme/actions/runner-groups/1/repositories?per_page=100", None).await;
     exchange(Method::GET, "/orgs/acme/actions/runner-groups/77/repositories", None).await;
-    simulator.set_group("Default", GroupAccess::default());
+    simulator.set(|settings| settings.group_policies.clear());
     simulator.push("acme/open", true);
     exchange(Method::GET, "/orgs/acme/repos?sort=pushed&per_page=1&page=2", None).await;
     exchange(Method::GET, "/repos/acme/open", None).await;
