@@ -126,6 +126,7 @@ impl Stand {
                 min_free_disk: None,
             }],
             listen: "127.0.0.1:0".parse()?,
+            webhook_secret_file: None,
             poll_interval: Duration::from_secs(10),
             pools: vec![PoolConfig { pool, credential: "default".to_owned() }],
             warnings: Vec::new(),

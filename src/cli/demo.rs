@@ -378,6 +378,7 @@ fn config(
             min_free_disk: None,
         }],
         listen: demo.listen,
+        webhook_secret_file: None,
         poll_interval: Duration::from_secs(1),
         pools: vec![PoolConfig { pool, credential: "default".to_owned() }],
         warnings: Vec::new(),

@@ -37,6 +37,7 @@ impl Guarded {
     fn content(self, at: &At<'_>) -> &'static str {
         match self {
             Self::Yes if at.is("private_key_file") => "the private key",
+            Self::Yes if at.is("webhook_secret_file") => "the webhook's secret",
             Self::Yes => "the token",
             Self::No => "the certificates in PEM",
         }
@@ -192,6 +193,11 @@ impl Reading<'_> {
 
     fn token_file(&self, written: &str, at: &At<'_>) -> Option<TokenSource> {
         self.path(written, Guarded::Yes, at).map(TokenSource::File)
+    }
+
+    /// The path of the file with the webhooks' secret.
+    pub(super) fn webhook_secret(&self, written: &str, at: &At<'_>) -> Option<PathBuf> {
+        self.path(written, Guarded::Yes, at)
     }
 
     /// The path of a file that must be there when tokens must.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::units::{NumberOrText, Size, Time, TimeOrOff, Ulimit, Unserved};
+use super::units::{NumberOrText, Size, Time, TimeOrOff, Ulimit};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -60,7 +60,7 @@ pub(super) enum Engine {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct Http {
     pub(super) listen: Option<String>,
-    pub(super) webhook_secret_file: Option<Unserved>,
+    pub(super) webhook_secret_file: Option<String>,
 }
 
 /// `[poll]`
@@ -82,6 +82,8 @@ pub(super) struct Pool {
     pub(super) labels: Option<Vec<String>>,
     pub(super) demand: Option<Vec<Demand>>,
     pub(super) repositories: Vec<String>,
+    pub(super) allow_public: bool,
+    pub(super) match_unlabelled: bool,
     pub(super) min_idle: Option<u32>,
     pub(super) max: Option<u32>,
     pub(super) priority: Option<i32>,
@@ -89,8 +91,18 @@ pub(super) struct Pool {
     pub(super) idle_confirmation: Option<Time>,
     pub(super) boot_timeout: Option<Time>,
     pub(super) max_job_age: Option<TimeOrOff>,
-    pub(super) schedule: Vec<Unserved>,
+    pub(super) schedule: Vec<Window>,
     pub(super) container: Container,
+}
+
+/// One window of `schedule`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Window {
+    pub(super) days: Option<String>,
+    pub(super) hours: Option<String>,
+    pub(super) timezone: Option<String>,
+    pub(super) min_idle: Option<u32>,
 }
 
 /// Where demand comes from.

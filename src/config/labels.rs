@@ -13,8 +13,8 @@ const MOST: usize = 100;
 /// Labels without letter case, which GitHub does not look at.
 pub(super) type Folded = BTreeSet<String>;
 
-/// Checks the labels of one pool.
-pub(super) fn check(labels: &[String], at: &At<'_>) -> Folded {
+/// Checks the labels of one pool. A scale set's jobs ask for what it is called as often as not.
+pub(super) fn check(labels: &[String], scale_set: bool, at: &At<'_>) -> Folded {
     let mut folded = Folded::new();
     at.require(!labels.is_empty(), "must not be empty", "for example [\"self-hosted\", \"linux\", \"x64\"]");
     at.require(
@@ -46,7 +46,7 @@ pub(super) fn check(labels: &[String], at: &At<'_>) -> Folded {
             );
         }
     }
-    if !labels.is_empty() && !folded.contains("self-hosted") {
+    if !labels.is_empty() && !scale_set && !folded.contains("self-hosted") {
         at.warn(
             "lack \"self-hosted\": jobs that ask for it will not come here, since a runner gets exactly the labels written here",
             "add \"self-hosted\"",

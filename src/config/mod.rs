@@ -3,6 +3,7 @@
 
 mod container;
 mod credentials;
+mod demand;
 mod file;
 mod findings;
 mod hosts;
@@ -11,6 +12,7 @@ mod layers;
 mod machine;
 mod pools;
 mod problem;
+mod schedule;
 mod units;
 mod wording;
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub hosts: Vec<HostConfig>,
     /// Where `/metrics` and the rest are served.
     pub listen: SocketAddr,
+    /// The file with the secret that webhooks are signed with; without it there is no `POST /webhook`.
+    pub webhook_secret_file: Option<PathBuf>,
     /// How often GitHub is asked, when nothing stretches it.
     pub poll_interval: Duration,
     /// The pools, in the order of the file.
@@ -172,6 +176,7 @@ impl Reading<'_> {
         let credentials = self.credentials(file, &root.key("credentials"));
         let hosts = self.hosts(file, &root.key("hosts"));
         let listen = listen(&file.http, &root.key("http"));
+        let webhook_secret_file = self.webhook_secret_file(file, &root.key("http"));
         let poll_interval = poll_interval(&file.poll, &root.key("poll"));
         let pools = pools::pools(file, instance.as_ref(), &hosts, &root.key("pool"));
         credentials::check_accounts(file, &pools, &root.key("credentials"));
@@ -181,6 +186,7 @@ impl Reading<'_> {
             credentials,
             hosts,
             listen: listen?,
+            webhook_secret_file,
             poll_interval: poll_interval?,
             pools,
             warnings: Vec::new(),
@@ -212,6 +218,21 @@ impl Reading<'_> {
             Some(_) => {}
         }
         derived
+    }
+
+    fn webhook_secret_file(&self, file: &file::File, at: &At<'_>) -> Option<PathBuf> {
+        let at = at.key("webhook_secret_file");
+        let written = file.http.webhook_secret_file.as_deref()?;
+        let has_webhook = |pool: &file::Pool| {
+            pool.demand.as_ref().is_some_and(|sources| sources.contains(&file::Demand::Webhook))
+        };
+        if !file.pool.iter().any(has_webhook) {
+            at.warn(
+                "is there, and no pool has \"webhook\" in its demand: webhooks are taken in and change nothing",
+                "add \"webhook\" to a pool's demand, or leave it out",
+            );
+        }
+        self.webhook_secret(written, &at)
     }
 
     /// `$STATE_DIRECTORY` is systemd's, a list with colons (systemd.exec(5)).

@@ -5,20 +5,25 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     HostConfig, PoolConfig, container,
     credentials::{FILE_OF_ITS_OWN, PASTED, check_kind, is_token},
-    file::{self, Demand, File},
+    demand,
+    file::{self, File},
     findings::At,
     hosts::LOCAL,
     labels::{self, Labelled},
-    units::{Time, UNSERVED},
+    schedule::schedule,
+    units::Time,
     wording::{nearest, quoted},
 };
-use crate::fleet::{self, InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
+use crate::fleet::{InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
 
 /// More than GitHub has room for in one runner group.
 const ABSURD: u32 = 10_000;
 
 /// A workflow job ends by itself after at most so long on GitHub's own runners, and many on others.
 const LONG_JOB: Duration = Duration::from_hours(6);
+
+/// A pool as written, its number, and what could be read of its scope and labels.
+type Written<'a> = (usize, &'a file::Pool, Option<Scope>, Option<labels::Folded>);
 
 /// All pools that are sound.
 pub(super) fn pools(
@@ -51,7 +56,7 @@ pub(super) fn pools(
         let labels = at
             .key("labels")
             .required(written.labels.as_deref(), "write labels = [\"self-hosted\", \"linux\", \"x64\"]")
-            .map(|written| labels::check(written, &at.key("labels")));
+            .map(|labels| labels::check(labels, demand::is_scale_set(written), &at.key("labels")));
         scopes.push((i, written, scope.clone(), labels));
         if let Some(pool) = pool(file, written, scope, instance, hosts, &at) {
             pools.push(pool);
@@ -69,7 +74,27 @@ pub(super) fn pools(
         })
         .collect();
     labels::compare(&labelled);
+    one_credential_a_scope(file, &scopes, at);
     pools
+}
+
+/// A scope is looked at and changed with one credential: with two, each might see what the other does not.
+fn one_credential_a_scope(file: &File, scopes: &[Written<'_>], at: &At<'_>) {
+    let mut first: BTreeMap<&Scope, (&str, usize)> = BTreeMap::new();
+    for (i, written, scope, _) in scopes {
+        let Some(scope) = scope else { continue };
+        let name = written.credentials.as_deref().unwrap_or("default");
+        let (other, earlier) = *first.entry(scope).or_insert((name, *i));
+        if other != name && !at.key(i).key("credentials").is_broken() {
+            let pool = file.pool[earlier].name.as_deref().unwrap_or_default();
+            at.key(i).key("credentials").error(
+                format_args!(
+                    "must be {other:?}, as for pool {pool:?}: pools of one url share its credential"
+                ),
+                "write the same in both",
+            );
+        }
+    }
 }
 
 fn pool(
@@ -91,17 +116,19 @@ fn pool(
     if let Some(host) = host {
         container::fits(&written.container, &template.resources, &host.host, &at.key("container"));
     }
-    at.key("repositories").require(written.repositories.is_empty(), UNSERVED, "leave it out");
+    let demand = demand::demand(file, written, &policy, at);
+    let repositories = demand::repositories(written, scope.as_ref(), demand, at);
+    demand::without_effect(written, demand, at);
     let pool = Pool {
         name: name?,
         scope: scope?,
         host: host?.host.name.clone(),
         group,
         labels: written.labels.clone()?,
-        demand: fleet::Demand::IDLE,
-        repositories: Vec::new(),
-        allow_public: false,
-        match_unlabelled: false,
+        demand,
+        repositories,
+        allow_public: written.allow_public,
+        match_unlabelled: written.match_unlabelled,
         policy,
         template,
     };
@@ -187,9 +214,11 @@ fn group(written: &file::Pool, scope: Option<&Scope>, at: &At<'_>) -> String {
 fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
     let usual = Policy::default();
     let time = |written: Option<Time>, usual: Duration| written.map_or(usual, |time| time.0);
+    let max = written.max.unwrap_or(usual.max);
     let policy = Policy {
         min_idle: written.min_idle.unwrap_or(usual.min_idle),
-        max: written.max.unwrap_or(usual.max),
+        schedule: schedule(&written.schedule, max, &at.key("schedule")),
+        max,
         priority: written.priority.unwrap_or(usual.priority),
         idle_timeout: time(written.idle_timeout, usual.idle_timeout),
         idle_confirmation: time(written.idle_confirmation, usual.idle_confirmation),
@@ -211,7 +240,6 @@ fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
         };
         where_written.error(text, "raise max or lower min_idle");
     }
-    demand(written, &policy, at);
     at.key("boot_timeout").require(
         policy.boot_timeout >= Duration::from_secs(1),
         "must be at least 1s",
@@ -229,17 +257,4 @@ fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
         }
     }
     policy
-}
-
-fn demand(written: &file::Pool, policy: &Policy, at: &At<'_>) {
-    let at_demand = at.key("demand");
-    let sources = written.demand.as_deref().unwrap_or(&[Demand::Idle]);
-    if sources.is_empty() {
-        at_demand.error("must not be empty", "write [\"idle\"]");
-    } else if sources.iter().any(|&source| source != Demand::Idle) {
-        at_demand.error("must be [\"idle\"]: this version serves no other source yet", "");
-    } else if policy.min_idle == 0 && !at_demand.is_broken() && !at.key("min_idle").is_broken() {
-        at.key("min_idle")
-            .error("must be at least 1: with demand = [\"idle\"] nothing else could ever start a runner", "");
-    }
 }

@@ -35,10 +35,6 @@ pub(super) struct Ulimit(pub(super) i64, pub(super) i64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NumberOrText(pub(super) String);
 
-/// A key that the face has and this version does not serve: any value is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unserved {}
-
 /// Said of what the face has and this version does not.
 pub(super) const UNSERVED: &str = "this version does not serve it yet";
 
@@ -189,11 +185,5 @@ impl<'de> Deserialize<'de> for NumberOrText {
             }
         }
         deserializer.deserialize_any(Both)
-    }
-}
-
-impl<'de> Deserialize<'de> for Unserved {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::custom(UNSERVED))
     }
 }

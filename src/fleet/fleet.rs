@@ -55,6 +55,8 @@ pub(super) struct PoolState {
     pub(super) queued: u32,
     /// Runners to keep idle, as the last pass had it.
     pub(super) min_idle: u32,
+    /// When the schedule has another number; `None` is never.
+    pub(super) min_idle_until: Option<Timestamp>,
     pub(super) backoff: Backoff,
     pub(super) desired: u32,
     pub(super) held: Option<Held>,
@@ -160,6 +162,7 @@ impl Fleet {
                 sources: BTreeMap::new(),
                 queued: 0,
                 min_idle: 0,
+                min_idle_until: Some(Timestamp::default()),
                 backoff: Backoff::default(),
                 desired: 0,
                 held: None,

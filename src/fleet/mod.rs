@@ -18,6 +18,7 @@ mod plan;
 mod pool;
 mod report;
 mod runner;
+mod schedule;
 mod scope;
 #[cfg(test)]
 mod tables;
@@ -35,5 +36,6 @@ pub use name::{
 };
 pub use pool::{Mount, Policy, Pool, PullPolicy, Resources, Template, TemplateDigest};
 pub use report::*;
+pub use schedule::{DAY, Days, Schedule, Window};
 pub use scope::{Scope, ScopeError, Target};
 pub use time::Timestamp;

@@ -167,7 +167,13 @@ impl Fleet {
             let tally = tallies[name];
             state.demand.retain(|_, waiting| pass.now.since(waiting.queued_at) < MAX_QUEUE_AGE);
             state.queued = state.waiting(tally.busy);
-            state.min_idle = state.pool.policy.min_idle;
+            while let Some(at) = state.min_idle_until
+                && pass.due(at)
+            {
+                let policy = &state.pool.policy;
+                (state.min_idle, state.min_idle_until) =
+                    policy.schedule.min_idle_at(policy.min_idle, pass.now);
+            }
             let spares = if self.draining { 0 } else { state.queued + state.min_idle };
             state.desired = state.pool.policy.max.min(tally.busy + spares);
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     job::Demand,
     name::{HostName, PoolName},
+    schedule::Schedule,
     scope::Scope,
 };
 
@@ -41,8 +42,10 @@ pub struct Pool {
 /// How many runners a pool keeps, and how long each may take for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Runners kept idle on top of demand.
+    /// Runners kept idle on top of demand, when the schedule says nothing else.
     pub min_idle: u32,
+    /// Other numbers of idle runners at other hours.
+    pub schedule: Schedule,
     /// Runners at most, whatever is waiting.
     pub max: u32,
     /// Who goes first where the host has no room for all: larger first.
@@ -62,6 +65,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             min_idle: 1,
+            schedule: Schedule::default(),
             max: 10,
             priority: 0,
             idle_timeout: Duration::from_mins(5),

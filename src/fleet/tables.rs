@@ -465,3 +465,35 @@ fn a_job_that_waits_beside_an_idle_runner_is_told_once() {
     board.now = board.now + 10 * MINUTE;
     assert_eq!(told(&mut board).0, 0);
 }
+
+/// A window of a day on Berlin's clock. Boards are set up at 10:00:01 there, on a Friday.
+fn berlin(from: u16, to: u16, min_idle: u32) -> Schedule {
+    let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+    Schedule(vec![Window { days: Days([true; 7]), from, to, zone, min_idle }])
+}
+
+#[test]
+fn a_schedule_launches_when_its_window_begins() {
+    let policy = Policy { schedule: berlin(10 * 60 + 30, 18 * 60, 5), ..policy(1, 10) };
+    let mut board = Board::new("ib", pool(policy), host());
+    let plan = board.fleet.plan(board.now);
+    assert_eq!((plan.actions.len(), board.fleet.status().pools[0].min_idle), (0, 1));
+    let at = plan.wake_at.expect("a moment to wake at");
+    assert_eq!(at.to_string(), "2027-01-15T09:30:00.000Z");
+    board.now = at;
+    board.look(|_| true);
+    assert_eq!((board.plan().as_str(), board.fleet.status().pools[0].min_idle), ("++++", 5));
+}
+
+#[test]
+fn when_a_window_ends_the_idle_go_by_their_timeout_and_the_busy_stay() {
+    let policy = Policy { schedule: berlin(8 * 60, 10 * 60 + 2, 3), ..policy(0, 10) };
+    let mut board = Board::new("IIib", pool(policy), host());
+    for (seconds, signs) in [(0, ""), (118, ""), (119, "--"), (240, ""), (310, "-"), (36_000, "")] {
+        let start = board.now;
+        board.now = board.now + Duration::from_secs(seconds);
+        board.look(|_| true);
+        assert_eq!(board.plan(), signs, "{seconds}");
+        board.now = start;
+    }
+}

@@ -1,6 +1,7 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
 //! credentials, rate limits, conditional requests, faults and the log. What is asked is told apart in
-//! [`call`], and answered in [`runners`], [`by_hand`], [`groups`], [`accounts`] and [`apps`].
+//! [`call`], and answered in [`runners`], [`by_hand`], [`runs`], [`repositories`], [`groups`], [`accounts`]
+//! and [`apps`].
 
 mod accounts;
 mod apps;
@@ -9,7 +10,10 @@ mod call;
 mod groups;
 mod limits;
 mod log;
+mod paging;
+mod repositories;
 mod runners;
+mod runs;
 
 use std::{sync::Arc, time::Duration};
 
@@ -274,8 +278,14 @@ impl World {
             Call::RunnerToken(_) => self.runner_token(now),
             Call::Downloads(_) => self.downloads(),
             Call::Deprecation(_, version) => self.deprecation(&version),
-            Call::ListGroupRepositories(scope, id) => self.list_group_repositories(asked, &scope, id),
+            Call::ListGroupRepositories(_, id) => self.list_group_repositories(asked, id),
             Call::App(call) => self.app_call(asked, &call, now),
+            Call::ListRepositories(scope) => self.list_repositories(asked, &scope),
+            Call::InstallationRepositories => self.installation_repositories(asked),
+            Call::ListRuns(scope) => self.list_runs(asked, &scope),
+            Call::GetRun(scope, id) => self.get_run(asked, &scope, id),
+            Call::ListJobs(scope, run) => self.list_jobs(asked, &scope, run),
+            Call::GetJob(scope, id) => self.get_job(asked, &scope, id),
             Call::GetOrganization(scope) => self.organization(asked, &scope),
             Call::GetRepository(scope) => self.repository(asked, &scope),
             Call::RateLimit => self.rate_limit(asked, now),
@@ -369,7 +379,8 @@ fn spoil(fault: &FaultKind, reply: &mut Reply) {
     if !reply.status.is_success() {
         return;
     }
-    let list = if body.get("runner_groups").is_some() { "runner_groups" } else { "runners" };
+    let lists = ["runner_groups", "workflow_runs", "jobs", "repositories"];
+    let list = lists.into_iter().find(|list| body.get(list).is_some()).unwrap_or("runners");
     match fault {
         FaultKind::EmptyJitConfig => body["encoded_jit_config"] = json!(""),
         FaultKind::ShortList => {
@@ -385,6 +396,12 @@ fn spoil(fault: &FaultKind, reply: &mut Reply) {
         FaultKind::MissingField(field) => runners::each(body, |runner| drop(runner.remove(*field))),
         _ => {}
     }
+}
+
+/// A moment as GitHub's API writes it, in whole seconds.
+fn moment(at: Timestamp) -> String {
+    let seconds = i64::try_from(at.as_millis() / 1000).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 /// A moment as HTTP writes it.

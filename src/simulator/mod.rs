@@ -12,6 +12,7 @@ mod faults;
 mod github;
 pub mod image;
 mod jit;
+mod job;
 pub mod runner;
 mod server;
 mod settings;
@@ -39,7 +40,8 @@ pub use self::{
     apps::{App, Installation},
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
-    settings::{Behaviour, EndOfLife, GroupPolicy, Job, Presence, Settings},
+    job::{Behaviour, Hold, Job},
+    settings::{EndOfLife, GroupPolicy, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
 
@@ -103,6 +105,26 @@ impl Simulator {
     /// Queues a job and says its id.
     pub fn enqueue(&self, job: Job) -> u64 {
         self.change(|world, now| world.enqueue(job, now))
+    }
+
+    /// Lets a job be queued that an approval or a concurrency limit held; says whether it was held.
+    pub fn release(&self, job: u64) -> bool {
+        self.change(|world, now| world.release_held(job, now))
+    }
+
+    /// Cancels a job; says whether it was not over yet. A runner that has it notices when it reports.
+    pub fn cancel(&self, job: u64) -> bool {
+        self.change(|world, now| world.cancel(job, now))
+    }
+
+    /// Runs all jobs of a run again, as a new attempt with new job ids, which are returned.
+    pub fn rerun(&self, run: u64) -> Vec<u64> {
+        self.change(|world, now| world.rerun(run, now))
+    }
+
+    /// Creates a repository (`owner/name`), or changes whether it is public. It was pushed to now.
+    pub fn push(&self, repository: &str, public: bool) {
+        self.change(|world, now| world.push(repository, public, now));
     }
 
     /// Makes GitHub misbehave, until the fault is used up or cleared.

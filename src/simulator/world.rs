@@ -1,7 +1,8 @@
 //! What GitHub knows: scopes, registrations and the sessions of runners. Plain values; time is passed
-//! in, and nothing here knows of HTTP but status codes. Jobs have a room of their own.
+//! in, and nothing here knows of HTTP but status codes. Jobs, runs and groups have rooms of their own.
 
 mod queue;
+mod runs;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,10 @@ use super::{
 };
 use crate::fleet::Timestamp;
 
+pub(super) use self::{
+    queue::Record,
+    runs::{Repository, Run},
+};
 pub use self::{
     queue::{Conclusion, JobState, JobView},
     snapshot::{RunnerView, Snapshot, Waits},
@@ -45,9 +50,11 @@ pub(super) struct World {
     registrations: BTreeMap<u64, Registration>,
     sessions: BTreeMap<String, Session>,
     next_registration: u64,
-    jobs: BTreeMap<u64, queue::Record>,
+    jobs: BTreeMap<u64, Record>,
     queued: BTreeSet<u64>,
     running: BTreeSet<u64>,
+    repositories: BTreeMap<String, Repository>,
+    runs: BTreeMap<u64, Run>,
 }
 
 /// GitHub's record of a runner.
@@ -125,6 +132,8 @@ impl World {
             jobs: BTreeMap::new(),
             queued: BTreeSet::new(),
             running: BTreeSet::new(),
+            repositories: BTreeMap::new(),
+            runs: BTreeMap::new(),
         }
     }
 
@@ -257,7 +266,7 @@ impl World {
                 let online = !session.left && !session.quiet_since.is_some_and(lost);
                 let job = session.job.and_then(|job| self.jobs.get(&job));
                 let seen = |assigned_at| assigned_at + self.settings.busy_lag <= now;
-                let busy = job.and_then(queue::Record::assigned_at).is_some_and(seen);
+                let busy = job.and_then(Record::assigned_at).is_some_and(seen);
                 Look { online, busy, connected_once: true }
             }
         }

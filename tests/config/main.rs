@@ -4,14 +4,17 @@
 mod any_text;
 mod apps;
 mod credentials;
+mod demand;
 mod layers;
 mod refusals;
+mod schedule;
 mod shipped;
 mod warnings;
 
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,6 +52,13 @@ impl Written {
     fn with(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// Puts a secret beside the file that only we can read.
+    fn secret(&self, name: &str) {
+        let path = self.directory.path().join(name);
+        fs::write(&path, "secret").expect("a file");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("a mode");
     }
 
     fn path(&self) -> PathBuf {

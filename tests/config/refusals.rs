@@ -20,10 +20,6 @@ fn numbers_out_of_reason_are_refused() {
         ),
         ("max = 3.5", "max: must be a whole number, 0 or more, not a number with a point"),
         ("min_idle = 11", "min_idle: must not be above max (10); raise max or lower min_idle"),
-        (
-            "min_idle = 0",
-            r#"min_idle: must be at least 1: with demand = ["idle"] nothing else could ever start a runner"#,
-        ),
         ("priority = true", "priority: must be a whole number, not true or false"),
         ("idle_timeout = \"-5m\"", "idle_timeout: must not be negative"),
         ("idle_timeout = \"5 parsecs\"", r#"idle_timeout: must be a duration such as "10s" or "1h30m""#),
@@ -155,16 +151,8 @@ fn scopes_that_are_none_are_refused_without_their_passwords() {
 
 #[test]
 fn what_this_version_does_not_serve_is_said_and_never_ignored() {
-    let only_idle = r#"demand: must be ["idle"]: this version serves no other source yet"#;
     let no_docker = r#"container.docker: must be "none": this version does not serve it yet; leave it out"#;
     for (keys, told) in [
-        ("demand = [\"queue\"]", only_idle),
-        ("demand = [\"idle\", \"webhook\"]", only_idle),
-        ("demand = [\"scale-set\"]", only_idle),
-        ("demand = [\"hooks\"]", r#"demand.0: must be one of "idle", "queue", "webhook", "scale-set""#),
-        ("demand = []", r#"demand: must not be empty; write ["idle"]"#),
-        ("repositories = [\"a\"]", "repositories: this version does not serve it yet; leave it out"),
-        ("schedule = [{ days = \"mon-fri\" }]", "schedule.0: this version does not serve it yet"),
         ("container.docker = \"socket\"", no_docker),
         ("container.docker = \"dind\"", no_docker),
         (
@@ -184,10 +172,6 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
         [
             r#"dayfly.toml:2: hosts.local.engine: is "swarm": this version does not serve it yet; use engine = "docker""#
         ]
-    );
-    assert_eq!(
-        head("[http]\nwebhook_secret_file = \"/x\""),
-        ["dayfly.toml:2: http.webhook_secret_file: this version does not serve it yet"]
     );
 }
 

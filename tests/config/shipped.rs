@@ -1,6 +1,6 @@
 //! The files in `config/`: they load, and say what they are said to.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, path::Path};
 
 use dayfly::host::Endpoint;
 
@@ -15,10 +15,9 @@ fn shipped(name: &str) -> Written {
     let changed =
         changed.replace("\nprivate_key_file = \"/etc/dayfly/app.pem\"", "\nprivate_key_file = \"app.pem\"");
     assert_ne!(text, changed, "{name} names neither a token file nor a key");
-    let written = Written::new(changed);
-    let key = written.directory.path().join("app.pem");
-    fs::write(&key, "a key").expect("a file");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode");
+    let written = Written::new(changed.replace("/etc/dayfly/webhook-secret", "webhook-secret"));
+    written.secret("webhook-secret");
+    written.secret("app.pem");
     written
 }
 
@@ -38,14 +37,22 @@ fn the_commented_file_loads_and_says_the_defaults() {
 
 #[test]
 fn every_example_loads_without_a_warning() {
+    const NAMES: [&str; 9] = [
+        "enterprise.toml",
+        "ghes.toml",
+        "github-app.toml",
+        "organization.toml",
+        "queue.toml",
+        "repository.toml",
+        "scale-set.toml",
+        "several-pools.toml",
+        "webhook.toml",
+    ];
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(
-        names,
-        ["ghes.toml", "github-app.toml", "organization.toml", "repository.toml", "several-pools.toml"]
-    );
+    assert_eq!(names, NAMES);
     for name in names {
         assert_eq!(shipped(&format!("examples/{name}")).warnings(), [""; 0], "{name}");
     }

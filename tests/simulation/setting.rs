@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dayfly::fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, Resources, Scope, Template};
+use dayfly::fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, Resources, Schedule, Scope, Template};
 
 use crate::random::Random;
 
@@ -177,6 +177,7 @@ impl PoolSetting {
         let seconds = |random: &mut Random, low, high| Duration::from_secs(random.within(low, high));
         let policy = Policy {
             min_idle,
+            schedule: Schedule::default(),
             max: min_idle + random.of(&[1, 2, 4, 8]),
             priority: random.of(&[0, 0, 1, -1]),
             idle_timeout: seconds(random, 20, 180),

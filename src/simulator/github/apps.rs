@@ -3,7 +3,10 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Asked, Endpoint, Reply, accounts::owner_of};
+use super::{
+    Asked, Endpoint, Reply,
+    accounts::{LONG_AGO, owner_of},
+};
 use crate::{
     fleet::Timestamp,
     simulator::{
@@ -12,8 +15,6 @@ use crate::{
         world::{World, is_enterprise, is_repository},
     },
 };
-
-const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 /// What only an App can ask, with a JSON web token.
 pub(super) enum AppCall {

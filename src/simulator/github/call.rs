@@ -33,6 +33,18 @@ pub enum Endpoint {
     ListGroups,
     /// `GET /orgs/{org}/actions/runner-groups/{id}/repositories`
     ListGroupRepositories,
+    /// `GET /orgs/{org}/repos`
+    ListRepositories,
+    /// `GET /installation/repositories`
+    InstallationRepositories,
+    /// `GET /repos/{owner}/{repo}/actions/runs`
+    ListRuns,
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}`
+    GetRun,
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}/jobs`
+    ListJobs,
+    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
+    GetJob,
     /// `GET /orgs/{org}`
     GetOrganization,
     /// `GET /repos/{owner}/{repo}`
@@ -63,6 +75,12 @@ pub(super) enum Call {
     Deprecation(String, String),
     ListGroupRepositories(String, u64),
     App(AppCall),
+    ListRepositories(String),
+    InstallationRepositories,
+    ListRuns(String),
+    GetRun(String, u64),
+    ListJobs(String, u64),
+    GetJob(String, u64),
     GetOrganization(String),
     GetRepository(String),
     RateLimit,
@@ -75,6 +93,9 @@ impl Call {
         let parts: Vec<&str> = path.split('/').collect();
         if asked.method == Method::GET && parts == ["rate_limit"] {
             return Some(Self::RateLimit);
+        }
+        if asked.method == Method::GET && parts == ["installation", "repositories"] {
+            return Some(Self::InstallationRepositories);
         }
         if let Some(call) = AppCall::of(&asked.method, &parts) {
             return Some(Self::App(call));
@@ -100,6 +121,7 @@ impl Call {
         if !right {
             return None;
         }
+        let is_repository = !is_organization && !is_enterprise;
         match (asked.method.as_str(), rest) {
             ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
             // What may manage an enterprise's runners may not look at the enterprise.
@@ -111,6 +133,13 @@ impl Call {
             ("GET", ["actions", "runner-groups", id, "repositories"]) if is_organization => {
                 Some(Self::ListGroupRepositories(scope, id.parse().ok()?))
             }
+            ("GET", ["repos"]) if is_organization => Some(Self::ListRepositories(scope)),
+            ("GET", ["actions", "runs"]) if is_repository => Some(Self::ListRuns(scope)),
+            ("GET", ["actions", "runs", id]) if is_repository => Some(Self::GetRun(scope, id.parse().ok()?)),
+            ("GET", ["actions", "runs", id, "jobs"]) if is_repository => {
+                Some(Self::ListJobs(scope, id.parse().ok()?))
+            }
+            ("GET", ["actions", "jobs", id]) if is_repository => Some(Self::GetJob(scope, id.parse().ok()?)),
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
             (method, ["actions", "runners", rest @ ..]) => Self::by_hand(method, scope, rest),
@@ -153,6 +182,12 @@ impl Call {
             Self::Deprecation(..) => Endpoint::Deprecation,
             Self::ListGroupRepositories(..) => Endpoint::ListGroupRepositories,
             Self::App(call) => call.endpoint(),
+            Self::ListRepositories(_) => Endpoint::ListRepositories,
+            Self::InstallationRepositories => Endpoint::InstallationRepositories,
+            Self::ListRuns(_) => Endpoint::ListRuns,
+            Self::GetRun(..) => Endpoint::GetRun,
+            Self::ListJobs(..) => Endpoint::ListJobs,
+            Self::GetJob(..) => Endpoint::GetJob,
             Self::GetOrganization(_) => Endpoint::GetOrganization,
             Self::GetRepository(_) => Endpoint::GetRepository,
             Self::RateLimit => Endpoint::RateLimit,
@@ -173,9 +208,14 @@ impl Call {
             | Self::Deprecation(scope, _)
             | Self::ListGroupRepositories(scope, _)
             | Self::App(AppCall::Find(scope))
+            | Self::ListRepositories(scope)
+            | Self::ListRuns(scope)
+            | Self::GetRun(scope, _)
+            | Self::ListJobs(scope, _)
+            | Self::GetJob(scope, _)
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),
-            Self::App(_) | Self::RateLimit => None,
+            Self::App(_) | Self::RateLimit | Self::InstallationRepositories => None,
         }
     }
 }

@@ -31,16 +31,16 @@ impl World {
             }
             group
         });
-        self.page(asked, scope, "runner_groups", groups.collect())
+        self.page(asked, "runner_groups", groups.collect())
     }
 
     /// The repositories that were selected for a group.
-    pub(super) fn list_group_repositories(&self, asked: &Asked, scope: &str, id: u64) -> Reply {
+    pub(super) fn list_group_repositories(&self, asked: &Asked, id: u64) -> Reply {
         let Some((_, name)) = self.groups().find(|&(group, _)| group == id) else {
             return Reply::not_found();
         };
         let policy = self.settings.group_policies.get(name).cloned().unwrap_or_default();
         let rows = policy.repositories.iter().map(|repository| self.repository_row(asked, repository));
-        self.page(asked, scope, "repositories", rows.collect())
+        self.page(asked, "repositories", rows.collect())
     }
 }

@@ -1,0 +1,136 @@
+//! The schedule of a pool: days, hours, whose clock, and how many runners idle then.
+
+use jiff::tz::TimeZone;
+
+use super::{
+    file,
+    findings::At,
+    wording::{nearest, quoted},
+};
+use crate::fleet::{DAY, Days, Schedule, Window};
+
+/// As they are written; the first three letters are enough.
+const WEEK: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
+/// All windows that are sound.
+pub(super) fn schedule(written: &[file::Window], max: u32, at: &At<'_>) -> Schedule {
+    let windows: Vec<Option<Window>> =
+        written.iter().enumerate().map(|(i, written)| window(written, max, &at.key(i))).collect();
+    let Some(windows) = windows.into_iter().collect::<Option<Vec<_>>>() else { return Schedule::default() };
+    let schedule = Schedule(windows);
+    let (both, hidden) = schedule.conflicts();
+    for window in hidden {
+        at.key(window).warn(
+            "never counts: the windows above it are in force whenever it is, and the first that is counts",
+            "put it above them, or remove it",
+        );
+    }
+    for (earlier, later) in both {
+        at.key(later).warn(
+            format_args!(
+                "overlaps window {}, which counts while both are in force: {} idle runners, not {}",
+                earlier + 1,
+                schedule.0[earlier].min_idle,
+                schedule.0[later].min_idle
+            ),
+            "change the hours so that they meet and do not overlap",
+        );
+    }
+    schedule
+}
+
+fn window(written: &file::Window, max: u32, at: &At<'_>) -> Option<Window> {
+    let days = match &written.days {
+        Some(text) => days(text, &at.key("days")),
+        None => Some(Days([true; 7])),
+    };
+    let hours = at.key("hours").required(written.hours.as_deref(), "write hours = \"08:00-18:00\"");
+    let hours = hours.and_then(|text| hours_of(text, &at.key("hours")));
+    let zone = at.key("timezone").required(
+        written.timezone.as_deref(),
+        "write timezone = \"Europe/Berlin\", or wherever the clock is that is meant",
+    );
+    let zone = zone.and_then(|name| zone_of(name, &at.key("timezone")));
+    let min_idle = at.key("min_idle").required(written.min_idle, "write how many runners idle then");
+    if let Some(min_idle) = min_idle {
+        at.key("min_idle").require(
+            min_idle <= max,
+            format_args!("must not be above max ({max})"),
+            "raise max or lower min_idle",
+        );
+    }
+    let (from, to) = hours?;
+    Some(Window { days: days?, from, to, zone: zone?, min_idle: min_idle? })
+}
+
+/// `mon-fri`, `sat,sun`, `fri-mon`, `daily`.
+fn days(text: &str, at: &At<'_>) -> Option<Days> {
+    let mut days = Days::default();
+    for part in text.split(',') {
+        let part = part.trim().to_ascii_lowercase();
+        let (first, last) = match part.split_once('-') {
+            _ if part == "daily" => (Some(0), Some(6)),
+            Some((first, last)) => (day(first), day(last)),
+            None => (day(&part), day(&part)),
+        };
+        let (Some(first), Some(last)) = (first, last) else {
+            at.error(
+                format_args!("has {}, which is no day of the week", quoted(&part)),
+                "write \"mon-fri\", \"sat,sun\" or \"daily\"",
+            );
+            return None;
+        };
+        let mut day = first;
+        while day != last {
+            days.0[day] = true;
+            day = (day + 1) % 7;
+        }
+        days.0[last] = true;
+    }
+    Some(days)
+}
+
+fn day(name: &str) -> Option<usize> {
+    let name = name.trim();
+    WEEK.iter().position(|day| name.len() >= 3 && day.starts_with(name))
+}
+
+/// `08:00-18:00`, `22:00-06:00`, `00:00-24:00`.
+fn hours_of(text: &str, at: &At<'_>) -> Option<(u16, u16)> {
+    let bounds = text.split_once('-').and_then(|(from, to)| Some((time(from)?, time(to)?)));
+    let Some((from, to)) = bounds.filter(|(from, _)| *from < DAY) else {
+        at.error("must be HH:MM-HH:MM", "for example \"08:00-18:00\", or \"22:00-06:00\" for a night");
+        return None;
+    };
+    at.require(from != to, "begin and end at the same time", "for a whole day write \"00:00-24:00\"")
+        .then_some((from, to))
+}
+
+/// Minutes after midnight.
+fn time(text: &str) -> Option<u16> {
+    let (hour, minute) = text.trim().split_once(':')?;
+    let number = |text: &str| {
+        let sound = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|_| sound)
+    };
+    let minute = number(minute).filter(|minute| *minute < 60)?;
+    let time = number(hour)? * 60 + minute;
+    (time <= DAY).then_some(time)
+}
+
+fn zone_of(name: &str, at: &At<'_>) -> Option<TimeZone> {
+    if let Ok(zone) = TimeZone::get(name) {
+        return Some(zone);
+    }
+    let known: Vec<String> = jiff::tz::db().available().map(|known| known.to_string()).collect();
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    // A city alone is most likely meant as the zone that is named for it.
+    let city = |known: &&&str| known.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
+    let near = known.iter().find(city).copied().or_else(|| nearest(name, &known));
+    let hint = match near {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => "write it as in the IANA list, for example \"Europe/Berlin\"".to_owned(),
+    };
+    at.error(format_args!("{} is no known time zone", quoted(name)), hint);
+    None
+}
