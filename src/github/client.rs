@@ -186,13 +186,7 @@ impl Client {
         let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, at));
         let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
         tracing::debug!(%scope, endpoint = endpoint.as_str(), status, ?took, "asked GitHub");
-        (self.0.reporter)(&RequestReport {
-            scope: scope.clone(),
-            endpoint: endpoint.as_str(),
-            status,
-            took,
-            rate,
-        });
+        self.report(endpoint.as_str(), status, took, rate);
         let answer = exchanged?;
         let is_error = answer.status.is_client_error() || answer.status.is_server_error();
         let complaint = if is_error { answer.complaint(token) } else { String::new() };
@@ -218,6 +212,27 @@ impl Client {
         }
         let target = answer.headers.get(header::LOCATION).and_then(|target| target.to_str().ok());
         self.0.transport.origin().admit(target.unwrap_or_default())
+    }
+
+    /// Tells the metrics of an exchange.
+    pub(super) fn report(
+        &self,
+        endpoint: &'static str,
+        status: Option<u16>,
+        took: Duration,
+        rate: Option<Rate>,
+    ) {
+        let scope = self.0.scope.clone();
+        (self.0.reporter)(&RequestReport { scope, endpoint, status, took, rate });
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.0.transport
+    }
+
+    /// Base address of the REST API, without a trailing slash.
+    pub(super) fn base(&self) -> &str {
+        &self.0.base
     }
 
     /// The address of a path below the scope's own.

@@ -13,6 +13,7 @@ mod pace;
 mod probe;
 mod record;
 mod refusal;
+pub mod scale_set;
 mod transport;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -121,6 +122,7 @@ enum Endpoint {
     Mint,
     Delete,
     Groups,
+    RegistrationToken,
     Scope,
 }
 
@@ -132,6 +134,7 @@ impl Endpoint {
             Self::Mint => "mint",
             Self::Delete => "delete",
             Self::Groups => "groups",
+            Self::RegistrationToken => "registration_token",
             Self::Scope => "scope",
         }
     }
@@ -147,7 +150,9 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups` or `scope`.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `registration_token` or `scope`;
+    /// with scale sets also `registration`, `scale_set`, `session`, `poll`, `acknowledge` and
+    /// `acquire`.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,

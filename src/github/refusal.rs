@@ -121,6 +121,7 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Mint => "a new runner for",
         Endpoint::Delete => "the removal of a runner of",
         Endpoint::Groups => "a listing of the runner groups of",
+        Endpoint::RegistrationToken => "a registration token for",
         Endpoint::Scope => "a look at",
     }
 }
@@ -146,7 +147,7 @@ fn web(scope: &Scope) -> &str {
 }
 
 /// Somebody else's text for a log line: without control characters, and short.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let mut line: String = text.chars().take(MESSAGE_LENGTH).map(clean).collect();
     if text.chars().nth(MESSAGE_LENGTH).is_some() {
