@@ -241,6 +241,14 @@ impl World {
             Call::GetRunner(scope, id) => self.get_runner(&scope, id, busy_lies, now),
             Call::DeleteRunner(scope, id) => self.delete_runner(&scope, id, busy_lies, now),
             Call::Mint(scope) => self.generate_jitconfig(asked, &scope, now),
+            Call::RegistrationToken(scope) => {
+                let token = self.registration_token(&scope);
+                let until = now + Duration::from_hours(1);
+                Reply::json(
+                    StatusCode::CREATED,
+                    json!({ "token": token, "expires_at": until.to_string() }),
+                )
+            }
             Call::ListGroups(scope) => self.list_groups(asked, &scope),
             Call::GetOrganization(scope) => self.organization(asked, &scope),
             Call::GetRepository(scope) => self.repository(asked, &scope),

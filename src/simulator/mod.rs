@@ -12,6 +12,7 @@ mod github;
 pub mod image;
 mod jit;
 pub mod runner;
+mod scale_sets;
 mod server;
 mod settings;
 mod wire;
@@ -37,6 +38,9 @@ use crate::fleet::Timestamp;
 pub use self::{
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
+    scale_sets::{
+        ScaleSetFault, ScaleSetKnobs, ScaleSetRequest, ScaleSetRoute, ScaleSetRules, ScaleSetView,
+    },
     settings::{Behaviour, Job, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
@@ -82,7 +86,7 @@ impl Simulator {
         let runner_url = settings.runner_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let shared =
             Arc::new(Shared { world: Mutex::new(World::new(settings, runner_url)), changed: Notify::new() });
-        let router = broker::routes().fallback(github::answer).with_state(Arc::clone(&shared));
+        let router = broker::routes().merge(scale_sets::routes()).fallback(github::answer).with_state(Arc::clone(&shared));
         let (outage, seen) = watch::channel(false);
         let server = tokio::spawn(server::serve(listener, router, seen));
         Ok(Self { shared, address, outage, server })
@@ -133,6 +137,11 @@ impl Simulator {
     /// How long after a job's assignment `busy` says so, from now on.
     pub fn set_busy_lag(&self, lag: Duration) {
         self.change(|world, _| world.settings.busy_lag = lag);
+    }
+
+    /// Runner scale sets: what is the case, and what can be turned.
+    pub fn scale_sets(&self) -> ScaleSetKnobs<'_> {
+        ScaleSetKnobs(self)
     }
 
     /// What is the case now: registrations, jobs by state, queue waits.

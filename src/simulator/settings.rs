@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::scale_sets::ScaleSetRules;
+
 /// How a simulated GitHub is set up. It bears fake tokens and still has no `Debug`.
 #[derive(Clone)]
 pub struct Settings {
@@ -40,6 +42,8 @@ pub struct Settings {
     pub pickup_timeout: Duration,
     /// How long a runner's poll for a message waits; a deregistered runner notices at the next.
     pub poll_cycle: Duration,
+    /// How the scale-set service behaves.
+    pub scale_sets: ScaleSetRules,
     /// What everything random is drawn from.
     pub seed: u64,
 }
@@ -61,6 +65,7 @@ impl Default for Settings {
             lease: Duration::from_mins(10),
             pickup_timeout: Duration::from_mins(1),
             poll_cycle: Duration::from_secs(2),
+            scale_sets: ScaleSetRules::default(),
             seed: 0,
         }
     }

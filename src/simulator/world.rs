@@ -2,6 +2,7 @@
 //! in, and nothing here knows of HTTP but status codes. Jobs have a room of their own.
 
 mod queue;
+mod scale_sets;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ pub use self::{
     snapshot::{RunnerView, Snapshot, Waits},
 };
 
+pub(super) use self::scale_sets::OpenRefused;
+
 /// The version that a connected runner tells.
 pub(super) const RUNNER_VERSION: &str = "2.336.0";
 
@@ -46,6 +49,7 @@ pub(super) struct World {
     jobs: BTreeMap<u64, queue::Record>,
     queued: BTreeSet<u64>,
     running: BTreeSet<u64>,
+    pub(super) scale_sets: scale_sets::ScaleSets,
 }
 
 /// GitHub's record of a runner.
@@ -112,6 +116,7 @@ impl World {
             jobs: BTreeMap::new(),
             queued: BTreeSet::new(),
             running: BTreeSet::new(),
+            scale_sets: scale_sets::ScaleSets::default(),
         }
     }
 
@@ -292,6 +297,7 @@ impl World {
         for job in over {
             self.release(job, now);
         }
+        self.settle_scale_sets(now);
     }
 
     /// How long ago a session was last heard of; `None` while it polls.

@@ -18,6 +18,8 @@ pub enum Endpoint {
     DeleteRunner,
     /// `POST …/actions/runners/generate-jitconfig`
     Mint,
+    /// `POST …/actions/runners/registration-token`
+    RegistrationToken,
     /// `GET /orgs/{org}/actions/runner-groups`
     ListGroups,
     /// `GET /orgs/{org}`
@@ -36,6 +38,7 @@ pub(super) enum Call {
     GetRunner(String, u64),
     DeleteRunner(String, u64),
     Mint(String),
+    RegistrationToken(String),
     ListGroups(String),
     GetOrganization(String),
     GetRepository(String),
@@ -70,6 +73,7 @@ impl Call {
             ("GET", ["actions", "runner-groups"]) if is_organization => Some(Self::ListGroups(scope)),
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
+            ("POST", ["actions", "runners", "registration-token"]) => Some(Self::RegistrationToken(scope)),
             ("GET", ["actions", "runners", id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
             ("DELETE", ["actions", "runners", id]) => Some(Self::DeleteRunner(scope, id.parse().ok()?)),
             _ => None,
@@ -82,6 +86,7 @@ impl Call {
             Self::GetRunner(..) => Endpoint::GetRunner,
             Self::DeleteRunner(..) => Endpoint::DeleteRunner,
             Self::Mint(_) => Endpoint::Mint,
+            Self::RegistrationToken(_) => Endpoint::RegistrationToken,
             Self::ListGroups(_) => Endpoint::ListGroups,
             Self::GetOrganization(_) => Endpoint::GetOrganization,
             Self::GetRepository(_) => Endpoint::GetRepository,
@@ -95,6 +100,7 @@ impl Call {
             | Self::GetRunner(scope, _)
             | Self::DeleteRunner(scope, _)
             | Self::Mint(scope)
+            | Self::RegistrationToken(scope)
             | Self::ListGroups(scope)
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),

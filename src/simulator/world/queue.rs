@@ -72,6 +72,13 @@ impl Record {
     }
 }
 
+impl Record {
+    /// What `runs-on` says.
+    pub(super) fn labels(&self) -> &[String] {
+        &self.job.labels
+    }
+}
+
 impl World {
     pub(in crate::simulator) fn enqueue(&mut self, job: Job, now: Timestamp) -> u64 {
         // As on GitHub, ids are no small numbers that could be taken for something else's.
@@ -111,7 +118,11 @@ impl World {
                     .iter()
                     .all(|wanted| polling.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted)))
         };
-        let id = *self.queued.iter().find(|&id| self.jobs.get_mut(id).as_ref().is_some_and(may_have))?;
+        let registration = polling.registration;
+        let id = *self.queued.iter().find(|&id| {
+            self.scale_sets.may_take(registration, *id)
+                && self.jobs.get_mut(id).as_ref().is_some_and(may_have)
+        })?;
         let record = self.jobs.get_mut(&id)?;
         self.queued.remove(&id);
         self.running.insert(id);
