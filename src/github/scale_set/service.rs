@@ -151,7 +151,7 @@ impl ScaleSets {
         self.exchange(call.endpoint, &way, foreign, token).await
     }
 
-    /// One exchange: with its token, reported, without a byte order mark, and told apart.
+    /// One exchange: with its token, reported, and told apart.
     pub(super) async fn exchange(
         &self,
         endpoint: &'static str,
@@ -161,27 +161,30 @@ impl ScaleSets {
     ) -> Result<Result<Answer, Problem>, GithubError> {
         let token = token.expose_secret();
         foreign.headers.insert(header::AUTHORIZATION, secret_header(&format!("Bearer {token}"))?);
-        let mut answer = self.reported(endpoint, way.exchange_foreign(foreign)).await?;
-        strip_mark(&mut answer.body);
+        let answer = self.reported(endpoint, way.exchange_foreign(foreign)).await?;
         if answer.status.is_success() {
             return Ok(Ok(answer));
         }
         Ok(Err(Problem::of(&answer, token)))
     }
 
+    /// Reports an exchange, and takes the byte order mark off its answer.
     pub(super) async fn reported(
         &self,
         endpoint: &'static str,
         exchange: impl Future<Output = Result<Answer, GithubError>>,
     ) -> Result<Answer, GithubError> {
         let began = Instant::now();
-        let exchanged = exchange.await;
+        let mut exchanged = exchange.await;
         let (took, answer) = (began.elapsed(), exchanged.as_ref().ok());
         let status = answer.map(|answer| answer.status.as_u16());
         let activity = answer.and_then(|answer| answer.headers.get(ACTIVITY)?.to_str().ok());
         let scope = self.client().scope();
         tracing::debug!(%scope, endpoint, status, ?took, activity, "asked GitHub's scale-set service");
         self.client().report(endpoint, status, took, None);
+        if let Ok(answer) = &mut exchanged {
+            strip_mark(&mut answer.body);
+        }
         exchanged
     }
 
