@@ -135,7 +135,9 @@ fn permission(scope: &Scope) -> &'static str {
              the organization must approve (classic token: admin:org)"
         }
         // docs.github.com: these endpoints take neither App tokens nor fine-grained ones.
-        Target::Enterprise { .. } => "the scope manage_runners:enterprise, which only a classic token can have",
+        Target::Enterprise { .. } => {
+            "the scope manage_runners:enterprise, which only a classic token can have"
+        }
         Target::Repository { .. } => {
             "the repository permission \"Administration: read and write\" (classic token: repo)"
         }

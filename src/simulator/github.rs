@@ -244,10 +244,7 @@ impl World {
             Call::RegistrationToken(scope) => {
                 let token = self.registration_token(&scope);
                 let until = now + Duration::from_hours(1);
-                Reply::json(
-                    StatusCode::CREATED,
-                    json!({ "token": token, "expires_at": until.to_string() }),
-                )
+                Reply::json(StatusCode::CREATED, json!({ "token": token, "expires_at": until.to_string() }))
             }
             Call::ListGroups(scope) => self.list_groups(asked, &scope),
             Call::GetOrganization(scope) => self.organization(asked, &scope),

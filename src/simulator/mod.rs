@@ -38,9 +38,7 @@ use crate::fleet::Timestamp;
 pub use self::{
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
-    scale_sets::{
-        ScaleSetFault, ScaleSetKnobs, ScaleSetRequest, ScaleSetRoute, ScaleSetRules, ScaleSetView,
-    },
+    scale_sets::{ScaleSetFault, ScaleSetKnobs, ScaleSetRequest, ScaleSetRoute, ScaleSetRules, ScaleSetView},
     settings::{Behaviour, Job, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
@@ -86,7 +84,10 @@ impl Simulator {
         let runner_url = settings.runner_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let shared =
             Arc::new(Shared { world: Mutex::new(World::new(settings, runner_url)), changed: Notify::new() });
-        let router = broker::routes().merge(scale_sets::routes()).fallback(github::answer).with_state(Arc::clone(&shared));
+        let router = broker::routes()
+            .merge(scale_sets::routes())
+            .fallback(github::answer)
+            .with_state(Arc::clone(&shared));
         let (outage, seen) = watch::channel(false);
         let server = tokio::spawn(server::serve(listener, router, seen));
         Ok(Self { shared, address, outage, server })

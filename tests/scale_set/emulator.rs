@@ -99,12 +99,20 @@ async fn a_job_goes_from_the_queue_to_its_end() {
     assert_eq!(served.runners.find(name).await.unwrap(), Some(minted.id));
     emulator.post(&format!("jobs/{job}/start"), json!({ "runnerName": name })).await;
     served
-        .heard("the start", 1, |news| matches!(news, ScaleSetNews::JobStarted { runner, .. } if runner == name))
+        .heard(
+            "the start",
+            1,
+            |news| matches!(news, ScaleSetNews::JobStarted { runner, .. } if runner == name),
+        )
         .await;
     assert!(matches!(served.runners.delete(minted.id).await, Err(GithubError::Busy)));
     emulator.post(&format!("jobs/{job}/complete"), json!({ "result": "failed" })).await;
     served
-        .heard("the end", 1, |news| matches!(news, ScaleSetNews::JobCompleted { result, .. } if result == "failed"))
+        .heard(
+            "the end",
+            1,
+            |news| matches!(news, ScaleSetNews::JobCompleted { result, .. } if result == "failed"),
+        )
         .await;
     served.assigned(0).await;
     assert!(matches!(served.runners.delete(RegistrationId(1)).await, Err(GithubError::NotFound)));
@@ -127,7 +135,8 @@ async fn tokens_and_sessions_are_lost_and_made_anew() {
     emulator.post(&format!("expire/session/{set}"), Value::Null).await;
     served.heard("the loss", 1, is_trouble).await;
     served.heard("up after a loss", 3, is_up).await;
-    let fault = json!({ "endpoint": "acquireJobs", "response": { "kind": "status", "status": 503 }, "times": 2 });
+    let fault =
+        json!({ "endpoint": "acquireJobs", "response": { "kind": "status", "status": 503 }, "times": 2 });
     emulator.post("faults", fault).await;
     emulator.queue().await;
     served.assigned(1).await;

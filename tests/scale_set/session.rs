@@ -114,7 +114,10 @@ async fn polls_say_what_was_heard_last_and_a_message_is_acknowledged_after_it_wa
     let knobs = simulator.scale_sets();
     until("all is acknowledged", || knobs.count(Route::Acknowledge, 204) == 3).await;
     until("a poll follows", || {
-        knobs.requests().last().is_some_and(|asked| asked.route == Route::Poll && asked.query.iter().any(|(key, value)| key == "lastMessageId" && value == "100000003"))
+        knobs.requests().last().is_some_and(|asked| {
+            asked.route == Route::Poll
+                && asked.query.iter().any(|(key, value)| key == "lastMessageId" && value == "100000003")
+        })
     })
     .await;
     let requests = knobs.requests();

@@ -21,8 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) fn quick() -> Settings {
-    let mut settings = Settings::default();
-    settings.busy_lag = Duration::ZERO;
+    let mut settings = Settings { busy_lag: Duration::ZERO, ..Settings::default() };
     settings.scale_sets.poll_hold = Duration::from_millis(100);
     settings
 }
@@ -79,7 +78,8 @@ impl Served {
         let told: Arc<Mutex<Vec<ScaleSetNews>>> = Arc::default();
         let runners = ScaleSetRunners::new(sets.clone());
         let task = tokio::spawn({
-            let (sets, stop, told, runners) = (sets.clone(), stop.clone(), Arc::clone(&told), runners.clone());
+            let (sets, stop, told, runners) =
+                (sets.clone(), stop.clone(), Arc::clone(&told), runners.clone());
             async move {
                 let began = std::time::Instant::now();
                 let clock = move || Timestamp::from_millis(1_000_000) + began.elapsed();

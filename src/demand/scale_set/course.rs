@@ -51,7 +51,7 @@ enum Place {
     /// With a set; the session that may still be ours is closed first.
     Closing(ScaleSetId, SessionId),
     Opening(ScaleSetId),
-    With(Session, Hand),
+    With(Box<Session>, Hand),
 }
 
 /// What is in hand during a session.
@@ -121,10 +121,12 @@ impl Course {
             Place::Without => Ask::Ensure,
             Place::Closing(set, session) => Ask::Close(*set, session.clone()),
             Place::Opening(set) => Ask::Open(*set),
-            Place::With(session, _) if self.refusals == 1 => Ask::Refresh(session.clone()),
-            Place::With(session, Hand::Nothing) => Ask::Poll(session.clone(), self.last_message),
-            Place::With(session, Hand::Offers(message)) => Ask::Acquire(session.clone(), message.requests()),
-            Place::With(session, Hand::Applied(id)) => Ask::Acknowledge(session.clone(), *id),
+            Place::With(session, _) if self.refusals == 1 => Ask::Refresh(Session::clone(session)),
+            Place::With(session, Hand::Nothing) => Ask::Poll(Session::clone(session), self.last_message),
+            Place::With(session, Hand::Offers(message)) => {
+                Ask::Acquire(Session::clone(session), message.requests())
+            }
+            Place::With(session, Hand::Applied(id)) => Ask::Acknowledge(Session::clone(session), *id),
         }
     }
 
@@ -221,7 +223,8 @@ impl Course {
             labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", ")
         };
         // A server without labels of their own for sets keeps the name as the only one.
-        let surplus: Vec<_> = kept.difference(&wanted).filter(|label| **label != name.to_lowercase()).collect();
+        let surplus: Vec<_> =
+            kept.difference(&wanted).filter(|label| **label != name.to_lowercase()).collect();
         if !surplus.is_empty() {
             self.pause = self.waits.conflict;
             let why = format!(
@@ -253,7 +256,7 @@ impl Course {
 
     fn begin(&mut self, session: Session, hand: Hand, at: Timestamp) -> Vec<ScaleSetNews> {
         let statistics = session.statistics;
-        self.place = Place::With(session, hand);
+        self.place = Place::With(Box::new(session), hand);
         statistics.map(|statistics| ScaleSetNews::Up { at, statistics }).into_iter().collect()
     }
 
@@ -320,9 +323,13 @@ impl Course {
         }
         let doubled = self.waits.first.saturating_mul(1 << self.failures.min(16));
         self.pause = match &error {
-            ScaleSetError::Github(GithubError::RateLimited { until }) => until.since(at).max(self.waits.first),
+            ScaleSetError::Github(GithubError::RateLimited { until }) => {
+                until.since(at).max(self.waits.first)
+            }
             // Nothing is wrong with asking once more; with asking again and again there is.
-            ScaleSetError::NoSuchSet | ScaleSetError::SessionLost { .. } if self.failures == 0 => Duration::ZERO,
+            ScaleSetError::NoSuchSet | ScaleSetError::SessionLost { .. } if self.failures == 0 => {
+                Duration::ZERO
+            }
             _ => doubled.min(self.waits.longest),
         };
         self.failures = self.failures.saturating_add(1);
@@ -331,7 +338,7 @@ impl Course {
 }
 
 /// Whose session it is, as older servers say: "… already has an active session for owner NAME."
-fn owner_in(says: &str) -> Option<String> {
+pub(super) fn owner_in(says: &str) -> Option<String> {
     let (_, rest) = says.split_once("for owner ")?;
     let name = rest.split([',', ' ']).next()?.trim_matches(['\'', '"', '.']);
     (!name.is_empty()).then(|| name.to_owned())

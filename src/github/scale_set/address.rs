@@ -90,9 +90,15 @@ mod tests {
     #[test]
     fn the_service_may_have_a_path_and_a_query() {
         for (base, expected) in [
-            ("https://x.example/rest/", "https://x.example/rest/_apis/a?name=a%20b%26c&api-version=6.0-preview"),
+            (
+                "https://x.example/rest/",
+                "https://x.example/rest/_apis/a?name=a%20b%26c&api-version=6.0-preview",
+            ),
             ("https://x.example", "https://x.example/_apis/a?name=a%20b%26c&api-version=6.0-preview"),
-            ("https://x.example/t?k=v", "https://x.example/t/_apis/a?k=v&name=a%20b%26c&api-version=6.0-preview"),
+            (
+                "https://x.example/t?k=v",
+                "https://x.example/t/_apis/a?k=v&name=a%20b%26c&api-version=6.0-preview",
+            ),
             ("https://x.example/t?api-version=7", "https://x.example/t/_apis/a?api-version=7&name=a%20b%26c"),
         ] {
             assert_eq!(below(&uri(base), "a", &[("name", "a b&c")]).unwrap(), expected);

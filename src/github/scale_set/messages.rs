@@ -294,7 +294,12 @@ fn number(raw: Option<&RawValue>) -> Option<i64> {
 
 fn labels(raw: &RawValue) -> Vec<String> {
     let labels = parsed::<Elements<'_>>(raw).map(|elements| elements.0).unwrap_or_default();
-    labels.into_iter().take(MAX_LABELS).map(|label| text(Some(label))).filter(|label| !label.is_empty()).collect()
+    labels
+        .into_iter()
+        .take(MAX_LABELS)
+        .map(|label| text(Some(label)))
+        .filter(|label| !label.is_empty())
+        .collect()
 }
 
 /// A time of the service, with a zone or without; the year 1 is never.

@@ -149,12 +149,24 @@ mod tests {
     #[test]
     fn exceptions_are_told_by_type_and_not_by_status() {
         for (name, exception) in [
-            ("GitHub.DistributedTask.WebApi.TaskAgentExistsException, GitHub.DistributedTask.WebApi", Exception::RunnerExists),
-            ("GitHub.DistributedTask.WebApi.TaskAgentJobStillRunningException, x", Exception::JobStillRunning),
-            ("GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionConflictException, x", Exception::SessionConflict),
+            (
+                "GitHub.DistributedTask.WebApi.TaskAgentExistsException, GitHub.DistributedTask.WebApi",
+                Exception::RunnerExists,
+            ),
+            (
+                "GitHub.DistributedTask.WebApi.TaskAgentJobStillRunningException, x",
+                Exception::JobStillRunning,
+            ),
+            (
+                "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionConflictException, x",
+                Exception::SessionConflict,
+            ),
             ("GitHub.DistributedTask.WebApi.TaskAgentSessionConflictException", Exception::SessionConflict),
             ("GitHub.Actions.Runtime.WebApi.RunnerScaleSetNotFoundException, x", Exception::NoSuchSet),
-            ("GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionExpiredException, x", Exception::SessionExpired),
+            (
+                "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionExpiredException, x",
+                Exception::SessionExpired,
+            ),
             ("System.Exception", Exception::Other),
         ] {
             for status in [400, 404, 409, 500] {
@@ -173,7 +185,10 @@ mod tests {
         let html = problem(503, &[], "<html>");
         let text = html.error("a poll").to_string();
         assert!(text.contains("503 to a poll") && !text.contains("html"), "{text}");
-        assert!(matches!(problem(429, &[("retry-after", "9")], "").error("x"), GithubError::RateLimited { .. }));
+        assert!(matches!(
+            problem(429, &[("retry-after", "9")], "").error("x"),
+            GithubError::RateLimited { .. }
+        ));
     }
 
     #[test]

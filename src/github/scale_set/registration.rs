@@ -50,9 +50,8 @@ impl ScaleSets {
         let scope = self.client().scope();
         let body = json!({ "url": scope.as_str(), "runner_event": "register" });
         let text = format!("{}/actions/runner-registration", self.client().base());
-        let at = text
-            .parse()
-            .map_err(|_| GithubError::Refused(format!("{scope} has no valid API address")))?;
+        let at =
+            text.parse().map_err(|_| GithubError::Refused(format!("{scope} has no valid API address")))?;
         let transport = self.client().transport();
         let mut wait = self.waits().registration;
         for tries_left in (0..TRIES).rev() {

@@ -8,10 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    ScaleSetError, ScaleSetId, ScaleSets, Statistics, address,
-    problem::Exception,
-    service::Call,
-    sets::SETS,
+    ScaleSetError, ScaleSetId, ScaleSets, Statistics, address, problem::Exception, service::Call, sets::SETS,
 };
 use crate::github::{GithubError, link::Origin};
 
@@ -47,6 +44,32 @@ pub struct Session {
     pub(super) token: SecretString,
 }
 
+impl Session {
+    /// Reads what came for an opened or refreshed session of `set`. With `secure`, its queue must
+    /// have TLS.
+    pub fn read(set: ScaleSetId, body: &[u8], secure: bool) -> Result<Self, GithubError> {
+        let wire: Wire =
+            serde_json::from_slice(body).map_err(|_| GithubError::failed("what came is no session"))?;
+        let id = wire.session_id.as_deref().and_then(SessionId::parse);
+        let id = id.ok_or_else(|| GithubError::failed("a session without an id"))?;
+        // Seen during an outage (actions-runner-controller#4370).
+        let queue = wire.message_queue_url.filter(|url| !url.trim().is_empty());
+        let queue = queue.ok_or_else(|| GithubError::failed("a session without the address of its queue"))?;
+        let (queue, origin) = address::given(&queue, secure)?;
+        if wire.message_queue_access_token.expose_secret().is_empty() {
+            return Err(GithubError::failed("a session without a token for its queue"));
+        }
+        Ok(Self {
+            id,
+            set,
+            statistics: wire.statistics.as_ref().and_then(Statistics::of),
+            queue,
+            origin,
+            token: wire.message_queue_access_token,
+        })
+    }
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("id", &self.id).field("set", &self.set).finish_non_exhaustive()
@@ -70,7 +93,7 @@ impl ScaleSets {
         let path = format!("{SETS}/{set}/sessions");
         let body = json!({ "ownerName": owner });
         match self.call(Call::post("session", &path, &body)).await? {
-            Ok(answer) => Ok(self.session(set, answer.json()?)?),
+            Ok(answer) => Ok(Session::read(set, &answer.body, self.is_secure())?),
             Err(problem)
                 if problem.exception == Exception::SessionConflict
                     || problem.status == StatusCode::CONFLICT =>
@@ -91,7 +114,7 @@ impl ScaleSets {
         let path = format!("{SETS}/{}/sessions/{}", session.set, session.id.0);
         let call = Call { method: Method::PATCH, ..Call::get("session", &path) };
         match self.call(call).await? {
-            Ok(answer) => Ok(self.session(session.set, answer.json()?)?),
+            Ok(answer) => Ok(Session::read(session.set, &answer.body, self.is_secure())?),
             Err(problem)
                 if problem.exception == Exception::SessionConflict
                     || problem.status == StatusCode::CONFLICT =>
@@ -112,31 +135,32 @@ impl ScaleSets {
             other => Err(other),
         }
     }
-
-    fn session(&self, set: ScaleSetId, wire: Wire) -> Result<Session, GithubError> {
-        let id = wire.session_id.as_deref().and_then(SessionId::parse);
-        let id = id.ok_or_else(|| GithubError::failed("a session without an id"))?;
-        // Seen during an outage (actions-runner-controller#4370).
-        let queue = wire.message_queue_url.filter(|url| !url.trim().is_empty());
-        let queue = queue.ok_or_else(|| GithubError::failed("a session without the address of its queue"))?;
-        let (queue, origin) = address::given(&queue, self.is_secure())?;
-        if wire.message_queue_access_token.expose_secret().is_empty() {
-            return Err(GithubError::failed("a session without a token for its queue"));
-        }
-        Ok(Session {
-            id,
-            set,
-            statistics: wire.statistics.as_ref().and_then(Statistics::of),
-            queue,
-            origin,
-            token: wire.message_queue_access_token,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const QUEUE: &str = "https://queue.example/q?k=v";
+
+    fn read(id: &str, queue: &str, token: &str) -> Result<Session, GithubError> {
+        let body = json!({ "sessionId": id, "messageQueueUrl": queue, "messageQueueAccessToken": token });
+        Session::read(ScaleSetId(1), body.to_string().as_bytes(), true)
+    }
+
+    #[test]
+    fn a_session_that_cannot_be_used_is_an_error() {
+        let session = read("a-1", QUEUE, "s3cret").unwrap();
+        assert!(!format!("{session:?}").contains("s3cret"));
+        for (id, queue, token) in
+            [("", QUEUE, "x"), ("a", "", "x"), ("a", "http://queue.example", "x"), ("a", QUEUE, "")]
+        {
+            assert!(read(id, queue, token).is_err(), "{id} {queue} {token}");
+        }
+        for body in ["", "null", "[]", "{}", r#"{"sessionId":7}"#] {
+            assert!(Session::read(ScaleSetId(1), body.as_bytes(), true).is_err(), "{body}");
+        }
+    }
 
     #[test]
     fn only_what_is_safe_in_a_path_is_a_session() {

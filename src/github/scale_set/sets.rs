@@ -140,7 +140,9 @@ impl ScaleSets {
             Err(problem) if problem.status == StatusCode::NOT_FOUND => Ok(false),
             Err(problem) if problem.exception == Exception::JobStillRunning => {
                 let says = problem.says;
-                let why = format!("a job is running on a runner of the scale set {name:?}; try again when it is over ({says})");
+                let why = format!(
+                    "a job is running on a runner of the scale set {name:?}; try again when it is over ({says})"
+                );
                 Err(GithubError::Refused(why).into())
             }
             Err(problem) => Err(problem.error(&format!("the deletion of the scale set {name:?}")).into()),
@@ -199,7 +201,8 @@ impl ScaleSets {
         }
         let query = [("groupName", name)];
         let found = self.call(Call { query: &query, ..Call::get("groups", "runtime/runnergroups/") }).await?;
-        let answer = found.map_err(|problem| problem.error(&format!("a look for the runner group {name:?}")))?;
+        let answer =
+            found.map_err(|problem| problem.error(&format!("a look for the runner group {name:?}")))?;
         let listed: Listed<Group> = answer.json()?;
         let groups = listed.value.unwrap_or_default();
         match (listed.count.unwrap_or(groups.len()), groups.first().and_then(|group| group.id)) {

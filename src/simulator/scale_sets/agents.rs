@@ -8,7 +8,8 @@ use crate::{
     simulator::world::{MintRefused, World},
 };
 
-const NOT_FOUND: &str = "GitHub.DistributedTask.WebApi.TaskAgentNotFoundException, GitHub.DistributedTask.WebApi";
+const NOT_FOUND: &str =
+    "GitHub.DistributedTask.WebApi.TaskAgentNotFoundException, GitHub.DistributedTask.WebApi";
 const EXISTS: &str = "GitHub.DistributedTask.WebApi.TaskAgentExistsException, GitHub.DistributedTask.WebApi";
 const RUNNING: &str =
     "GitHub.DistributedTask.WebApi.TaskAgentJobStillRunningException, GitHub.DistributedTask.WebApi";

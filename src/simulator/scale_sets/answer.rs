@@ -112,7 +112,8 @@ impl Reply {
     }
 
     pub(super) fn no_such_set() -> Self {
-        let name = "GitHub.Actions.Runtime.WebApi.RunnerScaleSetNotFoundException, GitHub.Actions.Runtime.WebApi";
+        let name =
+            "GitHub.Actions.Runtime.WebApi.RunnerScaleSetNotFoundException, GitHub.Actions.Runtime.WebApi";
         Self::exception(404, name, "No runner scale set found with the given identifier.")
     }
 }
@@ -177,7 +178,8 @@ impl World {
             }
         };
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         if let Ok(activity) = HeaderValue::try_from(self.random.text()) {
             headers.insert("activityid", activity);

@@ -37,6 +37,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 
 /// How the service behaves.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a habit of the service by itself")]
 pub struct ScaleSetRules {
     /// Whether jobs are assigned by the service, as on github.com, up to the capacity that polls
     /// tell; otherwise they are offered, and must be acquired, as on GHES.

@@ -10,7 +10,10 @@ use axum::{
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::{QUEUE, ScaleSetRoute as Route, answer::{Asked, Reply}};
+use super::{
+    QUEUE, ScaleSetRoute as Route,
+    answer::{Asked, Reply},
+};
 use crate::{
     fleet::Timestamp,
     simulator::{Shared, world::World},
@@ -60,9 +63,13 @@ impl Drop for Held<'_> {
 }
 
 async fn poll(shared: &Shared, asked: &Asked, set: i64) -> Reply {
-    let last = asked.query("lastMessageId").map_or(Some(0), |last| last.parse::<i64>().ok().filter(|&id| id > 0));
+    let last =
+        asked.query("lastMessageId").map_or(Some(0), |last| last.parse::<i64>().ok().filter(|&id| id > 0));
     let (Some(last), Some(capacity)) = (last, asked.capacity()) else {
-        return Reply::text(400, "Capacity and last message must be numbers; no message is told by leaving it out.");
+        return Reply::text(
+            400,
+            "Capacity and last message must be numbers; no message is told by leaving it out.",
+        );
     };
     let session = asked.query("sessionId").unwrap_or_default().to_owned();
     let hold = {

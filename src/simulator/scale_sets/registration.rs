@@ -10,7 +10,10 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 
-use super::{SERVICE, ScaleSetRoute, answer::{Asked, Reply}};
+use super::{
+    SERVICE, ScaleSetRoute,
+    answer::{Asked, Reply},
+};
 use crate::{
     fleet::Timestamp,
     simulator::{Shared, world::World},

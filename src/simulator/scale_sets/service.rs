@@ -8,7 +8,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{QUEUE, SERVICE, ScaleSetRoute as Route, answer::{Asked, Reply}};
+use super::{
+    QUEUE, SERVICE, ScaleSetRoute as Route,
+    answer::{Asked, Reply},
+};
 use crate::{
     fleet::Timestamp,
     simulator::{
@@ -46,8 +49,10 @@ fn route(asked: &Asked) -> (Route, Vec<String>) {
         ("DELETE", ["runtime", "runnerscalesets", _, "sessions", _]) => Route::Close,
         ("POST", ["runtime", "runnerscalesets", _, "acquirejobs"]) => Route::Acquire,
         ("POST", ["runtime", "runnerscalesets", _, "generatejitconfig"]) => Route::Mint,
-        ("GET", ["distributedtask", "pools", "0", "agents"])
-        | ("GET", ["distributedtask", "pools", "0", "agents", _]) => Route::Agents,
+        (
+            "GET",
+            ["distributedtask", "pools", "0", "agents"] | ["distributedtask", "pools", "0", "agents", _],
+        ) => Route::Agents,
         ("DELETE", ["distributedtask", "pools", "0", "agents", _]) => Route::RemoveAgent,
         _ => Route::Unknown,
     };
@@ -87,28 +92,24 @@ impl World {
             Route::Find => self.answer_find(asked, &scope, parts.get(2).map(|_| set)),
             Route::Create => self.answer_create(asked, &scope),
             Route::Update => self.answer_update(asked, set),
-            Route::Delete => match self.delete_scale_set(set) {
-                true => Reply::empty(204),
-                false => {
-                    let name = "GitHub.Actions.Runtime.WebApi.JobStillRunningException, GitHub.Actions.Runtime.WebApi";
-                    Reply::exception(400, name, "A job is still running on a runner of the scale set.")
-                }
-            },
+            Route::Delete if self.delete_scale_set(set) => Reply::empty(204),
+            Route::Delete => {
+                let name =
+                    "GitHub.Actions.Runtime.WebApi.JobStillRunningException, GitHub.Actions.Runtime.WebApi";
+                Reply::exception(400, name, "A job is still running on a runner of the scale set.")
+            }
             Route::Open => self.answer_open(asked, set, now),
-            Route::Refresh => match self.refresh_session(set, &parts[4], now) {
-                true => self.answer_session(asked, set),
-                false => {
-                    let name = "GitHub.Actions.Runtime.WebApi.RunnerAdminException, GitHub.Actions.Runtime.WebApi";
-                    Reply::exception(404, name, "The session ID that was sent doesn't exist.")
-                }
-            },
-            Route::Close => match self.scale_sets.close(set, &parts[4]) {
-                true => Reply::empty(204),
-                false => {
-                    let name = "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionExpiredException, x";
-                    Reply::exception(400, name, "The session has expired.")
-                }
-            },
+            Route::Refresh if self.refresh_session(set, &parts[4], now) => self.answer_session(asked, set),
+            Route::Refresh => {
+                let name =
+                    "GitHub.Actions.Runtime.WebApi.RunnerAdminException, GitHub.Actions.Runtime.WebApi";
+                Reply::exception(404, name, "The session ID that was sent doesn't exist.")
+            }
+            Route::Close if self.scale_sets.close(set, &parts[4]) => Reply::empty(204),
+            Route::Close => {
+                let name = "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionExpiredException, x";
+                Reply::exception(400, name, "The session has expired.")
+            }
             Route::Mint => self.answer_mint(asked, &scope, set, now),
             Route::Agents => self.answer_agents(asked, &scope, parts.get(4).map(|_| number(4)), now),
             Route::RemoveAgent => self.answer_remove_agent(&scope, number(4), now),
@@ -147,7 +148,11 @@ impl World {
         let exists = !self.scale_sets.find(scope, Some(group), Some(&name)).is_empty();
         if name.is_empty() || !known || exists {
             let message = "The name is missing or taken, or there is no such runner group.";
-            return Reply::exception(400, "GitHub.Actions.Runtime.WebApi.RunnerScaleSetExistsException, x", message);
+            return Reply::exception(
+                400,
+                "GitHub.Actions.Runtime.WebApi.RunnerScaleSetExistsException, x",
+                message,
+            );
         }
         let labels = body["labels"].as_array().map(Vec::as_slice).unwrap_or_default();
         let labels = labels.iter().filter_map(|label| label["name"].as_str().map(str::to_owned)).collect();
@@ -172,8 +177,13 @@ impl World {
             Ok(()) => self.answer_session(asked, set),
             Err(OpenRefused { set, owner }) => {
                 let name = "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionConflictException, GitHub.Actions.Runtime.WebApi";
-                let whose = if self.settings.scale_sets.names_owner { format!(" for owner {owner}") } else { String::new() };
-                let message = format!("The actions runner scaleset {set} already has an active session{whose}.");
+                let whose = if self.settings.scale_sets.names_owner {
+                    format!(" for owner {owner}")
+                } else {
+                    String::new()
+                };
+                let message =
+                    format!("The actions runner scaleset {set} already has an active session{whose}.");
                 Reply::exception(409, name, &message)
             }
         }

@@ -1,3 +1,5 @@
+//! Messages as GitHub sends them, and as nobody should.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -41,9 +43,15 @@ fn a_real_message_is_read() {
     assert_eq!((offered.repository.as_str(), offered.event.as_str()), ("acme/widgets", "push"));
     assert_eq!(offered.labels, ["linux", "x64"]);
     assert_eq!(offered.queued_at, Some(Timestamp::from_millis(1_795_348_800_123)));
-    assert_eq!((assigned.run, assigned.name.as_str(), assigned.queued_at), (Some(9_876_543_210), "build (1)", None));
+    assert_eq!(
+        (assigned.run, assigned.name.as_str(), assigned.queued_at),
+        (Some(9_876_543_210), "build (1)", None)
+    );
     let JobMessage::Started { runner, job } = started else { panic!("{started:?}") };
-    assert_eq!((runner.as_str(), job.queued_at), ("dayfly-linux-ci1-x", Some(Timestamp::from_millis(1_795_348_800_000))));
+    assert_eq!(
+        (runner.as_str(), job.queued_at),
+        ("dayfly-linux-ci1-x", Some(Timestamp::from_millis(1_795_348_800_000)))
+    );
     let JobMessage::Completed { runner: None, result, .. } = completed else { panic!("{completed:?}") };
     assert_eq!(result, "canceled");
 }
@@ -67,7 +75,8 @@ fn a_message_may_have_statistics_only_or_be_of_a_kind_that_nobody_knows() {
         assert_eq!((message.id, message.jobs.len()), (Some(5), 0), "{body}");
         assert_eq!(message.statistics.map(|statistics| statistics.assigned), Some(2));
     }
-    let unknown = read(r#"{"messageId":6,"messageType":"Surprise","body":"[{\"messageType\":\"JobAssigned\"}]"}"#);
+    let unknown =
+        read(r#"{"messageId":6,"messageType":"Surprise","body":"[{\"messageType\":\"JobAssigned\"}]"}"#);
     assert_eq!(unknown, Message { id: Some(6), ..Message::default() });
     assert_eq!(read("{}"), Message::default());
 }
@@ -82,13 +91,16 @@ fn one_strange_field_or_element_costs_no_other() {
         { "messageType": "JobCompleted", "runnerName": 7, "result": null, "workflowRunId": "x", "requestLabels": "x" },
         { "messageType": "JobAssigned", "runnerRequestId": 1e300, "jobDisplayName": "kept", "requestLabels": [1, "a", null] },
     ]));
-    let [JobMessage::Completed { runner: None, result, .. }, JobMessage::Assigned(job)] = message.jobs.as_slice()
+    let [JobMessage::Completed { runner: None, result, .. }, JobMessage::Assigned(job)] =
+        message.jobs.as_slice()
     else {
         panic!("{:?}", message.jobs)
     };
     assert_eq!((result.as_str(), job.name.as_str(), job.request), ("", "kept", 0));
     assert_eq!(job.labels, ["a"]);
-    let counts = read(r#"{"statistics":{"totalAssignedJobs":-4,"totalRunningJobs":1e99,"totalBusyRunners":99999999999}}"#);
+    let counts = read(
+        r#"{"statistics":{"totalAssignedJobs":-4,"totalRunningJobs":1e99,"totalBusyRunners":99999999999}}"#,
+    );
     let counts = counts.statistics.unwrap();
     assert_eq!((counts.assigned, counts.running, counts.busy_runners), (0, 0, u32::MAX));
     assert_eq!(read(r#"{"messageId":-1,"statistics":[]}"#), Message::default());
