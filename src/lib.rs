@@ -3,12 +3,13 @@
 //! The map of the house; imports point one way, and `tests/architecture.rs` holds them to it:
 //!
 //! ```text
-//! main → cli → daemon → {http, telemetry, config} → {github, host} → fleet
+//! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → fleet
 //! ```
 //!
 //! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
 //! - [`config`] reads the one TOML file.
+//! - [`demand`] is where jobs are told of: for now, the sessions of runner scale sets.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
 //! - [`http`] and [`telemetry`] show what passes report.
 //! - [`simulator`] is a GitHub that fits in a process, for tests, benchmarks and `dayfly demo`.
@@ -17,6 +18,7 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod demand;
 pub mod fleet;
 pub mod github;
 pub mod host;

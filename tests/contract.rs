@@ -75,6 +75,7 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
     for scope in ["/orgs/acme", "/repos/acme/widgets", "/enterprises/acme"] {
         let runners = format!("{scope}/actions/runners");
         let jit = format!("{runners}/generate-jitconfig");
+        exchange(Method::POST, &format!("{runners}/registration-token"), None).await;
         let wish = |name: &str, group: u64, labels: Value| json!({ "name": name, "runner_group_id": group, "labels": labels, "work_folder": "_work" });
         let minted =
             exchange(Method::POST, &jit, Some(wish("one", 1, json!(["Linux", "self-hosted"])))).await;

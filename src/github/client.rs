@@ -244,14 +244,9 @@ impl Client {
         let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, at));
         let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
         tracing::debug!(%scope, endpoint = endpoint.as_str(), status, ?took, "asked GitHub");
-        (self.0.reporter)(&RequestReport {
-            scope: scope.clone(),
-            endpoint: endpoint.as_str(),
-            status,
-            took,
-            // An App's own budget is not the one that its installations live on.
-            rate: rate.filter(|_| !matches!(endpoint, Endpoint::Installation | Endpoint::Token)),
-        });
+        // An App's own budget is not the one that its installations live on.
+        let rate = rate.filter(|_| !matches!(endpoint, Endpoint::Installation | Endpoint::Token));
+        self.report(endpoint.as_str(), status, took, rate);
         let answer = exchanged?;
         if credential.app().is_none()
             && let Some(left) = credential.expiry().learn(&answer.headers, token.generation, at)
@@ -288,6 +283,27 @@ impl Client {
         }
         let target = answer.headers.get(header::LOCATION).and_then(|target| target.to_str().ok());
         self.0.transport.origin().admit(target.unwrap_or_default())
+    }
+
+    /// Tells the metrics of an exchange.
+    pub(super) fn report(
+        &self,
+        endpoint: &'static str,
+        status: Option<u16>,
+        took: Duration,
+        rate: Option<Rate>,
+    ) {
+        let scope = self.0.scope.clone();
+        (self.0.reporter)(&RequestReport { scope, endpoint, status, took, rate });
+    }
+
+    pub(super) fn transport(&self) -> &Transport {
+        &self.0.transport
+    }
+
+    /// Base address of the REST API, without a trailing slash.
+    pub(super) fn base(&self) -> &str {
+        &self.0.base
     }
 
     /// The address of a path below the scope's own.
@@ -333,10 +349,6 @@ impl Client {
     /// The limits of the App itself, which its JSON web tokens draw from.
     pub(super) fn app_limits(&self) -> Arc<Limits> {
         self.0.credential.limits_at(&self.0.base)
-    }
-
-    pub(super) fn base(&self) -> &str {
-        &self.0.base
     }
 
     pub(super) fn deadline(&self) -> Duration {

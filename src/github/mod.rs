@@ -22,6 +22,7 @@ mod probe;
 mod record;
 mod refusal;
 mod route;
+pub mod scale_set;
 mod token_source;
 mod tokens;
 mod transport;
@@ -185,8 +186,9 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; or,
-    /// for a GitHub App, its `installation` there or an installation `token`; or what only people ask for.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; for a GitHub
+    /// App, its `installation` there or an installation `token`; with scale sets also `registration`,
+    /// `scale_set`, `session`, `poll`, `acknowledge` and `acquire`; or what only people ask for.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,

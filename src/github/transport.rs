@@ -46,6 +46,22 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("dayfly/", env!
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
+/// A request that is none to the REST API: it goes out with its own headers, our name and no more.
+pub(super) struct Foreign<'a> {
+    pub(super) method: Method,
+    /// At the transport's own origin.
+    pub(super) address: &'a Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<&'a serde_json::Value>,
+    pub(super) deadline: Duration,
+    /// The largest answer that is read, in bytes.
+    pub(super) max_body: usize,
+}
+
+/// The headers of a [`Foreign`] request, on their way through octocrab.
+#[derive(Clone)]
+struct OwnHeaders(HeaderMap);
+
 /// An answer, complete. It has no `Debug`: its body may hold a JIT config.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -101,14 +117,41 @@ impl Transport {
         if Origin::of(address).as_ref() == Some(&self.origin) {
             request = request.extension(token.clone());
         }
+        self.carry(&octocrab, request, body, self.deadline, MAX_BODY).await
+    }
+
+    /// As [`Transport::exchange`], for what is not the REST API.
+    pub(super) async fn exchange_foreign(&self, foreign: Foreign<'_>) -> Result<Answer, GithubError> {
+        let Foreign { method, address, headers, body, deadline, max_body } = foreign;
+        if Origin::of(address).as_ref() != Some(&self.origin) {
+            return Err(GithubError::failed("an address of another origin was not asked"));
+        }
+        let octocrab = self.octocrab()?;
+        let request = http::request::Builder::new().method(method).uri(address.clone());
+        self.carry(&octocrab, request.extension(OwnHeaders(headers)), body, deadline, max_body).await
+    }
+
+    /// The same way to another origin, with connections of its own.
+    pub(super) fn towards(&self, origin: Origin) -> Self {
+        Self::new(origin, self.deadline, self.ca_file.clone())
+    }
+
+    async fn carry(
+        &self,
+        octocrab: &Octocrab,
+        request: http::request::Builder,
+        body: Option<&serde_json::Value>,
+        deadline: Duration,
+        max_body: usize,
+    ) -> Result<Answer, GithubError> {
         let request = octocrab
             .build_request(request, body)
             .map_err(|error| GithubError::because("the request cannot be built", Box::new(error)))?;
-        match tokio::time::timeout(self.deadline, answer(&octocrab, request)).await {
+        match tokio::time::timeout(deadline, answer(octocrab, request, max_body)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => Err(self.failure(cause)),
             Err(_) => {
-                let deadline = self.deadline.as_secs_f32();
+                let deadline = deadline.as_secs_f32();
                 Err(GithubError::failed(format!("the answer did not come within {deadline} s")))
             }
         }
@@ -172,9 +215,13 @@ impl fmt::Debug for Transport {
     }
 }
 
-async fn answer(octocrab: &Octocrab, request: Request<OctoBody>) -> Result<Answer, BoxError> {
+async fn answer(
+    octocrab: &Octocrab,
+    request: Request<OctoBody>,
+    max_body: usize,
+) -> Result<Answer, BoxError> {
     let (head, body) = octocrab.execute(request).await.map_err(cause_of)?.into_parts();
-    let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| {
+    let body = Limited::new(body, max_body).collect().await.map_err(|error| {
         match error.downcast::<octocrab::Error>() {
             Ok(error) => cause_of(*error),
             Err(other) => other,
@@ -193,6 +240,17 @@ fn cause_of(error: octocrab::Error) -> BoxError {
 
 /// Sets what every request bears, replacing what octocrab has put there.
 fn with_headers(mut request: Request<OctoBody>, proxy: Option<&HeaderValue>) -> Request<OctoBody> {
+    if let Some(OwnHeaders(own)) = request.extensions_mut().remove::<OwnHeaders>() {
+        let headers = request.headers_mut();
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        for (name, value) in &own {
+            headers.insert(name, value.clone());
+        }
+        if let Some(proxy) = proxy {
+            headers.insert(header::PROXY_AUTHORIZATION, proxy.clone());
+        }
+        return request;
+    }
     // Checked when it was read: a token has only characters that a header may have.
     let bearer = request
         .extensions_mut()

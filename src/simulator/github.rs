@@ -275,7 +275,7 @@ impl World {
             Call::ListGroups(scope) => self.list_groups(asked, &scope),
             Call::ListLabels(scope, id) => self.labels(&scope, id),
             Call::ChangeLabels(scope, id, change) => self.change_labels(asked, &scope, id, &change),
-            Call::RunnerToken(_) => self.runner_token(now),
+            Call::RunnerToken(scope) => self.runner_token(&scope, now),
             Call::Downloads(_) => self.downloads(),
             Call::Deprecation(_, version) => self.deprecation(&version),
             Call::ListGroupRepositories(_, id) => self.list_group_repositories(asked, id),

@@ -14,6 +14,7 @@ pub mod image;
 mod jit;
 mod job;
 pub mod runner;
+mod scale_sets;
 mod server;
 mod settings;
 mod wire;
@@ -41,6 +42,7 @@ pub use self::{
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
     job::{Behaviour, Hold, Job},
+    scale_sets::{ScaleSetFault, ScaleSetKnobs, ScaleSetRequest, ScaleSetRoute, ScaleSetRules, ScaleSetView},
     settings::{EndOfLife, GroupPolicy, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
@@ -86,7 +88,10 @@ impl Simulator {
         let runner_url = settings.runner_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let shared =
             Arc::new(Shared { world: Mutex::new(World::new(settings, runner_url)), changed: Notify::new() });
-        let router = broker::routes().fallback(github::answer).with_state(Arc::clone(&shared));
+        let router = broker::routes()
+            .merge(scale_sets::routes())
+            .fallback(github::answer)
+            .with_state(Arc::clone(&shared));
         let (outage, seen) = watch::channel(false);
         let server = tokio::spawn(server::serve(listener, router, seen));
         Ok(Self { shared, address, outage, server })
@@ -167,6 +172,11 @@ impl Simulator {
     /// Ends all installation tokens at once, as GitHub does when an App is suspended.
     pub fn revoke_installation_tokens(&self) {
         self.change(|world, _| world.issued.revoke());
+    }
+
+    /// Runner scale sets: what is the case, and what can be turned.
+    pub fn scale_sets(&self) -> ScaleSetKnobs<'_> {
+        ScaleSetKnobs(self)
     }
 
     /// What is the case now: registrations, jobs by state, queue waits.

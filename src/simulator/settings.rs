@@ -9,6 +9,7 @@ use std::{
 use serde::Serialize;
 
 use super::apps::{App, TOKEN_LIFE};
+use super::scale_sets::ScaleSetRules;
 use crate::fleet::Timestamp;
 
 /// How a simulated GitHub is set up. It bears fake tokens and still has no `Debug`.
@@ -63,6 +64,8 @@ pub struct Settings {
     /// When versions come to their end; `None` is a server that does not tell, as GitHub Enterprise
     /// Server.
     pub ends_of_life: Option<Vec<EndOfLife>>,
+    /// How the scale-set service behaves.
+    pub scale_sets: ScaleSetRules,
     /// What everything random is drawn from.
     pub seed: u64,
 }
@@ -103,6 +106,7 @@ impl Default for Settings {
             poll_cycle: Duration::from_secs(2),
             newest_runner: "2.336.0".to_owned(),
             ends_of_life: Some(Vec::new()),
+            scale_sets: ScaleSetRules::default(),
             seed: 0,
         }
     }

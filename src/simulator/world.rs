@@ -3,6 +3,7 @@
 
 mod queue;
 mod runs;
+mod scale_sets;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,8 @@ pub use self::{
     snapshot::{RunnerView, Snapshot, Waits},
 };
 
+pub(super) use self::scale_sets::OpenRefused;
+
 /// The version that a connected runner tells.
 pub(super) const RUNNER_VERSION: &str = "2.336.0";
 
@@ -55,6 +58,7 @@ pub(super) struct World {
     running: BTreeSet<u64>,
     repositories: BTreeMap<String, Repository>,
     runs: BTreeMap<u64, Run>,
+    pub(super) scale_sets: scale_sets::ScaleSets,
 }
 
 /// GitHub's record of a runner.
@@ -134,6 +138,7 @@ impl World {
             running: BTreeSet::new(),
             repositories: BTreeMap::new(),
             runs: BTreeMap::new(),
+            scale_sets: scale_sets::ScaleSets::default(),
         }
     }
 
@@ -327,6 +332,7 @@ impl World {
         for job in over {
             self.release(job, now);
         }
+        self.settle_scale_sets(now);
     }
 
     /// How long ago a session was last heard of; `None` while it polls.

@@ -80,9 +80,9 @@ impl World {
         self.labels(scope, id)
     }
 
-    /// A token that nothing here takes: simulated runners register by JIT config alone.
-    pub(super) fn runner_token(&mut self, now: Timestamp) -> Reply {
-        let token = self.random.text().to_uppercase()[..29].to_owned();
+    /// A token that only the scale-set service takes: simulated runners register by JIT config alone.
+    pub(super) fn runner_token(&mut self, scope: &str, now: Timestamp) -> Reply {
+        let token = self.registration_token(scope);
         let expires_at = (now + TOKEN_LIFE).to_string();
         Reply::json(StatusCode::CREATED, json!({ "token": token, "expires_at": expires_at }))
     }

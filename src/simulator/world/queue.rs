@@ -110,6 +110,13 @@ impl Record {
     }
 }
 
+impl Record {
+    /// What `runs-on` says.
+    pub(super) fn labels(&self) -> &[String] {
+        &self.job.labels
+    }
+}
+
 impl World {
     pub(in crate::simulator) fn enqueue(&mut self, job: Job, now: Timestamp) -> u64 {
         let repository = match &job.repository {
@@ -167,8 +174,10 @@ impl World {
     pub(in crate::simulator) fn offer(&mut self, session: &str, now: Timestamp) -> Option<Message> {
         let polling = self.sessions.get(session).filter(|polling| polling.job.is_none())?;
         let group = self.registrations.get(&polling.registration)?.group;
-        let may_have =
-            |id: &&u64| self.jobs.get(id).is_some_and(|record| self.serves(polling, group, record));
+        let may_have = |id: &&u64| {
+            self.scale_sets.may_take(polling.registration, **id)
+                && self.jobs.get(id).is_some_and(|record| self.serves(polling, group, record))
+        };
         let id = *self.queued.iter().find(may_have)?;
         let group_name = self.groups().find(|(known, _)| *known == group).map(|(_, name)| name.to_owned());
         let polling = self.sessions.get_mut(session)?;

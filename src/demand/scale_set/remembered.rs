@@ -1,0 +1,46 @@
+//! The id of the session that a daemon holds, in a file of its own: after a kill the next daemon
+//! closes that session in place of waiting for GitHub to let it expire. A cache, and no more.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use crate::github::scale_set::{ScaleSetId, SessionId};
+
+/// A session that was ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) set: ScaleSetId,
+    pub(super) session: SessionId,
+}
+
+/// What is remembered, if anything that can be read.
+pub(super) fn recall(file: &Path) -> Option<Remembered> {
+    let text = fs::read_to_string(file).ok()?;
+    let (set, session) = text.trim_end().split_once(' ')?;
+    Some(Remembered { set: ScaleSetId(set.parse().ok()?), session: SessionId::parse(session)? })
+}
+
+/// Remembers a session. Whoever can read its id can do nothing without a credential; still it is
+/// nobody else's business.
+pub(super) fn remember(file: &Path, set: ScaleSetId, session: &SessionId) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let fresh = file.with_extension("new");
+    let mut to = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    writeln!(to, "{set} {}", session.as_str())?;
+    fs::rename(&fresh, file)
+}
+
+/// Forgets it.
+pub(super) fn forget(file: &Path) {
+    if let Err(error) = fs::remove_file(file)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::debug!(file = %file.display(), %error, "cannot remove the note of a closed session");
+    }
+}

@@ -1,0 +1,389 @@
+//! The message queue of a session: the long poll, what it tells, and saying that it was heard.
+//!
+//! Messages are foreign text: of each only so many bytes, jobs and characters are kept, and what
+//! cannot be read is left out one by one. How many runners are wanted stands in the statistics, and
+//! nowhere else: a message tells of fifty jobs at most, whatever else happened.
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::{
+    Deserialize,
+    de::{Deserializer, IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{ScaleSetError, ScaleSets, Session, address, problem::Exception, service::Call, sets::SETS};
+use crate::{
+    fleet::Timestamp,
+    github::{GithubError, transport::Foreign},
+};
+
+/// How long a poll may take. The service answers after some 50 s when there is nothing to tell.
+const POLL_DEADLINE: Duration = Duration::from_secs(100);
+
+/// The largest message that is read. Fifty jobs have some 80 kB.
+const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// The most jobs of a message that are read; the service sends fifty at most.
+const MAX_JOBS: usize = 1000;
+
+/// The most that is kept of a text, in characters, and of a list.
+const MAX_TEXT: usize = 300;
+const MAX_LABELS: usize = 100;
+
+/// How many runners the set may have at once; the service assigns no more jobs than that.
+const CAPACITY: HeaderName = HeaderName::from_static("x-scalesetmaxcapacity");
+
+/// What a set has to do, counted by the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Jobs that wait to be acquired (GHES).
+    pub available: u32,
+    /// Jobs that were acquired and not assigned yet.
+    pub acquired: u32,
+    /// Jobs that are the set's, waiting and running: the number of runners that it needs.
+    pub assigned: u32,
+    /// Jobs that run.
+    pub running: u32,
+    /// Runners of the set.
+    pub registered_runners: u32,
+    /// Those of them with a job.
+    pub busy_runners: u32,
+    /// Those of them that wait for one.
+    pub idle_runners: u32,
+}
+
+impl Statistics {
+    /// Reads the service's form; missing counts are 0. `None` when it is no object.
+    pub(super) fn of(value: &Value) -> Option<Self> {
+        let value = value.as_object()?;
+        let count = |key| {
+            let number = value.get(key).and_then(Value::as_i64).unwrap_or_default();
+            u32::try_from(number.max(0)).unwrap_or(u32::MAX)
+        };
+        Some(Self {
+            available: count("totalAvailableJobs"),
+            acquired: count("totalAcquiredJobs"),
+            assigned: count("totalAssignedJobs"),
+            running: count("totalRunningJobs"),
+            registered_runners: count("totalRegisteredRunners"),
+            busy_runners: count("totalBusyRunners"),
+            idle_runners: count("totalIdleRunners"),
+        })
+    }
+}
+
+/// A job as a message tells of it. Texts are shortened, and empty where they were missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Job {
+    /// The number that acquires it; 0 on github.com, where nothing needs to be acquired.
+    pub request: i64,
+    /// GitHub's id of it, a text here; empty on old servers.
+    pub id: String,
+    /// The name that people see.
+    pub name: String,
+    /// `owner/name` of its repository.
+    pub repository: String,
+    /// Its workflow run.
+    pub run: Option<u64>,
+    /// The workflow's file and ref.
+    pub workflow: String,
+    /// The event that started it, such as `push`.
+    pub event: String,
+    /// What `runs-on` says.
+    pub labels: Vec<String>,
+    /// When it was queued.
+    pub queued_at: Option<Timestamp>,
+}
+
+/// What happened to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobMessage {
+    /// It waits, and can be acquired.
+    Available(Job),
+    /// It is the set's now.
+    Assigned(Job),
+    /// A runner has it.
+    Started {
+        /// The runner's name, perhaps one that is not ours.
+        runner: String,
+        /// The job.
+        job: Job,
+    },
+    /// It is over, with or without ever having had a runner.
+    Completed {
+        /// The runner's name, if it had one.
+        runner: Option<String>,
+        /// `succeeded`, `failed`, `canceled` and the like; the service's own word.
+        result: String,
+        /// The job.
+        job: Job,
+    },
+}
+
+/// A message of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Its number, to be acknowledged; `None` for one that has none and cannot be.
+    pub id: Option<i64>,
+    /// The set's counts when it was sent.
+    pub statistics: Option<Statistics>,
+    /// What happened, in order.
+    pub jobs: Vec<JobMessage>,
+}
+
+impl Message {
+    /// The jobs that are to be acquired.
+    pub fn requests(&self) -> Vec<i64> {
+        let available = self.jobs.iter().filter_map(|job| match job {
+            JobMessage::Available(job) => Some(job.request),
+            _ => None,
+        });
+        available.filter(|&request| request > 0).collect()
+    }
+
+    /// Reads the body of a poll's answer. An empty one is no message, as the service sends now and
+    /// then (actions-runner-controller#4285); of another one whatever can be read is read, as long
+    /// as it is a JSON object.
+    pub fn read(body: &[u8]) -> Result<Option<Self>, GithubError> {
+        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(body) else {
+            return Err(GithubError::failed("the message queue sent what is no message"));
+        };
+        let kind = text(envelope.message_type);
+        let id = number(envelope.message_id).filter(|&id| id > 0);
+        let mut message = Self { id, statistics: None, jobs: Vec::new() };
+        if let Some(statistics) = envelope.statistics {
+            message.statistics = parsed::<Value>(statistics).as_ref().and_then(Statistics::of);
+        }
+        if !kind.is_empty() && kind != "RunnerScaleSetJobMessages" {
+            tracing::debug!(kind, "a message of a kind that this version does not know");
+            return Ok(Some(message));
+        }
+        // A text that holds a list.
+        let list: String = envelope.body.and_then(parsed).unwrap_or_default();
+        if let Ok(Some(jobs)) = serde_json::from_str::<Option<Elements<'_>>>(list.trim()) {
+            message.jobs = jobs.0.into_iter().filter_map(JobMessage::read).collect();
+        }
+        Ok(Some(message))
+    }
+}
+
+impl JobMessage {
+    fn read(element: &RawValue) -> Option<Self> {
+        let wire: Wire<'_> = parsed(element)?;
+        let owner = text(wire.owner_name);
+        let repository = text(wire.repository_name);
+        let job = Job {
+            request: number(wire.runner_request_id).unwrap_or_default(),
+            id: text(wire.job_id),
+            name: text(wire.job_display_name),
+            repository: match (owner.as_str(), repository.as_str()) {
+                ("", repository) => repository.to_owned(),
+                (owner, "") => owner.to_owned(),
+                (owner, repository) => format!("{owner}/{repository}"),
+            },
+            run: number(wire.workflow_run_id).filter(|&run| run > 0).and_then(|run| run.try_into().ok()),
+            workflow: text(wire.job_workflow_ref),
+            event: text(wire.event_name),
+            labels: wire.request_labels.map(labels).unwrap_or_default(),
+            queued_at: moment(&text(wire.queue_time)),
+        };
+        let runner = text(wire.runner_name);
+        match text(wire.message_type).as_str() {
+            "JobAvailable" => Some(Self::Available(job)),
+            "JobAssigned" => Some(Self::Assigned(job)),
+            "JobStarted" if !runner.is_empty() => Some(Self::Started { runner, job }),
+            "JobCompleted" => {
+                let runner = Some(runner).filter(|runner| !runner.is_empty());
+                Some(Self::Completed { runner, result: text(wire.result), job })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Every field as it came, so that one of another form costs that field and no more.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    message_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    statistics: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    #[serde(borrow)]
+    message_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    runner_request_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    job_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    repository_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    owner_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    job_workflow_ref: Option<&'a RawValue>,
+    #[serde(borrow)]
+    job_display_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    workflow_run_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    request_labels: Option<&'a RawValue>,
+    #[serde(borrow)]
+    queue_time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    runner_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+}
+
+/// The first so many elements of a list, as they came; the others are only passed over.
+struct Elements<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Walk;
+        impl<'de> Visitor<'de> for Walk {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while elements.len() < MAX_JOBS {
+                    let Some(element) = list.next_element()? else { return Ok(Elements(elements)) };
+                    elements.push(element);
+                }
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Elements(elements))
+            }
+        }
+        deserializer.deserialize_seq(Walk)
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+fn text(raw: Option<&RawValue>) -> String {
+    let text: String = raw.and_then(parsed).unwrap_or_default();
+    text.chars().take(MAX_TEXT).collect()
+}
+
+fn number(raw: Option<&RawValue>) -> Option<i64> {
+    raw.and_then(parsed)
+}
+
+fn labels(raw: &RawValue) -> Vec<String> {
+    let labels = parsed::<Elements<'_>>(raw).map(|elements| elements.0).unwrap_or_default();
+    labels
+        .into_iter()
+        .take(MAX_LABELS)
+        .map(|label| text(Some(label)))
+        .filter(|label| !label.is_empty())
+        .collect()
+}
+
+/// A time of the service, with a zone or without; the year 1 is never.
+fn moment(text: &str) -> Option<Timestamp> {
+    let at = text.parse::<jiff::Timestamp>().or_else(|_| {
+        let at: jiff::civil::DateTime = text.parse()?;
+        at.to_zoned(jiff::tz::TimeZone::UTC).map(|at| at.timestamp())
+    });
+    let millis = u64::try_from(at.ok()?.as_millisecond()).ok()?;
+    Some(Timestamp::from_millis(millis))
+}
+
+impl ScaleSets {
+    /// Waits for the next message after `last` (0 is none), up to a minute and a half; `None` when
+    /// there was nothing to tell. `capacity` is how many runners the set may have in all, and no
+    /// more jobs than that will be assigned to it.
+    pub async fn poll(
+        &self,
+        session: &Session,
+        last: i64,
+        capacity: u32,
+    ) -> Result<Option<Message>, ScaleSetError> {
+        let at = address::after(&session.queue, last)?;
+        let accept = HeaderValue::from_static("application/json; api-version=6.0-preview");
+        // The service's own numbers are signed.
+        let capacity = HeaderValue::from(capacity.min(i32::MAX.unsigned_abs()));
+        let headers = HeaderMap::from_iter([(header::ACCEPT, accept), (CAPACITY, capacity)]);
+        let foreign = Foreign {
+            method: Method::GET,
+            address: &at,
+            headers,
+            body: None,
+            deadline: POLL_DEADLINE,
+            max_body: MAX_MESSAGE,
+        };
+        let way = self.way(&session.origin);
+        match self.exchange("poll", &way, foreign, &session.token).await? {
+            Ok(answer) if answer.status == StatusCode::OK => Ok(Message::read(&answer.body)?),
+            Ok(_) => Ok(None),
+            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(ScaleSetError::TokenExpired),
+            Err(problem) => Err(problem.about_session("a poll for messages")),
+        }
+    }
+
+    /// Says that a message was heard; until then it is sent again.
+    pub async fn acknowledge(&self, session: &Session, message: i64) -> Result<(), ScaleSetError> {
+        let at = address::message(&session.queue, message)?;
+        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let foreign = Foreign {
+            method: Method::DELETE,
+            address: &at,
+            headers: HeaderMap::from_iter(json),
+            body: None,
+            deadline: self.client().deadline(),
+            max_body: MAX_MESSAGE,
+        };
+        let way = self.way(&session.origin);
+        let Err(problem) = self.exchange("acknowledge", &way, foreign, &session.token).await? else {
+            return Ok(());
+        };
+        match (problem.status, problem.exception) {
+            (StatusCode::UNAUTHORIZED, _) => Err(ScaleSetError::TokenExpired),
+            // Gone already, as after a lost reply; if the session is what is gone, the next poll says so.
+            (StatusCode::NOT_FOUND, Exception::Other) => Ok(()),
+            _ => Err(problem.about_session("the removal of a message")),
+        }
+    }
+
+    /// Acquires jobs that are offered, which GHES wants and github.com does by itself; says which
+    /// were won.
+    pub async fn acquire(&self, session: &Session, requests: &[i64]) -> Result<Vec<i64>, ScaleSetError> {
+        let path = format!("{SETS}/{}/acquirejobs", session.set);
+        let body = json!(requests);
+        match self.call_with(Call::post("acquire", &path, &body), &session.token).await? {
+            Ok(answer) => {
+                let won: Value = answer.json()?;
+                let won = won["value"].as_array().map(Vec::as_slice).unwrap_or_default();
+                Ok(won.iter().filter_map(Value::as_i64).collect())
+            }
+            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(ScaleSetError::TokenExpired),
+            Err(problem) => Err(problem.about_session("the acquisition of jobs")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! What the service says when it does not do what was asked: exceptions, told apart by the names of
+//! their types, since their statuses differ from server to server.
+
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::super::{GithubError, client, limits, refusal::one_line, transport::Answer};
+
+/// What can go wrong with a scale set, by what a caller does about it.
+#[derive(Debug, thiserror::Error)]
+pub enum ScaleSetError {
+    /// The set does not exist, any more or not yet: find or create it by name.
+    #[error("GitHub has no such scale set")]
+    NoSuchSet,
+    /// Somebody else has a session with the set: wait.
+    #[error("another session is open with the scale set: {says}")]
+    Conflict {
+        /// The service's own words, which may name the owner.
+        says: String,
+    },
+    /// The session does not exist any more: open another.
+    #[error("the session is gone: {says}")]
+    SessionLost {
+        /// The service's own words.
+        says: String,
+    },
+    /// 401 from the message queue: refresh the session.
+    #[error("the message queue does not take the session's token any more")]
+    TokenExpired,
+    /// Anything that can go wrong with any request.
+    #[error(transparent)]
+    Github(#[from] GithubError),
+}
+
+/// The exceptions that make a difference, by a part of their type's name (actions/scaleset,
+/// `errors.go`, and the issues of actions-runner-controller).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exception {
+    RunnerExists,
+    NoSuchRunner,
+    JobStillRunning,
+    SessionConflict,
+    NoSuchSet,
+    SessionExpired,
+    Other,
+}
+
+impl Exception {
+    fn named(name: &str) -> Self {
+        [
+            ("AgentExistsException", Self::RunnerExists),
+            ("AgentNotFoundException", Self::NoSuchRunner),
+            ("JobStillRunningException", Self::JobStillRunning),
+            ("SessionConflictException", Self::SessionConflict),
+            ("RunnerScaleSetNotFoundException", Self::NoSuchSet),
+            ("SessionExpiredException", Self::SessionExpired),
+            ("RunnerAdminException", Self::SessionExpired),
+        ]
+        .into_iter()
+        .find(|(part, _)| name.contains(part))
+        .map_or(Self::Other, |(_, exception)| exception)
+    }
+}
+
+/// An answer that is no success.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) exception: Exception,
+    /// The service's words with the id that GitHub's support asks for, on one line.
+    pub(super) says: String,
+    retry_at: Option<crate::fleet::Timestamp>,
+}
+
+/// The part of an exception's body that all have.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Body {
+    type_name: Option<String>,
+    message: Option<String>,
+}
+
+impl Problem {
+    /// Reads an answer; whatever of `secret` it repeats is left out.
+    pub(super) fn of(answer: &Answer, secret: &str) -> Self {
+        let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
+        let plain = header("content-type").is_some_and(|kind| kind.contains("text/plain"));
+        let body: Body =
+            if plain { Body::default() } else { serde_json::from_slice(&answer.body).unwrap_or_default() };
+        let message = match body.message {
+            None if plain => String::from_utf8_lossy(&answer.body).trim().to_owned(),
+            message => message.unwrap_or_default(),
+        };
+        let message = if secret.is_empty() { message } else { message.replace(secret, "[token]") };
+        let id = header("activityid").or_else(|| header("x-github-request-id"));
+        let id = id.map(|id| format!("activity {}", one_line(id)));
+        let parts = [Some(one_line(&message)).filter(|text| !text.is_empty()), id];
+        let now = client::now();
+        let throttled = answer.status == StatusCode::TOO_MANY_REQUESTS;
+        Self {
+            status: answer.status,
+            exception: body.type_name.as_deref().map_or(Exception::Other, Exception::named),
+            says: parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
+            retry_at: throttled
+                .then(|| limits::limited(answer.status, &answer.headers, &message, 0, now))
+                .flatten(),
+        }
+    }
+
+    /// The error where no exception has a meaning of its own; `what` reads after "to".
+    pub(super) fn error(self, what: &str) -> GithubError {
+        if let Some(until) = self.retry_at {
+            return GithubError::RateLimited { until };
+        }
+        let status = self.status.as_u16();
+        let says = if self.says.is_empty() { String::new() } else { format!(" ({})", self.says) };
+        if self.status.is_client_error() {
+            return GithubError::Refused(format!("{status}{says} to {what}"));
+        }
+        GithubError::failed(format!("the scale-set service answered {status}{says} to {what}"))
+    }
+
+    /// The error of a request about a set, its session or its queue.
+    pub(super) fn about_session(self, what: &str) -> ScaleSetError {
+        match (self.exception, self.status) {
+            (Exception::NoSuchSet, _) => ScaleSetError::NoSuchSet,
+            (Exception::SessionExpired, _) | (_, StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                ScaleSetError::SessionLost { says: self.says }
+            }
+            _ => self.error(what).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(status: u16, headers: &[(&'static str, &str)], body: &str) -> Problem {
+        let headers = headers.iter().map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let answer = Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: body.to_owned().into(),
+        };
+        Problem::of(&answer, "s3cret")
+    }
+
+    #[test]
+    fn exceptions_are_told_by_type_and_not_by_status() {
+        for (name, exception) in [
+            (
+                "GitHub.DistributedTask.WebApi.TaskAgentExistsException, GitHub.DistributedTask.WebApi",
+                Exception::RunnerExists,
+            ),
+            (
+                "GitHub.DistributedTask.WebApi.TaskAgentJobStillRunningException, x",
+                Exception::JobStillRunning,
+            ),
+            (
+                "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionConflictException, x",
+                Exception::SessionConflict,
+            ),
+            ("GitHub.DistributedTask.WebApi.TaskAgentSessionConflictException", Exception::SessionConflict),
+            ("GitHub.Actions.Runtime.WebApi.RunnerScaleSetNotFoundException, x", Exception::NoSuchSet),
+            (
+                "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionExpiredException, x",
+                Exception::SessionExpired,
+            ),
+            ("System.Exception", Exception::Other),
+        ] {
+            for status in [400, 404, 409, 500] {
+                let body = serde_json::json!({ "typeName": name, "message": "m" }).to_string();
+                assert_eq!(problem(status, &[], &body).exception, exception);
+            }
+        }
+    }
+
+    #[test]
+    fn the_words_are_kept_on_one_line_with_the_activity_and_without_the_token() {
+        let told = problem(400, &[("activityid", "abc-1")], r#"{"message":"bad\ns3cret","typeName":"X"}"#);
+        assert_eq!(told.error("a poll").to_string(), "refused: 400 (bad [token], activity abc-1) to a poll");
+        let plain = problem(400, &[("content-type", "text/plain; charset=utf-8")], "capacity is wrong\n");
+        assert_eq!(plain.error("a poll").to_string(), "refused: 400 (capacity is wrong) to a poll");
+        let html = problem(503, &[], "<html>");
+        let text = html.error("a poll").to_string();
+        assert!(text.contains("503 to a poll") && !text.contains("html"), "{text}");
+        assert!(matches!(
+            problem(429, &[("retry-after", "9")], "").error("x"),
+            GithubError::RateLimited { .. }
+        ));
+    }
+
+    #[test]
+    fn a_lost_session_is_told_from_a_lost_set_and_from_trouble() {
+        let named = |status, name: &str| problem(status, &[], &format!(r#"{{"typeName":"{name}"}}"#));
+        let about = |problem: Problem| problem.about_session("a poll");
+        assert!(matches!(about(named(404, "RunnerScaleSetNotFoundException")), ScaleSetError::NoSuchSet));
+        for lost in [
+            named(404, "RunnerAdminException"),
+            named(400, "RunnerScaleSetSessionExpiredException"),
+            named(404, "VssServiceException"),
+        ] {
+            assert!(matches!(about(lost), ScaleSetError::SessionLost { .. }));
+        }
+        for other in [named(400, "x"), named(500, "x"), named(502, "")] {
+            assert!(matches!(about(other), ScaleSetError::Github(_)));
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! From the scope's credential to the scale-set service: a registration token, and with it the
+//! service's address and its admin token.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    ScaleSets, address,
+    problem::Problem,
+    service::{MAX_ANSWER, Service},
+};
+use crate::{
+    fleet::Timestamp,
+    github::{GithubError, client, limits::clock_skew, transport::Foreign},
+};
+
+/// How often a registration is asked for. A fresh registration token is not known to all of
+/// GitHub's servers at once, and those that do not know it say 401 or 403.
+const TRIES: u32 = 5;
+
+/// How long an admin token is used that does not say when it expires.
+const UNKNOWN_LIFETIME: std::time::Duration = std::time::Duration::from_mins(5);
+
+#[derive(Deserialize)]
+struct Registered {
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    token: SecretString,
+}
+
+impl ScaleSets {
+    /// Asks for the service and a token for it.
+    pub(super) async fn register(&self) -> Result<Service, GithubError> {
+        let token = self.client().registration_token().await?.token;
+        let authorization = secret_header(&format!("RemoteAuth {}", token.expose_secret()))?;
+        let scope = self.client().scope();
+        let body = json!({ "url": scope.as_str(), "runner_event": "register" });
+        let text = format!("{}/actions/runner-registration", self.client().base());
+        let at =
+            text.parse().map_err(|_| GithubError::Refused(format!("{scope} has no valid API address")))?;
+        let transport = self.client().transport();
+        let mut wait = self.waits().registration;
+        for tries_left in (0..TRIES).rev() {
+            let headers = HeaderMap::from_iter([
+                (header::AUTHORIZATION, authorization.clone()),
+                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            ]);
+            let foreign = Foreign {
+                method: Method::POST,
+                address: &at,
+                headers,
+                body: Some(&body),
+                deadline: transport.deadline(),
+                max_body: MAX_ANSWER,
+            };
+            let answer = self.reported("registration", transport.exchange_foreign(foreign)).await?;
+            if answer.status.is_success() {
+                let registered: Registered = answer.json()?;
+                return service(registered, &answer.headers, transport.origin().is_https());
+            }
+            let early = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if !early || tries_left == 0 {
+                let problem = Problem::of(&answer, token.expose_secret());
+                return Err(problem.error(&format!("the registration of {scope} with the scale-set service")));
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(GithubError::failed("the scale-set service was not asked"))
+    }
+}
+
+/// A header that is not logged.
+pub(super) fn secret_header(value: &str) -> Result<HeaderValue, GithubError> {
+    let mut value = HeaderValue::try_from(value)
+        .map_err(|_| GithubError::failed("GitHub gave a token with characters that no token has"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn service(registered: Registered, headers: &HeaderMap, secure: bool) -> Result<Service, GithubError> {
+    let Registered { url, token } = registered;
+    if token.expose_secret().is_empty() {
+        return Err(GithubError::failed("the registration was answered without a token for the service"));
+    }
+    let (base, origin) = address::given(&url, secure)?;
+    let now = client::now();
+    // Told by GitHub's clock, and kept by ours.
+    let skew = clock_skew(headers, now).unwrap_or_default();
+    let expires_at = expiry(token.expose_secret()).map_or(now + UNKNOWN_LIFETIME, |seconds| {
+        Timestamp::from_millis(seconds.saturating_add_signed(skew).saturating_mul(1000))
+    });
+    Ok(Service { base, origin, token, expires_at })
+}
+
+/// The `exp` of a JSON Web Token, in seconds since the Unix epoch. Its signature is GitHub's own
+/// affair.
+fn expiry(token: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let claims = token.split('.').nth(1)?.trim_end_matches('=');
+    let claims: Claims = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    // A float to an integer saturates; nothing here needs fractions of a second.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be positive")]
+    (claims.exp > 0.0).then_some(claims.exp as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.x", BASE64_URL_SAFE_NO_PAD.encode(claims))
+    }
+
+    #[test]
+    fn the_expiry_is_read_without_a_signature_and_may_be_missing() {
+        assert_eq!(expiry(&jwt(r#"{"exp":1795348800,"nbf":1}"#)), Some(1_795_348_800));
+        assert_eq!(expiry(&jwt(r#"{"exp":1795348800.5}"#)), Some(1_795_348_800));
+        for strange in ["", "opaque", "a.%.c", &jwt("{}"), &jwt(r#"{"exp":-1}"#), &jwt(r#"{"exp":"x"}"#)] {
+            assert_eq!(expiry(strange), None, "{strange}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_expiry_is_used_for_a_while_and_none_is_an_error() {
+        let with = |token: &str| Registered { url: "https://x.example/".to_owned(), token: token.into() };
+        let made = service(with("opaque"), &HeaderMap::new(), true).unwrap();
+        assert!(made.expires_at > client::now());
+        assert!(service(with(""), &HeaderMap::new(), true).is_err());
+    }
+}

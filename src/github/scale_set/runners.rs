@@ -1,0 +1,170 @@
+//! The runners of a scale set: minted by the set, removed by the service, which refuses while one
+//! has a job.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    ScaleSetId, ScaleSets,
+    problem::Exception,
+    service::Call,
+    sets::{Listed, SETS},
+};
+use crate::{
+    fleet::{Registration, RegistrationId, RunnerStatus},
+    github::{GithubError, Mint, MintedRunner, RunnerApi},
+};
+
+/// Below the service's base; the pool's number is always 0.
+const AGENTS: &str = "distributedtask/pools/0/agents";
+
+/// The runners of the set that we hold the session of. Cheap to clone; clones share the set.
+///
+/// Without a session nothing is minted: the set may be somebody else's, and its jobs with it.
+#[derive(Clone, Debug)]
+pub struct ScaleSetRunners {
+    sets: ScaleSets,
+    held: Arc<Mutex<Held>>,
+}
+
+/// Which set we serve, or why we do not.
+#[derive(Clone, Debug)]
+enum Held {
+    Set(ScaleSetId),
+    No(String),
+}
+
+/// A runner as sent; the service calls it an agent. `status` and `busy` are known from other
+/// clients only (cloudbase/garm), so they may be missing.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Agent {
+    id: Option<u64>,
+    name: Option<String>,
+    status: Option<String>,
+    busy: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Minted {
+    runner: Option<Agent>,
+    #[serde(rename = "encodedJITConfig", default)]
+    jit: SecretString,
+}
+
+impl ScaleSetRunners {
+    /// Runners of a set that is not known yet.
+    pub fn new(sets: ScaleSets) -> Self {
+        let held = Held::No("its session was not opened yet".to_owned());
+        Self { sets, held: Arc::new(Mutex::new(held)) }
+    }
+
+    /// From now on the set is ours.
+    pub fn hold(&self, set: ScaleSetId) {
+        self.set_held(Held::Set(set));
+    }
+
+    /// From now on no set is ours; `why` reads after "is not served here: ".
+    pub fn let_go(&self, why: impl Into<String>) {
+        self.set_held(Held::No(why.into()));
+    }
+
+    fn set_held(&self, now: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    fn set(&self) -> Result<ScaleSetId, GithubError> {
+        match &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+            Held::Set(set) => Ok(*set),
+            Held::No(why) => {
+                Err(GithubError::Refused(format!("the pool's scale set is not served here: {why}")))
+            }
+        }
+    }
+
+    /// The runner of this name, if there is one: what a mint leaves whose reply was lost.
+    pub async fn find(&self, name: &str) -> Result<Option<RegistrationId>, GithubError> {
+        let query = [("agentName", name)];
+        let found = self.sets.call(Call { query: &query, ..Call::get("get", AGENTS) }).await?;
+        let answer = found.map_err(|problem| problem.error("a look at a runner of the scale set"))?;
+        let listed: Listed<Agent> = answer.json()?;
+        let agents = listed.value.unwrap_or_default();
+        let same = agents.into_iter().find(|agent| agent.name.as_deref() == Some(name));
+        Ok(same.and_then(|agent| agent.id).map(RegistrationId))
+    }
+}
+
+impl RunnerApi for ScaleSetRunners {
+    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+        let found = self.sets.call(Call::get("list", AGENTS)).await?;
+        let answer = found.map_err(|problem| problem.error("a listing of the scale sets' runners"))?;
+        let listed: Listed<Agent> = answer.json()?;
+        let agents = listed.value.unwrap_or_default();
+        let (counted, received) = (listed.count.unwrap_or(agents.len()), agents.len());
+        if counted > received {
+            return Err(GithubError::failed(format!(
+                "incomplete list: GitHub counts {counted} runners and listed {received}"
+            )));
+        }
+        let registrations: Option<Vec<Registration>> = agents.into_iter().map(registration).collect();
+        registrations.ok_or_else(|| GithubError::failed("incomplete list: a runner without id or name"))
+    }
+
+    /// Group and labels are the set's own.
+    async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
+        let set = self.set()?;
+        let path = format!("{SETS}/{set}/generatejitconfig");
+        let body = json!({ "name": mint.name.as_str(), "workFolder": "_work" });
+        let answer = match self.sets.call(Call::post("mint", &path, &body)).await? {
+            Ok(answer) => answer,
+            Err(problem) => {
+                return Err(match (problem.exception, problem.status) {
+                    (Exception::RunnerExists, _) | (Exception::Other, StatusCode::CONFLICT) => {
+                        GithubError::NameTaken
+                    }
+                    _ => problem.error("a new runner for the scale set"),
+                });
+            }
+        };
+        // It exists from here on, so its id must not get lost in an error.
+        let minted: Minted = answer.json()?;
+        let Some(id) = minted.runner.and_then(|runner| runner.id).map(RegistrationId) else {
+            return Err(GithubError::failed("a new runner without an id"));
+        };
+        match minted.jit.expose_secret().trim() {
+            "" => Err(GithubError::NoJitConfig { id }),
+            config => Ok(MintedRunner { id, jit: SecretString::from(config) }),
+        }
+    }
+
+    async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
+        let path = format!("{AGENTS}/{id}");
+        let call = Call { method: Method::DELETE, ..Call::get("delete", &path) };
+        let Err(problem) = self.sets.call(call).await? else { return Ok(()) };
+        match (problem.exception, problem.status) {
+            (Exception::JobStillRunning, _) => Err(GithubError::Busy),
+            (Exception::NoSuchRunner, _) | (Exception::Other, StatusCode::NOT_FOUND) => {
+                Err(GithubError::NotFound)
+            }
+            _ => Err(problem.error("the removal of a runner of the scale set")),
+        }
+    }
+}
+
+fn registration(agent: Agent) -> Option<Registration> {
+    let status = match agent.status.as_deref() {
+        Some(word) if word.eq_ignore_ascii_case("online") => RunnerStatus::Online,
+        Some(word) if word.eq_ignore_ascii_case("offline") => RunnerStatus::Offline,
+        other => RunnerStatus::Other(other.unwrap_or("not told").into()),
+    };
+    Some(Registration {
+        id: RegistrationId(agent.id?),
+        name: agent.name?,
+        status,
+        busy: agent.busy.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,217 @@
+//! Scale sets themselves: found by name in a runner group, created, brought up to date, deleted.
+
+use std::fmt;
+
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    ScaleSetError, ScaleSets, Statistics,
+    problem::{Exception, Problem},
+    service::Call,
+};
+use crate::{fleet::Target, github::GithubError};
+
+/// GitHub's number of a scale set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScaleSetId(pub i64);
+
+impl fmt::Display for ScaleSetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A scale set as the service has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScaleSet {
+    /// GitHub's number.
+    pub id: ScaleSetId,
+    /// Its name, unique in its runner group.
+    pub name: String,
+    /// The labels that jobs find it by. GHES before 3.21 may have dropped all but the name.
+    pub labels: Vec<String>,
+    /// Whether its runners are told not to update themselves; `None` where the service does not say.
+    pub update_disabled: Option<bool>,
+    /// What it has to do, where that was told.
+    pub statistics: Option<Statistics>,
+}
+
+/// A set that is there now, whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ensured {
+    /// The set.
+    pub set: ScaleSet,
+    /// Whether it was created just now.
+    pub created: bool,
+}
+
+/// The number of the default runner group, which is never looked up (actions-runner-controller,
+/// `createRunnerScaleSet`).
+const DEFAULT_GROUP: i64 = 1;
+
+pub(super) const SETS: &str = "runtime/runnerscalesets";
+
+#[derive(Deserialize)]
+pub(super) struct Listed<T> {
+    /// What counts, whatever the list holds.
+    pub(super) count: Option<usize>,
+    pub(super) value: Option<Vec<T>>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    id: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    id: Option<i64>,
+    name: Option<String>,
+    labels: Option<Vec<WireLabel>>,
+    #[serde(rename = "RunnerSetting", alias = "runnerSetting")]
+    setting: Option<WireSetting>,
+    statistics: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct WireLabel {
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireSetting {
+    disable_update: Option<bool>,
+}
+
+impl Wire {
+    fn set(self) -> Result<ScaleSet, GithubError> {
+        let id = self.id.ok_or_else(|| GithubError::failed("a scale set without an id"))?;
+        Ok(ScaleSet {
+            id: ScaleSetId(id),
+            name: self.name.unwrap_or_default(),
+            labels: self.labels.unwrap_or_default().into_iter().filter_map(|label| label.name).collect(),
+            update_disabled: self.setting.and_then(|setting| setting.disable_update),
+            statistics: self.statistics.as_ref().and_then(Statistics::of),
+        })
+    }
+}
+
+impl ScaleSets {
+    /// The set of this name in a runner group, if there is one.
+    pub async fn find(&self, group: &str, name: &str) -> Result<Option<ScaleSet>, ScaleSetError> {
+        let group = self.group_id(group).await?;
+        Ok(self.find_in(group, name).await?)
+    }
+
+    /// Finds the set of this name, or creates it with these labels. A set that is there keeps its
+    /// labels, which cannot be changed; that its runners do not update themselves is set right.
+    pub async fn ensure(&self, group: &str, name: &str, labels: &[String]) -> Result<Ensured, ScaleSetError> {
+        let group = self.group_id(group).await?;
+        if let Some(set) = self.find_in(group, name).await? {
+            if set.update_disabled == Some(false)
+                && let Err(error) = self.disable_update(set.id).await
+            {
+                tracing::warn!(set = %set.name, %error, "cannot tell the runners of the scale set not to update themselves");
+            }
+            return Ok(Ensured { set, created: false });
+        }
+        match self.create_in(group, name, labels).await? {
+            Ok(set) => Ok(Ensured { set, created: true }),
+            // The reply to an earlier request of ours was lost, or somebody was quicker.
+            Err(problem) => match self.find_in(group, name).await? {
+                Some(set) => Ok(Ensured { set, created: false }),
+                None => Err(problem.error(&format!("the creation of the scale set {name:?}")).into()),
+            },
+        }
+    }
+
+    /// Deletes the set of this name, with its offline runners; says whether there was one. The
+    /// service refuses while one of its jobs is running.
+    pub async fn delete(&self, group: &str, name: &str) -> Result<bool, ScaleSetError> {
+        let Some(set) = self.find(group, name).await? else { return Ok(false) };
+        let path = format!("{SETS}/{}", set.id);
+        match self.call(Call { method: Method::DELETE, ..Call::get("scale_set", &path) }).await? {
+            Ok(_) => Ok(true),
+            Err(problem) if problem.exception == Exception::NoSuchSet => Ok(false),
+            Err(problem) if problem.status == StatusCode::NOT_FOUND => Ok(false),
+            Err(problem) if problem.exception == Exception::JobStillRunning => {
+                let says = problem.says;
+                let why = format!(
+                    "a job is running on a runner of the scale set {name:?}; try again when it is over ({says})"
+                );
+                Err(GithubError::Refused(why).into())
+            }
+            Err(problem) => Err(problem.error(&format!("the deletion of the scale set {name:?}")).into()),
+        }
+    }
+
+    async fn find_in(&self, group: i64, name: &str) -> Result<Option<ScaleSet>, GithubError> {
+        let group = group.to_string();
+        let query = [("runnerGroupId", group.as_str()), ("name", name)];
+        let found = self.call(Call { query: &query, ..Call::get("scale_set", SETS) }).await?;
+        let what = || format!("a look for the scale set {name:?}");
+        let answer = found.map_err(|problem| problem.error(&what()))?;
+        let listed: Listed<Wire> = answer.json()?;
+        let mut sets = listed.value.unwrap_or_default();
+        match (listed.count.unwrap_or(sets.len()), sets.pop()) {
+            (0, _) => Ok(None),
+            (1, Some(wire)) => wire.set().map(Some),
+            (count, _) => Err(GithubError::failed(format!("{count} scale sets for {}", what()))),
+        }
+    }
+
+    async fn create_in(
+        &self,
+        group: i64,
+        name: &str,
+        labels: &[String],
+    ) -> Result<Result<ScaleSet, Problem>, GithubError> {
+        let labels: Vec<Value> =
+            labels.iter().map(|label| json!({ "type": "System", "name": label })).collect();
+        let body = json!({
+            "name": name,
+            "runnerGroupId": group,
+            "labels": labels,
+            "RunnerSetting": { "disableUpdate": true },
+        });
+        match self.call(Call::post("scale_set", SETS, &body)).await? {
+            Ok(answer) => Ok(Ok(answer.json::<Wire>()?.set()?)),
+            Err(problem) if problem.status.is_client_error() => Ok(Err(problem)),
+            Err(problem) => Err(problem.error(&format!("the creation of the scale set {name:?}"))),
+        }
+    }
+
+    async fn disable_update(&self, set: ScaleSetId) -> Result<(), GithubError> {
+        let path = format!("{SETS}/{set}");
+        let body = json!({ "RunnerSetting": { "disableUpdate": true } });
+        let call = Call { method: Method::PATCH, ..Call::post("scale_set", &path, &body) };
+        let changed = self.call(call).await?;
+        changed.map(drop).map_err(|problem| problem.error("a change of the scale set"))
+    }
+
+    async fn group_id(&self, name: &str) -> Result<i64, GithubError> {
+        if matches!(self.client().scope().target(), Target::Repository { .. })
+            || name.eq_ignore_ascii_case("default")
+        {
+            return Ok(DEFAULT_GROUP);
+        }
+        let query = [("groupName", name)];
+        let found = self.call(Call { query: &query, ..Call::get("groups", "runtime/runnergroups/") }).await?;
+        let answer =
+            found.map_err(|problem| problem.error(&format!("a look for the runner group {name:?}")))?;
+        let listed: Listed<Group> = answer.json()?;
+        let groups = listed.value.unwrap_or_default();
+        match (listed.count.unwrap_or(groups.len()), groups.first().and_then(|group| group.id)) {
+            (1, Some(id)) => Ok(id),
+            (0, _) => Err(GithubError::Refused(format!(
+                "there is no runner group {name:?} at {}; create it, or correct the pool's group",
+                self.client().scope()
+            ))),
+            (count, _) => Err(GithubError::failed(format!("{count} runner groups of the name {name:?}"))),
+        }
+    }
+}

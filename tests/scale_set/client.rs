@@ -1,0 +1,149 @@
+//! The way to the service, and scale sets themselves.
+
+use std::time::Duration;
+
+use dayfly::{
+    github::{
+        GithubError,
+        scale_set::{ScaleSetError, ScaleSets},
+    },
+    simulator::{ScaleSetFault, ScaleSetRoute as Route, Simulator},
+};
+
+use crate::stand::{quick, sets, stand};
+
+const REFUSED: ScaleSetFault = ScaleSetFault::Exception { status: 401, type_name: "", message: "not yet" };
+
+async fn look(sets: &ScaleSets) -> Result<bool, ScaleSetError> {
+    sets.find("Default", "linux").await.map(|set| set.is_some())
+}
+
+#[tokio::test]
+async fn a_registration_that_github_does_not_know_yet_is_repeated_and_one_token_serves_many_requests() {
+    let (simulator, _directory, sets) = stand(quick()).await;
+    simulator.scale_sets().fault(Route::Registration, 4, REFUSED);
+    let (one, two) = tokio::join!(look(&sets), look(&sets));
+    assert!(!one.unwrap() && !two.unwrap());
+    assert!(!look(&sets).await.unwrap());
+    let knobs = simulator.scale_sets();
+    assert_eq!((knobs.count(Route::Registration, 401), knobs.count(Route::Registration, 200)), (4, 1));
+    assert_eq!(knobs.count(Route::Find, 200), 3);
+}
+
+#[tokio::test]
+async fn a_registration_that_stays_refused_says_what_github_said() {
+    let (simulator, _directory, sets) = stand(quick()).await;
+    simulator.scale_sets().fault(Route::Registration, 100, REFUSED);
+    let error = look(&sets).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("401 (not yet, activity ") && text.contains("/acme"), "{text}");
+    assert!(matches!(error, ScaleSetError::Github(GithubError::Refused(_))));
+    assert_eq!(simulator.scale_sets().count(Route::Registration, 401), 5);
+}
+
+#[tokio::test]
+async fn a_token_that_may_not_register_runners_is_told_as_everywhere() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let (_directory, sets) = sets(&simulator.scope_url("acme"), "wrong-token");
+    let text = look(&sets).await.unwrap_err().to_string();
+    assert!(text.contains("401 (Bad credentials) to a registration token for"), "{text}");
+}
+
+#[tokio::test]
+async fn the_admin_token_is_renewed_a_minute_before_it_expires_and_once_when_it_is_refused() {
+    let mut settings = quick();
+    settings.scale_sets.admin_lifetime = Duration::from_secs(50);
+    let (simulator, _directory, sets) = stand(settings).await;
+    let knobs = simulator.scale_sets();
+    look(&sets).await.unwrap();
+    look(&sets).await.unwrap();
+    assert_eq!(knobs.count(Route::Registration, 200), 2, "50 s are less than a minute");
+    knobs.rules(|rules| rules.admin_lifetime = Duration::from_mins(10));
+    look(&sets).await.unwrap();
+    look(&sets).await.unwrap();
+    assert_eq!(knobs.count(Route::Registration, 200), 3);
+    knobs.expire_admin_tokens();
+    look(&sets).await.unwrap();
+    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (1, 4));
+    knobs.fault(Route::Find, 2, REFUSED);
+    assert!(look(&sets).await.is_err());
+    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (3, 5));
+}
+
+#[tokio::test]
+async fn a_set_is_created_once_and_then_found_whatever_the_letter_case() {
+    let mut settings = quick();
+    settings.scale_sets.byte_order_mark = true;
+    let (simulator, _directory, sets) = stand(settings).await;
+    let labels = ["linux".to_owned(), "gpu".to_owned()];
+    let first = sets.ensure("default", "linux", &labels).await.unwrap();
+    assert!(first.created);
+    assert_eq!((first.set.name.as_str(), first.set.labels.as_slice()), ("linux", labels.as_slice()));
+    assert_eq!(first.set.update_disabled, Some(true));
+    let second = sets.ensure("Default", "linux", &labels).await.unwrap();
+    assert_eq!((second.created, second.set.id), (false, first.set.id));
+    let requests = simulator.scale_sets().requests();
+    let created = requests.iter().find(|asked| asked.route == Route::Create).unwrap();
+    let body = created.body.as_ref().unwrap();
+    assert_eq!(body["labels"][1], serde_json::json!({ "type": "System", "name": "gpu" }));
+    assert!(sets.delete("Default", "linux").await.unwrap());
+    assert!(!sets.delete("Default", "linux").await.unwrap());
+    assert!(simulator.scale_sets().views().is_empty());
+}
+
+#[tokio::test]
+async fn a_creation_whose_reply_was_lost_or_that_somebody_else_was_quicker_with_is_found() {
+    let (simulator, _directory, sets) = stand(quick()).await;
+    simulator.scale_sets().fault(Route::Create, 1, ScaleSetFault::DropsAfterTheDeed);
+    let lost = sets.ensure("Default", "linux", &[]).await.unwrap_err();
+    assert!(matches!(lost, ScaleSetError::Github(GithubError::Failed { .. })), "{lost}");
+    assert!(!sets.ensure("Default", "linux", &[]).await.unwrap().created);
+    // Not there at the first look, and taken at the creation.
+    let elsewhere = ScaleSetFault::Exception { status: 400, type_name: "Exists", message: "taken" };
+    simulator.scale_sets().fault(Route::Create, 1, elsewhere);
+    let text = sets.ensure("Default", "other", &[]).await.unwrap_err().to_string();
+    assert!(text.contains("400 (taken") && text.contains("the scale set \"other\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_group_is_found_by_name_and_a_missing_one_is_the_operators_to_mend() {
+    let mut settings = quick();
+    settings.groups.push("gpu cards".to_owned());
+    let (simulator, _directory, sets) = stand(settings).await;
+    sets.ensure("GPU cards", "linux", &[]).await.unwrap();
+    sets.ensure("Default", "linux", &[]).await.unwrap();
+    assert_eq!(simulator.scale_sets().views().len(), 2, "names are unique in their group only");
+    let text = sets.ensure("cpu", "linux", &[]).await.unwrap_err().to_string();
+    assert!(text.contains("no runner group \"cpu\"") && text.contains("correct the pool's group"), "{text}");
+}
+
+#[tokio::test]
+async fn a_set_with_a_running_job_is_not_deleted() {
+    let (simulator, _directory, sets) = stand(quick()).await;
+    sets.ensure("Default", "linux", &[]).await.unwrap();
+    simulator.scale_sets().fault(
+        Route::Delete,
+        1,
+        ScaleSetFault::Exception { status: 409, type_name: "a.JobStillRunningException, a", message: "m" },
+    );
+    let text = sets.delete("Default", "linux").await.unwrap_err().to_string();
+    assert!(text.contains("a job is running"), "{text}");
+    assert!(sets.delete("Default", "linux").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_throttled_service_is_left_alone_and_no_debug_shows_a_token() {
+    let (simulator, _directory, sets) = stand(quick()).await;
+    simulator.scale_sets().fault(
+        Route::Find,
+        1,
+        ScaleSetFault::Exception { status: 429, type_name: "", message: "slow down" },
+    );
+    let error = look(&sets).await.unwrap_err();
+    assert!(matches!(error, ScaleSetError::Github(GithubError::RateLimited { .. })), "{error}");
+    let set = sets.ensure("Default", "linux", &[]).await.unwrap().set;
+    let session = sets.open(set.id, "me").await.unwrap();
+    let shown = format!("{sets:?} {session:?}");
+    assert!(shown.contains("acme") && !shown.contains("simulated-token"), "{shown}");
+    assert!(!shown.contains("token:"), "{shown}");
+}

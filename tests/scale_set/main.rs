@@ -1,0 +1,11 @@
+//! Runner scale sets: the client and the loop that holds a session, against the simulator and
+//! against the emulator of the crate `scaleset`, which is somebody else's reading of the same service.
+
+#![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
+
+mod client;
+mod emulator;
+mod runners;
+mod session;
+mod stand;
+mod trouble;

@@ -1,0 +1,183 @@
+//! A simulator, a client for its scale sets, and a pool that is served.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use dayfly::{
+    demand::scale_set::{ScaleSetNews, ScaleSetPool, Waits, serve},
+    fleet::{RunnerName, Timestamp},
+    github::{
+        Client, Credential, GithubError, Mint, MintedRunner, RunnerApi as _, TokenSource,
+        scale_set::{ScaleSetRunners, ScaleSets, Waits as ClientWaits},
+    },
+    simulator::{Settings, Simulator},
+};
+use tokio::{process::Child, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Longer than anything here takes.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) fn quick() -> Settings {
+    let mut settings = Settings { busy_lag: Duration::ZERO, ..Settings::default() };
+    settings.scale_sets.poll_hold = Duration::from_millis(100);
+    settings
+}
+
+/// A client for the scale sets of a scope at an address.
+pub(crate) fn sets(address: &str, token: &str) -> (tempfile::TempDir, ScaleSets) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, token).unwrap();
+    let credential = Credential::new(TokenSource::File(file));
+    let client = Client::new(address.parse().unwrap(), &credential, Arc::new(|_| {})).unwrap();
+    let waits = ClientWaits { registration: Duration::from_millis(1) };
+    (directory, ScaleSets::with_waits(client, waits))
+}
+
+pub(crate) fn pool(name: &str, labels: &[&str]) -> ScaleSetPool {
+    ScaleSetPool {
+        name: name.to_owned(),
+        group: "Default".to_owned(),
+        labels: labels.iter().map(|&label| label.to_owned()).collect(),
+        owner: "dayfly/ci1@here".to_owned(),
+        remembered: None,
+        waits: Waits {
+            conflict: Duration::from_millis(50),
+            first: Duration::from_millis(5),
+            longest: Duration::from_millis(50),
+            goodbye: Duration::from_secs(5),
+        },
+    }
+}
+
+/// A pool being served, and what was told of it.
+pub(crate) struct Served {
+    pub(crate) runners: ScaleSetRunners,
+    pub(crate) capacity: watch::Sender<u32>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) task: JoinHandle<()>,
+    told: Arc<Mutex<Vec<ScaleSetNews>>>,
+}
+
+impl Served {
+    pub(crate) fn begin(sets: &ScaleSets, pool: ScaleSetPool) -> Self {
+        Self::begin_with(sets, pool, |_, _| {})
+    }
+
+    /// With something that is done at each piece of news.
+    pub(crate) fn begin_with(
+        sets: &ScaleSets,
+        pool: ScaleSetPool,
+        at_news: impl Fn(&ScaleSetNews, &CancellationToken) + Send + Sync + 'static,
+    ) -> Self {
+        let (capacity, most) = watch::channel(100);
+        let stop = CancellationToken::new();
+        let told: Arc<Mutex<Vec<ScaleSetNews>>> = Arc::default();
+        let runners = ScaleSetRunners::new(sets.clone());
+        let task = tokio::spawn({
+            let (sets, stop, told, runners) =
+                (sets.clone(), stop.clone(), Arc::clone(&told), runners.clone());
+            async move {
+                let began = std::time::Instant::now();
+                let clock = move || Timestamp::from_millis(1_000_000) + began.elapsed();
+                let tell = |news: ScaleSetNews| {
+                    at_news(&news, &stop);
+                    told.lock().unwrap().push(news);
+                };
+                serve(&sets, &runners, &pool, most, stop.clone(), clock, tell).await;
+            }
+        });
+        Self { runners, capacity, stop, task, told }
+    }
+
+    /// Looks at all that was told so far.
+    pub(crate) fn told<T>(&self, look: impl FnOnce(&[ScaleSetNews]) -> T) -> T {
+        look(&self.told.lock().unwrap())
+    }
+
+    /// How many pieces of news are such.
+    pub(crate) fn count(&self, such: impl Fn(&ScaleSetNews) -> bool) -> usize {
+        self.told(|news| news.iter().filter(|news| such(news)).count())
+    }
+
+    /// Waits until so many were told.
+    pub(crate) async fn heard(&self, what: &str, times: usize, such: impl Fn(&ScaleSetNews) -> bool) {
+        let met = eventually(|| self.count(&such) >= times).await;
+        assert!(met, "{what} was not told: {}", self.told(|news| format!("{news:#?}")));
+    }
+
+    /// Waits until so many jobs are told to be assigned.
+    pub(crate) async fn assigned(&self, jobs: u32) {
+        let last = || {
+            self.told(|news| {
+                news.iter().rev().find_map(|news| match news {
+                    ScaleSetNews::Up { statistics, .. } => Some(statistics.assigned),
+                    _ => None,
+                })
+            })
+        };
+        let met = eventually(|| last() == Some(jobs)).await;
+        assert!(met, "{jobs} assigned jobs were not told: {}", self.told(|news| format!("{news:#?}")));
+    }
+
+    /// Stops it and waits for its end.
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        tokio::time::timeout(DEADLINE, self.task).await.expect("it ends").unwrap();
+    }
+
+    pub(crate) async fn mint(&self, name: &str) -> Result<MintedRunner, GithubError> {
+        mint(&self.runners, name).await
+    }
+}
+
+pub(crate) async fn mint(runners: &ScaleSetRunners, name: &str) -> Result<MintedRunner, GithubError> {
+    let name = RunnerName::parse(&format!("dayfly-{name}-ci1-01hzzzzzzzzzzzzzzzzzzzzzzz")).unwrap();
+    runners.mint(Mint { name: &name, group: "Default", labels: &[] }).await
+}
+
+pub(crate) const fn is_up(news: &ScaleSetNews) -> bool {
+    matches!(news, ScaleSetNews::Up { .. })
+}
+
+pub(crate) const fn is_trouble(news: &ScaleSetNews) -> bool {
+    matches!(news, ScaleSetNews::Trouble { .. })
+}
+
+/// Whether a condition comes to hold in time.
+pub(crate) async fn eventually(condition: impl Fn() -> bool) -> bool {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !condition() {
+        if tokio::time::Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    true
+}
+
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    assert!(eventually(condition).await, "not in time: {what}");
+}
+
+/// Starts a simulated runner, which ends with the handle.
+pub(crate) fn runner(jit: &str) -> Child {
+    tokio::process::Command::new(env!("CARGO_BIN_EXE_dayfly"))
+        .arg("simulated-runner")
+        .env("ACTIONS_RUNNER_INPUT_JITCONFIG", jit)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// A simulator, and a client for the sets of its organization.
+pub(crate) async fn stand(settings: Settings) -> (Simulator, tempfile::TempDir, ScaleSets) {
+    let simulator = Simulator::start(settings).await.unwrap();
+    let (directory, sets) = sets(&simulator.scope_url("acme"), "simulated-token");
+    (simulator, directory, sets)
+}
