@@ -64,6 +64,8 @@ impl Route {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Shared by all addresses of a name, so that a dead one leaves time for the others.
+        tcp.set_connect_timeout(Some(patience));
         service_fn(move |to: Uri| {
             let (route, tls, tcp) = (self.clone(), tls.clone(), tcp.clone());
             async move {
