@@ -283,7 +283,8 @@ impl Client {
         let mend = match (status, endpoint) {
             (StatusCode::UNAUTHORIZED, _) => {
                 let skew = limits::clock_skew(&reply.answer.headers, client::now()).unwrap_or(0);
-                if skew.abs() > SKEW_BORNE {
+                // A smaller one was corrected, and was not the reason.
+                if skew.abs() > SKEW_CORRECTED {
                     format!(
                         "this machine's clock differs from GitHub's by {}, and so GitHub takes no JSON web \
                          token signed here; switch on time synchronization, such as chrony or \
@@ -308,7 +309,11 @@ impl Client {
                  it found"
                     .to_owned()
             }
-            (StatusCode::FORBIDDEN, Endpoint::Token) => suspended(app, scope),
+            (StatusCode::FORBIDDEN, Endpoint::Token) => {
+                "the installation is suspended, or an allow list of addresses keeps this machine out; an owner \
+                 of the account can change either in its settings"
+                    .to_owned()
+            }
             (StatusCode::UNPROCESSABLE_ENTITY, _) => {
                 "the account has not approved what the App asks for; an owner approves it in the account's \
                  settings, GitHub Apps"

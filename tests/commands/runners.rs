@@ -170,12 +170,7 @@ async fn a_github_app_lists_runners_too_and_what_is_wrong_with_it_is_one_line() 
     simulator.register("acme", "by-hand", &LABELS, Presence::Idle).unwrap();
     let stand = Stand::new();
     stand.configure(&pool(&simulator.scope_url("acme")));
-    let key = stand.path().join("app.pem");
-    std::fs::write(&key, include_bytes!("../keys/app.pkcs1.pem")).unwrap();
-    let file = stand.path().join("dayfly.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let app = "app_id = 7\nprivate_key_file = \"app.pem\"";
-    std::fs::write(&file, text.replace("token_file = \"token\"", app)).unwrap();
+    stand.use_app();
     let said = stand.run(&["runners", "list"]).await;
     assert!(said.code() == 0 && said.out.contains("by-hand"), "{said:?}");
 

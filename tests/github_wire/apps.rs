@@ -80,6 +80,30 @@ async fn many_at_once_get_one_token() {
 }
 
 #[tokio::test]
+async fn many_that_are_refused_at_once_get_one_new_token() {
+    let simulator = github().await;
+    let client = client(&simulator, "acme", &app());
+    client.list().await.unwrap();
+    simulator.revoke_installation_tokens();
+    let outcomes = join_all((0..20).map(|_| client.list())).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(minted(&simulator), 2);
+}
+
+#[tokio::test]
+async fn the_same_installation_of_two_servers_is_two() {
+    let (one, other) = (github().await, github().await);
+    let credential = app();
+    for simulator in [&one, &other, &one, &other] {
+        client(simulator, "acme", &credential).list().await.unwrap();
+    }
+    assert_eq!([minted(&one), minted(&other)], [1, 1]);
+    let refused = [&one, &other]
+        .map(|simulator| simulator.requests().iter().filter(|request| request.status == Some(401)).count());
+    assert_eq!(refused, [0, 0]);
+}
+
+#[tokio::test]
 async fn accounts_and_their_limits_are_kept_apart() {
     let simulator = github().await;
     let credential = app();
@@ -187,9 +211,14 @@ async fn what_is_wrong_with_an_app_is_told_in_words() {
     assert!(text.contains("check installation_id"), "{text}");
 
     simulator.set(|settings| settings.apps[0].public_key = vec![1; 256]);
+    // A clock that is a little wrong is not blamed for it.
+    simulator.set(|settings| settings.clock_ahead = 90);
     let text = refusal(&simulator, "acme", &app()).await;
     assert!(text.contains("401") && text.contains("app.pkcs1.pem is not one of this App's"), "{text}");
-    simulator.set(|settings| settings.apps[0].public_key = keys::app().public_key);
+    simulator.set(|settings| {
+        settings.apps[0].public_key = keys::app().public_key;
+        settings.clock_ahead = 0;
+    });
 
     simulator.set(|settings| settings.apps[0].installations[0].suspended = true);
     for installation_id in [None, Some(41)] {
