@@ -13,6 +13,7 @@ mod failures;
 mod lock;
 mod observers;
 mod planner;
+mod sources;
 
 use std::{
     collections::BTreeMap,
@@ -27,9 +28,10 @@ use tokio::{
     net::TcpListener,
     sync::{Notify, broadcast, mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
-use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
 
 use crate::{
     config::Config,
@@ -50,6 +52,7 @@ use self::{
     failures::Failures,
     observers::{Publisher, follow_events, keep_image, observe, watch_disk},
     planner::{Planner, notify_systemd},
+    sources::Sets,
 };
 
 /// How often an engine's containers are listed; its events make it sooner.
@@ -57,6 +60,9 @@ const CONTAINER_LOOK: Duration = Duration::from_secs(10);
 
 /// Events that a slow listener may lag behind before it misses some.
 const EVENTS: usize = 1024;
+
+/// How long the sessions of scale sets may take to close at the end.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +85,9 @@ pub enum StartError {
 pub struct Daemon {
     planner: Planner,
     observers: JoinSet<()>,
+    /// The sessions of scale sets, which end by closing.
+    sessions: TaskTracker,
+    stop: CancellationToken,
     app: http::App,
     listener: TcpListener,
     _lock: InstanceLock,
@@ -99,10 +108,11 @@ impl Daemon {
 
         let clients = clients(config, &metrics)?;
         let engines = engines(config, &metrics);
+        let sets = Sets::of(config.pools.iter().map(|pool| &pool.pool), &clients);
         let edges = Arc::new(Edges {
             instance: config.instance.clone(),
             scopes: bounded_clients(config, &clients),
-            sets: BTreeMap::new(),
+            sets: sets.runners(),
             hosts: bounded_engines(&engines).await,
             pools: config.pools.iter().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),
         });
@@ -163,6 +173,11 @@ impl Daemon {
             engines: engines.keys().map(|host| (host.clone(), "docker")).collect(),
             rates: BTreeMap::new(),
         }));
+        let (sessions, stop) = (TaskTracker::new(), CancellationToken::new());
+        for pool in config.pools.iter().map(|pool| &pool.pool) {
+            let tasks = (&sessions, &stop);
+            sets.serve(pool, &config.instance, &config.state_dir, &publisher, tasks, shown.clone());
+        }
         let gather = metrics.clone();
         let app = http::App {
             snapshot: shown,
@@ -182,7 +197,7 @@ impl Daemon {
             metrics,
             failures,
         };
-        Ok(Self { planner, observers, app, listener, _lock: lock })
+        Ok(Self { planner, observers, sessions, stop, app, listener, _lock: lock })
     }
 
     /// Where the web server listens.
@@ -217,6 +232,11 @@ impl Daemon {
         info!("stopping; runners are left running for the next start");
         self.observers.abort_all();
         ending.cancel();
+        self.stop.cancel();
+        self.sessions.close();
+        if timeout(LAST_WORDS, self.sessions.wait()).await.is_err() {
+            warn!("a scale set's session could not be closed in time; the next start closes it");
+        }
         // The server bounds its own end.
         let _ = server.await;
     }

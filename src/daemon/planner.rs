@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fleet::{Event, Evidence, Fleet, HostName, Plan, Scope},
-    github::Client,
+    github::{Client, scale_set::ScaleSetRunners},
     host::Docker,
     http::Snapshot,
     telemetry::{Metrics, log_event},
@@ -38,7 +38,7 @@ const LAST_ACTIONS: Duration = Duration::from_secs(4);
 /// The loop and all that it talks to.
 pub(super) struct Planner {
     pub(super) fleet: Fleet,
-    pub(super) edges: Arc<Edges<Bounded<Client>, Bounded<Docker>>>,
+    pub(super) edges: Arc<Edges<Bounded<Client>, Bounded<Docker>, Bounded<ScaleSetRunners>>>,
     pub(super) clients: BTreeMap<Scope, Client>,
     pub(super) engines: BTreeMap<HostName, Docker>,
     pub(super) evidence: UnboundedReceiver<Evidence>,
