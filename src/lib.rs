@@ -8,6 +8,7 @@
 //!
 //! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
+//! - [`demand`] tells of waiting jobs: it looks at the queues of repositories.
 //! - [`config`] reads the one TOML file.
 //! - [`demand`] is where jobs are told of: for now, the sessions of runner scale sets.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.

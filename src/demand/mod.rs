@@ -1,5 +1,13 @@
-//! Where a pool's demand comes from when somebody tells of it: for now, runner scale sets.
-//!
-//! A source knows its pool and GitHub. It tells news, and decides nothing about runners.
+//! Where pools learn of waiting jobs: observers that run on their own and publish evidence. What a pool
+//! makes of it is the core's to decide.
 
+mod groups;
+mod queue;
 pub mod scale_set;
+mod schedule;
+
+pub use self::{
+    groups::watch_groups,
+    queue::{QueueDoor, QueueWatch},
+    schedule::{Reach, RequestsPerHour, Shortfall, requests_per_hour},
+};

@@ -5,6 +5,7 @@
 
 mod app;
 mod client;
+mod conditional;
 mod credential;
 mod deprecations;
 mod downloads;
@@ -19,14 +20,17 @@ mod listing;
 mod mint;
 mod pace;
 mod probe;
+mod queue;
 mod record;
 mod refusal;
+mod repositories;
 mod route;
 pub mod scale_set;
 mod token_source;
 mod tokens;
 mod transport;
 mod version;
+mod workflow;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -43,7 +47,9 @@ pub use self::{
     labels::RunnerLabel,
     limits::{Rate, clock_skew, poll_interval},
     probe::Probe,
+    queue::{Look, Queue},
     record::RunnerRecord,
+    repositories::{PushedRepository, Repositories},
     token_source::TokenSource,
     tokens::RunnerToken,
     transport::DEADLINE,
@@ -143,6 +149,10 @@ enum Endpoint {
     Delete,
     Groups,
     GroupRepositories,
+    Runs,
+    Jobs,
+    Job,
+    Repositories,
     Scope,
     Labels,
     ChangeLabels,
@@ -163,6 +173,10 @@ impl Endpoint {
             Self::Delete => "delete",
             Self::Groups => "groups",
             Self::GroupRepositories => "group_repositories",
+            Self::Runs => "runs",
+            Self::Jobs => "jobs",
+            Self::Job => "job",
+            Self::Repositories => "repositories",
             Self::Scope => "scope",
             Self::Labels => "labels",
             Self::ChangeLabels => "change_labels",
@@ -177,7 +191,12 @@ impl Endpoint {
 
     /// Whether it can wait, so that mints go first when the budget runs low.
     const fn is_housekeeping(self) -> bool {
-        matches!(self, Self::List | Self::Delete)
+        matches!(self, Self::List | Self::Delete) || self.is_of_the_queue()
+    }
+
+    /// Whether it looks for waiting jobs.
+    const fn is_of_the_queue(self) -> bool {
+        matches!(self, Self::Runs | Self::Jobs | Self::Job | Self::Repositories)
     }
 }
 
@@ -186,9 +205,10 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; for a GitHub
-    /// App, its `installation` there or an installation `token`; with scale sets also `registration`,
-    /// `scale_set`, `session`, `poll`, `acknowledge` and `acquire`; or what only people ask for.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; for waiting
+    /// jobs `runs`, `jobs`, `job` or `repositories`; for a GitHub App, its `installation` there or an
+    /// installation `token`; with scale sets also `registration`, `scale_set`, `session`, `poll`,
+    /// `acknowledge` and `acquire`; or what only people ask for.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,
