@@ -14,6 +14,7 @@ mod probe;
 mod record;
 mod refusal;
 mod transport;
+pub mod webhook;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
