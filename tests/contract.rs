@@ -4,7 +4,9 @@
 mod openapi;
 mod wire;
 
-use dayfly::simulator::{Fault, FaultKind, Presence, Settings, Simulator};
+use dayfly::simulator::{
+    Fault, FaultKind, GroupAccess, GroupVisibility, Hold, Job, Presence, Settings, Simulator,
+};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -29,6 +31,40 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
     exchange(Method::GET, "/repos/acme/widgets", None).await;
     exchange(Method::GET, "/repos/acme/nothing", None).await;
     exchange(Method::GET, "/orgs/acme/actions/runner-groups?per_page=100", None).await;
+    let access = GroupAccess {
+        visibility: GroupVisibility::Selected(vec!["acme/widgets".to_owned()]),
+        allows_public: true,
+        workflows: Some(vec!["acme/widgets/.github/workflows/ci.yml@refs/heads/main".to_owned()]),
+    };
+    assert!(simulator.set_group("Default", access));
+    exchange(Method::GET, "/orgs/acme/actions/runner-groups", None).await;
+    exchange(Method::GET, "/orgs/acme/actions/runner-groups/1/repositories?per_page=100", None).await;
+    exchange(Method::GET, "/orgs/acme/actions/runner-groups/77/repositories", None).await;
+    simulator.set_group("Default", GroupAccess::default());
+    simulator.push("acme/open", true);
+    exchange(Method::GET, "/orgs/acme/repos?sort=pushed&per_page=1&page=2", None).await;
+    exchange(Method::GET, "/repos/acme/open", None).await;
+    exchange(Method::GET, "/installation/repositories?per_page=1", None).await;
+    let work = |job: Job| simulator.enqueue(job.of("acme/widgets").in_run("one"));
+    let queued =
+        work(Job { calls: vec!["acme/flows/build.yml@v1".to_owned()], ..Job::new("acme", &["linux"]) });
+    let held = work(Job::new("acme", &[]).held(Hold::Approval));
+    work(Job::new("acme", &["ubuntu-latest"]).hosted().lasting(std::time::Duration::ZERO));
+    let runs = "/repos/acme/widgets/actions/runs";
+    exchange(Method::GET, &format!("{runs}?status=waiting&per_page=1"), None).await;
+    assert!(simulator.release(held) && simulator.cancel(held));
+    let listed =
+        exchange(Method::GET, &format!("{runs}?status=queued&exclude_pull_requests=true"), None).await;
+    let run = listed["workflow_runs"][0]["id"].as_u64().expect("a run");
+    exchange(Method::GET, &format!("{runs}/{run}"), None).await;
+    exchange(Method::GET, &format!("{runs}/1"), None).await;
+    exchange(Method::GET, &format!("{runs}/{run}/jobs?filter=latest&per_page=100"), None).await;
+    exchange(Method::GET, &format!("/repos/acme/widgets/actions/jobs/{queued}"), None).await;
+    exchange(Method::GET, "/repos/acme/widgets/actions/jobs/1", None).await;
+    assert!(simulator.cancel(queued));
+    assert_eq!(simulator.rerun(run).len(), 3);
+    exchange(Method::GET, &format!("{runs}/{run}/jobs?filter=all&per_page=2"), None).await;
+    exchange(Method::GET, &format!("{runs}/{run}"), None).await;
     for scope in ["/orgs/acme", "/repos/acme/widgets"] {
         let runners = format!("{scope}/actions/runners");
         let jit = format!("{runners}/generate-jitconfig");

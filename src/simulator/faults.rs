@@ -55,9 +55,11 @@ pub enum FaultKind {
 impl FaultKind {
     /// Whether the kind makes sense at an endpoint.
     fn concerns(&self, endpoint: Endpoint) -> bool {
-        use Endpoint::{DeleteRunner, GetRunner, ListGroups, ListRunners, Mint};
+        use Endpoint::{DeleteRunner, GetRunner, ListGroups, ListJobs, ListRunners, ListRuns, Mint};
         match self {
-            Self::ShortList | Self::EmptyList => matches!(endpoint, ListRunners | ListGroups),
+            Self::ShortList | Self::EmptyList => {
+                matches!(endpoint, ListRunners | ListGroups | ListRuns | ListJobs)
+            }
             Self::UnknownStatus(_) | Self::MissingField(_) => matches!(endpoint, ListRunners | GetRunner),
             Self::BusyLies => matches!(endpoint, ListRunners | GetRunner | DeleteRunner),
             Self::GroupFull | Self::EmptyJitConfig => endpoint == Mint,

@@ -1,12 +1,15 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
 //! credentials, rate limits, conditional requests, faults and the log. What is asked is told apart in
-//! [`call`], and answered in [`runners`] and [`accounts`].
+//! [`call`], and answered in [`runners`], [`runs`], [`repositories`] and [`accounts`].
 
 mod accounts;
 mod call;
 mod limits;
 mod log;
+mod paging;
+mod repositories;
 mod runners;
+mod runs;
 
 use std::{sync::Arc, time::Duration};
 
@@ -242,6 +245,13 @@ impl World {
             Call::DeleteRunner(scope, id) => self.delete_runner(&scope, id, busy_lies, now),
             Call::Mint(scope) => self.generate_jitconfig(asked, &scope, now),
             Call::ListGroups(scope) => self.list_groups(asked, &scope),
+            Call::GroupRepositories(scope, id) => self.group_repositories(asked, &scope, id),
+            Call::ListRepositories(scope) => self.list_repositories(asked, &scope),
+            Call::InstallationRepositories => self.installation_repositories(asked),
+            Call::ListRuns(scope) => self.list_runs(asked, &scope),
+            Call::GetRun(scope, id) => self.get_run(asked, &scope, id),
+            Call::ListJobs(scope, run) => self.list_jobs(asked, &scope, run),
+            Call::GetJob(scope, id) => self.get_job(asked, &scope, id),
             Call::GetOrganization(scope) => self.organization(asked, &scope),
             Call::GetRepository(scope) => self.repository(asked, &scope),
             Call::RateLimit => self.rate_limit(asked, now),
@@ -318,7 +328,8 @@ fn spoil(fault: &FaultKind, reply: &mut Reply) {
     if !reply.status.is_success() {
         return;
     }
-    let list = if body.get("runner_groups").is_some() { "runner_groups" } else { "runners" };
+    let lists = ["runner_groups", "workflow_runs", "jobs", "repositories"];
+    let list = lists.into_iter().find(|list| body.get(list).is_some()).unwrap_or("runners");
     match fault {
         FaultKind::EmptyJitConfig => body["encoded_jit_config"] = json!(""),
         FaultKind::ShortList => {
@@ -334,6 +345,12 @@ fn spoil(fault: &FaultKind, reply: &mut Reply) {
         FaultKind::MissingField(field) => runners::each(body, |runner| drop(runner.remove(*field))),
         _ => {}
     }
+}
+
+/// A moment as GitHub's API writes it, in whole seconds.
+fn moment(at: Timestamp) -> String {
+    let seconds = i64::try_from(at.as_millis() / 1000).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 /// A moment as HTTP writes it.

@@ -11,6 +11,7 @@ mod faults;
 mod github;
 pub mod image;
 mod jit;
+mod job;
 pub mod runner;
 mod server;
 mod settings;
@@ -37,7 +38,8 @@ use crate::fleet::Timestamp;
 pub use self::{
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
-    settings::{Behaviour, Job, Presence, Settings},
+    job::{Behaviour, GroupAccess, GroupVisibility, Hold, Job},
+    settings::{Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
 
@@ -101,6 +103,31 @@ impl Simulator {
     /// Queues a job and says its id.
     pub fn enqueue(&self, job: Job) -> u64 {
         self.change(|world, now| world.enqueue(job, now))
+    }
+
+    /// Lets a job be queued that an approval or a concurrency limit held; says whether it was held.
+    pub fn release(&self, job: u64) -> bool {
+        self.change(|world, now| world.release_held(job, now))
+    }
+
+    /// Cancels a job; says whether it was not over yet. A runner that has it notices when it reports.
+    pub fn cancel(&self, job: u64) -> bool {
+        self.change(|world, now| world.cancel(job, now))
+    }
+
+    /// Runs all jobs of a run again, as a new attempt with new job ids, which are returned.
+    pub fn rerun(&self, run: u64) -> Vec<u64> {
+        self.change(|world, now| world.rerun(run, now))
+    }
+
+    /// Creates a repository (`owner/name`), or changes whether it is public. It was pushed to now.
+    pub fn push(&self, repository: &str, public: bool) {
+        self.change(|world, now| world.push(repository, public, now));
+    }
+
+    /// Says who may use a runner group of the organizations; false when there is none of this name.
+    pub fn set_group(&self, name: &str, access: GroupAccess) -> bool {
+        self.change(|world, _| world.set_group(name, access))
     }
 
     /// Makes GitHub misbehave, until the fault is used up or cleared.

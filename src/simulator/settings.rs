@@ -1,4 +1,4 @@
-//! What a simulator is started with, and what its jobs are.
+//! What a simulator is started with.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -78,67 +78,4 @@ pub enum Presence {
     Busy,
     /// Not connected, with a job: what a runner that died mid-job leaves for some minutes.
     OfflineBusy,
-}
-
-/// A workflow job.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The organization (any runner of it may serve) or repository (its runners, and those of its
-    /// owner).
-    pub scope: String,
-    /// Display name.
-    pub name: String,
-    /// What `runs-on` says.
-    pub labels: Vec<String>,
-    /// How long it works.
-    pub duration: Duration,
-    /// What it does to its runner.
-    pub behaviour: Behaviour,
-}
-
-/// What a job does to its runner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Behaviour {
-    /// Works for its duration and succeeds.
-    #[default]
-    Succeeds,
-    /// Works for its duration and fails.
-    Fails,
-    /// Takes this many bytes of memory before it begins to work, or dies of it.
-    Allocates(u64),
-    /// Its worker crashes at once; the runner lives and reports a failed job.
-    CrashesWorker,
-    /// The runner itself crashes as soon as it has the job, and reports nothing.
-    CrashesRunner,
-}
-
-impl Job {
-    /// A job that succeeds after a second.
-    pub fn new(scope: &str, labels: &[&str]) -> Self {
-        Self {
-            scope: scope.to_owned(),
-            name: "build".to_owned(),
-            labels: labels.iter().map(|&label| label.to_owned()).collect(),
-            duration: Duration::from_secs(1),
-            behaviour: Behaviour::Succeeds,
-        }
-    }
-
-    /// The same with another display name.
-    #[must_use]
-    pub fn named(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
-    }
-
-    /// The same with another duration.
-    #[must_use]
-    pub fn lasting(self, duration: Duration) -> Self {
-        Self { duration, ..self }
-    }
-
-    /// The same with another behaviour.
-    #[must_use]
-    pub fn that(self, behaviour: Behaviour) -> Self {
-        Self { behaviour, ..self }
-    }
 }

@@ -1,7 +1,9 @@
 //! What GitHub knows: scopes, registrations and the sessions of runners. Plain values; time is passed
-//! in, and nothing here knows of HTTP but status codes. Jobs have a room of their own.
+//! in, and nothing here knows of HTTP but status codes. Jobs, runs and groups have rooms of their own.
 
+mod access;
 mod queue;
+mod runs;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -14,13 +16,17 @@ use std::{
 use axum::http::StatusCode;
 
 use super::{
-    Presence, Settings,
+    GroupAccess, Presence, Settings,
     faults::Faults,
     github::{Limits, Log},
     jit::Jit,
 };
 use crate::fleet::Timestamp;
 
+pub(super) use self::{
+    queue::Record,
+    runs::{Repository, Run},
+};
 pub use self::{
     queue::{Conclusion, JobState, JobView},
     snapshot::{RunnerView, Snapshot, Waits},
@@ -43,9 +49,13 @@ pub(super) struct World {
     registrations: BTreeMap<u64, Registration>,
     sessions: BTreeMap<String, Session>,
     next_registration: u64,
-    jobs: BTreeMap<u64, queue::Record>,
+    jobs: BTreeMap<u64, Record>,
     queued: BTreeSet<u64>,
     running: BTreeSet<u64>,
+    repositories: BTreeMap<String, Repository>,
+    runs: BTreeMap<u64, Run>,
+    /// Who may use which group; the others as GitHub has it by default.
+    access: BTreeMap<u64, GroupAccess>,
 }
 
 /// GitHub's record of a runner.
@@ -112,6 +122,9 @@ impl World {
             jobs: BTreeMap::new(),
             queued: BTreeSet::new(),
             running: BTreeSet::new(),
+            repositories: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            access: BTreeMap::new(),
         }
     }
 
@@ -231,7 +244,7 @@ impl World {
                 let online = !session.left && !session.quiet_since.is_some_and(lost);
                 let job = session.job.and_then(|job| self.jobs.get(&job));
                 let seen = |assigned_at| assigned_at + self.settings.busy_lag <= now;
-                let busy = job.and_then(queue::Record::assigned_at).is_some_and(seen);
+                let busy = job.and_then(Record::assigned_at).is_some_and(seen);
                 Look { online, busy, connected_once: true }
             }
         }

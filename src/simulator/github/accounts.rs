@@ -1,32 +1,46 @@
-//! What is told of organizations, repositories, runner groups and the rate limit: little of it is
+//! What is told of organizations, runner groups and the rate limit: little of it is
 //! looked at, but all of it has the form that GitHub's description requires.
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Reply};
-use crate::{fleet::Timestamp, simulator::world::World};
+use crate::{
+    fleet::Timestamp,
+    simulator::{GroupVisibility, world::World},
+};
 
-const LONG_AGO: &str = "2020-01-01T00:00:00Z";
+pub(super) const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 impl World {
     pub(super) fn list_groups(&self, asked: &Asked, scope: &str) -> Reply {
         let runners_url = |id| format!("{}/orgs/{scope}/actions/runner-groups/{id}/runners", asked.base);
         let groups = self.groups().map(|(id, name)| {
-            json!({
+            let access = self.group_access(id);
+            let (visibility, selected) = match access.visibility {
+                GroupVisibility::All => ("all", false),
+                GroupVisibility::Private => ("private", false),
+                GroupVisibility::Selected(_) => ("selected", true),
+            };
+            let mut group = json!({
                 "id": id,
                 "name": name,
-                "visibility": "all",
+                "visibility": visibility,
                 "default": id == 1,
                 "runners_url": runners_url(id),
                 "inherited": false,
-                "allows_public_repositories": false,
-                "restricted_to_workflows": false,
-                "selected_workflows": [],
+                "allows_public_repositories": access.allows_public,
+                "restricted_to_workflows": access.workflows.is_some(),
+                "selected_workflows": access.workflows.unwrap_or_default(),
                 "workflow_restrictions_read_only": false,
-            })
+            });
+            if selected {
+                let url = format!("{}/orgs/{scope}/actions/runner-groups/{id}/repositories", asked.base);
+                group["selected_repositories_url"] = json!(url);
+            }
+            group
         });
-        self.page(asked, scope, "runner_groups", groups.collect())
+        self.page(asked, "runner_groups", groups.collect())
     }
 
     pub(super) fn organization(&self, asked: &Asked, scope: &str) -> Reply {
@@ -45,45 +59,6 @@ impl World {
         body.extend(addresses(&format!("{}/orgs/{scope}", asked.base), &urls));
         body.extend(fields(more));
         body.insert("type".to_owned(), json!("Organization"));
-        Reply::json(StatusCode::OK, Value::Object(body))
-    }
-
-    pub(super) fn repository(&self, asked: &Asked, scope: &str) -> Reply {
-        let (owner, name) = scope.split_once('/').unwrap_or((scope, scope));
-        let id = self.scope_number(scope);
-        let url = format!("{}/repos/{scope}", asked.base);
-        let mut body = fields(json!({
-            "id": id,
-            "node_id": format!("R_{}", id.unwrap_or_default()),
-            "name": name,
-            "full_name": scope,
-            "owner": owner_of(asked, owner, self.scope_number(owner)),
-            "private": true,
-            "visibility": "private",
-            "fork": false,
-            "url": url,
-            "description": null, "homepage": null, "language": null, "mirror_url": null, "license": null,
-            "default_branch": "main",
-            "has_issues": true, "has_projects": true, "has_wiki": true, "has_pages": false,
-            "has_discussions": false,
-            "archived": false, "disabled": false,
-            "pushed_at": LONG_AGO, "created_at": LONG_AGO, "updated_at": LONG_AGO,
-            "permissions": { "admin": true, "maintain": true, "push": true, "triage": true, "pull": true },
-        }));
-        let counts = [
-            "forks",
-            "forks_count",
-            "open_issues",
-            "open_issues_count",
-            "size",
-            "stargazers_count",
-            "watchers",
-            "watchers_count",
-            "network_count",
-            "subscribers_count",
-        ];
-        body.extend(counts.map(|count| (count.to_owned(), json!(0))));
-        body.extend(addresses(&url, &REPOSITORY_ADDRESSES));
         Reply::json(StatusCode::OK, Value::Object(body))
     }
 
@@ -107,51 +82,6 @@ impl World {
     }
 }
 
-/// Addresses below a repository that nobody follows.
-const REPOSITORY_ADDRESSES: [&str; 41] = [
-    "archive_url",
-    "assignees_url",
-    "blobs_url",
-    "branches_url",
-    "clone_url",
-    "collaborators_url",
-    "comments_url",
-    "commits_url",
-    "compare_url",
-    "contents_url",
-    "contributors_url",
-    "deployments_url",
-    "downloads_url",
-    "events_url",
-    "forks_url",
-    "git_commits_url",
-    "git_refs_url",
-    "git_tags_url",
-    "git_url",
-    "hooks_url",
-    "html_url",
-    "issue_comment_url",
-    "issue_events_url",
-    "issues_url",
-    "keys_url",
-    "labels_url",
-    "languages_url",
-    "merges_url",
-    "milestones_url",
-    "notifications_url",
-    "pulls_url",
-    "releases_url",
-    "ssh_url",
-    "stargazers_url",
-    "statuses_url",
-    "subscribers_url",
-    "subscription_url",
-    "svn_url",
-    "tags_url",
-    "teams_url",
-    "trees_url",
-];
-
 /// What organizations and owners of repositories have in common.
 fn account(asked: &Asked, login: &str, id: Option<usize>) -> Map<String, Value> {
     let url = format!("{}/orgs/{login}", asked.base);
@@ -167,7 +97,7 @@ fn account(asked: &Asked, login: &str, id: Option<usize>) -> Map<String, Value> 
     body
 }
 
-fn owner_of(asked: &Asked, login: &str, id: Option<usize>) -> Value {
+pub(super) fn owner_of(asked: &Asked, login: &str, id: Option<usize>) -> Value {
     let mut body = account(asked, login, id);
     let urls = [
         "followers_url",
@@ -186,12 +116,12 @@ fn owner_of(asked: &Asked, login: &str, id: Option<usize>) -> Value {
     Value::Object(body)
 }
 
-fn addresses(url: &str, names: &[&str]) -> Map<String, Value> {
+pub(super) fn addresses(url: &str, names: &[&str]) -> Map<String, Value> {
     let address = |name: &str| format!("{url}/{}", name.trim_end_matches("_url"));
     names.iter().map(|&name| (name.to_owned(), Value::String(address(name)))).collect()
 }
 
-fn fields(object: Value) -> Map<String, Value> {
+pub(super) fn fields(object: Value) -> Map<String, Value> {
     match object {
         Value::Object(fields) => fields,
         _ => Map::new(),

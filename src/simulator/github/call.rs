@@ -20,6 +20,20 @@ pub enum Endpoint {
     Mint,
     /// `GET /orgs/{org}/actions/runner-groups`
     ListGroups,
+    /// `GET /orgs/{org}/actions/runner-groups/{id}/repositories`
+    GroupRepositories,
+    /// `GET /orgs/{org}/repos`
+    ListRepositories,
+    /// `GET /installation/repositories`
+    InstallationRepositories,
+    /// `GET /repos/{owner}/{repo}/actions/runs`
+    ListRuns,
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}`
+    GetRun,
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}/jobs`
+    ListJobs,
+    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
+    GetJob,
     /// `GET /orgs/{org}`
     GetOrganization,
     /// `GET /repos/{owner}/{repo}`
@@ -37,6 +51,13 @@ pub(super) enum Call {
     DeleteRunner(String, u64),
     Mint(String),
     ListGroups(String),
+    GroupRepositories(String, u64),
+    ListRepositories(String),
+    InstallationRepositories,
+    ListRuns(String),
+    GetRun(String, u64),
+    ListJobs(String, u64),
+    GetJob(String, u64),
     GetOrganization(String),
     GetRepository(String),
     RateLimit,
@@ -49,6 +70,9 @@ impl Call {
         let parts: Vec<&str> = path.split('/').collect();
         if asked.method == Method::GET && parts == ["rate_limit"] {
             return Some(Self::RateLimit);
+        }
+        if asked.method == Method::GET && parts == ["installation", "repositories"] {
+            return Some(Self::InstallationRepositories);
         }
         // Links to further pages name a scope by its number.
         let (scope, rest) = match parts.as_slice() {
@@ -68,6 +92,20 @@ impl Call {
             ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
             ("GET", []) => Some(Self::GetRepository(scope)),
             ("GET", ["actions", "runner-groups"]) if is_organization => Some(Self::ListGroups(scope)),
+            ("GET", ["actions", "runner-groups", id, "repositories"]) if is_organization => {
+                Some(Self::GroupRepositories(scope, id.parse().ok()?))
+            }
+            ("GET", ["repos"]) if is_organization => Some(Self::ListRepositories(scope)),
+            ("GET", ["actions", "runs"]) if !is_organization => Some(Self::ListRuns(scope)),
+            ("GET", ["actions", "runs", id]) if !is_organization => {
+                Some(Self::GetRun(scope, id.parse().ok()?))
+            }
+            ("GET", ["actions", "runs", id, "jobs"]) if !is_organization => {
+                Some(Self::ListJobs(scope, id.parse().ok()?))
+            }
+            ("GET", ["actions", "jobs", id]) if !is_organization => {
+                Some(Self::GetJob(scope, id.parse().ok()?))
+            }
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
             ("GET", ["actions", "runners", id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
@@ -83,6 +121,13 @@ impl Call {
             Self::DeleteRunner(..) => Endpoint::DeleteRunner,
             Self::Mint(_) => Endpoint::Mint,
             Self::ListGroups(_) => Endpoint::ListGroups,
+            Self::GroupRepositories(..) => Endpoint::GroupRepositories,
+            Self::ListRepositories(_) => Endpoint::ListRepositories,
+            Self::InstallationRepositories => Endpoint::InstallationRepositories,
+            Self::ListRuns(_) => Endpoint::ListRuns,
+            Self::GetRun(..) => Endpoint::GetRun,
+            Self::ListJobs(..) => Endpoint::ListJobs,
+            Self::GetJob(..) => Endpoint::GetJob,
             Self::GetOrganization(_) => Endpoint::GetOrganization,
             Self::GetRepository(_) => Endpoint::GetRepository,
             Self::RateLimit => Endpoint::RateLimit,
@@ -96,9 +141,15 @@ impl Call {
             | Self::DeleteRunner(scope, _)
             | Self::Mint(scope)
             | Self::ListGroups(scope)
+            | Self::GroupRepositories(scope, _)
+            | Self::ListRepositories(scope)
+            | Self::ListRuns(scope)
+            | Self::GetRun(scope, _)
+            | Self::ListJobs(scope, _)
+            | Self::GetJob(scope, _)
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),
-            Self::RateLimit => None,
+            Self::RateLimit | Self::InstallationRepositories => None,
         }
     }
 }

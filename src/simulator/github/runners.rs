@@ -1,6 +1,6 @@
 //! Self-hosted runners: list, get, delete, generate-jitconfig.
 
-use axum::http::{StatusCode, header::LINK};
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Content, DOCUMENTATION, Reply};
@@ -9,15 +9,13 @@ use crate::{
     simulator::world::{MintRefused, RUNNER_VERSION, Registration, World},
 };
 
-const DEFAULT_PER_PAGE: usize = 30;
-const MAX_PER_PAGE: usize = 100;
 const MAX_LABELS: usize = 100;
 
 impl World {
     pub(super) fn list_runners(&self, asked: &Asked, scope: &str, busy_lies: bool, now: Timestamp) -> Reply {
         let wanted = |there: &&Registration| asked.query("name").is_none_or(|name| there.name == name);
         let rows = self.listed(scope, now).filter(wanted).map(|there| self.row(there, busy_lies, now));
-        self.page(asked, scope, "runners", rows.collect())
+        self.page(asked, "runners", rows.collect())
     }
 
     pub(super) fn get_runner(&self, scope: &str, id: u64, busy_lies: bool, now: Timestamp) -> Reply {
@@ -63,39 +61,6 @@ impl World {
             }
             Err(MintRefused::GroupFull(max)) => group_full(group, max),
         }
-    }
-
-    /// One page of a list; the link to the next names the scope by its number, as GitHub's do.
-    pub(super) fn page(&self, asked: &Asked, scope: &str, list: &str, rows: Vec<Value>) -> Reply {
-        let per_page = asked.number("per_page", DEFAULT_PER_PAGE).min(MAX_PER_PAGE);
-        let page = asked.number("page", 1);
-        let total = rows.len();
-        let pages = total.div_ceil(per_page).max(1);
-        let rows: Vec<Value> = rows.into_iter().skip((page - 1) * per_page).take(per_page).collect();
-        let reply = Reply::json(StatusCode::OK, json!({ "total_count": total, list: rows }));
-        if pages == 1 {
-            return reply;
-        }
-        let kind = if scope.contains('/') { "repositories" } else { "organizations" };
-        let number = self.scope_number(scope).unwrap_or_default();
-        let rest = if list == "runners" { "runners" } else { "runner-groups" };
-        let link = |page: usize, relation: &str| {
-            let base = &asked.base;
-            format!(
-                "<{base}/{kind}/{number}/actions/{rest}?per_page={per_page}&page={page}>; rel=\"{relation}\""
-            )
-        };
-        let mut links = Vec::new();
-        if page > 1 {
-            links.push(link(page - 1, "prev"));
-        }
-        if page < pages {
-            links.extend([link(page + 1, "next"), link(pages, "last")]);
-        }
-        if page > 1 {
-            links.push(link(1, "first"));
-        }
-        reply.with(LINK, links.join(", "))
     }
 
     fn row(&self, there: &Registration, busy_lies: bool, now: Timestamp) -> Value {

@@ -12,6 +12,8 @@ use crate::fleet::Timestamp;
 pub struct Snapshot {
     /// When.
     pub at: Timestamp,
+    /// Jobs that an approval or a concurrency limit holds.
+    pub held: usize,
     /// Jobs that no runner has.
     pub queued: usize,
     /// Jobs that a runner has.
@@ -22,6 +24,8 @@ pub struct Snapshot {
     pub failed: usize,
     /// Jobs whose runner vanished.
     pub lost: usize,
+    /// Jobs that were cancelled.
+    pub cancelled: usize,
     /// How long jobs waited from queued to taken; `None` before the first.
     pub queue_wait: Option<Waits>,
     /// Every registration of every scope.
@@ -69,9 +73,9 @@ impl Waits {
 }
 
 impl Snapshot {
-    /// Jobs that are neither queued nor in progress.
+    /// Jobs that are over.
     pub fn completed(&self) -> usize {
-        self.succeeded + self.failed + self.lost
+        self.succeeded + self.failed + self.lost + self.cancelled
     }
 
     /// Registrations that GitHub says are connected.
@@ -113,11 +117,13 @@ impl World {
         });
         Snapshot {
             at: now,
+            held: count(JobState::Waiting) + count(JobState::Pending),
             queued: count(JobState::Queued),
             in_progress: count(JobState::InProgress),
             succeeded: count(JobState::Completed(Conclusion::Succeeded)),
             failed: count(JobState::Completed(Conclusion::Failed)),
             lost: count(JobState::Completed(Conclusion::Lost)),
+            cancelled: count(JobState::Completed(Conclusion::Cancelled)),
             queue_wait: Waits::of(waits.collect()),
             runners: runners.collect(),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::simulator::{Job, jit::Jit};
+use crate::simulator::{GroupVisibility, Hold, Job, jit::Jit};
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -116,4 +116,64 @@ fn a_jit_config_opens_one_session_with_the_right_secret() {
     assert_eq!(look(&world, id, START), (false, false));
     assert!(world.forget(id));
     assert_eq!(world.connect(id, &jit.secret, START), Err(StatusCode::NOT_FOUND));
+}
+
+#[test]
+fn a_run_is_as_far_as_its_least_advanced_job_and_late_ones_do_not_set_it_back() {
+    let mut world = world(Settings::default());
+    let (_, session) = connected(&mut world, "a");
+    let job = || Job::new("acme", &["linux"]).in_run("ci");
+    let (first, held) = (world.enqueue(job(), START), world.enqueue(job().held(Hold::Approval), START));
+    let run = world.jobs()[0].run_id;
+    let status = |world: &World| world.run("acme/jobs", run).map(|run| run.status);
+    assert_eq!(status(&world), Some("waiting"));
+    assert!(world.release_held(held, START) && !world.release_held(held, START));
+    assert_eq!(status(&world), Some("queued"));
+    assert!(world.cancel(held, START) && !world.cancel(held, START));
+    world.offer(&session, START);
+    world.acquire(&session, first, START);
+    assert_eq!(status(&world), Some("in_progress"));
+    let late = world.enqueue(job(), START + SECOND);
+    assert_eq!(status(&world), Some("in_progress"), "as after `needs`");
+    assert!(world.rerun(run, START).is_empty(), "it is not over");
+    world.complete(&session, first, true, START + 2 * SECOND);
+    assert!(world.cancel(late, START + 3 * SECOND));
+    assert_eq!(status(&world), Some("completed"));
+    let again = world.rerun(run, START + 4 * SECOND);
+    assert_eq!((again.len(), status(&world)), (3, Some("waiting")));
+    assert!(world.jobs().iter().all(|view| view.run_id == run));
+    assert_eq!(world.jobs().iter().filter(|view| view.run_attempt == 2).count(), 3);
+}
+
+#[test]
+fn a_groups_policy_decides_whose_jobs_its_runners_get() {
+    let offered = |access: GroupAccess, public: bool| {
+        let mut world = world(Settings::default());
+        let (_, session) = connected(&mut world, "a");
+        world.set_group("Default", access);
+        world.push("acme/widgets", public, START);
+        world.enqueue(Job::new("acme/widgets", &["linux"]), START);
+        world.offer(&session, START).is_some()
+    };
+    let default = GroupAccess::default;
+    assert!(offered(default(), false));
+    assert!(!offered(default(), true));
+    assert!(offered(GroupAccess { allows_public: true, ..default() }, true));
+    let selected = |name: &str| GroupVisibility::Selected(vec![name.to_owned()]);
+    assert!(offered(GroupAccess { visibility: selected("acme/Widgets"), ..default() }, false));
+    assert!(!offered(GroupAccess { visibility: selected("acme/other"), ..default() }, false));
+    let workflow = |file: &str| Some(vec![format!("acme/widgets/.github/workflows/{file}@refs/heads/main")]);
+    assert!(offered(GroupAccess { workflows: workflow("ci.yml"), ..default() }, false));
+    assert!(!offered(GroupAccess { workflows: workflow("deploy.yml"), ..default() }, false));
+}
+
+#[test]
+fn githubs_own_runners_take_their_jobs_at_once_and_end_them_in_time() {
+    let mut world = world(Settings::default());
+    let (_, session) = connected(&mut world, "a");
+    world.enqueue(Job::new("acme", &["linux"]).hosted().lasting(SECOND), START);
+    assert!(world.offer(&session, START).is_none());
+    assert_eq!(world.snapshot(START).in_progress, 1);
+    world.settle(START + SECOND);
+    assert_eq!(world.snapshot(START).succeeded, 1);
 }

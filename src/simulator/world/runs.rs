@@ -1,0 +1,188 @@
+//! Repositories, the runs of their workflows, and what people do to the jobs of a run: hold, release,
+//! cancel, run again.
+
+use super::{Conclusion, JobState, Record, World};
+use crate::{fleet::Timestamp, simulator::Job};
+
+/// A repository.
+pub(in crate::simulator) struct Repository {
+    pub(in crate::simulator) public: bool,
+    pub(in crate::simulator) pushed_at: Timestamp,
+}
+
+/// A run of a workflow.
+pub(in crate::simulator) struct Run {
+    pub(in crate::simulator) id: u64,
+    /// `owner/name`, lower-cased.
+    pub(in crate::simulator) repository: String,
+    pub(in crate::simulator) workflow: String,
+    pub(in crate::simulator) calls: Vec<String>,
+    pub(in crate::simulator) attempt: u32,
+    pub(in crate::simulator) created_at: Timestamp,
+    pub(in crate::simulator) started_at: Timestamp,
+    /// When its status changed last.
+    pub(in crate::simulator) updated_at: Timestamp,
+    pub(in crate::simulator) status: &'static str,
+    /// The word that its jobs name it by.
+    word: Option<String>,
+    /// Of all attempts, in order.
+    jobs: Vec<u64>,
+}
+
+impl Run {
+    /// The path of the workflow's file.
+    pub(in crate::simulator) fn path(&self) -> String {
+        format!(".github/workflows/{}.yml", self.workflow)
+    }
+
+    /// The workflow files that its jobs come from, `owner/repository/path@ref`.
+    pub(super) fn workflows(&self) -> impl Iterator<Item = String> {
+        let own = format!("{}/{}@refs/heads/main", self.repository, self.path());
+        std::iter::once(own).chain(self.calls.iter().cloned())
+    }
+}
+
+impl World {
+    /// A repository that is known as a scope or has had a job.
+    pub(in crate::simulator) fn repository_facts(&self, path: &str) -> Repository {
+        let known = self.repositories.get(path);
+        known.map_or(Repository { public: false, pushed_at: Timestamp::default() }, |known| Repository {
+            public: known.public,
+            pushed_at: known.pushed_at,
+        })
+    }
+
+    pub(in crate::simulator) fn push(&mut self, path: &str, public: bool, now: Timestamp) {
+        let path = path.to_ascii_lowercase();
+        if self.scope_number(&path).is_none() {
+            self.settings.scopes.push(path.clone());
+        }
+        self.repositories.insert(path, Repository { public, pushed_at: now });
+    }
+
+    /// The repositories of an owner, or all, with their paths, in no order that anybody asked for.
+    pub(in crate::simulator) fn repository_paths(&self, owner: Option<&str>) -> Vec<String> {
+        let paths = self.settings.scopes.iter().map(|path| path.to_ascii_lowercase());
+        let of_owner = |path: &String| {
+            let (of, name) = path.split_once('/').unwrap_or_default();
+            !name.is_empty() && of != "enterprises" && owner.is_none_or(|owner| owner == of)
+        };
+        paths.filter(of_owner).collect()
+    }
+
+    /// The runs of a repository, newest first.
+    pub(in crate::simulator) fn runs_of(&self, repository: &str) -> impl Iterator<Item = &Run> {
+        self.runs.values().rev().filter(move |run| run.repository == repository)
+    }
+
+    pub(in crate::simulator) fn run(&self, repository: &str, id: u64) -> Option<&Run> {
+        self.runs.get(&id).filter(|run| run.repository == repository)
+    }
+
+    /// The jobs of a run's latest attempt, or of all.
+    pub(in crate::simulator) fn jobs_of(&self, run: &Run, all: bool) -> impl Iterator<Item = &Record> {
+        let attempt = run.attempt;
+        let records = run.jobs.iter().filter_map(|id| self.jobs.get(id));
+        records.filter(move |record| all || record.view.run_attempt == attempt)
+    }
+
+    pub(in crate::simulator) fn job_of(&self, repository: &str, id: u64) -> Option<(&Run, &Record)> {
+        let record = self.jobs.get(&id)?;
+        Some((self.run(repository, record.view.run_id)?, record))
+    }
+
+    /// The run that a new job belongs to, and whether that had begun before.
+    pub(super) fn run_for(&mut self, job: &Job, repository: &str, now: Timestamp) -> (u64, bool) {
+        let same = |run: &&Run| run.word == job.run && run.repository == repository;
+        let known = job.run.as_ref().and_then(|_| self.runs.values().find(same));
+        if let Some(run) = known {
+            let begun = self
+                .jobs_of(run, false)
+                .any(|record| matches!(record.view.state, JobState::InProgress | JobState::Completed(_)));
+            return (run.id, begun);
+        }
+        let id = 29_000_000_001 + self.runs.len() as u64;
+        let run = Run {
+            id,
+            repository: repository.to_owned(),
+            workflow: job.workflow.clone(),
+            calls: job.calls.clone(),
+            attempt: 1,
+            created_at: now,
+            started_at: now,
+            updated_at: now,
+            status: "queued",
+            word: job.run.clone(),
+            jobs: Vec::new(),
+        };
+        self.runs.insert(id, run);
+        (id, false)
+    }
+
+    pub(super) fn add_to_run(&mut self, run: u64, job: u64, now: Timestamp) {
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.jobs.push(job);
+        }
+        self.settle_run(run, now);
+    }
+
+    /// Works out what a run's status is now: that of its least advanced job, where jobs that were
+    /// released after the run had begun do not set it back.
+    pub(super) fn settle_run(&mut self, id: u64, now: Timestamp) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let open = || self.jobs_of(run, false).filter(|record| !record.is_completed());
+        let least =
+            open().filter(|record| !record.late).map(Record::status).min_by_key(|&status| rank(status));
+        let status = match least {
+            Some(least) => least,
+            None if open().next().is_some() => "in_progress",
+            None => "completed",
+        };
+        if let Some(run) = self.runs.get_mut(&id).filter(|run| run.status != status) {
+            (run.status, run.updated_at) = (status, now);
+        }
+    }
+
+    pub(in crate::simulator) fn release_held(&mut self, job: u64, now: Timestamp) -> bool {
+        let Some(record) = self.jobs.get_mut(&job) else { return false };
+        if !matches!(record.view.state, JobState::Waiting | JobState::Pending) {
+            return false;
+        }
+        record.view.state = JobState::Queued;
+        let run = record.view.run_id;
+        self.queued.insert(job);
+        self.settle_run(run, now);
+        true
+    }
+
+    pub(in crate::simulator) fn cancel(&mut self, job: u64, now: Timestamp) -> bool {
+        if self.jobs.get(&job).is_none_or(Record::is_completed) {
+            return false;
+        }
+        let session = self.jobs.get(&job).and_then(|record| record.session().map(str::to_owned));
+        self.queued.remove(&job);
+        self.end(job, Conclusion::Cancelled, now);
+        // The runner had its one job.
+        let registration = session.and_then(|session| Some(self.sessions.get(&session)?.registration));
+        registration.map(|registration| self.forget(registration));
+        true
+    }
+
+    pub(in crate::simulator) fn rerun(&mut self, run: u64, now: Timestamp) -> Vec<u64> {
+        let Some(known) = self.runs.get(&run) else { return Vec::new() };
+        if known.status != "completed" {
+            return Vec::new();
+        }
+        let again: Vec<Job> = self.jobs_of(known, false).map(|record| record.job.clone()).collect();
+        if let Some(known) = self.runs.get_mut(&run) {
+            known.attempt += 1;
+            known.started_at = now;
+        }
+        again.into_iter().map(|job| self.put(job, run, false, now)).collect()
+    }
+}
+
+/// The order of states, the least advanced first.
+fn rank(status: &str) -> usize {
+    ["waiting", "pending", "queued", "in_progress"].iter().position(|known| *known == status).unwrap_or(4)
+}
