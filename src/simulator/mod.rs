@@ -9,6 +9,7 @@
 mod broker;
 mod faults;
 mod github;
+mod hooks;
 pub mod image;
 mod jit;
 mod job;
@@ -21,7 +22,7 @@ mod world;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -38,6 +39,7 @@ use crate::fleet::Timestamp;
 pub use self::{
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
+    hooks::{DeliveryView, Hook, HookFaults},
     job::{Behaviour, GroupAccess, GroupVisibility, Hold, Job},
     settings::{Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
@@ -52,6 +54,8 @@ pub struct Simulator {
     address: SocketAddr,
     outage: watch::Sender<bool>,
     server: JoinHandle<()>,
+    /// Sends what hooks are told, once there are any.
+    sender: OnceLock<JoinHandle<()>>,
 }
 
 /// What the server's connections and the handle share.
@@ -82,12 +86,13 @@ impl Simulator {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let runner_url = settings.runner_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let shared =
-            Arc::new(Shared { world: Mutex::new(World::new(settings, runner_url)), changed: Notify::new() });
+        let mut world = World::new(settings, runner_url);
+        world.hooks.base = format!("http://{address}/api/v3");
+        let shared = Arc::new(Shared { world: Mutex::new(world), changed: Notify::new() });
         let router = broker::routes().fallback(github::answer).with_state(Arc::clone(&shared));
         let (outage, seen) = watch::channel(false);
         let server = tokio::spawn(server::serve(listener, router, seen));
-        Ok(Self { shared, address, outage, server })
+        Ok(Self { shared, address, outage, server, sender: OnceLock::new() })
     }
 
     /// The address without a path: `http://127.0.0.1:PORT`. The API base is this with `/api/v3`.
@@ -128,6 +133,31 @@ impl Simulator {
     /// Says who may use a runner group of the organizations; false when there is none of this name.
     pub fn set_group(&self, name: &str, access: GroupAccess) -> bool {
         self.change(|world, _| world.set_group(name, access))
+    }
+
+    /// Creates a webhook, which is pinged at once, and says its id.
+    pub fn add_hook(&self, hook: Hook) -> u64 {
+        self.sender.get_or_init(|| tokio::spawn(hooks::post::send(Arc::clone(&self.shared))));
+        self.change(|world, now| {
+            let id = world.hooks.add(hook);
+            world.ping(id, now);
+            id
+        })
+    }
+
+    /// Makes deliveries of all hooks go wrong from now on.
+    pub fn set_hook_faults(&self, faults: HookFaults) {
+        self.change(|world, _| world.hooks.faults = faults);
+    }
+
+    /// Sends the deliveries that were kept back, newest first, and keeps none back any more.
+    pub fn let_deliveries_go(&self) {
+        self.change(|world, now| world.hooks.let_go(now));
+    }
+
+    /// The deliveries that were tried, oldest first; only the latest ten thousand are kept.
+    pub fn deliveries(&self) -> Vec<DeliveryView> {
+        self.shared.world().0.hooks.views()
     }
 
     /// Makes GitHub misbehave, until the fault is used up or cleared.
@@ -222,5 +252,8 @@ impl Simulator {
 impl Drop for Simulator {
     fn drop(&mut self) {
         self.server.abort();
+        if let Some(sender) = self.sender.get() {
+            sender.abort();
+        }
     }
 }
