@@ -4,9 +4,7 @@
 mod openapi;
 mod wire;
 
-use dayfly::simulator::{
-    Fault, FaultKind, GroupAccess, GroupVisibility, Hold, Hook, Job, Presence, Settings, Simulator,
-};
+use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hold, Hook, Job, Presence, Settings, Simulator};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -38,16 +36,18 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
     exchange(Method::GET, "/repos/acme/widgets", None).await;
     exchange(Method::GET, "/repos/acme/nothing", None).await;
     exchange(Method::GET, "/orgs/acme/actions/runner-groups?per_page=100", None).await;
-    let access = GroupAccess {
-        visibility: GroupVisibility::Selected(vec!["acme/widgets".to_owned()]),
-        allows_public: true,
-        workflows: Some(vec!["acme/widgets/.github/workflows/ci.yml@refs/heads/main".to_owned()]),
+    let policy = GroupPolicy {
+        visibility: "selected",
+        repositories: vec!["acme/widgets".to_owned()],
+        allows_public_repositories: true,
+        workflows: vec!["acme/widgets/.github/workflows/ci.yml@refs/heads/main".to_owned()],
+        inherited: false,
     };
-    assert!(simulator.set_group("Default", access));
+    simulator.set(|settings| drop(settings.group_policies.insert("Default".to_owned(), policy)));
     exchange(Method::GET, "/orgs/acme/actions/runner-groups", None).await;
     exchange(Method::GET, "/orgs/acme/actions/runner-groups/1/repositories?per_page=100", None).await;
     exchange(Method::GET, "/orgs/acme/actions/runner-groups/77/repositories", None).await;
-    simulator.set_group("Default", GroupAccess::default());
+    simulator.set(|settings| settings.group_policies.clear());
     simulator.push("acme/open", true);
     exchange(Method::GET, "/orgs/acme/repos?sort=pushed&per_page=1&page=2", None).await;
     exchange(Method::GET, "/repos/acme/open", None).await;
@@ -172,6 +172,13 @@ fn hold_answer(
     }
 }
 
+/// Whether GitHub would send this payload as this event (`workflow-job-queued`, `ping`).
+fn hold_webhook(description: &Description, event: &str, payload: &Value) -> Result<(), String> {
+    let schema = format!("/x-webhooks/{event}/post/requestBody/content/application~1json/schema");
+    let schema = description.at(&schema).ok_or_else(|| format!("there is no event {event}"))?;
+    description.validate(&format!("webhook {event}"), schema, payload)
+}
+
 fn path_only(path: &str) -> &str {
     path.split('?').next().unwrap_or(path)
 }
@@ -266,7 +273,7 @@ async fn every_webhook_of_the_simulator_is_one_that_github_describes() {
                 None => "ping".to_owned(),
             };
             for description in &descriptions {
-                let held = description.hold_webhook(&event, &delivery["request"]["payload"]);
+                let held = hold_webhook(description, &event, &delivery["request"]["payload"]);
                 assert_eq!(held, Ok(()), "{}: {event}", description.name);
             }
             met.insert(event);
@@ -282,6 +289,6 @@ async fn every_webhook_of_the_simulator_is_one_that_github_describes() {
     assert_eq!(met, all.map(str::to_owned).into());
     for description in &descriptions {
         let nothing = json!({ "action": "queued" });
-        assert!(description.hold_webhook("workflow-job-queued", &nothing).is_err());
+        assert!(hold_webhook(description, "workflow-job-queued", &nothing).is_err());
     }
 }

@@ -368,7 +368,10 @@ fn config(
     Ok(Config {
         instance: instance.clone(),
         state_dir: state_dir.to_owned(),
-        credentials: BTreeMap::from([("default".to_owned(), TokenSource::File(state_dir.join("token")))]),
+        credentials: BTreeMap::from([(
+            "default".to_owned(),
+            TokenSource::File(state_dir.join("token")).into(),
+        )]),
         hosts: vec![HostConfig {
             host: fleet::Host { name: host, max_runners: None, budget: Resources::default() },
             endpoint,

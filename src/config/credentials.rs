@@ -1,15 +1,18 @@
-//! Where tokens come from. Nothing here reads a token, and no text here repeats a value: a token
+//! Where tokens and keys come from. Nothing here reads one, and no text here repeats a value: a token
 //! may have been written where its file's name belongs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::PathBuf,
 };
 
-use super::{Reading, Tokens, file, findings::At};
-use crate::{fleet::HostName, github::TokenSource};
+use super::{PoolConfig, Reading, Tokens, file, findings::At, units::NumberOrText};
+use crate::{
+    fleet::{HostName, Scope, Target},
+    github::{AppSource, CredentialKind, CredentialSource, TokenSource},
+};
 
 /// What GitHub's tokens begin with (docs.github.com, "About authentication to GitHub").
 const TOKEN_PREFIXES: [&str; 6] = ["ghp_", "github_pat_", "gho_", "ghu_", "ghs_", "ghr_"];
@@ -23,9 +26,66 @@ pub(super) fn is_token(text: &str) -> bool {
     TOKEN_PREFIXES.iter().any(|prefix| text.trim().starts_with(prefix))
 }
 
+/// Whether a file is a secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guarded {
+    Yes,
+    No,
+}
+
+impl Guarded {
+    fn content(self, at: &At<'_>) -> &'static str {
+        match self {
+            Self::Yes if at.is("private_key_file") => "the private key",
+            Self::Yes => "the token",
+            Self::No => "the certificates in PEM",
+        }
+    }
+
+    const fn how(self) -> &'static str {
+        match self {
+            Self::Yes => "owned by the user that runs this, with mode 0600",
+            Self::No => "readable by the user that runs this",
+        }
+    }
+}
+
+/// Refuses a credential that GitHub takes at no scope of this kind.
+pub(super) fn check_kind(file: &file::File, name: &str, scope: Option<&Scope>, at: &At<'_>) {
+    let is_app = file.credentials.get(name).is_some_and(|written| written.app_id.is_some());
+    if is_app && scope.is_some_and(|scope| matches!(scope.target(), Target::Enterprise { .. })) {
+        // docs.github.com: these endpoints take neither App tokens nor fine-grained ones.
+        at.error(
+            "is a GitHub App, and GitHub lets only classic tokens manage an enterprise's runners",
+            "use a classic token with manage_runners:enterprise, or register at the organizations instead",
+        );
+    }
+}
+
+/// Refuses an installation that would have to serve more than the one account that it is on.
+pub(super) fn check_accounts(file: &file::File, pools: &[PoolConfig], at: &At<'_>) {
+    for (name, written) in &file.credentials {
+        let account = |pool: &PoolConfig| {
+            let scope = &pool.pool.scope;
+            let owner = scope.path().split('/').next().unwrap_or_default();
+            (&pool.credential == name).then(|| format!("{}/{owner}", scope.site()))
+        };
+        let accounts: BTreeSet<String> = pools.iter().filter_map(account).collect();
+        if written.installation_id.is_some() && accounts.len() > 1 {
+            at.key(name).key("installation_id").error(
+                format_args!(
+                    "is that of one account, and pools use this credential for {}",
+                    Vec::from_iter(accounts).join(" and ")
+                ),
+                "leave it out: the installation of each account is found by itself",
+            );
+        }
+    }
+}
+
 impl Reading<'_> {
     /// All credentials; without any, the one that takes its token from `$GITHUB_TOKEN`.
-    pub(super) fn credentials(&self, file: &file::File, at: &At<'_>) -> BTreeMap<String, TokenSource> {
+    pub(super) fn credentials(&self, file: &file::File, at: &At<'_>) -> BTreeMap<String, CredentialSource> {
         if file.credentials.is_empty() && !at.is_broken() {
             if self.tokens == Tokens::Needed && self.variable("GITHUB_TOKEN").is_none() {
                 at.error(
@@ -34,7 +94,7 @@ impl Reading<'_> {
                 );
             }
             let usual = TokenSource::Env("GITHUB_TOKEN".to_owned());
-            return BTreeMap::from([("default".to_owned(), usual)]);
+            return BTreeMap::from([("default".to_owned(), usual.into())]);
         }
         let mut credentials = BTreeMap::new();
         for (name, written) in &file.credentials {
@@ -48,37 +108,103 @@ impl Reading<'_> {
         credentials
     }
 
-    fn source(&self, written: &file::Credential, at: &At<'_>) -> Option<TokenSource> {
+    fn source(&self, written: &file::Credential, at: &At<'_>) -> Option<CredentialSource> {
         if at.has_broken() {
             return None;
         }
+        let ca_file = match &written.ca_file {
+            Some(path) => Some(self.path(path, Guarded::No, &at.key("ca_file"))?),
+            None => None,
+        };
         let file::Credential { token_file, token_env, token_command, .. } = written;
-        match (token_file, token_env, token_command) {
-            (Some(path), None, None) => self.file(path, &at.key("token_file")),
-            (None, Some(name), None) => self.env(name, &at.key("token_env")),
-            (None, None, Some(command)) => {
+        let app = written.app_id.is_some()
+            || written.private_key_file.is_some()
+            || written.installation_id.is_some();
+        let kind = match (token_file, token_env, token_command) {
+            (None, None, None) if app => CredentialKind::App(self.app(written, at)?),
+            (Some(path), None, None) if !app => {
+                CredentialKind::Token(self.token_file(path, &at.key("token_file"))?)
+            }
+            (None, Some(name), None) if !app => CredentialKind::Token(self.env(name, &at.key("token_env"))?),
+            (None, None, Some(command)) if !app => {
                 let sound = command.first().is_some_and(|program| !program.is_empty());
-                at.key("token_command")
-                    .require(sound, "must begin with a program", "for example [\"gh\", \"auth\", \"token\"]")
-                    .then(|| TokenSource::Command(command.clone()))
+                let at = at.key("token_command");
+                if !at.require(
+                    sound,
+                    "must begin with a program",
+                    "for example [\"gh\", \"auth\", \"token\"]",
+                ) {
+                    return None;
+                }
+                CredentialKind::Token(TokenSource::Command(command.clone()))
             }
             (None, None, None) => {
-                at.error("says nothing about where the token is", "write token_file = \"…\"");
-                None
+                at.error(
+                    "says nothing about where the token is",
+                    "write token_file = \"…\", or for a GitHub App app_id and private_key_file",
+                );
+                return None;
+            }
+            _ if app => {
+                at.error(
+                    "says both a token and a GitHub App",
+                    "keep one: a token_… key, or app_id with private_key_file",
+                );
+                return None;
             }
             _ => {
                 at.error(
                     "says more than one place for the token",
                     "keep one of token_file, token_env, token_command",
                 );
-                None
+                return None;
             }
-        }
+        };
+        Some(CredentialSource { kind, ca_file })
     }
 
-    fn file(&self, written: &str, at: &At<'_>) -> Option<TokenSource> {
+    fn app(&self, written: &file::Credential, at: &At<'_>) -> Option<AppSource> {
+        let app_id = at.key("app_id").required(
+            written.app_id.as_ref(),
+            "write the App's client id, which its settings show, for example app_id = \"Iv23liAbCdEf\"",
+        );
+        let app_id = app_id.filter(|NumberOrText(id)| {
+            let at = at.key("app_id");
+            let sound = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+            at.require(
+                sound && !is_token(id),
+                "is no client id of a GitHub App",
+                "its settings show it, \"Iv23…\"",
+            )
+        });
+        let key = at.key("private_key_file");
+        let path = key.required(
+            written.private_key_file.as_deref(),
+            "write the name of the PEM file that GitHub gave when the key was made",
+        );
+        let path = path.and_then(|path| self.path(path, Guarded::Yes, &key));
+        Some(AppSource {
+            app_id: app_id?.0.clone(),
+            private_key_file: path?,
+            installation_id: written.installation_id,
+        })
+    }
+
+    fn token_file(&self, written: &str, at: &At<'_>) -> Option<TokenSource> {
+        self.path(written, Guarded::Yes, at).map(TokenSource::File)
+    }
+
+    /// The path of a file that must be there when tokens must.
+    fn path(&self, written: &str, guarded: Guarded, at: &At<'_>) -> Option<PathBuf> {
         if is_token(written) {
             at.error(PASTED, FILE_OF_ITS_OWN);
+            return None;
+        }
+        if written.contains("-----BEGIN") {
+            at.error(
+                "holds a key or certificate itself, which does not belong into this file",
+                "put it into a file of its own and name that; make a new key if it was a private one",
+            );
             return None;
         }
         // systemd puts credentials into a directory that only the unit knows (systemd.exec(5)).
@@ -98,30 +224,35 @@ impl Reading<'_> {
             (None, _) => self.base.join(written),
         };
         if self.tokens == Tokens::Needed {
+            let content = guarded.content(at);
             // Opened and not read: being allowed to is all that counts here.
             match fs::File::open(&path).and_then(|file| file.metadata()) {
                 Err(error) => at.error(
                     format_args!("names a file that cannot be read: {error}"),
-                    "put the token there, owned by the user that runs this, with mode 0600",
+                    format_args!("put {content} there, {}", guarded.how()),
                 ),
                 Ok(found) if found.is_dir() => {
                     at.error("names a directory", "name the file in it");
                 }
                 Ok(found) if found.is_file() && found.len() == 0 => {
-                    at.error("names an empty file", "put the token there");
+                    at.error("names an empty file", format_args!("put {content} there"));
                 }
                 // systemd guards its own directory; the mode there shows an access list's mask.
-                Ok(found) if in_credentials.is_none() && found.mode() & 0o077 != 0 => at.warn(
-                    format_args!(
-                        "names a file that others may read (mode {:04o})",
-                        found.permissions().mode() & 0o7777
-                    ),
-                    "chmod 0600",
-                ),
+                Ok(found)
+                    if guarded == Guarded::Yes && in_credentials.is_none() && found.mode() & 0o077 != 0 =>
+                {
+                    at.warn(
+                        format_args!(
+                            "names a file that others may read (mode {:04o})",
+                            found.permissions().mode() & 0o7777
+                        ),
+                        "chmod 0600",
+                    );
+                }
                 Ok(_) => {}
             }
         }
-        Some(TokenSource::File(path))
+        Some(path)
     }
 
     fn env(&self, name: &str, at: &At<'_>) -> Option<TokenSource> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::units::{Size, Time, TimeOrOff, Ulimit, Unserved};
+use super::units::{NumberOrText, Size, Time, TimeOrOff, Ulimit, Unserved};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -27,9 +27,10 @@ pub(super) struct Credential {
     pub(super) token_file: Option<String>,
     pub(super) token_env: Option<String>,
     pub(super) token_command: Option<Vec<String>>,
-    pub(super) app_id: Option<Unserved>,
-    pub(super) private_key_file: Option<Unserved>,
-    pub(super) installation_id: Option<Unserved>,
+    pub(super) app_id: Option<NumberOrText>,
+    pub(super) private_key_file: Option<String>,
+    pub(super) installation_id: Option<u64>,
+    pub(super) ca_file: Option<String>,
 }
 
 /// `[hosts.NAME]`

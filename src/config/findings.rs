@@ -77,6 +77,11 @@ impl<'a> At<'a> {
         self.findings.at(&[key.to_owned()])
     }
 
+    /// Whether it is the key of this name.
+    pub(super) fn is(&self, key: &str) -> bool {
+        self.path.last().is_some_and(|last| last == key)
+    }
+
     /// Whether this key, or what it is in, was written but could not be read.
     pub(super) fn is_broken(&self) -> bool {
         self.findings.broken.borrow().iter().any(|broken| self.path.starts_with(broken))

@@ -27,7 +27,7 @@ pub use problem::{Place, Problem, Problems};
 
 use crate::{
     fleet::{self, InstanceId},
-    github::TokenSource,
+    github::CredentialSource,
     host::Endpoint,
 };
 use findings::{At, Findings};
@@ -43,8 +43,8 @@ pub struct Config {
     pub instance: InstanceId,
     /// Where evidence for people is kept; it need not exist yet.
     pub state_dir: PathBuf,
-    /// Where tokens come from, by name.
-    pub credentials: BTreeMap<String, TokenSource>,
+    /// What GitHub is shown, by name.
+    pub credentials: BTreeMap<String, CredentialSource>,
     /// The engines.
     pub hosts: Vec<HostConfig>,
     /// Where `/metrics` and the rest are served.
@@ -174,6 +174,7 @@ impl Reading<'_> {
         let listen = listen(&file.http, &root.key("http"));
         let poll_interval = poll_interval(&file.poll, &root.key("poll"));
         let pools = pools::pools(file, instance.as_ref(), &hosts, &root.key("pool"));
+        credentials::check_accounts(file, &pools, &root.key("credentials"));
         Some(Config {
             instance: instance?,
             state_dir: state_dir?,

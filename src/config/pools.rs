@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     HostConfig, PoolConfig, container,
-    credentials::{FILE_OF_ITS_OWN, PASTED, is_token},
+    credentials::{FILE_OF_ITS_OWN, PASTED, check_kind, is_token},
     file::{self, Demand, File},
     findings::At,
     hosts::LOCAL,
@@ -83,6 +83,7 @@ fn pool(
     let name = name(written, instance, &at.key("name"));
     let credential = written.credentials.clone().unwrap_or_else(|| "default".to_owned());
     known_credential(file, &credential, at);
+    check_kind(file, &credential, scope.as_ref(), &at.key("credentials"));
     let host = known_host(file, written, hosts, at);
     let group = group(written, scope.as_ref(), &at.key("group"));
     let policy = policy(written, at);

@@ -31,6 +31,10 @@ pub(super) struct TimeOrOff(pub(super) Option<Duration>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ulimit(pub(super) i64, pub(super) i64);
 
+/// A name that may be a number: a GitHub App's client id, or its older number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NumberOrText(pub(super) String);
+
 /// A key that the face has and this version does not serve: any value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unserved {}
@@ -158,6 +162,33 @@ impl<'de> Deserialize<'de> for Ulimit {
             return Err(D::Error::custom("must not be below -1, which is no limit"));
         }
         Ok(limit)
+    }
+}
+
+impl<'de> Deserialize<'de> for NumberOrText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Both;
+        impl Visitor<'_> for Both {
+            type Value = NumberOrText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text in quotes, or a number")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<NumberOrText, E> {
+                Ok(NumberOrText(number.to_string()))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<NumberOrText, E> {
+                let number = u64::try_from(number).map_err(|_| E::custom("must not be negative"))?;
+                self.visit_u64(number)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<NumberOrText, E> {
+                Ok(NumberOrText(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Both)
     }
 }
 

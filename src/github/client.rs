@@ -10,13 +10,13 @@ use std::{
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use super::{
-    Credential, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate, Reporter, RequestReport,
+    AppGrant, Credential, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate, Reporter, RequestReport,
     RunnerApi, RunnerRecord,
     credential::Token,
+    groups::Groups,
     limits::{Limits, stretched},
     link::Origin,
     listing::Pages,
-    mint::Groups,
     record,
     transport::{Answer, Transport},
 };
@@ -29,7 +29,8 @@ const MAX_REDIRECTS: u32 = 5;
 ///
 /// Every exchange ends within the deadline. A call is one exchange, or two when the token was
 /// renewed; a listing is one for each page; a mint may wait one deadline for its turn, and asks for
-/// the runner groups first, once an hour. Nothing else is ever asked twice.
+/// the runner groups first, once an hour. With a GitHub App there is one more each hour for an
+/// installation token, and one at first to find the installation. Nothing else is ever asked twice.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -37,12 +38,29 @@ struct Inner {
     scope: Scope,
     base: String,
     credential: Credential,
-    limits: Arc<Limits>,
+    /// Those of the token that was used last; an App's are known once its installation is.
+    limits: Mutex<Arc<Limits>>,
     transport: Transport,
     reporter: Reporter,
     /// What the newest complete listing was made of.
     pages: Mutex<Pages>,
     groups: tokio::sync::Mutex<Option<Groups>>,
+}
+
+/// What a request goes out with: a token, and the limits that GitHub counts it against.
+#[derive(Clone)]
+pub(super) struct Bearer {
+    pub(super) token: Token,
+    pub(super) limits: Arc<Limits>,
+    /// A number that changes when another user's limits may be meant.
+    pub(super) holder: u64,
+}
+
+impl Bearer {
+    /// Whether its limits let a request go out now.
+    pub(super) fn admit(&self, endpoint: Endpoint) -> Result<(), GithubError> {
+        self.limits.admit(endpoint, self.holder, now()).map_err(|until| GithubError::RateLimited { until })
+    }
 }
 
 /// A request, before it is known with which token it goes out.
@@ -84,8 +102,8 @@ impl Client {
             origin.ok_or_else(|| GithubError::Refused(format!("{scope} has no valid API address")))?;
         Ok(Self(Arc::new(Inner {
             credential: credential.clone(),
-            limits: credential.limits_at(&base),
-            transport: Transport::new(origin, deadline),
+            limits: Mutex::new(credential.limits_at(&base)),
+            transport: Transport::new(origin, deadline, credential.source().ca_file.clone()),
             reporter,
             pages: Mutex::default(),
             groups: tokio::sync::Mutex::default(),
@@ -101,7 +119,24 @@ impl Client {
 
     /// The budget that listings draw from, as GitHub last told it.
     pub fn rate(&self) -> Option<Rate> {
-        self.0.limits.rate(Endpoint::List)
+        self.limits().rate(Endpoint::List)
+    }
+
+    /// When the personal token expires, as GitHub said with its last answer; `None` for one that
+    /// never does, for one that was not used yet, and for an App, whose tokens renew themselves.
+    pub fn token_expires_at(&self) -> Option<Timestamp> {
+        self.0.credential.token_expires_at()
+    }
+
+    /// What the account of this scope has granted to the GitHub App, once a token was minted for
+    /// it; `None` for personal tokens.
+    pub fn app_grant(&self) -> Option<AppGrant> {
+        self.0.credential.app()?.grant(&self.0.base, &self.0.scope)
+    }
+
+    /// The proxy that requests go through, without its password; `None` when they go straight.
+    pub fn proxy(&self) -> Option<String> {
+        self.0.transport.proxy()
     }
 
     /// How long to wait between listings: `base`, or longer when the budget runs low.
@@ -134,26 +169,32 @@ impl Client {
     /// origin. Answers of limits, of servers in trouble, and of redirects gone wrong are errors;
     /// all others are the endpoint's to read.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Reply, GithubError> {
-        let mut token = self.admitted(ask.endpoint).await?;
+        let bearer = self.admitted(ask.endpoint).await?;
+        let reply = self.follow(&ask, &bearer).await?;
+        if reply.answer.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        let fresh = self.bearer(Some(&bearer.token)).await?;
+        if fresh.token.generation == bearer.token.generation {
+            return Ok(reply);
+        }
+        fresh.admit(ask.endpoint)?;
+        self.follow(&ask, &fresh).await
+    }
+
+    /// Sends a request along redirects.
+    pub(super) async fn follow(&self, ask: &Ask<'_>, bearer: &Bearer) -> Result<Reply, GithubError> {
         let mut address = ask.address.clone();
-        let (mut renewed, mut redirects) = (false, 0);
+        let mut redirects = 0;
         loop {
-            let reply = self.exchange(&ask, &address, &token).await?;
+            let reply = self.exchange(ask, &address, bearer).await?;
             match reply.answer.status {
-                StatusCode::UNAUTHORIZED if !renewed => {
-                    renewed = true;
-                    let fresh = self.0.credential.renew(&token).await?;
-                    if fresh.generation == token.generation {
-                        return Ok(reply);
-                    }
-                    token = self.admitted(ask.endpoint).await?;
-                }
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT => {
                     redirects += 1;
-                    address = self.redirect(&ask, &reply.answer, redirects)?;
+                    address = self.redirect(ask, &reply.answer, redirects)?;
                 }
                 status if status.is_server_error() => {
                     let detail = format!("GitHub answered {status}");
@@ -168,16 +209,33 @@ impl Client {
     }
 
     /// The token for a request that the limits let go out now.
-    pub(super) async fn admitted(&self, endpoint: Endpoint) -> Result<Token, GithubError> {
-        let token = self.0.credential.token().await?;
-        match self.0.limits.admit(endpoint, token.generation, now()) {
-            Ok(()) => Ok(token),
-            Err(until) => Err(GithubError::RateLimited { until }),
-        }
+    pub(super) async fn admitted(&self, endpoint: Endpoint) -> Result<Bearer, GithubError> {
+        let bearer = self.bearer(None).await?;
+        bearer.admit(endpoint)?;
+        Ok(bearer)
     }
 
-    async fn exchange(&self, ask: &Ask<'_>, address: &Uri, token: &Token) -> Result<Reply, GithubError> {
-        let Inner { scope, limits, transport, .. } = &*self.0;
+    /// The token, or the one after it when GitHub has refused it. The same generation again means
+    /// that there is no other.
+    async fn bearer(&self, refused: Option<&Token>) -> Result<Bearer, GithubError> {
+        let credential = &self.0.credential;
+        let bearer = if let Some(app) = credential.app() {
+            self.installation_bearer(app, refused.map(|token| token.generation)).await?
+        } else {
+            let token = match refused {
+                None => credential.token().await?,
+                Some(refused) => credential.renew(refused).await?,
+            };
+            // Another token may be another user's.
+            Bearer { holder: token.generation, limits: self.limits(), token }
+        };
+        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&bearer.limits);
+        Ok(bearer)
+    }
+
+    async fn exchange(&self, ask: &Ask<'_>, address: &Uri, bearer: &Bearer) -> Result<Reply, GithubError> {
+        let Inner { scope, transport, credential, .. } = &*self.0;
+        let Bearer { token, limits, .. } = bearer;
         let endpoint = ask.endpoint;
         let etag = ask.known.filter(|known| known.1 == token.generation).map(|known| known.0);
         let began = Instant::now();
@@ -194,6 +252,17 @@ impl Client {
             rate,
         });
         let answer = exchanged?;
+        if credential.app().is_none()
+            && let Some(left) = credential.expiry().learn(&answer.headers, token.generation, at)
+        {
+            let days = left.as_secs() / 86_400;
+            tracing::warn!(
+                credential = %credential.source(),
+                days,
+                "the token expires soon, and then nothing works any more; make a new one and put it in its place, \
+                 no restart is needed"
+            );
+        }
         let is_error = answer.status.is_client_error() || answer.status.is_server_error();
         let complaint = if is_error { answer.complaint(token) } else { String::new() };
         limits
@@ -222,7 +291,12 @@ impl Client {
 
     /// The address of a path below the scope's own.
     pub(super) fn address(&self, path: &str) -> Result<Uri, GithubError> {
-        let text = format!("{}{}{path}", self.0.base, self.0.scope.api_path());
+        self.site_address(&format!("{}{path}", self.0.scope.api_path()))
+    }
+
+    /// The address of a path of the API.
+    pub(super) fn site_address(&self, path: &str) -> Result<Uri, GithubError> {
+        let text = format!("{}{path}", self.0.base);
         text.parse().map_err(|_| GithubError::Refused(format!("{} has no valid API address", self.0.scope)))
     }
 
@@ -232,7 +306,14 @@ impl Client {
     }
 
     pub(super) fn refused(&self, endpoint: Endpoint, reply: &Reply) -> GithubError {
-        reply.answer.refused(endpoint, &self.0.scope, self.0.credential.source(), &reply.complaint)
+        let grant = self.app_grant();
+        reply.answer.refused(
+            endpoint,
+            &self.0.scope,
+            self.0.credential.source(),
+            grant.as_ref(),
+            &reply.complaint,
+        )
     }
 
     pub(super) fn pages<T>(&self, with: impl FnOnce(&mut Pages) -> T) -> T {
@@ -243,8 +324,18 @@ impl Client {
         &self.0.groups
     }
 
-    pub(super) fn limits(&self) -> &Limits {
-        &self.0.limits
+    /// The limits of the token that was used last.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.0.limits.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The limits of the App itself, which its JSON web tokens draw from.
+    pub(super) fn app_limits(&self) -> Arc<Limits> {
+        self.0.credential.limits_at(&self.0.base)
+    }
+
+    pub(super) fn base(&self) -> &str {
+        &self.0.base
     }
 
     pub(super) fn deadline(&self) -> Duration {

@@ -1,140 +1,75 @@
-//! Where a token comes from, and its renewal when it was rotated. A token never shows in `Debug`
-//! or in an error text.
+//! A credential in use: the token that was read, its renewal when it was rotated, when it expires,
+//! and the limits that GitHub has set to it. A token never shows in `Debug` or in an error text.
 
 use std::{
     collections::BTreeMap,
     fmt,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-    process::Stdio,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::io::AsyncReadExt;
 
-use super::{GithubError, limits::Limits};
+use super::{AppSource, GithubError, TokenSource, app::App, expiry::Expiry, limits::Limits};
+use crate::fleet::Timestamp;
 
-/// How long a token command may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// No token is longer; GitHub's longest have some 520 characters (changelog of 2026-05-15).
-const MAX_TOKEN: u64 = 16 * 1024;
-
-/// Where a token is read from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum TokenSource {
-    /// A file that holds the token and nothing else.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
-    /// A program with its arguments, which prints the token.
-    Command(Vec<String>),
+/// What a credential is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialSource {
+    /// What GitHub is shown.
+    pub kind: CredentialKind,
+    /// A PEM file of certificate authorities that are trusted beside the system's, for a GitHub
+    /// Enterprise Server (or a proxy) with certificates of its own.
+    pub ca_file: Option<PathBuf>,
 }
 
-impl TokenSource {
-    /// Reads the token. A trailing newline is cut off; anything else that no token has is refused.
-    pub async fn read(&self) -> Result<SecretString, GithubError> {
-        let raw = match self {
-            Self::File(path) => read_file(path).await.map_err(|why| self.refused(&why))?,
-            Self::Env(name) => {
-                std::env::var_os(name).ok_or_else(|| self.refused("it is not set"))?.into_encoded_bytes()
-            }
-            Self::Command(line) => run(line).await.map_err(|why| self.refused(&why))?,
-        };
-        token_in(raw).map_err(|why| self.refused(why))
+/// The kinds of credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// A personal token, classic or fine-grained.
+    Token(TokenSource),
+    /// A GitHub App, which mints a token for each account that it is installed on.
+    App(AppSource),
+}
+
+impl CredentialSource {
+    /// Whether the token or the private key can be read, without asking GitHub.
+    pub async fn check(&self) -> Result<(), GithubError> {
+        match &self.kind {
+            CredentialKind::Token(source) => source.read().await.map(drop),
+            CredentialKind::App(app) => app.key().await.map(drop),
+        }
     }
 
-    /// What is unsafe about the source, for `check` and the log: a file that others may read.
+    /// What is unsafe about it, for `check` and the log: a file that others may read.
     pub fn warning(&self) -> Option<String> {
-        let Self::File(path) = self else { return None };
-        // systemd guards its credentials by their directory, and shows group bits for its ACLs.
-        if std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|guarded| path.starts_with(guarded)) {
-            return None;
+        match &self.kind {
+            CredentialKind::Token(source) => source.warning(),
+            CredentialKind::App(app) => app.warning(),
         }
-        let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-        (mode & 0o077 != 0)
-            .then(|| format!("{self} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display()))
-    }
-
-    fn refused(&self, why: &str) -> GithubError {
-        GithubError::Refused(format!("no token from {self}: {why}"))
     }
 }
 
-impl fmt::Display for TokenSource {
-    /// Names the source; a command's arguments are left out, since they may hold secrets.
+impl From<TokenSource> for CredentialSource {
+    fn from(source: TokenSource) -> Self {
+        Self { kind: CredentialKind::Token(source), ca_file: None }
+    }
+}
+
+impl From<AppSource> for CredentialSource {
+    fn from(source: AppSource) -> Self {
+        Self { kind: CredentialKind::App(source), ca_file: None }
+    }
+}
+
+impl fmt::Display for CredentialSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "token file {}", path.display()),
-            Self::Env(name) => write!(f, "environment variable {name}"),
-            Self::Command(line) => write!(f, "token command {}", line.first().map_or("", String::as_str)),
+        match &self.kind {
+            CredentialKind::Token(source) => source.fmt(f),
+            CredentialKind::App(app) => app.fmt(f),
         }
     }
-}
-
-impl fmt::Debug for TokenSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenSource({self})")
-    }
-}
-
-async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    // Asked before opening: opening a pipe would wait for a writer.
-    let metadata = tokio::fs::metadata(path).await.map_err(|e| e.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let file = tokio::fs::File::open(path).await.map_err(|e| e.to_string())?;
-    let mut raw = Vec::new();
-    file.take(MAX_TOKEN + 1).read_to_end(&mut raw).await.map_err(|e| e.to_string())?;
-    Ok(raw)
-}
-
-async fn run(line: &[String]) -> Result<Vec<u8>, String> {
-    let [program, arguments @ ..] = line else { return Err("the command is empty".to_owned()) };
-    // What it writes to its standard error may hold the token (`set -x`), so nobody sees it.
-    let mut child = tokio::process::Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| format!("it cannot be started: {e}"))?;
-    let output = child.stdout.take();
-    let ended = tokio::time::timeout(COMMAND_TIMEOUT, async {
-        let mut raw = Vec::new();
-        if let Some(output) = output {
-            output.take(MAX_TOKEN + 1).read_to_end(&mut raw).await?;
-        }
-        child.wait().await.map(|status| (status, raw))
-    });
-    match ended.await {
-        Err(_) => Err(format!("it did not end within {} s", COMMAND_TIMEOUT.as_secs())),
-        Ok(Err(e)) => Err(e.to_string()),
-        Ok(Ok((status, _))) if !status.success() => {
-            Err(format!("it failed ({status}); run it by hand to see why"))
-        }
-        Ok(Ok((_, raw))) => Ok(raw),
-    }
-}
-
-fn token_in(raw: Vec<u8>) -> Result<SecretString, &'static str> {
-    let Ok(mut text) = String::from_utf8(raw) else { return Err("it is not text") };
-    text.truncate(text.trim_end_matches(['\n', '\r']).len());
-    if text.is_empty() {
-        return Err("it is empty");
-    }
-    if text.len() as u64 > MAX_TOKEN {
-        return Err("it is too long to be a token");
-    }
-    if !text.chars().all(|c| c.is_ascii_graphic()) {
-        return Err("it has white space, a line break or another character that no token has; \
-             it must hold the token and nothing else");
-    }
-    Ok(text.into())
 }
 
 /// A token in use, with a number that changes whenever its text does.
@@ -145,6 +80,10 @@ pub(super) struct Token {
 }
 
 impl Token {
+    pub(super) fn new(secret: SecretString, generation: u64) -> Self {
+        Self { secret: Arc::new(secret), generation }
+    }
+
     pub(super) fn expose(&self) -> &str {
         self.secret.expose_secret()
     }
@@ -163,44 +102,72 @@ struct Held {
     stamp: Option<Stamp>,
 }
 
-/// A token source in use: the token that was read from it, and the limits that GitHub has set to
-/// it. Scopes that share a credential must share this value (cheap to clone), because GitHub's
-/// limits are the credential's.
+/// A credential in use. Scopes that share a credential must share this value (cheap to clone),
+/// because GitHub's limits are the credential's; and an App's installation token is minted once for
+/// all scopes of its account.
 #[derive(Clone)]
 pub struct Credential(Arc<Inner>);
 
 struct Inner {
-    source: TokenSource,
+    source: CredentialSource,
     held: tokio::sync::Mutex<Option<Held>>,
     limits: Mutex<BTreeMap<String, Arc<Limits>>>,
+    expiry: Expiry,
+    app: Option<App>,
 }
 
 impl Credential {
-    /// A credential whose token is read when first needed.
-    pub fn new(source: TokenSource) -> Self {
-        Self(Arc::new(Inner { source, held: tokio::sync::Mutex::default(), limits: Mutex::default() }))
+    /// A credential whose token or key is read when first needed.
+    pub fn new(source: impl Into<CredentialSource>) -> Self {
+        let source = source.into();
+        let app = match &source.kind {
+            CredentialKind::Token(_) => None,
+            CredentialKind::App(app) => Some(App::new(app.clone())),
+        };
+        Self(Arc::new(Inner {
+            source,
+            held: tokio::sync::Mutex::default(),
+            limits: Mutex::default(),
+            expiry: Expiry::default(),
+            app,
+        }))
     }
 
-    /// Where the token comes from.
-    pub fn source(&self) -> &TokenSource {
+    /// What it is made of.
+    pub fn source(&self) -> &CredentialSource {
         &self.0.source
     }
 
-    /// The limits at one GitHub, by its API's base address.
+    /// When its personal token expires, as GitHub said with its last answer; `None` for a token
+    /// that never does, for one that was not used yet, and for an App, whose tokens renew themselves.
+    pub fn token_expires_at(&self) -> Option<Timestamp> {
+        self.0.expiry.at()
+    }
+
+    pub(super) fn expiry(&self) -> &Expiry {
+        &self.0.expiry
+    }
+
+    /// The App, if it is one.
+    pub(super) fn app(&self) -> Option<&App> {
+        self.0.app.as_ref()
+    }
+
+    /// The limits at one GitHub, by its API's base address: a personal token's, or an App's own.
     pub(super) fn limits_at(&self, api_base: &str) -> Arc<Limits> {
         let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(limits.entry(api_base.to_owned()).or_default())
     }
 
-    /// The token, read again when its file changed. A file that is being replaced and cannot be
-    /// read just now leaves the old token in use: if it was revoked, GitHub says so, and
+    /// The personal token, read again when its file changed. A file that is being replaced and
+    /// cannot be read just now leaves the old token in use: if it was revoked, GitHub says so, and
     /// [`Credential::renew`] tells what is wrong with the file.
     pub(super) async fn token(&self) -> Result<Token, GithubError> {
         let mut held = self.0.held.lock().await;
         let stamp = self.stamp().await;
         match &mut *held {
             Some(held) if held.stamp == stamp => Ok(held.token.clone()),
-            Some(current) => match self.0.source.read().await {
+            Some(current) => match self.read().await {
                 Ok(secret) => {
                     *current = succeed(Some(&current.token), secret, stamp);
                     Ok(current.token.clone())
@@ -210,12 +177,12 @@ impl Credential {
                     Ok(current.token.clone())
                 }
             },
-            None => Ok(held.insert(succeed(None, self.0.source.read().await?, stamp)).token.clone()),
+            None => Ok(held.insert(succeed(None, self.read().await?, stamp)).token.clone()),
         }
     }
 
-    /// The token after GitHub has refused `refused`: read again, unless that has happened since.
-    /// The same generation again means that there is no other.
+    /// The personal token after GitHub has refused `refused`: read again, unless that has happened
+    /// since. The same generation again means that there is no other.
     pub(super) async fn renew(&self, refused: &Token) -> Result<Token, GithubError> {
         let mut held = self.0.held.lock().await;
         if let Some(held) = &*held
@@ -224,12 +191,19 @@ impl Credential {
             return Ok(held.token.clone());
         }
         let stamp = self.stamp().await;
-        let renewed = succeed(Some(refused), self.0.source.read().await?, stamp);
+        let renewed = succeed(Some(refused), self.read().await?, stamp);
         Ok(held.insert(renewed).token.clone())
     }
 
+    async fn read(&self) -> Result<SecretString, GithubError> {
+        match &self.0.source.kind {
+            CredentialKind::Token(source) => source.read().await,
+            CredentialKind::App(app) => Err(GithubError::Refused(format!("{app} has no personal token"))),
+        }
+    }
+
     async fn stamp(&self) -> Option<Stamp> {
-        let TokenSource::File(path) = &self.0.source else { return None };
+        let CredentialKind::Token(TokenSource::File(path)) = &self.0.source.kind else { return None };
         let metadata = tokio::fs::metadata(path).await.ok()?;
         Some(Stamp {
             place: (metadata.dev(), metadata.ino()),
@@ -251,7 +225,7 @@ fn succeed(before: Option<&Token>, secret: SecretString, stamp: Option<Stamp>) -
         Some(token) => token.generation + 1,
         None => 0,
     };
-    Held { token: Token { secret: Arc::new(secret), generation }, stamp }
+    Held { token: Token::new(secret, generation), stamp }
 }
 
 #[cfg(test)]
@@ -267,68 +241,6 @@ mod tests {
 
     fn shell(script: &str) -> TokenSource {
         TokenSource::Command(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()])
-    }
-
-    #[tokio::test]
-    async fn a_trailing_newline_is_not_part_of_the_token() {
-        for content in [&b"ghp_abc"[..], b"ghp_abc\n", b"ghp_abc\r\n"] {
-            let (_directory, source) = source_with(content);
-            assert_eq!(source.read().await.unwrap().expose_secret(), "ghp_abc");
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_no_token_is_refused_in_one_line_that_does_not_show_it() {
-        for content in [
-            &b""[..],
-            b"\n",
-            b"ghp_secret ",
-            b"ghp_sec\nret",
-            b"ghp_sec\x07ret",
-            "ghp_secrét".as_bytes(),
-            b"ghp_sec\xffret",
-            "x".repeat(20_000).as_bytes(),
-        ] {
-            let (_directory, source) = source_with(content);
-            let error = source.read().await.unwrap_err();
-            let text = format!("{error} {error:?}");
-            assert!(matches!(error, GithubError::Refused(_)), "{text}");
-            assert!(
-                text.contains("token file") && !text.contains("ghp_sec") && !text.contains('\n'),
-                "{text}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_missing_file_a_directory_and_an_unset_variable_are_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = TokenSource::File(directory.path().join("none"));
-        assert!(missing.read().await.unwrap_err().to_string().contains("No such file"));
-        let not_a_file = TokenSource::File(directory.path().to_owned());
-        assert!(not_a_file.read().await.unwrap_err().to_string().contains("not a regular file"));
-        let unset = TokenSource::Env("DAYFLY_SURELY_UNSET".to_owned());
-        assert!(unset.read().await.unwrap_err().to_string().contains("DAYFLY_SURELY_UNSET"));
-    }
-
-    #[tokio::test]
-    async fn a_command_gives_the_token_and_its_failure_shows_neither_arguments_nor_output() {
-        assert_eq!(shell("echo ghp_abc").read().await.unwrap().expose_secret(), "ghp_abc");
-        let failing = shell("echo ghp_secret; echo ghp_secret >&2; exit 3");
-        let text = format!("{} {failing:?}", failing.read().await.unwrap_err());
-        assert!(text.contains("exit status: 3") && !text.contains("ghp_secret"), "{text}");
-        assert!(TokenSource::Command(vec![]).read().await.is_err());
-        assert!(TokenSource::Command(vec!["/nonexistent/x".to_owned()]).read().await.is_err());
-    }
-
-    #[test]
-    fn a_file_that_others_may_read_is_warned_about() {
-        let (_directory, source) = source_with(b"ghp_abc");
-        let TokenSource::File(path) = &source else { unreachable!() };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(source.warning().unwrap().contains("mode 0640"));
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(source.warning(), None);
     }
 
     #[tokio::test]

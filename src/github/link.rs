@@ -37,6 +37,18 @@ impl Origin {
         self.scheme == "https"
     }
 
+    /// The address of its root, for choosing a proxy.
+    pub(super) fn uri(&self) -> Option<Uri> {
+        let Self { scheme, host, port } = self;
+        format!("{scheme}://{host}:{port}/").parse().ok()
+    }
+
+    /// Whether it is this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        let address = self.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// The address that a `Link` or `Location` names, if it stays at this origin.
     pub(super) fn admit(&self, target: &str) -> Result<Uri, GithubError> {
         let absolute = if target.starts_with('/') && !target.starts_with("//") {

@@ -3,8 +3,12 @@
 //! [`RunnerApi`] is what passes need; [`Client`] is it over the wire. octocrab carries the requests
 //! and nothing more: its models, paging, retries and cache do not fit (docs/decisions).
 
+mod app;
 mod client;
 mod credential;
+mod expiry;
+mod groups;
+mod jwt;
 mod limits;
 mod link;
 mod listing;
@@ -13,6 +17,8 @@ mod pace;
 mod probe;
 mod record;
 mod refusal;
+mod route;
+mod token_source;
 mod transport;
 pub mod webhook;
 
@@ -21,12 +27,15 @@ use std::{future::Future, sync::Arc, time::Duration};
 use secrecy::SecretString;
 
 pub use self::{
+    app::AppGrant,
     client::Client,
-    credential::{Credential, TokenSource},
+    credential::{Credential, CredentialKind, CredentialSource},
+    groups::RunnerGroup,
+    jwt::AppSource,
     limits::{Rate, clock_skew, poll_interval},
-    mint::RunnerGroup,
     probe::Probe,
     record::RunnerRecord,
+    token_source::TokenSource,
     transport::DEADLINE,
 };
 use crate::fleet::{Registration, RegistrationId, RunnerName, Scope, Timestamp};
@@ -122,7 +131,10 @@ enum Endpoint {
     Mint,
     Delete,
     Groups,
+    GroupRepositories,
     Scope,
+    Installation,
+    Token,
 }
 
 impl Endpoint {
@@ -133,7 +145,10 @@ impl Endpoint {
             Self::Mint => "mint",
             Self::Delete => "delete",
             Self::Groups => "groups",
+            Self::GroupRepositories => "group_repositories",
             Self::Scope => "scope",
+            Self::Installation => "installation",
+            Self::Token => "token",
         }
     }
 
@@ -148,7 +163,8 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups` or `scope`.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; or,
+    /// for a GitHub App, its `installation` there or an installation `token`.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,

@@ -3,16 +3,24 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{Client, Endpoint, GithubError, Rate, client::Ask};
+use super::{AppGrant, Client, Endpoint, GithubError, Rate, client::Ask, refusal::app_permission_name};
+use crate::fleet::{Target, Timestamp};
 
 /// What a look at a scope tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Whether a repository is public: then forks can run code on its runners. `None` for an
-    /// organization.
+    /// Whether a repository is public: then forks can run code on its runners. `None` for
+    /// organizations and enterprises.
     pub public: Option<bool>,
     /// The scopes of a classic token; `None` for other kinds of tokens.
     pub token_scopes: Option<Vec<String>>,
+    /// When a personal token expires; `None` for one that never does, and for Apps.
+    pub token_expires_at: Option<Timestamp>,
+    /// What the account has granted to the GitHub App; `None` for personal tokens.
+    pub app: Option<AppGrant>,
+    /// The permission that the App lacks for adding runners here, in GitHub's word for it with
+    /// `: write`.
+    pub app_lacks: Option<String>,
     /// What GitHub says of the rate limit; `None` where there is none.
     pub rate: Option<Rate>,
     /// This machine's clock minus GitHub's, in seconds.
@@ -21,9 +29,14 @@ pub struct Probe {
 
 impl Client {
     /// Looks at the organization or repository itself. That it can be seen does not mean that its
-    /// runners can: [`Client::records`] and [`Client::groups`] tell that.
+    /// runners can: [`Client::records`] and [`Client::groups`] tell that. What may manage an
+    /// enterprise's runners may not look at the enterprise, so there its runners are looked at.
     pub async fn probe(&self) -> Result<Probe, GithubError> {
-        let reply = self.ask(Ask::get(Endpoint::Scope, self.address("")?)).await?;
+        let path = match self.scope().target() {
+            Target::Enterprise { .. } => "/actions/runners?per_page=1",
+            Target::Organization { .. } | Target::Repository { .. } => "",
+        };
+        let reply = self.ask(Ask::get(Endpoint::Scope, self.address(path)?)).await?;
         if reply.answer.status != StatusCode::OK {
             return Err(self.refused(Endpoint::Scope, &reply));
         }
@@ -33,9 +46,18 @@ impl Client {
             let names = scopes.split(',').map(str::trim).filter(|name| !name.is_empty());
             names.map(str::to_owned).collect()
         };
+        let app = self.app_grant();
+        let app_lacks = app.as_ref().and_then(|grant| {
+            let name = app_permission_name(self.scope())?;
+            let level = grant.permissions.get(name).map(String::as_str);
+            (!matches!(level, Some("write" | "admin"))).then(|| format!("{name}: write"))
+        });
         Ok(Probe {
             public: body["private"].as_bool().map(|private| !private),
             token_scopes: scopes.map(split),
+            token_expires_at: self.token_expires_at(),
+            app,
+            app_lacks,
             rate: self.limits().rate(Endpoint::Scope),
             clock_skew: self.limits().skew(),
         })

@@ -5,7 +5,10 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Endpoint, GithubError, TokenSource, credential::Token, transport::Answer};
+use super::{
+    AppGrant, AppSource, CredentialKind, CredentialSource, Endpoint, GithubError, credential::Token,
+    transport::Answer,
+};
 use crate::fleet::{Scope, Target};
 
 /// The most that is shown of a message.
@@ -63,49 +66,79 @@ impl Answer {
         &self,
         endpoint: Endpoint,
         scope: &Scope,
-        source: &TokenSource,
+        source: &CredentialSource,
+        grant: Option<&AppGrant>,
         complaint: &str,
     ) -> GithubError {
-        let status = self.status.as_u16();
-        let what = asked(endpoint);
         if !self.status.is_client_error() {
+            let (status, what) = (self.status.as_u16(), asked(endpoint));
             return GithubError::failed(format!("unexpected status {status} to {what} {scope}"));
         }
-        let says = if complaint.is_empty() { String::new() } else { format!(" ({complaint})") };
-        let mend = self.mend(endpoint, scope, source);
-        GithubError::Refused(format!("{status}{says} to {what} {scope}: {mend}"))
+        let mend = self.mend(endpoint, scope, source, grant);
+        GithubError::Refused(self.told(endpoint, scope, complaint, &mend))
     }
 
-    fn mend(&self, endpoint: Endpoint, scope: &Scope, source: &TokenSource) -> String {
-        let needs = permission(scope);
-        match self.status {
-            StatusCode::UNAUTHORIZED => {
+    /// What was answered to what, and what to do.
+    pub(super) fn told(&self, endpoint: Endpoint, scope: &Scope, complaint: &str, mend: &str) -> String {
+        let says = if complaint.is_empty() { String::new() } else { format!(" ({complaint})") };
+        format!("{}{says} to {} {scope}: {mend}", self.status.as_u16(), asked(endpoint))
+    }
+
+    fn mend(
+        &self,
+        endpoint: Endpoint,
+        scope: &Scope,
+        source: &CredentialSource,
+        grant: Option<&AppGrant>,
+    ) -> String {
+        let needs = match &source.kind {
+            CredentialKind::Token(_) => permission(scope).to_owned(),
+            CredentialKind::App(_) => app_permission(scope, grant),
+        };
+        match (self.status, &source.kind) {
+            (StatusCode::UNAUTHORIZED, CredentialKind::Token(_)) => {
                 format!("the token is expired, revoked or for another GitHub; put a new one into {source}")
             }
-            StatusCode::FORBIDDEN => {
+            (StatusCode::UNAUTHORIZED, CredentialKind::App(_)) => {
+                "GitHub refuses the installation token that it has just given out; see that the App is still \
+                 installed and not suspended"
+                    .to_owned()
+            }
+            (StatusCode::FORBIDDEN, kind) => {
                 let accepted = self.headers.get("x-accepted-github-permissions");
                 let accepted =
                     accepted.and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
                 let accepted = accepted.map(|value| format!("GitHub wants {}; ", one_line(value)));
-                format!(
-                    "{}the token needs {needs}; change it at {}/settings/tokens",
-                    accepted.unwrap_or_default(),
-                    web(scope)
-                )
+                let accepted = accepted.unwrap_or_default();
+                match kind {
+                    CredentialKind::Token(_) => format!(
+                        "{accepted}the token needs {needs}; change it at {}/settings/tokens",
+                        scope.site()
+                    ),
+                    CredentialKind::App(app) => format!("{accepted}{}", grant_it(app, &needs)),
+                }
             }
-            StatusCode::NOT_FOUND => {
+            (StatusCode::NOT_FOUND, kind) => {
                 let account = match scope.target() {
                     Target::Organization { .. } => ", a personal account (it has no runners of its own)",
                     Target::Repository { .. } | Target::Enterprise { .. } => "",
                 };
                 let group = if endpoint == Endpoint::Mint { ", or the runner group is gone" } else { "" };
+                let who = match kind {
+                    CredentialKind::Token(_) => "the token",
+                    CredentialKind::App(_) => "the App",
+                };
                 format!(
-                    "wrong name{account}, or the token cannot see it{group}; check the address, and that \
-                     the token has {needs}"
+                    "wrong name{account}, or {who} cannot see it{group}; check the address, and that \
+                     {who} has {needs}"
                 )
             }
-            StatusCode::UNPROCESSABLE_ENTITY => "check the pool's labels and group".to_owned(),
-            StatusCode::GONE | StatusCode::BAD_REQUEST => {
+            (StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => {
+                "the proxy wants a user name and a password; write them into HTTP_PROXY or HTTPS_PROXY"
+                    .to_owned()
+            }
+            (StatusCode::UNPROCESSABLE_ENTITY, _) => "check the pool's labels and group".to_owned(),
+            (StatusCode::GONE | StatusCode::BAD_REQUEST, _) => {
                 "this GitHub does not take the request; a newer dayfly may be needed".to_owned()
             }
             _ => "it will be the same next time".to_owned(),
@@ -121,6 +154,9 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Mint => "a new runner for",
         Endpoint::Delete => "the removal of a runner of",
         Endpoint::Groups => "a listing of the runner groups of",
+        Endpoint::GroupRepositories => "a listing of the repositories of a runner group of",
+        Endpoint::Installation => "a look for the App's installation at",
+        Endpoint::Token => "an installation token for",
         Endpoint::Scope => "a look at",
     }
 }
@@ -143,12 +179,36 @@ fn permission(scope: &Scope) -> &'static str {
     }
 }
 
-fn web(scope: &Scope) -> &str {
-    scope.as_str().strip_suffix(scope.path()).map_or(scope.as_str(), |site| site.trim_end_matches('/'))
+/// What an App needs for the runners of a scope, by GitHub's name for it; nothing that an App can
+/// have is enough for an enterprise.
+pub(super) fn app_permission_name(scope: &Scope) -> Option<&'static str> {
+    match scope.target() {
+        Target::Organization { .. } => Some("organization_self_hosted_runners"),
+        Target::Repository { .. } => Some("administration"),
+        Target::Enterprise { .. } => None,
+    }
+}
+
+/// The permission that an App needs, and what it has of it.
+fn app_permission(scope: &Scope, grant: Option<&AppGrant>) -> String {
+    let Some(name) = app_permission_name(scope) else {
+        return "no way to an enterprise's runners: only a classic token with manage_runners:enterprise has"
+            .to_owned();
+    };
+    let has = grant.map(|grant| grant.permissions.get(name).map_or("none", String::as_str));
+    let has = has.map(|level| format!(" (it has: {})", one_line(level)));
+    format!("the permission {name}: write{}", has.unwrap_or_default())
+}
+
+fn grant_it(app: &AppSource, needs: &str) -> String {
+    format!(
+        "{app} needs {needs}; set it in the App's settings, Permissions, and have an owner of the account \
+         approve it there"
+    )
 }
 
 /// Somebody else's text for a log line: without control characters, and short.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let mut line: String = text.chars().take(MESSAGE_LENGTH).map(clean).collect();
     if text.chars().nth(MESSAGE_LENGTH).is_some() {
@@ -165,15 +225,5 @@ mod tests {
     fn a_foreign_text_becomes_one_short_line() {
         assert_eq!(one_line("a\nb\x1b[1m"), "a b [1m");
         assert_eq!(one_line(&"ä".repeat(1_000_000)).chars().count(), MESSAGE_LENGTH + 1);
-    }
-
-    #[test]
-    fn the_mend_leads_to_the_right_site() {
-        for (scope, site) in [
-            ("https://github.com/acme", "https://github.com"),
-            ("https://git.acme.example:8443/a/b", "https://git.acme.example:8443"),
-        ] {
-            assert_eq!(web(&scope.parse().unwrap()), site);
-        }
     }
 }

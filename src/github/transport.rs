@@ -4,23 +4,28 @@
 use std::{
     error::Error,
     fmt,
-    sync::{Mutex, OnceLock, PoisonError},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
-use rustls::ClientConfig;
 use tower::util::MapRequestLayer;
 
-use super::{GithubError, credential::Token, link::Origin};
+use super::{
+    GithubError,
+    credential::Token,
+    link::Origin,
+    route::{self, Route},
+};
 
 /// How long GitHub may take for one answer, its body included. GitHub itself gives up after ten
 /// seconds (docs.github.com, "Troubleshooting the REST API", timeouts).
@@ -52,14 +57,22 @@ pub(super) struct Answer {
 pub(super) struct Transport {
     origin: Origin,
     deadline: Duration,
+    route: Route,
+    ca_file: Option<PathBuf>,
     /// Made at the first request, because octocrab needs the runtime for its worker; and made anew
     /// should that worker ever be gone, because octocrab does not start another.
     octocrab: Mutex<Option<Octocrab>>,
 }
 
 impl Transport {
-    pub(super) fn new(origin: Origin, deadline: Duration) -> Self {
-        Self { origin, deadline, octocrab: Mutex::default() }
+    pub(super) fn new(origin: Origin, deadline: Duration, ca_file: Option<PathBuf>) -> Self {
+        let route = Route::to(&origin);
+        Self { origin, deadline, route, ca_file, octocrab: Mutex::default() }
+    }
+
+    /// The proxy that requests go through, without its password.
+    pub(super) fn proxy(&self) -> Option<String> {
+        self.route.proxy()
     }
 
     pub(super) fn origin(&self) -> &Origin {
@@ -121,8 +134,35 @@ impl Transport {
         if let Some(octocrab) = &*made {
             return Ok(octocrab.clone());
         }
-        let octocrab = stack(&self.origin, self.deadline).map_err(GithubError::Unreachable)?;
+        let octocrab = self.stack().map_err(GithubError::Unreachable)?;
         Ok(made.insert(octocrab).clone())
+    }
+
+    /// octocrab on a hyper client of ours, and one layer that gives every request its headers.
+    ///
+    /// Requests carry absolute addresses. octocrab's `BaseUriLayer` is left out on purpose: it puts
+    /// its path before addresses that have one already, and pages must be followed as GitHub sent
+    /// them.
+    fn stack(&self) -> Result<Octocrab, BoxError> {
+        let tls = route::tls(self.origin.is_https(), self.ca_file.as_deref())?;
+        // Less than the deadline, so that a host that does not answer is told from a slow answer.
+        let wires = self.route.clone().connector(tls.clone(), self.deadline / 2);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(wires);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .build::<_, OctoBody>(connector);
+        let proxy = self.route.authorization();
+        let Ok(octocrab) = OctocrabBuilder::new_empty()
+            .with_service(client)
+            .with_layer(&MapRequestLayer::new(move |request| with_headers(request, proxy.as_ref())))
+            .with_auth(AuthState::None)
+            .build();
+        Ok(octocrab)
     }
 }
 
@@ -151,35 +191,8 @@ fn cause_of(error: octocrab::Error) -> BoxError {
     }
 }
 
-/// octocrab on a hyper client of ours, and one layer that gives every request its headers.
-///
-/// Requests carry absolute addresses. octocrab's `BaseUriLayer` is left out on purpose: it puts
-/// its path before addresses that have one already, and pages must be followed as GitHub sent them.
-fn stack(origin: &Origin, deadline: Duration) -> Result<Octocrab, BoxError> {
-    let mut tcp = legacy::connect::HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    // Less than the deadline, so that a host that does not answer is told from a slow answer.
-    tcp.set_connect_timeout(Some(deadline / 2));
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls(origin.is_https())?)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
-    let client = legacy::Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_CONNECTION)
-        .build::<_, OctoBody>(connector);
-    let Ok(octocrab) = OctocrabBuilder::new_empty()
-        .with_service(client)
-        .with_layer(&MapRequestLayer::new(with_headers))
-        .with_auth(AuthState::None)
-        .build();
-    Ok(octocrab)
-}
-
 /// Sets what every request bears, replacing what octocrab has put there.
-fn with_headers(mut request: Request<OctoBody>) -> Request<OctoBody> {
+fn with_headers(mut request: Request<OctoBody>, proxy: Option<&HeaderValue>) -> Request<OctoBody> {
     // Checked when it was read: a token has only characters that a header may have.
     let bearer = request
         .extensions_mut()
@@ -193,32 +206,8 @@ fn with_headers(mut request: Request<OctoBody>) -> Request<OctoBody> {
         bearer.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, bearer);
     }
+    if let Some(proxy) = proxy {
+        headers.insert(header::PROXY_AUTHORIZATION, proxy.clone());
+    }
     request
 }
-
-/// TLS with the system's certificates, read once per process. A scope without TLS needs none, so
-/// that loopback works where no certificates are installed.
-fn tls(needed: bool) -> Result<ClientConfig, BoxError> {
-    static WITH_ROOTS: OnceLock<ClientConfig> = OnceLock::new();
-    let versions = || {
-        ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-    };
-    if !needed {
-        let none = rustls::RootCertStore::empty();
-        return Ok(versions()?.with_root_certificates(none).with_no_client_auth());
-    }
-    if let Some(config) = WITH_ROOTS.get() {
-        return Ok(config.clone());
-    }
-    let config = versions()?.with_native_roots().map_err(NoRoots)?.with_no_client_auth();
-    Ok(WITH_ROOTS.get_or_init(|| config).clone())
-}
-
-/// No certificate authority to trust.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no certificate authorities to check its certificate with; install the package ca-certificates, \
-     or set SSL_CERT_FILE"
-)]
-struct NoRoots(#[source] std::io::Error);

@@ -1,10 +1,12 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
 //! credentials, rate limits, conditional requests, faults and the log. What is asked is told apart in
-//! [`call`], and answered in [`runners`], [`runs`], [`repositories`], [`hooks`] and
-//! [`accounts`].
+//! [`call`], and answered in [`runners`], [`runs`], [`repositories`], [`groups`], [`hooks`], [`accounts`] and
+//! [`apps`].
 
 mod accounts;
+mod apps;
 mod call;
+mod groups;
 mod hooks;
 mod limits;
 mod log;
@@ -193,7 +195,8 @@ impl World {
             body.truncate(body.floor_char_boundary(body.len() / 2));
         }
         let free = endpoint == Endpoint::RateLimit || reply.status == StatusCode::NOT_MODIFIED;
-        self.limits.charge(asked.token(), self.settings.rate_limit, !free, now);
+        let payer = self.payer(asked.token(), now);
+        self.limits.charge(payer.as_deref(), self.settings.rate_limit, !free, self.wall(now));
 
         let fate = faults.iter().find_map(|fault| match fault {
             FaultKind::Hangs => Some(Fate::Never),
@@ -218,7 +221,11 @@ impl World {
         if asked.header("x-github-api-version").is_some_and(|version| !known_versions.contains(&version)) {
             return Some(Reply::error(StatusCode::BAD_REQUEST, "This API version is not supported."));
         }
-        let Rights { good, may_write } = self.credential(asked.token());
+        if let Some(Call::App(_)) = call {
+            // Asked with a JSON web token, which the call itself looks at.
+            return None;
+        }
+        let Rights { good, may_write } = self.credential(asked.token(), now);
         if !good {
             return Some(Reply::error(StatusCode::UNAUTHORIZED, "Bad credentials"));
         }
@@ -226,14 +233,21 @@ impl World {
             let message = "Resource not accessible by personal access token";
             return Some(Reply::error(StatusCode::FORBIDDEN, message));
         }
+        if let Some(refusal) = self.kind_refusal(asked, call.and_then(Call::scope), now) {
+            return Some(refusal);
+        }
         let free = call.is_some_and(|call| call.endpoint() == Endpoint::RateLimit);
-        if !free && self.limits.is_used_up(asked.token(), self.settings.rate_limit, now) {
+        let payer = self.payer(asked.token(), now);
+        if !free && self.limits.is_used_up(payer.as_deref(), self.settings.rate_limit, self.wall(now)) {
             return Some(Reply::error(StatusCode::FORBIDDEN, "API rate limit exceeded for user ID 1."));
         }
         None
     }
 
-    fn credential(&self, token: Option<&str>) -> Rights {
+    fn credential(&self, token: Option<&str>, now: Timestamp) -> Rights {
+        if token.is_some_and(|token| self.issued.installation(token, self.wall(now)).is_some()) {
+            return Rights { good: true, may_write: true };
+        }
         let is = |list: &[String]| token.is_some_and(|token| list.iter().any(|known| known == token));
         let may_write = is(&self.settings.tokens);
         Rights { good: may_write || is(&self.settings.read_only_tokens), may_write }
@@ -247,7 +261,8 @@ impl World {
             Call::DeleteRunner(scope, id) => self.delete_runner(&scope, id, busy_lies, now),
             Call::Mint(scope) => self.generate_jitconfig(asked, &scope, now),
             Call::ListGroups(scope) => self.list_groups(asked, &scope),
-            Call::GroupRepositories(scope, id) => self.group_repositories(asked, &scope, id),
+            Call::ListGroupRepositories(_, id) => self.list_group_repositories(asked, id),
+            Call::App(call) => self.app_call(asked, &call, now),
             Call::ListRepositories(scope) => self.list_repositories(asked, &scope),
             Call::InstallationRepositories => self.installation_repositories(asked),
             Call::ListRuns(scope) => self.list_runs(asked, &scope),
@@ -272,7 +287,19 @@ impl World {
             Content::Json(_) => Some("application/json; charset=utf-8"),
             Content::Html(_) => Some("text/html"),
         };
-        let limits = self.limits.headers(asked.token(), self.settings.rate_limit, now);
+        let payer = self.payer(asked.token(), now);
+        let now = self.wall(now);
+        let limits = self.limits.headers(payer.as_deref(), self.settings.rate_limit, now);
+        let of_token = [
+            ("github-authentication-token-expiration", &self.settings.token_expiration),
+            ("x-oauth-scopes", &self.settings.token_scopes),
+        ];
+        let classic =
+            asked.token().is_some_and(|token| self.settings.tokens.iter().any(|known| known == token));
+        let of_token = of_token
+            .into_iter()
+            .filter(|_| classic)
+            .filter_map(|(name, value)| Some((HeaderName::from_static(name), value.clone()?)));
         // What a fault says of the limits comes later and wins.
         let common = [
             (DATE, httpdate(now)),
@@ -283,7 +310,7 @@ impl World {
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
-        for (name, value) in common.into_iter().chain(limits).chain(reply.headers) {
+        for (name, value) in common.into_iter().chain(of_token).chain(limits).chain(reply.headers) {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }

@@ -1,4 +1,4 @@
-//! What the simulator's jobs are, and who may use its runner groups.
+//! What the simulator's jobs are.
 
 use std::time::Duration;
 
@@ -116,28 +116,4 @@ impl Job {
     pub fn hosted(self) -> Self {
         Self { hosted: true, ..self }
     }
-}
-
-/// Who may use an organization's runner group. The default is GitHub's: all repositories that are not
-/// public, with any workflow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GroupAccess {
-    /// Which repositories.
-    pub visibility: GroupVisibility,
-    /// Whether public ones may too.
-    pub allows_public: bool,
-    /// The only workflows that may, `owner/repository/path@ref`; `None` is any.
-    pub workflows: Option<Vec<String>>,
-}
-
-/// Which repositories may use a runner group.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum GroupVisibility {
-    /// All of the organization.
-    #[default]
-    All,
-    /// The private ones.
-    Private,
-    /// These, `owner/name`.
-    Selected(Vec<String>),
 }

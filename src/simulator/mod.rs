@@ -1,11 +1,12 @@
 //! A GitHub that fits in a process, and the runners to go with it: what tests, benchmarks and
 //! `dayfly demo` share. It stands on the other side of the wire and knows nothing of the daemon.
 //!
-//! [`Simulator::start`] serves the runner API of repositories and organizations on a loopback
+//! [`Simulator::start`] serves the runner API of repositories, organizations and enterprises on a loopback
 //! address, with and without `/api/v3`, and a queue of jobs. The simulated runner ([`runner`])
 //! takes its JIT config as the real one does, connects, and serves one job. [`image`] makes a
 //! container image of it on the spot.
 
+mod apps;
 mod broker;
 mod faults;
 mod github;
@@ -37,11 +38,12 @@ use self::world::World;
 use crate::fleet::Timestamp;
 
 pub use self::{
+    apps::{App, Installation},
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
     hooks::{DeliveryView, Hook, HookFaults},
-    job::{Behaviour, GroupAccess, GroupVisibility, Hold, Job},
-    settings::{Presence, Settings},
+    job::{Behaviour, Hold, Job},
+    settings::{GroupPolicy, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
 
@@ -130,11 +132,6 @@ impl Simulator {
         self.change(|world, now| world.push(repository, public, now));
     }
 
-    /// Says who may use a runner group of the organizations; false when there is none of this name.
-    pub fn set_group(&self, name: &str, access: GroupAccess) -> bool {
-        self.change(|world, _| world.set_group(name, access))
-    }
-
     /// Creates a webhook, which is pinged at once, and says its id.
     pub fn add_hook(&self, hook: Hook) -> u64 {
         self.sender.get_or_init(|| tokio::spawn(hooks::post::send(Arc::clone(&self.shared))));
@@ -190,6 +187,16 @@ impl Simulator {
     /// How long after a job's assignment `busy` says so, from now on.
     pub fn set_busy_lag(&self, lag: Duration) {
         self.change(|world, _| world.settings.busy_lag = lag);
+    }
+
+    /// Changes what GitHub is set up with: Apps, clock, tokens, groups.
+    pub fn set(&self, edit: impl FnOnce(&mut Settings)) {
+        self.change(|world, _| edit(&mut world.settings));
+    }
+
+    /// Ends all installation tokens at once, as GitHub does when an App is suspended.
+    pub fn revoke_installation_tokens(&self) {
+        self.change(|world, _| world.issued.revoke());
     }
 
     /// What is the case now: registrations, jobs by state, queue waits.

@@ -1,11 +1,14 @@
 //! What a simulator is started with.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
 use serde::Serialize;
+
+use super::apps::{App, TOKEN_LIFE};
 
 /// How a simulated GitHub is set up. It bears fake tokens and still has no `Debug`.
 #[derive(Clone)]
@@ -15,15 +18,29 @@ pub struct Settings {
     /// The address that runners connect to, without a path; `None` is where it listens. Differs
     /// where containers do not share the host's network.
     pub runner_url: Option<String>,
-    /// The organizations (`acme`) and repositories (`acme/widgets`) that exist.
+    /// The organizations (`acme`), repositories (`acme/widgets`) and enterprises
+    /// (`enterprises/acme`) that exist.
     pub scopes: Vec<String>,
-    /// Names of the organizations' runner groups. The first is the default one with id 1; id 2 is
+    /// Names of the organizations' and enterprises' runner groups. The first is the default one with id 1; id 2 is
     /// left out, as GitHub keeps it for its own runners; the second gets 3, and so on.
     pub groups: Vec<String>,
-    /// Tokens that may do everything.
+    /// Whom groups serve, by their names; those that are not named serve all private repositories.
+    pub group_policies: BTreeMap<String, GroupPolicy>,
+    /// Tokens that may do everything; those that begin with `github_pat_` are fine-grained, and get
+    /// nowhere near an enterprise.
     pub tokens: Vec<String>,
     /// Tokens that may only read.
     pub read_only_tokens: Vec<String>,
+    /// What answers to such tokens say of their end, such as `2026-12-01 09:00:00 UTC`.
+    pub token_expiration: Option<String>,
+    /// What answers to such tokens say of their scopes, such as `repo, admin:org`.
+    pub token_scopes: Option<String>,
+    /// The GitHub Apps that exist.
+    pub apps: Vec<App>,
+    /// How long an installation token is good for.
+    pub installation_token_life: Duration,
+    /// How many seconds GitHub's clock is ahead of this machine's.
+    pub clock_ahead: i64,
     /// Requests per token and hour; `None` is a server without limits, which sends no headers.
     pub rate_limit: Option<u32>,
     /// Registrations that fit into one runner group of a scope.
@@ -52,7 +69,13 @@ impl Default for Settings {
             scopes: vec!["acme".to_owned(), "acme/widgets".to_owned()],
             groups: vec!["Default".to_owned()],
             tokens: vec!["simulated-token".to_owned()],
+            group_policies: BTreeMap::new(),
             read_only_tokens: Vec::new(),
+            token_expiration: None,
+            token_scopes: None,
+            apps: Vec::new(),
+            installation_token_life: TOKEN_LIFE,
+            clock_ahead: 0,
             rate_limit: Some(5000),
             max_registrations: 10_000,
             busy_lag: Duration::from_secs(2),
@@ -62,6 +85,33 @@ impl Default for Settings {
             pickup_timeout: Duration::from_mins(1),
             poll_cycle: Duration::from_secs(2),
             seed: 0,
+        }
+    }
+}
+
+/// Whom a runner group serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPolicy {
+    /// `all`, `selected` or `private`.
+    pub visibility: &'static str,
+    /// The full names of the repositories that were selected.
+    pub repositories: Vec<String>,
+    /// Whether public repositories may use it.
+    pub allows_public_repositories: bool,
+    /// Whether it is the enterprise's; no runner can be added to it at the organization.
+    pub inherited: bool,
+    /// The only workflows that may use it; none is no restriction.
+    pub workflows: Vec<String>,
+}
+
+impl Default for GroupPolicy {
+    fn default() -> Self {
+        Self {
+            visibility: "all",
+            repositories: Vec::new(),
+            allows_public_repositories: false,
+            inherited: false,
+            workflows: Vec::new(),
         }
     }
 }

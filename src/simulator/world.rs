@@ -1,7 +1,6 @@
 //! What GitHub knows: scopes, registrations and the sessions of runners. Plain values; time is passed
 //! in, and nothing here knows of HTTP but status codes. Jobs, runs and groups have rooms of their own.
 
-mod access;
 mod queue;
 mod runs;
 mod snapshot;
@@ -16,7 +15,8 @@ use std::{
 use axum::http::StatusCode;
 
 use super::{
-    GroupAccess, Presence, Settings,
+    Presence, Settings,
+    apps::Issued,
     faults::Faults,
     github::{Limits, Log},
     hooks::Hooks,
@@ -47,6 +47,7 @@ pub(super) struct World {
     pub(super) log: Log,
     pub(super) hooks: Hooks,
     pub(super) random: Random,
+    pub(super) issued: Issued,
     runner_url: String,
     registrations: BTreeMap<u64, Registration>,
     sessions: BTreeMap<String, Session>,
@@ -56,8 +57,6 @@ pub(super) struct World {
     running: BTreeSet<u64>,
     repositories: BTreeMap<String, Repository>,
     runs: BTreeMap<u64, Run>,
-    /// Who may use which group; the others as GitHub has it by default.
-    access: BTreeMap<u64, GroupAccess>,
 }
 
 /// GitHub's record of a runner.
@@ -113,6 +112,7 @@ impl World {
     pub(super) fn new(settings: Settings, runner_url: String) -> Self {
         Self {
             random: Random(settings.seed),
+            issued: Issued::default(),
             limits: Limits::default(),
             settings,
             runner_url,
@@ -127,7 +127,6 @@ impl World {
             running: BTreeSet::new(),
             repositories: BTreeMap::new(),
             runs: BTreeMap::new(),
-            access: BTreeMap::new(),
         }
     }
 
@@ -161,9 +160,15 @@ impl World {
         if group == HOSTED_GROUP {
             return Err(MintRefused::HostedGroup);
         }
-        let known = if scope.contains('/') { group == 1 } else { self.groups().any(|(id, _)| id == group) };
+        let known = if is_repository(scope) { group == 1 } else { self.groups().any(|(id, _)| id == group) };
         if !known {
             return Err(MintRefused::NoSuchGroup);
+        }
+        let inherited = |&(id, name): &(u64, &str)| {
+            id == group && self.settings.group_policies.get(name).is_some_and(|policy| policy.inherited)
+        };
+        if !is_repository(scope) && self.groups().any(|group| inherited(&group)) {
+            return Err(MintRefused::HostedGroup);
         }
         if there().any(|there| there.name == name) {
             return Err(MintRefused::NameTaken);
@@ -315,6 +320,16 @@ impl World {
         let session = self.sessions.get(session)?;
         session.quiet_since.map(|since| now.since(since))
     }
+}
+
+/// Whether the path of a scope is that of an enterprise.
+pub(super) fn is_enterprise(scope: &str) -> bool {
+    scope.starts_with("enterprises/")
+}
+
+/// Whether the path of a scope is that of a repository.
+pub(super) fn is_repository(scope: &str) -> bool {
+    scope.contains('/') && !is_enterprise(scope)
 }
 
 /// Numbers that look random and are the same for the same seed (splitmix64).

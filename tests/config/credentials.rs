@@ -9,7 +9,10 @@ use crate::{SOUND, Written, head, pool};
 #[test]
 fn credentials_say_one_place_for_the_token() {
     for (keys, told) in [
-        ("", r#"1: credentials.default: says nothing about where the token is; write token_file = "…""#),
+        (
+            "",
+            r#"1: credentials.default: says nothing about where the token is; write token_file = "…", or for a GitHub App app_id and private_key_file"#,
+        ),
         (
             "token_env = \"A\"\ntoken_file = \"b\"",
             "1: credentials.default: says more than one place for the token; keep one of token_file, token_env, token_command",
@@ -74,7 +77,7 @@ fn a_token_file_is_looked_at_but_not_read() {
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let config = written.load();
     assert_eq!(config.warnings, []);
-    assert_eq!(config.credentials["default"], TokenSource::File(token.clone()));
+    assert_eq!(config.credentials["default"], TokenSource::File(token.clone()).into());
     fs::remove_file(&token).unwrap();
     fs::create_dir(&token).unwrap();
     assert_eq!(written.problems(), line("names a directory; name the file in it"));
@@ -96,7 +99,7 @@ fn systemds_credentials_directory_is_put_in_and_nothing_else() {
         fs::set_permissions(&token, fs::Permissions::from_mode(0o440)).unwrap();
         let written = written.with("CREDENTIALS_DIRECTORY", directory.to_str().unwrap());
         let config = written.load();
-        assert_eq!(config.credentials["default"], TokenSource::File(token));
+        assert_eq!(config.credentials["default"], TokenSource::File(token).into());
         assert_eq!(config.warnings, []);
     }
     let other = Written::new(format!("[credentials.default]\ntoken_file = \"$HOME/token\"{SOUND}"));

@@ -28,7 +28,7 @@ fn the_environment_wins_over_the_file() {
     let host = &config.hosts[0].host;
     assert_eq!((host.max_runners, host.budget.cpu_millis, host.budget.memory), (Some(7), 2500, 4 << 30));
     let command = TokenSource::Command(["gh", "auth", "token"].map(str::to_owned).to_vec());
-    assert_eq!(config.credentials["default"], command);
+    assert_eq!(config.credentials["default"], command.into());
     let pools = r#"[{ name = "env", url = "https://github.com/a", labels = ["self-hosted"], max = 3 }]"#;
     let config = Written::new(SOUND).with("DAYFLY_POOL", pools).load();
     assert_eq!((config.pools.len(), config.pools[0].pool.policy.max), (1, 3));

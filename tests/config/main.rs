@@ -2,6 +2,7 @@
 //! the files in `config/` are what they say.
 
 mod any_text;
+mod apps;
 mod credentials;
 mod layers;
 mod refusals;
@@ -102,7 +103,7 @@ fn the_smallest_file_means_the_defaults() {
     assert_eq!(config.listen.to_string(), "127.0.0.1:9745");
     assert_eq!(config.poll_interval, Duration::from_secs(10));
     assert_eq!(config.state_dir, Path::new("/var/lib/dayfly"));
-    assert_eq!(config.credentials["default"], TokenSource::Env("GITHUB_TOKEN".to_owned()));
+    assert_eq!(config.credentials["default"], TokenSource::Env("GITHUB_TOKEN".to_owned()).into());
     let [host] = &config.hosts[..] else { panic!("{:?}", config.hosts) };
     assert_eq!((host.host.name.as_str(), host.host.max_runners, host.min_free_disk), ("local", None, None));
     assert!(matches!(&host.endpoint, Endpoint::Unix(path) if path == Path::new("/var/run/docker.sock")));
@@ -148,7 +149,7 @@ max = "four"
             "dayfly.toml:7: hosts.big.cpus: must be a number from 0.01 to 10000; leave it out for no limit",
             r#"dayfly.toml:9: http.listen: must be ADDRESS:PORT, the address in numbers; for example "127.0.0.1:9745""#,
             r#"dayfly.toml:11: poll.interval: must be a duration such as "10s" or "1h30m", not a whole number"#,
-            r#"dayfly.toml:14: pool "linux": url: is refused: it names no organization or repository; write …/ORGANIZATION or …/OWNER/REPOSITORY"#,
+            r#"dayfly.toml:14: pool "linux": url: is refused: it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
             r#"dayfly.toml:15: pool "linux": labels.1: "a b" has a space or a comma, so that no job could ask for it; write each label as a text of its own"#,
             r#"dayfly.toml:17: pool "linux": max: must not be below min_idle (3); raise max or lower min_idle"#,
             r#"dayfly.toml:18: pool "linux": url: is missing; write url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,

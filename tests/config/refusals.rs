@@ -189,14 +189,6 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
         head("[http]\nwebhook_secret_file = \"/x\""),
         ["dayfly.toml:2: http.webhook_secret_file: this version does not serve it yet"]
     );
-    assert_eq!(
-        head("[credentials.default]\napp_id = 7\nprivate_key_file = \"/x\"\ninstallation_id = 42"),
-        [
-            "dayfly.toml:2: credentials.default.app_id: this version does not serve it yet",
-            "dayfly.toml:3: credentials.default.private_key_file: this version does not serve it yet",
-            "dayfly.toml:4: credentials.default.installation_id: this version does not serve it yet",
-        ]
-    );
 }
 
 #[test]

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
 
+mod apps;
+mod enterprise;
+mod expiry;
 mod limits;
 mod listing;
+mod network;
 mod runner;
 mod transport;
 mod world;

@@ -11,13 +11,12 @@ use axum::{
 };
 use dayfly::{
     fleet::RegistrationId,
-    github::{Client, Credential, GithubError, LOG_CAPS, RunnerApi, TokenSource},
+    github::{Client, Credential, GithubError, RunnerApi, TokenSource},
 };
 use futures_util::stream;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
 
-use crate::world::{SHORT, TOKEN, World, answer, chain, complains, minted, runners, says, serve};
+use crate::world::{Log, SHORT, TOKEN, World, answer, chain, complains, minted, runners, says, serve};
 
 #[tokio::test]
 async fn every_request_bears_each_header_once() {
@@ -240,30 +239,10 @@ async fn no_secret_shows_in_debug_reports_or_errors_even_if_the_other_side_echoe
     assert!(!shown.contains("canary") && shown.contains("[token]"), "{shown}");
 }
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_secret_shows_in_logs_at_any_level_under_the_caps() {
     let log = Log::default();
-    let writer = log.clone();
-    let caps = LOG_CAPS.iter().map(|cap| cap.parse().unwrap());
-    let filter = caps.fold(EnvFilter::new("trace"), EnvFilter::add_directive);
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = log.listen();
     let world = World::new("acme/widgets", |request| match request.method {
         Method::POST => minted(),
         Method::DELETE => complains(500, "Server Error"),
@@ -273,7 +252,7 @@ async fn no_secret_shows_in_logs_at_any_level_under_the_caps() {
     world.client.list().await.unwrap();
     world.mint().await.unwrap();
     world.delete().await.unwrap_err();
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert_eq!(logged.matches("asked GitHub").count(), 3, "{logged}");
     assert!(!logged.contains("canary") && !logged.contains("octocrab"), "{logged}");
     assert!(!logged.contains("ERROR") && !logged.contains("WARN"), "{logged}");

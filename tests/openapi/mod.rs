@@ -115,19 +115,14 @@ impl Description {
             .collect()
     }
 
-    /// Whether GitHub would send this payload as this event (`workflow-job-queued`, `ping`).
-    pub(crate) fn hold_webhook(&self, event: &str, payload: &Value) -> Result<(), String> {
-        let content = &self.document["x-webhooks"][event]["post"]["requestBody"]["content"];
-        let schema = &content["application/json"]["schema"];
-        if schema.is_null() {
-            return Err(format!("{}: there is no event {event}", self.name));
-        }
-        self.validate(&format!("webhook {event}"), schema, payload)
+    /// What stands at a place in the description.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
+        self.document.pointer(pointer)
     }
 
     pub(crate) fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
-            Some(pointer) => self.document.pointer(pointer).expect("references lead somewhere"),
+            Some(pointer) => self.at(pointer).expect("references lead somewhere"),
             None => value,
         }
     }

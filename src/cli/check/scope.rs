@@ -7,7 +7,10 @@ use crate::{
     cli::lines::Line,
     config::Config,
     fleet::{Pool, RunnerName, Scope, Target, Timestamp},
-    github::{Client, Credential, GithubError, Probe, Rate, RunnerGroup, RunnerRecord},
+    github::{
+        Client, Credential, CredentialKind, CredentialSource, GithubError, Probe, Rate, RunnerGroup,
+        RunnerRecord,
+    },
     host::chain,
 };
 
@@ -18,9 +21,8 @@ const SKEW: i64 = 60;
 pub(super) type Credentials = Arc<BTreeMap<String, Credential>>;
 
 pub(super) fn credentials(config: &Config) -> Credentials {
-    let credential = |(name, source): (&String, &crate::github::TokenSource)| {
-        (name.clone(), Credential::new(source.clone()))
-    };
+    let credential =
+        |(name, source): (&String, &CredentialSource)| (name.clone(), Credential::new(source.clone()));
     Arc::new(config.credentials.iter().map(credential).collect())
 }
 
@@ -40,11 +42,15 @@ pub(super) async fn tokens(credentials: Credentials, told: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     for (name, credential) in &*credentials {
         let subject = format!("credential {name:?}");
-        match credential.source().read().await {
-            Ok(_) => lines.push(Line::ok(&subject, format_args!("{} gives a token", credential.source()))),
+        let source = credential.source();
+        match source.check().await {
+            Ok(()) => lines.push(match &source.kind {
+                CredentialKind::Token(_) => Line::ok(&subject, format_args!("{source} gives a token")),
+                CredentialKind::App(_) => Line::ok(&subject, format_args!("{source} has a private key")),
+            }),
             Err(error) => lines.push(Line::fail(&subject, plainly(&error), "")),
         }
-        if let Some(warning) = credential.source().warning().filter(|_| !told) {
+        if let Some(warning) = source.warning().filter(|_| !told) {
             lines.push(Line::warn(&subject, warning, ""));
         }
     }
@@ -58,7 +64,7 @@ pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credent
     let Some(credential) = pools.first().and_then(|pool| credentials.get(&pool.credential)) else {
         return vec![Line::fail(subject, "its pools name no known credential", "")];
     };
-    if credential.source().read().await.is_err() {
+    if credential.source().check().await.is_err() {
         let name = &pools[0].credential;
         return vec![Line::fail(
             subject,

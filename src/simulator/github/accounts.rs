@@ -1,48 +1,15 @@
-//! What is told of organizations, runner groups and the rate limit: little of it is
+//! What is told of organizations and the rate limit: little of it is
 //! looked at, but all of it has the form that GitHub's description requires.
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{Asked, Reply};
-use crate::{
-    fleet::Timestamp,
-    simulator::{GroupVisibility, world::World},
-};
+use crate::{fleet::Timestamp, simulator::world::World};
 
 pub(super) const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
 impl World {
-    pub(super) fn list_groups(&self, asked: &Asked, scope: &str) -> Reply {
-        let runners_url = |id| format!("{}/orgs/{scope}/actions/runner-groups/{id}/runners", asked.base);
-        let groups = self.groups().map(|(id, name)| {
-            let access = self.group_access(id);
-            let (visibility, selected) = match access.visibility {
-                GroupVisibility::All => ("all", false),
-                GroupVisibility::Private => ("private", false),
-                GroupVisibility::Selected(_) => ("selected", true),
-            };
-            let mut group = json!({
-                "id": id,
-                "name": name,
-                "visibility": visibility,
-                "default": id == 1,
-                "runners_url": runners_url(id),
-                "inherited": false,
-                "allows_public_repositories": access.allows_public,
-                "restricted_to_workflows": access.workflows.is_some(),
-                "selected_workflows": access.workflows.unwrap_or_default(),
-                "workflow_restrictions_read_only": false,
-            });
-            if selected {
-                let url = format!("{}/orgs/{scope}/actions/runner-groups/{id}/repositories", asked.base);
-                group["selected_repositories_url"] = json!(url);
-            }
-            group
-        });
-        self.page(asked, "runner_groups", groups.collect())
-    }
-
     pub(super) fn organization(&self, asked: &Asked, scope: &str) -> Reply {
         let mut body = account(asked, scope, self.scope_number(scope));
         let more = json!({
@@ -66,7 +33,7 @@ impl World {
         let Some(limit) = self.settings.rate_limit else {
             return Reply::error(StatusCode::NOT_FOUND, "Rate limiting is not enabled.");
         };
-        let used = self.limits.used(asked.token(), now);
+        let used = self.limits.used(self.payer(asked.token(), now).as_deref(), self.wall(now));
         let core = json!({
             "limit": limit,
             "used": used.requests,

@@ -3,8 +3,8 @@
 use axum::http::Method;
 use serde::Serialize;
 
-use super::Asked;
-use crate::simulator::world::World;
+use super::{Asked, apps::AppCall};
+use crate::simulator::world::{World, is_enterprise};
 
 /// The calls, for counting and for faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -18,10 +18,10 @@ pub enum Endpoint {
     DeleteRunner,
     /// `POST …/actions/runners/generate-jitconfig`
     Mint,
-    /// `GET /orgs/{org}/actions/runner-groups`
+    /// `GET …/actions/runner-groups` of an organization or enterprise.
     ListGroups,
     /// `GET /orgs/{org}/actions/runner-groups/{id}/repositories`
-    GroupRepositories,
+    ListGroupRepositories,
     /// `GET /orgs/{org}/repos`
     ListRepositories,
     /// `GET /installation/repositories`
@@ -50,6 +50,12 @@ pub enum Endpoint {
     GetRepository,
     /// `GET /rate_limit`
     RateLimit,
+    /// `GET /app`
+    GetApp,
+    /// `GET /app/installations/{id}`, `GET /orgs/{org}/installation` and that of repositories.
+    GetInstallation,
+    /// `POST /app/installations/{id}/access_tokens`
+    MintInstallationToken,
     /// Anything else, which is answered with 404.
     Other,
 }
@@ -61,7 +67,8 @@ pub(super) enum Call {
     DeleteRunner(String, u64),
     Mint(String),
     ListGroups(String),
-    GroupRepositories(String, u64),
+    ListGroupRepositories(String, u64),
+    App(AppCall),
     ListRepositories(String),
     InstallationRepositories,
     ListRuns(String),
@@ -89,10 +96,14 @@ impl Call {
         if asked.method == Method::GET && parts == ["installation", "repositories"] {
             return Some(Self::InstallationRepositories);
         }
+        if let Some(call) = AppCall::of(&asked.method, &parts) {
+            return Some(Self::App(call));
+        }
         // Links to further pages name a scope by its number.
         let (scope, rest) = match parts.as_slice() {
             ["orgs", organization, rest @ ..] => ((*organization).to_owned(), rest),
             ["repos", owner, repository, rest @ ..] => (format!("{owner}/{repository}"), rest),
+            ["enterprises", enterprise, rest @ ..] => (format!("enterprises/{enterprise}"), rest),
             ["organizations" | "repositories", number, rest @ ..] => {
                 (world.scope_path(number.parse().ok()?)?, rest)
             }
@@ -100,28 +111,32 @@ impl Call {
         };
         let scope = world.scope_path(world.scope_number(&scope)?)?;
         let is_organization = !scope.contains('/');
-        if is_organization != matches!(parts.first(), Some(&("orgs" | "organizations"))) {
+        let is_enterprise = is_enterprise(&scope);
+        if is_organization != matches!(parts.first(), Some(&("orgs" | "organizations")))
+            || is_enterprise != (parts.first() == Some(&"enterprises"))
+        {
             return None;
         }
+        let is_repository = !is_organization && !is_enterprise;
         match (asked.method.as_str(), rest) {
             ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
+            // What may manage an enterprise's runners may not look at the enterprise.
+            ("GET", []) if is_enterprise => None,
             ("GET", []) => Some(Self::GetRepository(scope)),
-            ("GET", ["actions", "runner-groups"]) if is_organization => Some(Self::ListGroups(scope)),
+            ("GET", ["actions", "runner-groups"]) if is_organization || is_enterprise => {
+                Some(Self::ListGroups(scope))
+            }
             ("GET", ["actions", "runner-groups", id, "repositories"]) if is_organization => {
-                Some(Self::GroupRepositories(scope, id.parse().ok()?))
+                Some(Self::ListGroupRepositories(scope, id.parse().ok()?))
             }
             ("GET", ["repos"]) if is_organization => Some(Self::ListRepositories(scope)),
-            ("GET", ["actions", "runs"]) if !is_organization => Some(Self::ListRuns(scope)),
-            ("GET", ["actions", "runs", id]) if !is_organization => {
-                Some(Self::GetRun(scope, id.parse().ok()?))
-            }
-            ("GET", ["actions", "runs", id, "jobs"]) if !is_organization => {
+            ("GET", ["actions", "runs"]) if is_repository => Some(Self::ListRuns(scope)),
+            ("GET", ["actions", "runs", id]) if is_repository => Some(Self::GetRun(scope, id.parse().ok()?)),
+            ("GET", ["actions", "runs", id, "jobs"]) if is_repository => {
                 Some(Self::ListJobs(scope, id.parse().ok()?))
             }
-            ("GET", ["actions", "jobs", id]) if !is_organization => {
-                Some(Self::GetJob(scope, id.parse().ok()?))
-            }
-            ("GET", ["hooks"]) => Some(Self::ListHooks(scope)),
+            ("GET", ["actions", "jobs", id]) if is_repository => Some(Self::GetJob(scope, id.parse().ok()?)),
+            ("GET", ["hooks"]) if !is_enterprise => Some(Self::ListHooks(scope)),
             ("GET", ["hooks", id]) => Some(Self::GetHook(scope, id.parse().ok()?)),
             ("GET", ["hooks", hook, "deliveries"]) => Some(Self::ListDeliveries(scope, hook.parse().ok()?)),
             ("GET", ["hooks", hook, "deliveries", id]) => {
@@ -145,7 +160,8 @@ impl Call {
             Self::DeleteRunner(..) => Endpoint::DeleteRunner,
             Self::Mint(_) => Endpoint::Mint,
             Self::ListGroups(_) => Endpoint::ListGroups,
-            Self::GroupRepositories(..) => Endpoint::GroupRepositories,
+            Self::ListGroupRepositories(..) => Endpoint::ListGroupRepositories,
+            Self::App(call) => call.endpoint(),
             Self::ListRepositories(_) => Endpoint::ListRepositories,
             Self::InstallationRepositories => Endpoint::InstallationRepositories,
             Self::ListRuns(_) => Endpoint::ListRuns,
@@ -170,7 +186,8 @@ impl Call {
             | Self::DeleteRunner(scope, _)
             | Self::Mint(scope)
             | Self::ListGroups(scope)
-            | Self::GroupRepositories(scope, _)
+            | Self::ListGroupRepositories(scope, _)
+            | Self::App(AppCall::Find(scope))
             | Self::ListRepositories(scope)
             | Self::ListRuns(scope)
             | Self::GetRun(scope, _)
@@ -183,7 +200,7 @@ impl Call {
             | Self::Redeliver(scope, ..)
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),
-            Self::RateLimit | Self::InstallationRepositories => None,
+            Self::App(_) | Self::RateLimit | Self::InstallationRepositories => None,
         }
     }
 }

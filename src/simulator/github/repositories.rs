@@ -1,4 +1,4 @@
-//! Repositories: alone, of an organization, of an installation, of a runner group.
+//! Repositories: alone, of an organization, of an installation.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -9,10 +9,7 @@ use super::{
     moment,
     runs::html,
 };
-use crate::{
-    fleet::Timestamp,
-    simulator::{GroupVisibility, world::World},
-};
+use crate::{fleet::Timestamp, simulator::world::World};
 
 impl World {
     pub(super) fn repository(&self, asked: &Asked, scope: &str) -> Reply {
@@ -75,21 +72,6 @@ impl World {
 
     pub(super) fn installation_repositories(&self, asked: &Asked) -> Reply {
         let rows = self.repository_paths(None).iter().map(|path| self.repository_row(asked, path)).collect();
-        self.page(asked, "repositories", rows)
-    }
-
-    /// The repositories that were selected for a group, as far as they exist.
-    pub(super) fn group_repositories(&self, asked: &Asked, scope: &str, group: u64) -> Reply {
-        if !self.groups().any(|(id, _)| id == group) {
-            return Reply::not_found();
-        }
-        let selected = match self.group_access(group).visibility {
-            GroupVisibility::Selected(names) => names,
-            GroupVisibility::All | GroupVisibility::Private => Vec::new(),
-        };
-        let paths = self.repository_paths(Some(scope));
-        let wanted = |path: &&String| selected.iter().any(|name| name.eq_ignore_ascii_case(path));
-        let rows = paths.iter().filter(wanted).map(|path| self.repository_row(asked, path)).collect();
         self.page(asked, "repositories", rows)
     }
 }

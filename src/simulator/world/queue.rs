@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 
 use serde::Serialize;
 
-use super::{HOSTED_GROUP, Session, World};
+use super::{HOSTED_GROUP, Session, World, is_enterprise};
 use crate::{
     fleet::Timestamp,
     simulator::{
@@ -201,17 +201,18 @@ impl World {
     }
 
     /// Whether a runner may have a job: it is of the job's repository or its owner, has all its
-    /// labels, and, as one of an organization, is in a group that the job may use.
+    /// labels, and, unless it is the repository's own, is in a group that the job may use.
     fn serves(&self, polling: &Session, group: u64, record: &Record) -> bool {
         let repository = record.view.repository.as_str();
         let owner = repository.split('/').next();
         let has = |wanted: &String| polling.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted));
         let admitted = || {
             let run = self.runs.get(&record.view.run_id);
-            run.is_some_and(|run| self.admits(group, &self.repository_facts(repository), run))
+            run.is_some_and(|run| self.admits(group, run))
         };
-        record.job.labels.iter().all(has)
-            && (polling.scope == repository || (Some(polling.scope.as_str()) == owner && admitted()))
+        // Every organization here is of every enterprise.
+        let above = Some(polling.scope.as_str()) == owner || is_enterprise(&polling.scope);
+        record.job.labels.iter().all(has) && (polling.scope == repository || (above && admitted()))
     }
 
     /// A runner takes the job that it was offered.

@@ -1,7 +1,7 @@
 //! Repositories, the runs of their workflows, and what people do to the jobs of a run: hold, release,
 //! cancel, run again.
 
-use super::{Conclusion, JobState, Record, World};
+use super::{Conclusion, JobState, Record, World, is_repository};
 use crate::{fleet::Timestamp, simulator::Job};
 
 /// A repository.
@@ -64,8 +64,8 @@ impl World {
     pub(in crate::simulator) fn repository_paths(&self, owner: Option<&str>) -> Vec<String> {
         let paths = self.settings.scopes.iter().map(|path| path.to_ascii_lowercase());
         let of_owner = |path: &String| {
-            let (of, name) = path.split_once('/').unwrap_or_default();
-            !name.is_empty() && of != "enterprises" && owner.is_none_or(|owner| owner == of)
+            let of = path.split('/').next();
+            is_repository(path) && owner.is_none_or(|owner| Some(owner) == of)
         };
         paths.filter(of_owner).collect()
     }
@@ -145,6 +145,24 @@ impl World {
         if let Some(run) = self.runs.get_mut(&id).filter(|run| run.status != status) {
             (run.status, run.updated_at) = (status, now);
         }
+    }
+
+    /// Whether a group's runners may serve a run's jobs.
+    pub(super) fn admits(&self, group: u64, run: &Run) -> bool {
+        let name = self.groups().find(|(id, _)| *id == group).map(|(_, name)| name);
+        let policy = name.and_then(|name| self.settings.group_policies.get(name));
+        let policy = policy.cloned().unwrap_or_default();
+        let public = self.repository_facts(&run.repository).public;
+        let selected = || policy.repositories.iter().any(|name| name.eq_ignore_ascii_case(&run.repository));
+        let visible = match policy.visibility {
+            "private" => !public,
+            "selected" => selected(),
+            _ => true,
+        };
+        let allowed = |workflow: &String| run.workflows().any(|known| known == *workflow);
+        visible
+            && (policy.allows_public_repositories || !public)
+            && (policy.workflows.is_empty() || policy.workflows.iter().any(allowed))
     }
 
     pub(in crate::simulator) fn release_held(&mut self, job: u64, now: Timestamp) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::simulator::{GroupVisibility, Hold, Job, jit::Jit};
+use crate::simulator::{GroupPolicy, Hold, Job, jit::Jit};
 
 const SECOND: Duration = Duration::from_secs(1);
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -147,24 +147,28 @@ fn a_run_is_as_far_as_its_least_advanced_job_and_late_ones_do_not_set_it_back() 
 
 #[test]
 fn a_groups_policy_decides_whose_jobs_its_runners_get() {
-    let offered = |access: GroupAccess, public: bool| {
-        let mut world = world(Settings::default());
+    let offered = |policy: GroupPolicy, public: bool| {
+        let group_policies = [("Default".to_owned(), policy)].into();
+        let mut world = world(Settings { group_policies, ..Settings::default() });
         let (_, session) = connected(&mut world, "a");
-        world.set_group("Default", access);
         world.push("acme/widgets", public, START);
         world.enqueue(Job::new("acme/widgets", &["linux"]), START);
         world.offer(&session, START).is_some()
     };
-    let default = GroupAccess::default;
+    let default = GroupPolicy::default;
     assert!(offered(default(), false));
     assert!(!offered(default(), true));
-    assert!(offered(GroupAccess { allows_public: true, ..default() }, true));
-    let selected = |name: &str| GroupVisibility::Selected(vec![name.to_owned()]);
-    assert!(offered(GroupAccess { visibility: selected("acme/Widgets"), ..default() }, false));
-    assert!(!offered(GroupAccess { visibility: selected("acme/other"), ..default() }, false));
-    let workflow = |file: &str| Some(vec![format!("acme/widgets/.github/workflows/{file}@refs/heads/main")]);
-    assert!(offered(GroupAccess { workflows: workflow("ci.yml"), ..default() }, false));
-    assert!(!offered(GroupAccess { workflows: workflow("deploy.yml"), ..default() }, false));
+    assert!(offered(GroupPolicy { allows_public_repositories: true, ..default() }, true));
+    let selected =
+        |name: &str| GroupPolicy { visibility: "selected", repositories: vec![name.to_owned()], ..default() };
+    assert!(offered(selected("acme/Widgets"), false));
+    assert!(!offered(selected("acme/other"), false));
+    let workflow = |file: &str| GroupPolicy {
+        workflows: vec![format!("acme/widgets/.github/workflows/{file}@refs/heads/main")],
+        ..default()
+    };
+    assert!(offered(workflow("ci.yml"), false));
+    assert!(!offered(workflow("deploy.yml"), false));
 }
 
 #[test]

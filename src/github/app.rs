@@ -1,0 +1,420 @@
+//! A GitHub App in use: which installation serves a scope, and that installation's token, minted
+//! once for everybody who needs it and renewed before it expires.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::{Method, StatusCode};
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use super::{
+    AppSource, Client, Endpoint, GithubError,
+    client::{self, Ask, Bearer, Reply},
+    credential::Token,
+    limits::{self, Limits},
+};
+use crate::fleet::{Scope, Timestamp};
+
+/// A token is renewed so long before it expires.
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
+
+/// How long a token lives if GitHub does not say: an hour, less a margin.
+const USUAL_LIFE: Duration = Duration::from_mins(55);
+
+/// A renewal that failed while the token is still good is tried again after this long.
+const RETRY_RENEWAL: Duration = Duration::from_secs(30);
+
+/// A clock that differs by less, in seconds, needs no correction: a JWT says to be a minute old and
+/// is good for a minute less than GitHub allows.
+const SKEW_BORNE: i64 = 30;
+
+/// A clock that differs by more, in seconds, is a fault to be told rather than to be worked around.
+const SKEW_CORRECTED: i64 = 300;
+
+/// What an App was granted on an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppGrant {
+    /// The installation.
+    pub installation_id: u64,
+    /// The permissions that the account has approved: name, and `read`, `write` or `admin`.
+    pub permissions: BTreeMap<String, String>,
+}
+
+/// An App at every GitHub that it is used at.
+pub(super) struct App {
+    source: AppSource,
+    /// By the API's base address.
+    sites: Mutex<BTreeMap<String, Arc<Site>>>,
+}
+
+/// An App at one GitHub. Numbers of installations are that GitHub's.
+#[derive(Default)]
+struct Site {
+    found: Mutex<BTreeMap<Scope, u64>>,
+    finding: Mutex<BTreeMap<Scope, Arc<Flight>>>,
+    installations: Mutex<BTreeMap<u64, Arc<Installation>>>,
+}
+
+/// An App on one account.
+#[derive(Default)]
+struct Installation {
+    limits: Arc<Limits>,
+    held: Mutex<Option<Held>>,
+    minting: Flight,
+}
+
+#[derive(Clone)]
+struct Held {
+    token: Token,
+    expires_at: Timestamp,
+    renew_at: Timestamp,
+    permissions: BTreeMap<String, String>,
+}
+
+/// An installation as sent.
+#[derive(Deserialize)]
+struct WireInstallation {
+    id: u64,
+    suspended_at: Option<String>,
+}
+
+/// An installation token as sent.
+#[derive(Deserialize)]
+struct WireToken {
+    token: SecretString,
+    expires_at: Option<String>,
+    #[serde(default)]
+    permissions: Option<BTreeMap<String, String>>,
+}
+
+impl App {
+    pub(super) fn new(source: AppSource) -> Self {
+        Self { source, sites: Mutex::default() }
+    }
+
+    fn site(&self, api_base: &str) -> Arc<Site> {
+        Arc::clone(locked(&self.sites).entry(api_base.to_owned()).or_default())
+    }
+
+    /// What the App was granted for a scope, once a token was minted for it.
+    pub(super) fn grant(&self, api_base: &str, scope: &Scope) -> Option<AppGrant> {
+        let site = self.site(api_base);
+        let installation_id =
+            self.source.installation_id.or_else(|| locked(&site.found).get(scope).copied())?;
+        let held = site.installation(installation_id).held()?;
+        Some(AppGrant { installation_id, permissions: held.permissions })
+    }
+}
+
+impl Site {
+    fn installation(&self, id: u64) -> Arc<Installation> {
+        Arc::clone(locked(&self.installations).entry(id).or_default())
+    }
+}
+
+impl Installation {
+    fn held(&self) -> Option<Held> {
+        locked(&self.held).clone()
+    }
+
+    /// What it is known by, unless it is the one that was refused, or `due` says that it is too old.
+    fn usable(&self, refused: Option<u64>, due: impl Fn(&Held) -> Timestamp) -> Option<Bearer> {
+        let held = self.held().filter(|held| Some(held.token.generation) != refused)?;
+        (client::now() < due(&held)).then(|| Bearer {
+            token: held.token,
+            limits: Arc::clone(&self.limits),
+            // Every token of an installation draws from the same limits.
+            holder: 0,
+        })
+    }
+}
+
+impl Client {
+    /// An installation token for the scope: the one that is held, or a new one when that is about
+    /// to expire, or is the one (by its generation) that GitHub has just refused.
+    pub(super) async fn installation_bearer(
+        &self,
+        app: &App,
+        refused: Option<u64>,
+    ) -> Result<Bearer, GithubError> {
+        let site = app.site(self.base());
+        let id = match app.source.installation_id {
+            Some(id) => id,
+            None => self.installation_id(app, &site).await?,
+        };
+        let installation = site.installation(id);
+        let fresh = || installation.usable(refused, |held| held.renew_at);
+        let good = || installation.usable(refused, |held| held.expires_at);
+        if let Some(bearer) = fresh() {
+            return Ok(bearer);
+        }
+        if installation.minting.is_busy()
+            && let Some(bearer) = good()
+        {
+            return Ok(bearer);
+        }
+        let minted = installation.minting.one(fresh, async {
+            self.mint_token(app, &site, id, &installation).await?;
+            // However short its life is, it is good for the request that it was minted for.
+            installation
+                .usable(None, |_| Timestamp::from_millis(u64::MAX))
+                .ok_or_else(|| GithubError::failed("the installation token was lost"))
+        });
+        match minted.await {
+            Ok(bearer) => Ok(bearer),
+            Err(error) => match good() {
+                Some(bearer) => {
+                    tracing::debug!(app = %app.source, %error, "keeping the installation token that is still good");
+                    if let Some(held) = &mut *locked(&installation.held) {
+                        held.renew_at = client::now() + RETRY_RENEWAL;
+                    }
+                    Ok(bearer)
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Finds the installation that serves the scope; remembered until it turns out to be gone.
+    async fn installation_id(&self, app: &App, site: &Site) -> Result<u64, GithubError> {
+        let known = || locked(&site.found).get(self.scope()).copied();
+        if let Some(id) = known() {
+            return Ok(id);
+        }
+        let flight = Arc::clone(locked(&site.finding).entry(self.scope().clone()).or_default());
+        let found = flight.one(known, async {
+            let address = self.address("/installation")?;
+            let reply = self.ask_as_app(app, Ask::get(Endpoint::Installation, address)).await?;
+            if reply.answer.status != StatusCode::OK {
+                return Err(self.refused_as_app(app, Endpoint::Installation, &reply));
+            }
+            let wire: WireInstallation = reply.answer.json()?;
+            if wire.suspended_at.is_some() {
+                return Err(GithubError::Refused(suspended(&app.source, self.scope())));
+            }
+            locked(&site.found).insert(self.scope().clone(), wire.id);
+            Ok(wire.id)
+        });
+        found.await
+    }
+
+    async fn mint_token(
+        &self,
+        app: &App,
+        site: &Site,
+        id: u64,
+        installation: &Installation,
+    ) -> Result<(), GithubError> {
+        let address = self.site_address(&format!("/app/installations/{id}/access_tokens"))?;
+        let ask = Ask { method: Method::POST, ..Ask::get(Endpoint::Token, address) };
+        let reply = self.ask_as_app(app, ask).await?;
+        if reply.answer.status != StatusCode::CREATED {
+            if reply.answer.status == StatusCode::NOT_FOUND {
+                // Perhaps it was installed anew, which gives it another number.
+                locked(&site.found).retain(|_, found| *found != id);
+            }
+            return Err(self.refused_as_app(app, Endpoint::Token, &reply));
+        }
+        let wire: WireToken = reply.answer.json()?;
+        let now = client::now();
+        // Told by GitHub's clock.
+        let skew = limits::clock_skew(&reply.answer.headers, now).unwrap_or(0);
+        let expires_at = wire.expires_at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let expires_at = expires_at.map_or(now + USUAL_LIFE, |at| {
+            let millis = at.as_millisecond().saturating_add(skew.saturating_mul(1000));
+            Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+        });
+        let mut held = locked(&installation.held);
+        let generation = held.as_ref().map_or(0, |held| held.token.generation + 1);
+        *held = Some(Held {
+            token: Token::new(wire.token, generation),
+            expires_at,
+            renew_at: expires_at - RENEW_BEFORE,
+            permissions: wire.permissions.unwrap_or_default(),
+        });
+        Ok(())
+    }
+
+    /// Asks with a JWT; with one by GitHub's clock if the first was refused and ours differs.
+    async fn ask_as_app(&self, app: &App, ask: Ask<'_>) -> Result<Reply, GithubError> {
+        let limits = self.app_limits();
+        let corrected = |skew: Option<i64>| {
+            skew.filter(|skew| skew.abs() > SKEW_BORNE && skew.abs() <= SKEW_CORRECTED).unwrap_or(0)
+        };
+        let skew = corrected(limits.skew());
+        let reply = self.ask_with_jwt(app, &ask, &limits, skew).await?;
+        let learnt = corrected(limits.skew());
+        if reply.answer.status != StatusCode::UNAUTHORIZED || (learnt - skew).abs() <= SKEW_BORNE {
+            return Ok(reply);
+        }
+        tracing::warn!(
+            seconds = learnt,
+            "this machine's clock differs from GitHub's; JSON web tokens go by GitHub's"
+        );
+        self.ask_with_jwt(app, &ask, &limits, learnt).await
+    }
+
+    async fn ask_with_jwt(
+        &self,
+        app: &App,
+        ask: &Ask<'_>,
+        limits: &Arc<Limits>,
+        skew: i64,
+    ) -> Result<Reply, GithubError> {
+        let millis = client::now().as_millis().saturating_add_signed(-skew * 1000);
+        let jwt = app.source.jwt(Timestamp::from_millis(millis)).await?;
+        let bearer = Bearer { token: Token::new(jwt, 0), limits: Arc::clone(limits), holder: 0 };
+        bearer.admit(ask.endpoint)?;
+        self.follow(ask, &bearer).await
+    }
+
+    /// What an answer to the App itself means, in words for whoever set it up.
+    fn refused_as_app(&self, app: &App, endpoint: Endpoint, reply: &Reply) -> GithubError {
+        let (app, scope) = (&app.source, self.scope());
+        let status = reply.answer.status;
+        if !status.is_client_error() {
+            return self.refused(endpoint, reply);
+        }
+        let mend = match (status, endpoint) {
+            (StatusCode::UNAUTHORIZED, _) => {
+                let skew = limits::clock_skew(&reply.answer.headers, client::now()).unwrap_or(0);
+                if skew.abs() > SKEW_BORNE {
+                    format!(
+                        "this machine's clock differs from GitHub's by {}, and so GitHub takes no JSON web \
+                         token signed here; switch on time synchronization, such as chrony or \
+                         systemd-timesyncd",
+                        span(skew)
+                    )
+                } else {
+                    format!(
+                        "the private key in {} is not one of this App's; check app_id, and that the key was \
+                         not deleted in the App's settings",
+                        app.private_key_file.display()
+                    )
+                }
+            }
+            (StatusCode::NOT_FOUND, Endpoint::Installation) => format!(
+                "the App is not installed on this account (or not for this repository), or app_id is wrong; \
+                 install it from the App's settings, Install App, at {}",
+                scope.site()
+            ),
+            (StatusCode::NOT_FOUND, _) => {
+                "this installation is gone, or another App's; check installation_id, or leave it out to have \
+                 it found"
+                    .to_owned()
+            }
+            (StatusCode::FORBIDDEN, Endpoint::Token) => suspended(app, scope),
+            (StatusCode::UNPROCESSABLE_ENTITY, _) => {
+                "the account has not approved what the App asks for; an owner approves it in the account's \
+                 settings, GitHub Apps"
+                    .to_owned()
+            }
+            _ => return self.refused(endpoint, reply),
+        };
+        GithubError::Refused(reply.answer.told(endpoint, scope, &reply.complaint, &mend))
+    }
+}
+
+fn suspended(app: &AppSource, scope: &Scope) -> String {
+    format!(
+        "the installation of {app} on the account of {scope} is suspended; an owner of the account can lift \
+         that in its settings, GitHub Apps"
+    )
+}
+
+/// A difference of clocks, in words.
+fn span(seconds: i64) -> String {
+    let (minutes, rest) = (seconds.abs() / 60, seconds.abs() % 60);
+    let direction = if seconds > 0 { "ahead" } else { "behind" };
+    if minutes == 0 {
+        format!("{rest} s ({direction})")
+    } else {
+        format!("{minutes} min {rest} s ({direction})")
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets one caller at a time try, and gives its failure to all who waited for it meanwhile.
+#[derive(Default)]
+struct Flight(tokio::sync::Mutex<Option<(Instant, GithubError)>>);
+
+impl Flight {
+    /// Whether somebody is trying.
+    fn is_busy(&self) -> bool {
+        self.0.try_lock().is_err()
+    }
+
+    /// What is known by the time of one's turn, or what the attempt gives.
+    async fn one<T>(
+        &self,
+        known: impl Fn() -> Option<T>,
+        attempt: impl Future<Output = Result<T, GithubError>>,
+    ) -> Result<T, GithubError> {
+        let came = Instant::now();
+        let mut failed = self.0.lock().await;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| *at >= came) {
+            return Err(again(error));
+        }
+        let outcome = attempt.await;
+        *failed = outcome.as_ref().err().map(|error| (Instant::now(), again(error)));
+        outcome
+    }
+}
+
+/// The same error once more, as far as an attempt to get a token can fail.
+fn again(error: &GithubError) -> GithubError {
+    match error {
+        GithubError::Refused(text) => GithubError::Refused(text.clone()),
+        GithubError::RateLimited { until } => GithubError::RateLimited { until: *until },
+        GithubError::Unreachable(cause) => GithubError::Unreachable(causes(&**cause).into()),
+        other => GithubError::failed(causes(other)),
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_of_clocks_is_told_in_words() {
+        assert_eq!(span(915), "15 min 15 s (ahead)");
+        assert_eq!(span(-45), "45 s (behind)");
+    }
+
+    #[tokio::test]
+    async fn whoever_waited_for_an_attempt_gets_its_failure_and_the_next_tries_anew() {
+        let flight = Flight::default();
+        let attempts = Mutex::new(0);
+        let attempt = || {
+            flight.one(|| None::<()>, async {
+                tokio::task::yield_now().await;
+                *locked(&attempts) += 1;
+                Err(GithubError::Refused("no".to_owned()))
+            })
+        };
+        let (one, two, three) = tokio::join!(attempt(), attempt(), attempt());
+        assert!(
+            [one, two, three]
+                .iter()
+                .all(|outcome| matches!(outcome, Err(GithubError::Refused(why)) if why == "no"))
+        );
+        assert_eq!(*locked(&attempts), 1);
+        assert!(attempt().await.is_err());
+        assert_eq!(*locked(&attempts), 2);
+    }
+}

@@ -1,0 +1,262 @@
+//! The runner groups of an organization or enterprise: which there are, whom they serve, and which
+//! one a pool's group name means.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Client, Endpoint, GithubError, client, client::Ask, link, listing::MAX_PAGES};
+use crate::fleet::{Target, Timestamp};
+
+/// How long groups are remembered.
+const GROUPS_FRESH: Duration = Duration::from_hours(1);
+
+/// Repositories have no groups; their runners are in the one that is numbered 1 (ubicloud#692).
+const REPOSITORY_GROUP: u64 = 1;
+
+/// The group that GitHub keeps for its own runners: 403 to whoever wants to add one.
+const HOSTED_GROUP: u64 = 2;
+
+/// The group names that an error lists at most.
+const GROUPS_SHOWN: usize = 20;
+
+/// A runner group of an organization or enterprise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunnerGroup {
+    /// GitHub's number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the one that runners are in when nothing else is said.
+    #[serde(default)]
+    pub default: bool,
+    /// Whom it serves: `all`, `selected` or `private` repositories of an organization, `all` or
+    /// `selected` organizations of an enterprise.
+    pub visibility: Option<String>,
+    /// Whether public repositories may use it, which they may not unless somebody allows it.
+    pub allows_public_repositories: Option<bool>,
+    /// Whether it is the enterprise's, shown to the organization.
+    #[serde(default, deserialize_with = "or_default")]
+    pub inherited: bool,
+    /// Whether only [`Self::selected_workflows`] may use it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub restricted_to_workflows: bool,
+    /// Those workflows, as `owner/repository/path@ref`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub selected_workflows: Vec<String>,
+}
+
+/// The groups as last listed, and when.
+pub(super) struct Groups {
+    listed_at: Timestamp,
+    groups: Vec<RunnerGroup>,
+}
+
+/// A repository as sent, as far as its name goes.
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+}
+
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+impl Client {
+    /// The runner groups of an organization (the enterprise's that it sees among them) or of an
+    /// enterprise, as GitHub lists them now.
+    pub async fn groups(&self) -> Result<Vec<RunnerGroup>, GithubError> {
+        self.all(Endpoint::Groups, "/actions/runner-groups?per_page=100", "runner_groups").await
+    }
+
+    /// The full names of the repositories that a group of an organization with `visibility`
+    /// `selected` serves.
+    pub async fn group_repositories(&self, group: u64) -> Result<Vec<String>, GithubError> {
+        let path = format!("/actions/runner-groups/{group}/repositories?per_page=100");
+        let rows: Vec<Repository> = self.all(Endpoint::GroupRepositories, &path, "repositories").await?;
+        Ok(rows.into_iter().map(|row| row.full_name).collect())
+    }
+
+    /// All pages of a list, whose rows are under `key`; an incomplete one is an error.
+    pub(super) async fn all<T: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint,
+        path: &str,
+        key: &str,
+    ) -> Result<Vec<T>, GithubError> {
+        let mut address = self.address(path)?;
+        let mut all: Vec<T> = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let reply = self.ask(Ask::get(endpoint, address)).await?;
+            if reply.answer.status != StatusCode::OK {
+                return Err(self.refused(endpoint, &reply));
+            }
+            let mut page: Value = reply.answer.json()?;
+            let total = page["total_count"].as_u64().unwrap_or_default();
+            // serde's own text would quote what it met.
+            let rows: Vec<T> = serde_json::from_value(page[key].take())
+                .map_err(|_| GithubError::failed(format!("a list without readable {key}")))?;
+            all.extend(rows);
+            match link::next(&reply.answer.headers) {
+                Some(next) => address = self.admit(&next)?,
+                None if (all.len() as u64) < total => break,
+                None => return Ok(all),
+            }
+        }
+        Err(GithubError::failed(format!("incomplete list of {key}")))
+    }
+
+    /// The number of the group that a pool names.
+    pub(super) async fn group_id(&self, name: &str) -> Result<u64, GithubError> {
+        if let Target::Repository { .. } = self.scope().target() {
+            return Ok(REPOSITORY_GROUP);
+        }
+        // Held while asking, so that many mints at once ask once; and not for longer than an
+        // exchange may take.
+        let found = tokio::time::timeout(self.deadline(), async {
+            let mut cache = self.group_cache().lock().await;
+            let now = client::now();
+            if let Some(known) = cache.as_ref().filter(|known| now.since(known.listed_at) < GROUPS_FRESH)
+                && let Some(group) = find(&known.groups, name)
+            {
+                return Ok(group.id);
+            }
+            let groups = self.groups().await?;
+            let found = find(&groups, name).map(|group| group.id).ok_or_else(|| unknown(name, &groups));
+            *cache = Some(Groups { listed_at: now, groups });
+            found
+        });
+        found
+            .await
+            .unwrap_or_else(|_| Err(GithubError::failed("the runner groups could not be listed in time")))
+    }
+
+    /// Whether a mint was refused because of its group, and how that is mended.
+    pub(super) async fn group_refused(&self, name: &str, id: u64, status: StatusCode) -> Option<GithubError> {
+        if let Target::Repository { .. } = self.scope().target() {
+            return None;
+        }
+        let mut cache = self.group_cache().lock().await;
+        if status == StatusCode::NOT_FOUND {
+            // The group may be gone, or its name another's now.
+            *cache = None;
+            let groups = self.groups().await.ok()?;
+            *cache = Some(Groups { listed_at: client::now(), groups });
+        }
+        let groups = &cache.as_ref()?.groups;
+        match find(groups, name) {
+            None => Some(unknown(name, groups)),
+            Some(group) if group.id != id => None,
+            Some(group) if status == StatusCode::NOT_FOUND || group.is_foreign() => {
+                Some(unusable(group, status, groups))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+impl RunnerGroup {
+    /// Whether this scope cannot add runners to it.
+    fn is_foreign(&self) -> bool {
+        self.inherited || self.id == HOSTED_GROUP
+    }
+}
+
+/// The group of a name; of two the organization's own before the enterprise's. "Default" is
+/// whichever group GitHub marks so, since it can be renamed.
+fn find<'g>(groups: &'g [RunnerGroup], name: &str) -> Option<&'g RunnerGroup> {
+    let named = groups.iter().filter(|group| group.name.eq_ignore_ascii_case(name));
+    let default = || groups.iter().find(|group| group.default && name.eq_ignore_ascii_case("default"));
+    named.min_by_key(|group| group.inherited).or_else(default)
+}
+
+fn unknown(name: &str, groups: &[RunnerGroup]) -> GithubError {
+    GithubError::Refused(format!(
+        "there is no runner group {name:?}; the token sees: {}",
+        names(groups.iter())
+    ))
+}
+
+fn unusable(group: &RunnerGroup, status: StatusCode, groups: &[RunnerGroup]) -> GithubError {
+    let why = if group.id == HOSTED_GROUP {
+        "is for GitHub's own runners"
+    } else if group.inherited {
+        "is the enterprise's: its runners are registered at the enterprise"
+    } else {
+        "takes no runners, though GitHub lists it"
+    };
+    let usable = groups.iter().filter(|other| other.id != group.id && !other.is_foreign());
+    GithubError::Refused(format!(
+        "runner group {:?} {why} ({}); write another as group: {}",
+        group.name,
+        status.as_u16(),
+        names(usable)
+    ))
+}
+
+fn names<'g>(groups: impl Iterator<Item = &'g RunnerGroup>) -> String {
+    let mut names: Vec<String> = groups.map(|group| format!("{:?}", group.name)).collect();
+    if names.len() > GROUPS_SHOWN {
+        let more = names.len() - GROUPS_SHOWN;
+        names.truncate(GROUPS_SHOWN);
+        names.push(format!("{more} more"));
+    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(id: u64, name: &str, default: bool) -> RunnerGroup {
+        RunnerGroup {
+            id,
+            name: name.to_owned(),
+            default,
+            visibility: None,
+            allows_public_repositories: None,
+            inherited: false,
+            restricted_to_workflows: false,
+            selected_workflows: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_group_is_found_by_name_and_the_default_by_its_mark() {
+        let inherited = RunnerGroup { inherited: true, ..group(4, "gpu", false) };
+        let groups = [group(1, "Everyone", true), inherited, group(7, "gpu", false)];
+        let found = |name| find(&groups, name).map(|group| group.id);
+        assert_eq!(found("Default"), Some(1));
+        assert_eq!(found("everyone"), Some(1));
+        assert_eq!(found("gpu"), Some(7));
+        assert_eq!(found("cpu"), None);
+    }
+
+    #[test]
+    fn an_unknown_group_is_refused_with_those_that_exist() {
+        let groups: Vec<_> = (0..30).map(|id| group(id, &format!("g{id}"), false)).collect();
+        let text = unknown("gpu", &groups).to_string();
+        assert!(text.contains("\"gpu\"") && text.contains("\"g19\", 10 more"), "{text}");
+    }
+
+    #[test]
+    fn an_unusable_group_is_refused_with_those_that_can_be_used() {
+        let hosted = group(2, "GitHub Actions", false);
+        let inherited = RunnerGroup { inherited: true, ..group(4, "ent", false) };
+        let groups = [group(1, "Default", true), hosted.clone(), inherited.clone()];
+        for (group, why) in [(&hosted, "GitHub's own"), (&inherited, "the enterprise's")] {
+            let text = unusable(group, StatusCode::FORBIDDEN, &groups).to_string();
+            assert!(text.contains(why) && text.ends_with("as group: \"Default\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_leaves_out_or_nulls_has_a_meaning() {
+        let read: RunnerGroup =
+            serde_json::from_str(r#"{"id":1,"name":"a","inherited":null,"selected_workflows":null}"#)
+                .unwrap();
+        assert_eq!(read, group(1, "a", false));
+    }
+}

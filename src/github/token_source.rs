@@ -1,0 +1,223 @@
+//! Where a personal token is read from: a file, a variable or a command. A token never shows in
+//! `Debug` or in an error text.
+
+use std::{
+    fmt,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use tokio::io::AsyncReadExt;
+
+use super::GithubError;
+
+/// How long a token command may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// No token is longer; GitHub's longest have some 520 characters (changelog of 2026-05-15).
+const MAX_TOKEN: u64 = 16 * 1024;
+
+/// Where a token is read from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// A file that holds the token and nothing else.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+    /// A program with its arguments, which prints the token.
+    Command(Vec<String>),
+}
+
+impl TokenSource {
+    /// Reads the token. A trailing newline is cut off; anything else that no token has is refused.
+    pub async fn read(&self) -> Result<SecretString, GithubError> {
+        let raw = match self {
+            Self::File(path) => read_file(path).await.map_err(|why| self.refused(&why))?,
+            Self::Env(name) => {
+                std::env::var_os(name).ok_or_else(|| self.refused("it is not set"))?.into_encoded_bytes()
+            }
+            Self::Command(line) => run(line).await.map_err(|why| self.refused(&why))?,
+        };
+        token_in(raw).map_err(|why| self.refused(why))
+    }
+
+    /// What is unsafe about the source, for `check` and the log: a file that others may read.
+    pub fn warning(&self) -> Option<String> {
+        let Self::File(path) = self else { return None };
+        open_to_others(path).map(|mode| {
+            format!("{self} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display())
+        })
+    }
+
+    fn refused(&self, why: &str) -> GithubError {
+        GithubError::Refused(format!("no token from {self}: {why}"))
+    }
+}
+
+impl fmt::Display for TokenSource {
+    /// Names the source; a command's arguments are left out, since they may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "token file {}", path.display()),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::Command(line) => write!(f, "token command {}", line.first().map_or("", String::as_str)),
+        }
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenSource({self})")
+    }
+}
+
+/// The mode of a secret's file that others than its owner may read.
+pub(super) fn open_to_others(path: &Path) -> Option<u32> {
+    // systemd guards its credentials by their directory, and shows group bits for its ACLs.
+    if std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|guarded| path.starts_with(guarded)) {
+        return None;
+    }
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+/// Reads a small file, or says why not.
+pub(super) async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    // Asked before opening: opening a pipe would wait for a writer.
+    let metadata = tokio::fs::metadata(path).await.map_err(|e| e.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
+    let file = tokio::fs::File::open(path).await.map_err(|e| e.to_string())?;
+    let mut raw = Vec::new();
+    file.take(MAX_TOKEN + 1).read_to_end(&mut raw).await.map_err(|e| e.to_string())?;
+    Ok(raw)
+}
+
+async fn run(line: &[String]) -> Result<Vec<u8>, String> {
+    let [program, arguments @ ..] = line else { return Err("the command is empty".to_owned()) };
+    // What it writes to its standard error may hold the token (`set -x`), so nobody sees it.
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| format!("it cannot be started: {e}"))?;
+    let output = child.stdout.take();
+    let ended = tokio::time::timeout(COMMAND_TIMEOUT, async {
+        let mut raw = Vec::new();
+        if let Some(output) = output {
+            output.take(MAX_TOKEN + 1).read_to_end(&mut raw).await?;
+        }
+        child.wait().await.map(|status| (status, raw))
+    });
+    match ended.await {
+        Err(_) => Err(format!("it did not end within {} s", COMMAND_TIMEOUT.as_secs())),
+        Ok(Err(e)) => Err(e.to_string()),
+        Ok(Ok((status, _))) if !status.success() => {
+            Err(format!("it failed ({status}); run it by hand to see why"))
+        }
+        Ok(Ok((_, raw))) => Ok(raw),
+    }
+}
+
+fn token_in(raw: Vec<u8>) -> Result<SecretString, &'static str> {
+    let Ok(mut text) = String::from_utf8(raw) else { return Err("it is not text") };
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
+    if text.is_empty() {
+        return Err("it is empty");
+    }
+    if text.len() as u64 > MAX_TOKEN {
+        return Err("it is too long to be a token");
+    }
+    if !text.chars().all(|c| c.is_ascii_graphic()) {
+        return Err("it has white space, a line break or another character that no token has; \
+             it must hold the token and nothing else");
+    }
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn source_with(content: &[u8]) -> (tempfile::TempDir, TokenSource) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, content).unwrap();
+        (directory, TokenSource::File(path))
+    }
+
+    fn shell(script: &str) -> TokenSource {
+        TokenSource::Command(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()])
+    }
+
+    #[tokio::test]
+    async fn a_trailing_newline_is_not_part_of_the_token() {
+        for content in [&b"ghp_abc"[..], b"ghp_abc\n", b"ghp_abc\r\n"] {
+            let (_directory, source) = source_with(content);
+            assert_eq!(source.read().await.unwrap().expose_secret(), "ghp_abc");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_token_is_refused_in_one_line_that_does_not_show_it() {
+        for content in [
+            &b""[..],
+            b"\n",
+            b"ghp_secret ",
+            b"ghp_sec\nret",
+            b"ghp_sec\x07ret",
+            "ghp_secrét".as_bytes(),
+            b"ghp_sec\xffret",
+            "x".repeat(20_000).as_bytes(),
+        ] {
+            let (_directory, source) = source_with(content);
+            let error = source.read().await.unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(matches!(error, GithubError::Refused(_)), "{text}");
+            assert!(
+                text.contains("token file") && !text.contains("ghp_sec") && !text.contains('\n'),
+                "{text}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_a_directory_and_an_unset_variable_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = TokenSource::File(directory.path().join("none"));
+        assert!(missing.read().await.unwrap_err().to_string().contains("No such file"));
+        let not_a_file = TokenSource::File(directory.path().to_owned());
+        assert!(not_a_file.read().await.unwrap_err().to_string().contains("not a regular file"));
+        let unset = TokenSource::Env("DAYFLY_SURELY_UNSET".to_owned());
+        assert!(unset.read().await.unwrap_err().to_string().contains("DAYFLY_SURELY_UNSET"));
+    }
+
+    #[tokio::test]
+    async fn a_command_gives_the_token_and_its_failure_shows_neither_arguments_nor_output() {
+        assert_eq!(shell("echo ghp_abc").read().await.unwrap().expose_secret(), "ghp_abc");
+        let failing = shell("echo ghp_secret; echo ghp_secret >&2; exit 3");
+        let text = format!("{} {failing:?}", failing.read().await.unwrap_err());
+        assert!(text.contains("exit status: 3") && !text.contains("ghp_secret"), "{text}");
+        assert!(TokenSource::Command(vec![]).read().await.is_err());
+        assert!(TokenSource::Command(vec!["/nonexistent/x".to_owned()]).read().await.is_err());
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_warned_about() {
+        let (_directory, source) = source_with(b"ghp_abc");
+        let TokenSource::File(path) = &source else { unreachable!() };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(source.warning().unwrap().contains("mode 0640"));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(source.warning(), None);
+    }
+}
