@@ -8,6 +8,7 @@ mod client;
 mod credential;
 mod expiry;
 mod groups;
+mod hooks;
 mod jwt;
 mod limits;
 mod link;
@@ -31,6 +32,7 @@ pub use self::{
     client::Client,
     credential::{Credential, CredentialKind, CredentialSource},
     groups::RunnerGroup,
+    hooks::{DeliveryRecord, HookRecord, LogMark},
     jwt::AppSource,
     limits::{Rate, clock_skew, poll_interval},
     probe::Probe,
@@ -133,6 +135,7 @@ enum Endpoint {
     Groups,
     GroupRepositories,
     Scope,
+    Hooks,
     Installation,
     Token,
 }
@@ -147,6 +150,7 @@ impl Endpoint {
             Self::Groups => "groups",
             Self::GroupRepositories => "group_repositories",
             Self::Scope => "scope",
+            Self::Hooks => "hooks",
             Self::Installation => "installation",
             Self::Token => "token",
         }
@@ -154,7 +158,7 @@ impl Endpoint {
 
     /// Whether it can wait, so that mints go first when the budget runs low.
     const fn is_housekeeping(self) -> bool {
-        matches!(self, Self::List | Self::Delete)
+        matches!(self, Self::List | Self::Delete | Self::Hooks)
     }
 }
 
@@ -163,7 +167,7 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; or,
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories`, `scope` or `hooks`; or,
     /// for a GitHub App, its `installation` there or an installation `token`.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.

@@ -92,6 +92,7 @@ impl Answer {
         grant: Option<&AppGrant>,
     ) -> String {
         let needs = match &source.kind {
+            _ if endpoint == Endpoint::Hooks => hook_permission(scope).to_owned(),
             CredentialKind::Token(_) => permission(scope).to_owned(),
             CredentialKind::App(_) => app_permission(scope, grant),
         };
@@ -155,6 +156,7 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Delete => "the removal of a runner of",
         Endpoint::Groups => "a listing of the runner groups of",
         Endpoint::GroupRepositories => "a listing of the repositories of a runner group of",
+        Endpoint::Hooks => "a look at the webhooks of",
         Endpoint::Installation => "a look for the App's installation at",
         Endpoint::Token => "an installation token for",
         Endpoint::Scope => "a look at",
@@ -175,6 +177,20 @@ fn permission(scope: &Scope) -> &'static str {
         }
         Target::Repository { .. } => {
             "the repository permission \"Administration: read and write\" (classic token: repo)"
+        }
+    }
+}
+
+/// What a token or an App needs to see the webhooks of a scope and their deliveries (docs.github.com, "REST
+/// API endpoints for organization webhooks").
+fn hook_permission(scope: &Scope) -> &'static str {
+    match scope.target() {
+        Target::Organization { .. } => {
+            "the organization permission \"Webhooks: read\" (classic token: admin:org_hook)"
+        }
+        Target::Enterprise { .. } => "no way to an enterprise's webhooks, which no token has",
+        Target::Repository { .. } => {
+            "the repository permission \"Webhooks: read\" (classic token: read:repo_hook)"
         }
     }
 }
