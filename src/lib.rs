@@ -8,9 +8,9 @@
 //!
 //! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
-//! - [`demand`] tells of waiting jobs: it looks at the queues of repositories.
+//! - [`demand`] tells of waiting jobs: it looks at queues, repairs what webhooks lost, and holds the sessions
+//!   of runner scale sets.
 //! - [`config`] reads the one TOML file.
-//! - [`demand`] is where jobs are told of: for now, the sessions of runner scale sets.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
 //! - [`http`] and [`telemetry`] show what passes report.
 //! - [`simulator`] is a GitHub that fits in a process, for tests, benchmarks and `dayfly demo`.

@@ -12,6 +12,7 @@ mod downloads;
 mod expiry;
 mod flight;
 mod groups;
+mod hooks;
 mod jwt;
 mod labels;
 mod limits;
@@ -30,6 +31,7 @@ mod token_source;
 mod tokens;
 mod transport;
 mod version;
+pub mod webhook;
 mod workflow;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -43,6 +45,7 @@ pub use self::{
     deprecations::Deprecation,
     downloads::{RunnerDownload, newest_version},
     groups::RunnerGroup,
+    hooks::{DeliveryRecord, HookRecord, LogMark},
     jwt::AppSource,
     labels::RunnerLabel,
     limits::{Rate, clock_skew, poll_interval},
@@ -160,6 +163,7 @@ enum Endpoint {
     RemoveToken,
     Downloads,
     Deprecation,
+    Hooks,
     Installation,
     Token,
 }
@@ -184,6 +188,7 @@ impl Endpoint {
             Self::RemoveToken => "remove_token",
             Self::Downloads => "downloads",
             Self::Deprecation => "deprecation",
+            Self::Hooks => "hooks",
             Self::Installation => "installation",
             Self::Token => "token",
         }
@@ -191,7 +196,7 @@ impl Endpoint {
 
     /// Whether it can wait, so that mints go first when the budget runs low.
     const fn is_housekeeping(self) -> bool {
-        matches!(self, Self::List | Self::Delete) || self.is_of_the_queue()
+        matches!(self, Self::List | Self::Delete | Self::Hooks) || self.is_of_the_queue()
     }
 
     /// Whether it looks for waiting jobs.
@@ -206,7 +211,7 @@ pub struct RequestReport {
     /// Where.
     pub scope: Scope,
     /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; for waiting
-    /// jobs `runs`, `jobs`, `job` or `repositories`; for a GitHub App, its `installation` there or an
+    /// jobs `runs`, `jobs`, `job`, `repositories` or `hooks`; for a GitHub App, its `installation` there or an
     /// installation `token`; with scale sets also `registration`, `scale_set`, `session`, `poll`,
     /// `acknowledge` and `acquire`; or what only people ask for.
     pub endpoint: &'static str,

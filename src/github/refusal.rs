@@ -99,6 +99,7 @@ impl Answer {
                 "the repository permission \"Actions: read\" (classic token: repo)".to_owned()
             }
             CredentialKind::App(_) if endpoint.is_of_the_queue() => "the permission actions: read".to_owned(),
+            _ if endpoint == Endpoint::Hooks => hook_permission(scope).to_owned(),
             CredentialKind::Token(_) => permission(scope).to_owned(),
             CredentialKind::App(_) => app_permission(scope, grant),
         };
@@ -169,6 +170,7 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Jobs => "a listing of the jobs of a run of",
         Endpoint::Job => "a look at a job of",
         Endpoint::Repositories => "a listing of the repositories of",
+        Endpoint::Hooks => "a look at the webhooks of",
         Endpoint::Installation => "a look for the App's installation at",
         Endpoint::Token => "an installation token for",
         Endpoint::Scope => "a look at",
@@ -195,6 +197,20 @@ fn permission(scope: &Scope) -> &'static str {
         }
         Target::Repository { .. } => {
             "the repository permission \"Administration: read and write\" (classic token: repo)"
+        }
+    }
+}
+
+/// What a token or an App needs to see the webhooks of a scope and their deliveries (docs.github.com, "REST
+/// API endpoints for organization webhooks").
+fn hook_permission(scope: &Scope) -> &'static str {
+    match scope.target() {
+        Target::Organization { .. } => {
+            "the organization permission \"Webhooks: read\" (classic token: admin:org_hook)"
+        }
+        Target::Enterprise { .. } => "no way to an enterprise's webhooks, which no token has",
+        Target::Repository { .. } => {
+            "the repository permission \"Webhooks: read\" (classic token: read:repo_hook)"
         }
     }
 }

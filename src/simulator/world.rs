@@ -20,6 +20,7 @@ use super::{
     apps::Issued,
     faults::Faults,
     github::{Limits, Log},
+    hooks::Hooks,
     jit::Jit,
 };
 use crate::fleet::Timestamp;
@@ -47,6 +48,7 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) hooks: Hooks,
     pub(super) random: Random,
     pub(super) issued: Issued,
     runner_url: String,
@@ -130,6 +132,7 @@ impl World {
             runner_url,
             faults: Faults::default(),
             log: Log::default(),
+            hooks: Hooks::default(),
             registrations: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_registration: 1,

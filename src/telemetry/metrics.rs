@@ -8,6 +8,7 @@ mod family;
 mod fleet;
 mod jobs;
 mod requests;
+mod webhooks;
 
 use std::{
     collections::BTreeSet,
@@ -17,10 +18,17 @@ use std::{
 
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 
-use self::{family::Registrar, fleet::FleetMetrics, jobs::JobMetrics, requests::RequestMetrics};
+use self::{
+    family::Registrar, fleet::FleetMetrics, jobs::JobMetrics, requests::RequestMetrics,
+    webhooks::WebhookMetrics,
+};
 use crate::{
     fleet::{Event, Scope, Status, Timestamp},
-    github, host,
+    github::{
+        self,
+        webhook::{DeliveryEvent, DeliveryResult},
+    },
+    host,
 };
 
 /// The `pool` of runners whose pool is not configured: leftovers of an earlier configuration.
@@ -32,6 +40,7 @@ pub struct Metrics {
     fleet: FleetMetrics,
     jobs: JobMetrics,
     requests: RequestMetrics,
+    webhooks: WebhookMetrics,
     configured: Mutex<Option<Configured>>,
 }
 
@@ -66,7 +75,8 @@ impl Metrics {
         let fleet = FleetMetrics::new(&registrar)?;
         let jobs = JobMetrics::new(&registrar)?;
         let requests = RequestMetrics::new(&registrar)?;
-        Ok(Self { registry, fleet, jobs, requests, configured: Mutex::new(None) })
+        let webhooks = WebhookMetrics::new(&registrar)?;
+        Ok(Self { registry, fleet, jobs, requests, webhooks, configured: Mutex::new(None) })
     }
 
     /// Takes in one pass: what happened, how it left the fleet, when, and how long deciding took.
@@ -104,6 +114,16 @@ impl Metrics {
     /// Takes in one request to an engine.
     pub fn record_engine(&self, report: &host::RequestReport) {
         self.requests.record_engine(report);
+    }
+
+    /// Says that webhooks can come, so that what they count stands at 0 from the start.
+    pub fn expect_webhooks(&self) {
+        self.webhooks.expect();
+    }
+
+    /// Takes in what became of a webhook delivery.
+    pub fn record_webhook(&self, event: DeliveryEvent, result: DeliveryResult) {
+        self.webhooks.record(event, result);
     }
 
     /// All of it in Prometheus' text format.
