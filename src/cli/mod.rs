@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod explain;
 pub mod lines;
 mod plain;
 mod run;
@@ -33,6 +34,7 @@ impl Cli {
             Command::Demo(demo) => demo::run(&global, &demo),
             Command::Check(check) => check::run(&global, &check),
             Command::Status(status) => status::run(&global, &status),
+            Command::Explain(explain) => explain::run(&global, &explain),
             Command::Runners(runners) => runners::run(&global, &runners),
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };
@@ -110,6 +112,11 @@ pub enum Command {
     Demo(Demo),
     /// Show what the running daemon is doing
     Status(Status),
+    /// Tell why a job runs or does not
+    ///
+    /// Exits with 0 when it runs, is over, or a pool serves it, 1 when no pool serves it, 2 when that cannot
+    /// be told.
+    Explain(Explain),
     /// Look at runners on GitHub, or remove them, by hand
     #[command(subcommand)]
     Runners(Runners),
@@ -162,6 +169,17 @@ pub struct Demo {
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]
 pub struct Status {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct Explain {
+    /// The job's address, as the browser shows it: https://github.com/OWNER/REPOSITORY/actions/runs/RUN/job/JOB
+    #[arg(value_name = "JOB_URL")]
+    pub job: String,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -267,7 +285,7 @@ mod tests {
             .take_while(|line| !line.is_empty())
             .map(|line| line.split_whitespace().next().unwrap_or_default())
             .collect();
-        assert_eq!(listed, ["run", "check", "demo", "status", "runners", "help"], "{help}");
+        assert_eq!(listed, ["run", "check", "demo", "status", "explain", "runners", "help"], "{help}");
         assert!(!help.contains("simulated-runner"), "{help}");
     }
 

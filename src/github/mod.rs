@@ -7,17 +7,20 @@ mod app;
 mod client;
 mod credential;
 mod expiry;
+mod group_policy;
 mod groups;
 mod jwt;
 mod limits;
 mod link;
 mod listing;
+mod look_up;
 mod mint;
 mod pace;
 mod probe;
 mod record;
 mod refusal;
 mod route;
+mod token_kind;
 mod token_source;
 mod transport;
 
@@ -34,6 +37,7 @@ pub use self::{
     limits::{Rate, clock_skew, poll_interval},
     probe::Probe,
     record::RunnerRecord,
+    token_kind::TokenKind,
     token_source::TokenSource,
     transport::DEADLINE,
 };
