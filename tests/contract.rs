@@ -4,12 +4,19 @@
 mod openapi;
 mod wire;
 
-use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hold, Job, Presence, Settings, Simulator};
+use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hold, Hook, Job, Presence, Settings, Simulator};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use openapi::Description;
 use wire::{Answer, request, send};
+
+/// Waits until so many deliveries of a hook are over.
+async fn until_over(simulator: &Simulator, hook: u64, many: usize) {
+    let over = || simulator.deliveries().iter().filter(|one| one.hook == hook && one.over).count();
+    let waited = simulator.until(wire::DEADLINE, |_| over() >= many).await;
+    assert!(waited.is_ok(), "{:?}", simulator.deliveries());
+}
 
 /// Every call, with the ways in which it can go.
 async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>, Answer)> {
@@ -66,6 +73,25 @@ async fn exchanges(simulator: &Simulator) -> Vec<(Method, String, Option<Value>,
     exchange(Method::GET, &format!("{runs}/{run}/jobs?filter=all&per_page=2"), None).await;
     exchange(Method::GET, &format!("{runs}/{run}"), None).await;
     for scope in ["/orgs/acme", "/repos/acme/widgets"] {
+        let hooks = format!("{scope}/hooks");
+        // Nobody listens there.
+        let path = scope.trim_start_matches("/orgs/").trim_start_matches("/repos/");
+        let id = simulator.add_hook(Hook::new(path, "http://127.0.0.1:9/webhook", "secret"));
+        work(Job::new("acme", &["linux"]));
+        until_over(simulator, id, 2).await;
+        exchange(Method::GET, &hooks, None).await;
+        exchange(Method::GET, &format!("{hooks}/{id}"), None).await;
+        exchange(Method::GET, &format!("{hooks}/1"), None).await;
+        let deliveries = format!("{hooks}/{id}/deliveries");
+        let listed = exchange(Method::GET, &format!("{deliveries}?per_page=1"), None).await;
+        let delivery = format!("{deliveries}/{}", listed[0]["id"]);
+        exchange(Method::GET, &format!("{deliveries}?cursor=v1_{}&status=failure", listed[0]["id"]), None)
+            .await;
+        exchange(Method::GET, &format!("{hooks}/1/deliveries"), None).await;
+        exchange(Method::GET, &delivery, None).await;
+        exchange(Method::GET, &format!("{deliveries}/1"), None).await;
+        exchange(Method::POST, &format!("{delivery}/attempts"), None).await;
+        exchange(Method::POST, &format!("{deliveries}/1/attempts"), None).await;
         let runners = format!("{scope}/actions/runners");
         let jit = format!("{runners}/generate-jitconfig");
         let wish = |name: &str, group: u64, labels: Value| json!({ "name": name, "runner_group_id": group, "labels": labels, "work_folder": "_work" });
@@ -146,6 +172,13 @@ fn hold_answer(
     }
 }
 
+/// Whether GitHub would send this payload as this event (`workflow-job-queued`, `ping`).
+fn hold_webhook(description: &Description, event: &str, payload: &Value) -> Result<(), String> {
+    let schema = format!("/x-webhooks/{event}/post/requestBody/content/application~1json/schema");
+    let schema = description.at(&schema).ok_or_else(|| format!("there is no event {event}"))?;
+    description.validate(&format!("webhook {event}"), schema, payload)
+}
+
 fn path_only(path: &str) -> &str {
     path.split('?').next().unwrap_or(path)
 }
@@ -156,7 +189,11 @@ async fn every_answer_of_the_simulator_is_one_that_github_describes() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let seen = exchanges(&simulator).await;
     let statuses: std::collections::BTreeSet<u16> = seen.iter().map(|(.., answer)| answer.status).collect();
-    assert_eq!(statuses, [200, 201, 204, 403, 404, 409, 422, 429].into(), "the exchanges meet every case");
+    assert_eq!(
+        statuses,
+        [200, 201, 202, 204, 403, 404, 409, 422, 429].into(),
+        "the exchanges meet every case"
+    );
     let problems: Vec<String> = descriptions
         .iter()
         .flat_map(|description| {
@@ -210,5 +247,48 @@ async fn an_answer_that_github_would_not_give_is_noticed() {
         assert!(problem.contains("\"status\" is a required property"), "{problem}");
         assert!(hold_answer(description, "GET", path, 418, None).is_err());
         assert!(hold_answer(description, "GET", path, 200, None).is_err());
+    }
+}
+
+#[tokio::test]
+async fn every_webhook_of_the_simulator_is_one_that_github_describes() {
+    let Some(descriptions) = openapi::descriptions() else { return };
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let nobody = "http://127.0.0.1:9/webhook";
+    let hooks = [("orgs", "acme"), ("repos", "acme/widgets")]
+        .map(|(kind, scope)| (kind, scope, simulator.add_hook(Hook::new(scope, nobody, "secret"))));
+    let held = simulator.enqueue(Job::new("acme/widgets", &["linux", "x64"]).held(Hold::Approval));
+    assert!(simulator.release(held) && simulator.cancel(held));
+    simulator.enqueue(Job::new("acme/widgets", &["ubuntu-latest"]).hosted());
+    simulator.push("acme/open", true);
+    simulator.enqueue(Job::new("acme", &[]).of("acme/open"));
+    let mut met = std::collections::BTreeSet::new();
+    for (kind, scope, hook) in hooks {
+        until_over(&simulator, hook, if kind == "orgs" { 7 } else { 6 }).await;
+        for seen in simulator.deliveries().into_iter().filter(|seen| seen.hook == hook) {
+            let path = format!("/{kind}/{scope}/hooks/{hook}/deliveries/{}", seen.id);
+            let delivery = wire::get(&simulator, &path).await.json().expect("a delivery");
+            let event = match seen.action {
+                Some(action) => format!("workflow-job-{}", action.replace('_', "-")),
+                None => "ping".to_owned(),
+            };
+            for description in &descriptions {
+                let held = hold_webhook(description, &event, &delivery["request"]["payload"]);
+                assert_eq!(held, Ok(()), "{}: {event}", description.name);
+            }
+            met.insert(event);
+        }
+    }
+    let all = [
+        "ping",
+        "workflow-job-completed",
+        "workflow-job-in-progress",
+        "workflow-job-queued",
+        "workflow-job-waiting",
+    ];
+    assert_eq!(met, all.map(str::to_owned).into());
+    for description in &descriptions {
+        let nothing = json!({ "action": "queued" });
+        assert!(hold_webhook(description, "workflow-job-queued", &nothing).is_err());
     }
 }

@@ -167,6 +167,7 @@ impl Daemon {
             snapshot: shown,
             metrics: Arc::new(move || gather.gather()),
             now: Arc::new(move || clock.now()),
+            webhook: None,
         };
         let failures = Failures::new(&config.state_dir);
         let planner = Planner {

@@ -138,7 +138,7 @@ impl FromStr for Scope {
         }
         let in_login = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let parts: Vec<&str> = path.split('/').collect();
-        if parts.iter().any(|p| p.is_empty() || p.starts_with('.') || !p.chars().all(in_login)) {
+        if parts.iter().any(|p| p.is_empty() || matches!(*p, "." | "..") || !p.chars().all(in_login)) {
             return Err(ScopeError::Path);
         }
         let target = match parts[..] {
@@ -190,6 +190,8 @@ mod tests {
             ("http://127.0.0.1:8080/acme", "http://127.0.0.1:8080/api/v3", "/orgs/acme"),
             ("https://github.com/enterprises/Acme", "https://api.github.com", "/enterprises/acme"),
             ("http://[::1]:8080/acme", "http://[::1]:8080/api/v3", "/orgs/acme"),
+            // Many accounts have one of this name, and workflows in it.
+            ("https://github.com/acme/.github", "https://api.github.com", "/repos/acme/.github"),
         ] {
             let scope: Scope = url.parse().unwrap();
             assert_eq!((scope.api_base().as_str(), scope.api_path().as_str()), (base, path));
@@ -231,6 +233,8 @@ mod tests {
             ("https://github.com/a/b/c", ScopeError::Path),
             ("https://github.com/a//b", ScopeError::Path),
             ("https://github.com/a/../b", ScopeError::Path),
+            ("https://github.com/a/..", ScopeError::Path),
+            ("https://github.com/./a", ScopeError::Path),
             ("https://github.com/a?b", ScopeError::Path),
         ] {
             assert_eq!(url.parse::<Scope>(), Err(why), "{url}");

@@ -23,6 +23,7 @@ mod route;
 mod token_kind;
 mod token_source;
 mod transport;
+pub mod webhook;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,10 +1,12 @@
-//! The daemon's web server: what it shows is the last pass's report, so no answer waits for GitHub
-//! or an engine.
+//! The daemon's web server: what it shows is the last pass's report, and what it takes in is only put
+//! down, so no answer waits for GitHub or an engine.
 
 mod pages;
 mod server;
 mod status;
+mod webhook;
 
 pub use pages::App;
 pub use server::serve;
 pub use status::Snapshot;
+pub use webhook::{Recorder, Sink, Webhook};

@@ -4,15 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::status::{Snapshot, StatusDocument};
+use super::{
+    status::{Snapshot, StatusDocument},
+    webhook::Webhook,
+};
 use crate::fleet::Timestamp;
 
 /// Without a plan for this long the daemon is not healthy: even at rest it plans at every poll.
@@ -20,6 +23,9 @@ const PLAN_STALE: Duration = Duration::from_mins(1);
 
 /// Content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Where GitHub delivers to; the only page that is written to.
+const WEBHOOK: &str = "/webhook";
 
 /// What the pages are made from.
 #[derive(Clone)]
@@ -30,6 +36,8 @@ pub struct App {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The clock that the snapshot's times are from.
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Where GitHub's webhooks go; without it there is no such page.
+    pub webhook: Option<Webhook>,
 }
 
 impl App {
@@ -39,7 +47,11 @@ impl App {
 }
 
 pub(super) fn pages(app: App) -> Router {
-    Router::new()
+    let router = match &app.webhook {
+        Some(_) => Router::new().route(WEBHOOK, post(webhook)),
+        None => Router::new(),
+    };
+    router
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -98,7 +110,16 @@ async fn no_such_page(uri: Uri) -> impl IntoResponse {
     (StatusCode::NOT_FOUND, Json(Problem { error: format!("there is no {}", uri.path()) }))
 }
 
+async fn webhook(State(app): State<App>, request: Request) -> (StatusCode, String) {
+    let Some(webhook) = &app.webhook else { return (StatusCode::NOT_FOUND, String::new()) };
+    let (parts, body) = request.into_parts();
+    webhook.take(&parts.headers, body, (app.now)()).await
+}
+
 async fn no_such_method(uri: Uri) -> impl IntoResponse {
-    let error = format!("{} can only be read: use GET", uri.path());
+    let error = match uri.path() {
+        WEBHOOK => format!("{WEBHOOK} can only be posted to: use POST"),
+        path => format!("{path} can only be read: use GET"),
+    };
     (StatusCode::METHOD_NOT_ALLOWED, Json(Problem { error }))
 }

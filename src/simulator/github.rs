@@ -1,11 +1,13 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
 //! credentials, rate limits, conditional requests, faults and the log. What is asked is told apart in
-//! [`call`], and answered in [`runners`], [`runs`], [`repositories`], [`groups`], [`accounts`] and [`apps`].
+//! [`call`], and answered in [`runners`], [`runs`], [`repositories`], [`groups`], [`hooks`], [`accounts`] and
+//! [`apps`].
 
 mod accounts;
 mod apps;
 mod call;
 mod groups;
+mod hooks;
 mod limits;
 mod log;
 mod paging;
@@ -267,6 +269,11 @@ impl World {
             Call::GetRun(scope, id) => self.get_run(asked, &scope, id),
             Call::ListJobs(scope, run) => self.list_jobs(asked, &scope, run),
             Call::GetJob(scope, id) => self.get_job(asked, &scope, id),
+            Call::ListHooks(scope) => self.list_hooks(asked, &scope),
+            Call::GetHook(scope, id) => self.get_hook(asked, &scope, id),
+            Call::ListDeliveries(scope, hook) => self.list_deliveries(asked, &scope, hook),
+            Call::GetDelivery(scope, hook, id) => self.get_delivery(asked, &scope, hook, id),
+            Call::Redeliver(scope, hook, id) => self.redeliver(&scope, hook, id, now),
             Call::GetOrganization(scope) => self.organization(asked, &scope),
             Call::GetRepository(scope) => self.repository(asked, &scope),
             Call::RateLimit => self.rate_limit(asked, now),

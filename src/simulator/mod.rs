@@ -10,6 +10,7 @@ mod apps;
 mod broker;
 mod faults;
 mod github;
+mod hooks;
 pub mod image;
 mod jit;
 mod job;
@@ -22,7 +23,7 @@ mod world;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -40,6 +41,7 @@ pub use self::{
     apps::{App, Installation},
     faults::{Fault, FaultKind},
     github::{Endpoint, Request},
+    hooks::{DeliveryView, Hook, HookFaults},
     job::{Behaviour, Hold, Job},
     settings::{GroupPolicy, Presence, Settings},
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
@@ -54,6 +56,8 @@ pub struct Simulator {
     address: SocketAddr,
     outage: watch::Sender<bool>,
     server: JoinHandle<()>,
+    /// Sends what hooks are told, once there are any.
+    sender: OnceLock<JoinHandle<()>>,
 }
 
 /// What the server's connections and the handle share.
@@ -84,12 +88,13 @@ impl Simulator {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let runner_url = settings.runner_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let shared =
-            Arc::new(Shared { world: Mutex::new(World::new(settings, runner_url)), changed: Notify::new() });
+        let mut world = World::new(settings, runner_url);
+        world.hooks.base = format!("http://{address}/api/v3");
+        let shared = Arc::new(Shared { world: Mutex::new(world), changed: Notify::new() });
         let router = broker::routes().fallback(github::answer).with_state(Arc::clone(&shared));
         let (outage, seen) = watch::channel(false);
         let server = tokio::spawn(server::serve(listener, router, seen));
-        Ok(Self { shared, address, outage, server })
+        Ok(Self { shared, address, outage, server, sender: OnceLock::new() })
     }
 
     /// The address without a path: `http://127.0.0.1:PORT`. The API base is this with `/api/v3`.
@@ -125,6 +130,31 @@ impl Simulator {
     /// Creates a repository (`owner/name`), or changes whether it is public. It was pushed to now.
     pub fn push(&self, repository: &str, public: bool) {
         self.change(|world, now| world.push(repository, public, now));
+    }
+
+    /// Creates a webhook, which is pinged at once, and says its id.
+    pub fn add_hook(&self, hook: Hook) -> u64 {
+        self.sender.get_or_init(|| tokio::spawn(hooks::post::send(Arc::clone(&self.shared))));
+        self.change(|world, now| {
+            let id = world.hooks.add(hook);
+            world.ping(id, now);
+            id
+        })
+    }
+
+    /// Makes deliveries of all hooks go wrong from now on.
+    pub fn set_hook_faults(&self, faults: HookFaults) {
+        self.change(|world, _| world.hooks.faults = faults);
+    }
+
+    /// Sends the deliveries that were kept back, newest first, and keeps none back any more.
+    pub fn let_deliveries_go(&self) {
+        self.change(|world, now| world.hooks.let_go(now));
+    }
+
+    /// The deliveries that were tried, oldest first; only the latest ten thousand are kept.
+    pub fn deliveries(&self) -> Vec<DeliveryView> {
+        self.shared.world().0.hooks.views()
     }
 
     /// Makes GitHub misbehave, until the fault is used up or cleared.
@@ -229,5 +259,8 @@ impl Simulator {
 impl Drop for Simulator {
     fn drop(&mut self) {
         self.server.abort();
+        if let Some(sender) = self.sender.get() {
+            sender.abort();
+        }
     }
 }

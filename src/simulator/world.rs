@@ -19,6 +19,7 @@ use super::{
     apps::Issued,
     faults::Faults,
     github::{Limits, Log},
+    hooks::Hooks,
     jit::Jit,
 };
 use crate::fleet::Timestamp;
@@ -44,6 +45,7 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) hooks: Hooks,
     pub(super) random: Random,
     pub(super) issued: Issued,
     runner_url: String,
@@ -116,6 +118,7 @@ impl World {
             runner_url,
             faults: Faults::default(),
             log: Log::default(),
+            hooks: Hooks::default(),
             registrations: BTreeMap::new(),
             sessions: BTreeMap::new(),
             next_registration: 1,

@@ -7,6 +7,7 @@
 mod family;
 mod fleet;
 mod requests;
+mod webhooks;
 
 use std::{
     collections::BTreeSet,
@@ -16,10 +17,14 @@ use std::{
 
 use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
 
-use self::{family::Registrar, fleet::FleetMetrics, requests::RequestMetrics};
+use self::{family::Registrar, fleet::FleetMetrics, requests::RequestMetrics, webhooks::WebhookMetrics};
 use crate::{
     fleet::{Event, Scope, Status, Timestamp},
-    github, host,
+    github::{
+        self,
+        webhook::{DeliveryEvent, DeliveryResult},
+    },
+    host,
 };
 
 /// All metrics of one daemon.
@@ -27,6 +32,7 @@ pub struct Metrics {
     registry: Registry,
     fleet: FleetMetrics,
     requests: RequestMetrics,
+    webhooks: WebhookMetrics,
     configured: Mutex<Option<Configured>>,
 }
 
@@ -60,7 +66,8 @@ impl Metrics {
             .set(1);
         let fleet = FleetMetrics::new(&registrar)?;
         let requests = RequestMetrics::new(&registrar)?;
-        Ok(Self { registry, fleet, requests, configured: Mutex::new(None) })
+        let webhooks = WebhookMetrics::new(&registrar)?;
+        Ok(Self { registry, fleet, requests, webhooks, configured: Mutex::new(None) })
     }
 
     /// Takes in one pass: what happened, how it left the fleet, when, and how long deciding took.
@@ -90,6 +97,16 @@ impl Metrics {
     /// Takes in one request to an engine.
     pub fn record_engine(&self, report: &host::RequestReport) {
         self.requests.record_engine(report);
+    }
+
+    /// Says that webhooks can come, so that what they count stands at 0 from the start.
+    pub fn expect_webhooks(&self) {
+        self.webhooks.expect();
+    }
+
+    /// Takes in what became of a webhook delivery.
+    pub fn record_webhook(&self, event: DeliveryEvent, result: DeliveryResult) {
+        self.webhooks.record(event, result);
     }
 
     /// All of it in Prometheus' text format.

@@ -126,9 +126,14 @@ impl Description {
             .collect()
     }
 
+    /// What stands at a place in the description.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
+        self.document.pointer(pointer)
+    }
+
     pub(crate) fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
-            Some(pointer) => self.document.pointer(pointer).expect("references lead somewhere"),
+            Some(pointer) => self.at(pointer).expect("references lead somewhere"),
             None => value,
         }
     }

@@ -68,6 +68,7 @@ impl Server {
             snapshot: receiver,
             metrics: Arc::new(move || metrics.gather()),
             now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst))),
+            webhook: None,
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(listener, app, async {

@@ -50,7 +50,7 @@ impl World {
 }
 
 /// What organizations and owners of repositories have in common.
-fn account(asked: &Asked, login: &str, id: Option<usize>) -> Map<String, Value> {
+pub(super) fn account(asked: &Asked, login: &str, id: Option<usize>) -> Map<String, Value> {
     let url = format!("{}/orgs/{login}", asked.base);
     let mut body = fields(json!({
         "login": login,

@@ -34,6 +34,16 @@ pub enum Endpoint {
     ListJobs,
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
     GetJob,
+    /// `GET …/hooks`
+    ListHooks,
+    /// `GET …/hooks/{id}`
+    GetHook,
+    /// `GET …/hooks/{id}/deliveries`
+    ListDeliveries,
+    /// `GET …/hooks/{id}/deliveries/{id}`
+    GetDelivery,
+    /// `POST …/hooks/{id}/deliveries/{id}/attempts`
+    Redeliver,
     /// `GET /orgs/{org}`
     GetOrganization,
     /// `GET /repos/{owner}/{repo}`
@@ -65,6 +75,11 @@ pub(super) enum Call {
     GetRun(String, u64),
     ListJobs(String, u64),
     GetJob(String, u64),
+    ListHooks(String),
+    GetHook(String, u64),
+    ListDeliveries(String, u64),
+    GetDelivery(String, u64, u64),
+    Redeliver(String, u64, u64),
     GetOrganization(String),
     GetRepository(String),
     RateLimit,
@@ -121,6 +136,15 @@ impl Call {
                 Some(Self::ListJobs(scope, id.parse().ok()?))
             }
             ("GET", ["actions", "jobs", id]) if is_repository => Some(Self::GetJob(scope, id.parse().ok()?)),
+            ("GET", ["hooks"]) if !is_enterprise => Some(Self::ListHooks(scope)),
+            ("GET", ["hooks", id]) => Some(Self::GetHook(scope, id.parse().ok()?)),
+            ("GET", ["hooks", hook, "deliveries"]) => Some(Self::ListDeliveries(scope, hook.parse().ok()?)),
+            ("GET", ["hooks", hook, "deliveries", id]) => {
+                Some(Self::GetDelivery(scope, hook.parse().ok()?, id.parse().ok()?))
+            }
+            ("POST", ["hooks", hook, "deliveries", id, "attempts"]) => {
+                Some(Self::Redeliver(scope, hook.parse().ok()?, id.parse().ok()?))
+            }
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
             ("GET", ["actions", "runners", id]) => Some(Self::GetRunner(scope, id.parse().ok()?)),
@@ -144,6 +168,11 @@ impl Call {
             Self::GetRun(..) => Endpoint::GetRun,
             Self::ListJobs(..) => Endpoint::ListJobs,
             Self::GetJob(..) => Endpoint::GetJob,
+            Self::ListHooks(_) => Endpoint::ListHooks,
+            Self::GetHook(..) => Endpoint::GetHook,
+            Self::ListDeliveries(..) => Endpoint::ListDeliveries,
+            Self::GetDelivery(..) => Endpoint::GetDelivery,
+            Self::Redeliver(..) => Endpoint::Redeliver,
             Self::GetOrganization(_) => Endpoint::GetOrganization,
             Self::GetRepository(_) => Endpoint::GetRepository,
             Self::RateLimit => Endpoint::RateLimit,
@@ -164,6 +193,11 @@ impl Call {
             | Self::GetRun(scope, _)
             | Self::ListJobs(scope, _)
             | Self::GetJob(scope, _)
+            | Self::ListHooks(scope)
+            | Self::GetHook(scope, _)
+            | Self::ListDeliveries(scope, _)
+            | Self::GetDelivery(scope, ..)
+            | Self::Redeliver(scope, ..)
             | Self::GetOrganization(scope)
             | Self::GetRepository(scope) => Some(scope),
             Self::App(_) | Self::RateLimit | Self::InstallationRepositories => None,

@@ -7,6 +7,7 @@ use super::{
     Asked, Reply,
     accounts::{LONG_AGO, addresses, fields, owner_of},
     moment,
+    runs::html,
 };
 use crate::{fleet::Timestamp, simulator::world::World};
 
@@ -55,6 +56,7 @@ impl World {
         ];
         body.extend(counts.map(|count| (count.to_owned(), json!(0))));
         body.extend(addresses(&url, &REPOSITORY_ADDRESSES));
+        body.insert("html_url".to_owned(), json!(format!("{}/{scope}", html(asked))));
         Value::Object(body)
     }
 
@@ -75,7 +77,7 @@ impl World {
 }
 
 /// Addresses below a repository that nobody follows.
-const REPOSITORY_ADDRESSES: [&str; 41] = [
+const REPOSITORY_ADDRESSES: [&str; 40] = [
     "archive_url",
     "assignees_url",
     "blobs_url",
@@ -96,7 +98,6 @@ const REPOSITORY_ADDRESSES: [&str; 41] = [
     "git_tags_url",
     "git_url",
     "hooks_url",
-    "html_url",
     "issue_comment_url",
     "issue_events_url",
     "issues_url",

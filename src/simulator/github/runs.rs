@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-fn job_row(asked: &Asked, run: &Run, record: &Record) -> Value {
+pub(super) fn job_row(asked: &Asked, run: &Run, record: &Record) -> Value {
     let view = &record.view;
     let (id, repository) = (view.id, &run.repository);
     let api = format!("{}/repos/{repository}", asked.base);
@@ -145,7 +145,7 @@ fn job_row(asked: &Asked, run: &Run, record: &Record) -> Value {
 }
 
 /// Where people look at it: the API's address without what makes it the API's.
-fn html(asked: &Asked) -> &str {
+pub(super) fn html(asked: &Asked) -> &str {
     asked.base.trim_end_matches("/api/v3")
 }
 

@@ -156,6 +156,15 @@ impl World {
             JobState::Waiting | JobState::Pending | JobState::Completed(_) => {}
         }
         self.add_to_run(run, id, now);
+        match state {
+            JobState::Waiting => self.tell(id, "waiting", now),
+            JobState::Queued => self.tell(id, "queued", now),
+            JobState::InProgress => {
+                self.tell(id, "queued", now);
+                self.tell(id, "in_progress", now);
+            }
+            JobState::Pending | JobState::Completed(_) => {}
+        }
         id
     }
 
@@ -213,6 +222,7 @@ impl World {
         record.view.started_at = Some(now);
         let run = record.view.run_id;
         self.settle_run(run, now);
+        self.tell(job, "in_progress", now);
         true
     }
 
@@ -293,6 +303,7 @@ impl World {
             record.view.completed_at = Some(now);
             let run = record.view.run_id;
             self.settle_run(run, now);
+            self.tell(job, "completed", now);
         }
     }
 

@@ -86,6 +86,10 @@ impl World {
         records.filter(move |record| all || record.view.run_attempt == attempt)
     }
 
+    pub(in crate::simulator) fn repository_of(&self, job: u64) -> Option<String> {
+        Some(self.jobs.get(&job)?.view.repository.clone())
+    }
+
     pub(in crate::simulator) fn job_of(&self, repository: &str, id: u64) -> Option<(&Run, &Record)> {
         let record = self.jobs.get(&id)?;
         Some((self.run(repository, record.view.run_id)?, record))
@@ -170,6 +174,7 @@ impl World {
         let run = record.view.run_id;
         self.queued.insert(job);
         self.settle_run(run, now);
+        self.tell(job, "queued", now);
         true
     }
 

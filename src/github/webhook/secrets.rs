@@ -1,0 +1,220 @@
+//! The secrets that deliveries are signed with: read again when their file changes, two of them while one
+//! takes the other's place. They never show.
+
+use std::{
+    fmt, fs, io,
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ring::hmac;
+use secrecy::{ExposeSecret as _, SecretString};
+
+/// More than two secrets of any length that is of use.
+const MAX_FILE: u64 = 4096;
+
+/// What a signature header begins with.
+const PREFIX: &str = "sha256=";
+
+/// Why secrets cannot be used; reads after "the webhook secret file is refused: ".
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file's content is not one or two secrets.
+    #[error(
+        "{path} {what}; it must hold the hook's secret on a line, and during a change the other one on a second line"
+    )]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// Tells a file that was written or replaced from the same as before.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+struct Held {
+    keys: Arc<[hmac::Key]>,
+    stamp: Option<Stamp>,
+}
+
+/// The secrets in use.
+pub struct Secrets {
+    path: Option<PathBuf>,
+    held: Mutex<Held>,
+}
+
+impl Secrets {
+    /// The secrets in a file, one on a line. Errs when it cannot be read or holds none.
+    pub fn in_file(path: PathBuf) -> Result<Self, SecretError> {
+        let held = Held { stamp: stamp(&path), keys: keys_in(&path)? };
+        Ok(Self { path: Some(path), held: Mutex::new(held) })
+    }
+
+    /// One secret that never changes.
+    pub fn fixed(secret: &SecretString) -> Self {
+        let keys = Arc::new([key(secret.expose_secret())]);
+        Self { path: None, held: Mutex::new(Held { keys, stamp: None }) }
+    }
+
+    /// Whether one of the secrets made this `X-Hub-Signature-256` of these very bytes. The time that it
+    /// takes tells nothing of the secrets.
+    pub fn signed(&self, signature: &str, body: &[u8]) -> bool {
+        let Some(tag) = signature.strip_prefix(PREFIX).and_then(digest) else { return false };
+        // All are tried, so that the time does not tell either which one it was.
+        self.keys().iter().fold(false, |found, key| found | hmac::verify(key, body, &tag).is_ok())
+    }
+
+    /// The keys, read again when the file changed. One that is being replaced, or is wrong, leaves the old
+    /// ones in use.
+    fn keys(&self) -> Arc<[hmac::Key]> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = &self.path {
+            // A look at a local file's metadata: microseconds, less than a switch to another thread.
+            let stamp = stamp(path);
+            if stamp != held.stamp {
+                held.stamp = stamp;
+                match keys_in(path) {
+                    Ok(keys) => {
+                        held.keys = keys;
+                        tracing::info!(file = %path.display(), "read the webhook secret anew");
+                    }
+                    Err(error) => tracing::warn!(%error, "keeping the webhook secret that was read before"),
+                }
+            }
+        }
+        Arc::clone(&held.keys)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn key(secret: &str) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let at = fs::metadata(path).ok()?;
+    Some((at.dev(), at.ino(), at.size(), (at.mtime(), at.mtime_nsec()), (at.ctime(), at.ctime_nsec())))
+}
+
+fn keys_in(path: &Path) -> Result<Arc<[hmac::Key]>, SecretError> {
+    let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
+    let refused = |what| SecretError::Content { path: path.to_owned(), what };
+    // Asked before opening: opening a pipe would wait for a writer.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(refused("is not a regular file"));
+    }
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+    let text = SecretString::from(text);
+    let text = text.expose_secret();
+    if text.len() as u64 > MAX_FILE {
+        return Err(refused("is too long"));
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    if lines.iter().any(|line| line.trim() != *line) {
+        return Err(refused("has white space before or after a secret"));
+    }
+    match lines.len() {
+        0 => Err(refused("is empty")),
+        1 | 2 => Ok(lines.into_iter().map(key).collect()),
+        _ => Err(refused("has more than two lines")),
+    }
+}
+
+/// 32 bytes from their hexadecimal digits.
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    let digits = hex.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 2 * bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? << 4 | low?).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = b"Hello, World!";
+    /// docs.github.com, "Validating webhook deliveries": secret `It's a Secret to Everybody`.
+    const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+    fn file(content: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        fs::write(&path, content).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn the_example_of_the_documentation_is_signed() {
+        let secrets = Secrets::fixed(&"It's a Secret to Everybody".into());
+        assert!(secrets.signed(SIGNATURE, BODY));
+        assert!(secrets.signed(&SIGNATURE.to_uppercase().replace("SHA256", "sha256"), BODY));
+        for wrong in [
+            "",
+            "sha256=",
+            "sha1=757107ea0eb2509fc211221cce984b8a37570b6d",
+            &SIGNATURE[7..],
+            &SIGNATURE.replace('7', "8"),
+            &SIGNATURE[..SIGNATURE.len() - 1],
+            &format!("{SIGNATURE}0"),
+            &SIGNATURE.replace("75", "+5"),
+            &SIGNATURE.replace("75", "ä"),
+        ] {
+            assert!(!secrets.signed(wrong, BODY), "{wrong}");
+        }
+        assert!(!secrets.signed(SIGNATURE, b"Hello, World"));
+        assert!(!Secrets::fixed(&"another".into()).signed(SIGNATURE, BODY));
+    }
+
+    #[test]
+    fn a_secret_can_change_while_deliveries_come() {
+        let (_folder, path) = file("It's a Secret to Everybody\n");
+        let secrets = Secrets::in_file(path.clone()).unwrap();
+        assert!(secrets.signed(SIGNATURE, BODY));
+        fs::write(&path, "new\r\nIt's a Secret to Everybody").unwrap();
+        assert!(secrets.signed(SIGNATURE, BODY), "both hold during the change");
+        fs::write(&path, "new\n").unwrap();
+        assert!(!secrets.signed(SIGNATURE, BODY), "and then only the new one");
+        fs::write(&path, "").unwrap();
+        let tag = hmac::sign(&key("new"), BODY);
+        let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(secrets.signed(&format!("sha256={digits}"), BODY), "a broken file changes nothing");
+    }
+
+    #[test]
+    fn a_file_without_a_secret_is_refused_and_no_secret_shows() {
+        for content in ["", "\n\n", "hush\nhush2\nhush3", " hush", "hush ", &"hush".repeat(2000)] {
+            let (_folder, path) = file(content);
+            let error = Secrets::in_file(path).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
+        }
+        let (folder, path) = file("hush");
+        assert!(!format!("{:?}", Secrets::in_file(path).unwrap()).contains("hush"));
+        assert!(Secrets::in_file(folder.path().join("none")).is_err());
+        assert!(Secrets::in_file(folder.path().to_owned()).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! The payload examples that GitHub's own people keep (octokit/webhooks), as deliveries.
+
+use dayfly::fleet::JobState;
+
+use crate::{Delivery, Server, examples};
+
+#[tokio::test]
+async fn every_example_is_understood() {
+    let server = Server::start().await;
+    for (name, body) in examples() {
+        let event = name.split('.').next().unwrap();
+        let before = server.told().len();
+        let status = server.deliver(Delivery::new(event, &name, body)).await;
+        let told = server.told().split_off(before);
+        let expected = match name.split('.').nth(1).unwrap() {
+            _ if event == "ping" => {
+                assert_eq!((status, told.len()), (200, 0), "{name}");
+                continue;
+            }
+            _ if event == "workflow_run" => {
+                assert_eq!((status, told.len()), (202, 0), "{name}");
+                continue;
+            }
+            // One of these has the status "waiting", and one a runner.
+            "queued" => JobState::Queued,
+            "waiting" => JobState::Waiting,
+            "completed" => JobState::Completed,
+            "in_progress" => match told.first() {
+                Some((_, JobState::InProgress { runner: Some(runner) })) => {
+                    assert!(runner.starts_with("GitHub Actions "), "{name}");
+                    JobState::InProgress { runner: Some(runner.clone()) }
+                }
+                other => panic!("{name}: {other:?}"),
+            },
+            other => panic!("{name}: {other} is a new example"),
+        };
+        assert_eq!((status, told.len()), (202, 1), "{name}");
+        let (job, state) = &told[0];
+        assert_eq!(*state, expected, "{name}");
+        assert!(job.id.0 > 0 && !job.labels.is_empty() && job.public == Some(false), "{name}: {job:?}");
+        let facts = &job.facts;
+        assert!(facts.url.starts_with(facts.repository.site()) && facts.run_id > 0, "{name}: {facts:?}");
+        assert!(facts.queued_at < crate::NOON && !facts.name.is_empty(), "{name}: {facts:?}");
+    }
+}
