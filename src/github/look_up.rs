@@ -62,6 +62,11 @@ impl Client {
         Ok((job, state))
     }
 
+    /// Whether the queue of this client's repository can be looked at.
+    pub async fn queue_can_be_seen(&self) -> Result<(), GithubError> {
+        self.read::<Value>("/actions/runs?status=queued&per_page=1").await.map(drop)
+    }
+
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, GithubError> {
         let reply = self.ask(Ask::get(Endpoint::Scope, self.address(path)?)).await?;
         match reply.answer.status {

@@ -12,7 +12,7 @@ use bollard::{
     body_full,
     query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions},
 };
-use dayfly::simulator::{Fault, FaultKind, Settings, Simulator};
+use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Settings, Simulator};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
@@ -301,12 +301,121 @@ async fn risks_are_warnings_with_what_they_mean() {
     let said = check(&stand).await;
     for words in [
         ["configuration", "others may read"],
-        ["pool \"linux\"", "serves public repositories too"],
         ["pool \"few\"", "only the repositories selected"],
-        ["scope", "is a public repository"],
         ["scope", "s ahead of GitHub's"],
         ["scope", "70 of 5000 requests left"],
     ] {
         assert!(said.line(&words).starts_with("[warn]"), "{words:?}: {said:?}");
     }
+    for words in [["pool \"linux\"", "serves public repositories too:"], ["scope", "is a public repository"]]
+    {
+        let line = said.line(&words);
+        assert!(line.starts_with("[fail]") && line.contains("allow_public = true"), "{line}: {said:?}");
+    }
+    assert_eq!(said.code(), 2);
+}
+
+/// The words that `check` has for a simulator set up so, with these keys in the pool.
+async fn told(settings: Settings, scope: &str, keys: &str) -> Said {
+    let simulator = Simulator::start(settings).await.unwrap();
+    simulator.push("acme/widgets", keys.contains("allow_public"));
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url(scope)).replace("labels", &format!("{keys}labels")));
+    if keys.contains("webhook") {
+        stand.add_to_http("webhook_secret_file = \"token\"\n");
+    }
+    check(&stand).await
+}
+
+fn with_group(policy: GroupPolicy) -> Settings {
+    Settings { group_policies: BTreeMap::from([("Default".to_owned(), policy)]), ..Settings::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_repositories_are_admitted_only_by_the_word_of_the_operator() {
+    let open = || with_group(GroupPolicy { allows_public_repositories: true, ..GroupPolicy::default() });
+    let said = told(open(), "acme", "").await;
+    assert!(said.line(&["serves public repositories too:"]).starts_with("[fail]"), "{said:?}");
+    let said = told(open(), "acme", "allow_public = true\n").await;
+    assert!(said.line(&["serves all repositories, public ones too"]).starts_with("[ok]"), "{said:?}");
+    assert!(!said.out.contains("[fail] pool"), "{said:?}");
+    let said = told(Settings::default(), "acme", "allow_public = true\n").await;
+    assert!(said.line(&["refuses public repositories, whatever allow_public says"]).starts_with("[warn]"));
+    let said = told(Settings::default(), "acme/widgets", "allow_public = true\n").await;
+    assert!(
+        said.line(&["a public repository, which allow_public = true admits"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_group_serves_is_told_and_held_to_the_pools_repositories() {
+    let group = |repositories: &[&str]| {
+        let repositories = repositories.iter().map(|&name| name.to_owned()).collect();
+        with_group(GroupPolicy { visibility: "selected", repositories, ..GroupPolicy::default() })
+    };
+    let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\"]\n";
+    let said = told(group(&["acme/widgets", "acme/tools"]), "acme", queue).await;
+    let line = said.line(&["serves these repositories"]);
+    assert!(line.starts_with("[ok]") && line.contains("acme/widgets, acme/tools"), "{line}");
+    let said = told(group(&["acme/tools"]), "acme", queue).await;
+    assert!(said.line(&["does not serve acme/widgets"]).starts_with("[fail]"), "{said:?}");
+    let workflows = vec!["acme/widgets/.github/workflows/ci.yml@main".to_owned()];
+    let said = told(with_group(GroupPolicy { workflows, ..GroupPolicy::default() }), "acme", "").await;
+    assert!(said.line(&["serves these workflows only", "ci.yml"]).starts_with("[ok]"), "{said:?}");
+    let inherited = with_group(GroupPolicy { inherited: true, ..GroupPolicy::default() });
+    assert!(told(inherited, "acme", "").await.line(&["is the enterprise's"]).starts_with("[fail]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_of_learning_of_jobs_is_explained_and_tried() {
+    let said = told(Settings::default(), "acme", "").await;
+    let line = said.line(&["learns of jobs by what its runners do"]);
+    assert!(line.starts_with("[ok]") && line.contains("1 stand ready"), "{line}");
+
+    let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\", \"gone\"]\n";
+    let said = told(Settings::default(), "acme", queue).await;
+    assert!(said.line(&["asks for waiting jobs"]).starts_with("[ok]"));
+    assert!(said.line(&["queues of 1 of its repositories"]).starts_with("[ok]"), "{said:?}");
+    let line = said.line(&["the queue of acme/gone cannot be looked at"]);
+    assert!(line.starts_with("[fail]") && line.contains("Actions: read"), "{line}");
+
+    let said = told(Settings::default(), "acme", "demand = [\"queue\"]\n").await;
+    assert!(said.line(&["pushed to lately"]).starts_with("[ok]"));
+    let said = told(Settings::default(), "acme", "demand = [\"scale-set\"]\n").await;
+    assert!(said.line(&["is a runner scale set"]).starts_with("[ok]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
+    // Each 10 s: one page of runners, and two lists for each of two repositories.
+    let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\", \"tools\"]\n";
+    let limited = |limit| Settings { rate_limit: Some(limit), ..Settings::default() };
+    let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
+    for part in [
+        "[ok]",
+        "at most 1800 requests an hour",
+        "360 for lists",
+        "1440 for the queues of 2 rep",
+        "allows 5000",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let line = told(limited(1500), "acme", queue).await.line(&["rate limit of credential"]);
+    assert!(line.starts_with("[warn]") && line.contains("set poll.interval to 20 s"), "{line}");
+    let without = Settings { rate_limit: None, ..Settings::default() };
+    assert!(told(without, "acme", "").await.line(&["tells no limit"]).starts_with("[ok]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tokens_scopes_are_held_to_what_the_pools_need() {
+    let with = |scopes: &str| Settings { token_scopes: Some(scopes.to_owned()), ..Settings::default() };
+    let both = "demand = [\"queue\", \"webhook\"]\nrepositories = [\"widgets\"]\n";
+    let said = told(with("admin:org"), "acme", both).await;
+    assert!(said.line(&["the token has the scope \"admin:org\""]).starts_with("[ok]"));
+    for lacking in ["lacks the scope \"repo\"", "lacks the scope \"admin:org_hook\""] {
+        assert!(said.line(&[lacking]).starts_with("[warn]"), "{lacking}: {said:?}");
+    }
+    let said = told(with("admin:org, repo, admin:org_hook"), "acme", both).await;
+    assert!(!said.out.contains("lacks the scope"), "{said:?}");
 }

@@ -63,6 +63,12 @@ impl Stand {
         std::fs::write(self.file(), text).unwrap();
     }
 
+    /// Puts more keys into `[http]`.
+    pub(crate) fn add_to_http(&self, keys: &str) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        std::fs::write(self.file(), text.replace("[http]\n", &format!("[http]\n{keys}"))).unwrap();
+    }
+
     /// The program, told of nothing but the configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly"));
