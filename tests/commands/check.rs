@@ -419,3 +419,67 @@ async fn a_tokens_scopes_are_held_to_what_the_pools_need() {
     let said = told(with("admin:org, repo, admin:org_hook"), "acme", both).await;
     assert!(!said.out.contains("lacks the scope"), "{said:?}");
 }
+
+/// A simulator with an App, and a pool that uses it.
+async fn with_app(keys: &str) -> (Simulator, Stand) {
+    let settings = Settings { apps: vec![crate::keys::app()], ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.secret("app.pem", include_str!("../keys/app.pkcs1.pem"));
+    let pool =
+        pool(&simulator.scope_url("acme")).replace("labels", &format!("credentials = \"app\"\n{keys}labels"));
+    stand.configure(&format!("[credentials.app]\napp_id = 7\nprivate_key_file = \"app.pem\"\n{pool}"));
+    (simulator, stand)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apps_permissions_count_once_they_are_approved() {
+    let (simulator, stand) = with_app("demand = [\"queue\"]\n").await;
+    let said = check(&stand).await;
+    assert!(said.line(&["credential \"app\"", "has a private key"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["the App is installed (installation 41)"]).starts_with("[ok]"), "{said:?}");
+    assert!(
+        said.line(&["rate limit of credential \"app\"", "/acme: at most"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+    assert!(!said.out.contains("lacks"), "{said:?}");
+
+    simulator.set(|settings| {
+        let permissions = &mut settings.apps[0].installations[0].permissions;
+        permissions.remove("actions");
+        permissions.insert("organization_self_hosted_runners".to_owned(), "read".to_owned());
+    });
+    let said = check(&stand).await;
+    let line = said.line(&["lacks \"organization_self_hosted_runners: write\""]);
+    assert!(line.starts_with("[fail]") && line.contains("an owner of acme must approve it"), "{line}");
+    assert!(said.line(&["lacks \"actions: read\""]).starts_with("[warn]"), "{said:?}");
+    assert_eq!(said.code(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kind_of_a_token_is_told_and_held_to_the_scope() {
+    let fine_grained = "github_pat_11AA_bb";
+    let settings = Settings {
+        scopes: vec!["acme".to_owned(), "enterprises/big".to_owned()],
+        tokens: vec![fine_grained.to_owned(), "ghp_0123".to_owned()],
+        token_expiration: Some("2020-01-01 00:00:00 UTC".to_owned()),
+        token_scopes: Some("repo".to_owned()),
+        ..Settings::default()
+    };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.token(fine_grained);
+    stand.configure(&pool(&simulator.scope_url("enterprises/big")));
+    let said = check(&stand).await;
+    assert!(
+        said.line(&["gives a fine-grained token", "credential \"default\":"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+    let line = said.line(&["only classic tokens manage an enterprise's runners"]);
+    assert!(line.starts_with("[fail]") && line.contains("manage_runners:enterprise"), "{line}");
+    stand.token("ghp_0123");
+    let said = check(&stand).await;
+    assert!(said.line(&["gives a classic token"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["lacks the scope \"manage_runners:enterprise\""]).starts_with("[fail]"), "{said:?}");
+    assert!(said.line(&["the token expires at"]).starts_with("[warn]"), "{said:?}");
+}

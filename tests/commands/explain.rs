@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use axum::{Json, Router, routing::get};
 use dayfly::simulator::{GroupPolicy, Hold, Job, Settings, Simulator};
 
-use crate::stand::{Said, Stand, pool};
+use serde_json::json;
+
+use crate::stand::{Said, Stand, finish, pool};
 
 const SERVED: &[&str] = &["self-hosted", "Linux"];
 
@@ -134,4 +137,40 @@ async fn what_cannot_be_told_is_an_error_that_says_why() {
             assert!(said.err.contains(part), "{part}: {said:?}");
         }
     }
+}
+
+/// What is said of a job while a daemon of this instance is at its limit.
+async fn explain_beside(instance: &str, stand: &Stand, address: &str) -> Said {
+    let document = json!({
+        "instance": instance, "version": "0", "started_at": "2026-01-01T00:00:00Z", "runners": [],
+        "pools": [
+            {
+                "name": "linux", "url": "", "host": "local", "desired": 9, "min_idle": 1, "max": 4,
+                "phases": { "busy": 3, "idle": 0, "starting": 1, "something new": 7 }, "held": "at_max",
+            },
+            { "name": "gone", "url": "", "host": "local", "desired": 0, "min_idle": 1, "max": 4, "held": null },
+        ],
+    });
+    let router = Router::new().route("/api/v1/status", get(|| async { Json(document) }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listens = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut command = stand.command(&["explain", address]);
+    command.env("DAYFLY_HTTP__LISTEN", listens);
+    finish(command).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_the_pool_back_is_the_daemons_word() {
+    let simulator = simulator(GroupPolicy::default()).await;
+    let stand = organization(&simulator);
+    let job = simulator.enqueue(job(SERVED));
+    let (own, address) = (format!("cmd{}", std::process::id() % 1_000_000), address(&simulator, job));
+    let said = explain_beside(&own, &stand, &address).await;
+    assert!(
+        said.out.contains("It has 0 idle, 1 starting and 3 busy of at most 4, and launches none now"),
+        "{said:?}"
+    );
+    let said = explain_beside("other", &stand, &address).await;
+    assert!(said.code() == 0 && said.out.contains("is that of another instance"), "{said:?}");
 }

@@ -4,6 +4,8 @@
 
 mod check;
 mod explain;
+#[path = "../keys/mod.rs"]
+mod keys;
 mod runners;
 mod stand;
 mod status;

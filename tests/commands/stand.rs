@@ -41,7 +41,12 @@ impl Stand {
     }
 
     pub(crate) fn token(&self, text: &str) {
-        let path = self.path().join("token");
+        self.secret("token", text);
+    }
+
+    /// A file that only we can read.
+    pub(crate) fn secret(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
     }
