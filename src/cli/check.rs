@@ -2,7 +2,12 @@
 //! says of each how it stands and how to mend it. Creates nothing on GitHub nor on a host.
 
 mod around;
+mod budget;
+mod credential;
+mod demand;
 mod engine;
+mod grant;
+mod group;
 mod scope;
 mod version;
 
@@ -89,16 +94,28 @@ async fn look(reading: Reading, lines: &mut Lines<impl Write>) -> anyhow::Result
     for at in 0..config.hosts.len() {
         looks.push(begin(engine::look(config.clone(), at)));
     }
-    let credentials = scope::credentials(&config);
-    looks.push(begin(scope::tokens(credentials.clone(), tokens_told)));
-    for scope in scope::scopes(&config) {
-        looks.push(begin(scope::look(config.clone(), scope, credentials.clone())));
-    }
-    looks.push(begin(around::look(config.clone())));
+    let credentials = credential::credentials(&config);
+    looks.push(begin(credential::tokens(credentials.clone(), tokens_told)));
+    let scopes = scope::scopes(&config).into_iter();
+    let scopes: Vec<_> =
+        scopes.map(|scope| tokio::spawn(scope::look(config.clone(), scope, credentials.clone()))).collect();
+    let around = begin(around::look(config.clone()));
     for look in looks {
-        for line in look.await? {
-            lines.tell(line)?;
-        }
+        tell_all(lines, look.await?)?;
+    }
+    let mut seen = Vec::new();
+    for look in scopes {
+        let (told, saw) = look.await?;
+        tell_all(lines, told)?;
+        seen.extend(saw);
+    }
+    tell_all(lines, budget::lines(&config, &seen))?;
+    tell_all(lines, around.await?)
+}
+
+fn tell_all(lines: &mut Lines<impl Write>, told: Vec<Line>) -> anyhow::Result<()> {
+    for line in told {
+        lines.tell(line)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod by_hand;
 mod check;
 mod demo;
 mod downloads;
+mod explain;
 mod groups;
 mod jit;
 mod labels;
@@ -45,6 +46,7 @@ impl Cli {
             Command::Demo(demo) => demo::run(&global, &demo),
             Command::Check(check) => check::run(&global, &check),
             Command::Status(status) => status::run(&global, &status),
+            Command::Explain(explain) => explain::run(&global, &explain),
             Command::Runners(runners) => runners::run(&global, &runners),
             Command::Labels(labels) => labels::run(&global, &labels),
             Command::Token(token) => token::run(&global, &token),
@@ -127,6 +129,11 @@ pub enum Command {
     Demo(Demo),
     /// Show what the running daemon is doing
     Status(Status),
+    /// Tell why a job runs or does not
+    ///
+    /// Exits with 0 when it runs, is over, or a pool serves it, 1 when no pool serves it, 2 when that cannot
+    /// be told.
+    Explain(Explain),
     /// Look at runners on GitHub, or remove them, by hand
     #[command(subcommand)]
     Runners(Runners),
@@ -197,6 +204,17 @@ pub struct Status {
     pub json: bool,
 }
 
+/// Options of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct Explain {
+    /// The job's address, as the browser shows it: https://github.com/OWNER/REPOSITORY/actions/runs/RUN/job/JOB
+    #[arg(value_name = "JOB_URL")]
+    pub job: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `simulated-runner`, which reads them itself, as the real one's script does.
 #[derive(Args, Clone, Debug)]
 pub struct SimulatedRunner {
@@ -240,6 +258,7 @@ mod tests {
                 "check",
                 "demo",
                 "status",
+                "explain",
                 "runners",
                 "labels",
                 "token",

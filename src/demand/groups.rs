@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::{
-    fleet::{Evidence, GroupPolicy, Pool, Target, Visibility},
+    fleet::{Evidence, GroupPolicy, Pool, Target},
     github::{Client, GithubError, RunnerGroup},
     host::chain,
 };
@@ -56,28 +56,7 @@ async fn read(client: &Client, pools: &[Pool]) -> Result<Vec<GroupPolicy>, Githu
     };
     let mut policies = Vec::new();
     for group in client.groups().await?.into_iter().filter(used) {
-        policies.push(policy(client, group).await?);
+        policies.push(client.group_policy(group).await?);
     }
     Ok(policies)
-}
-
-async fn policy(client: &Client, group: RunnerGroup) -> Result<GroupPolicy, GithubError> {
-    let scope = client.scope();
-    let visibility = match (group.visibility.as_deref(), scope.target()) {
-        (Some("private"), _) => Visibility::Private,
-        (Some("selected"), Target::Organization { .. }) => {
-            let names = client.group_repositories(group.id).await?;
-            Visibility::Selected(names.iter().filter_map(|name| scope.repository(name)).collect())
-        }
-        // What an enterprise selects are organizations.
-        _ => Visibility::All,
-    };
-    Ok(GroupPolicy {
-        name: group.name,
-        default: group.default,
-        visibility,
-        // Unsaid is GitHub's default, which is no.
-        allows_public: group.allows_public_repositories.unwrap_or(false),
-        workflows: group.restricted_to_workflows.then_some(group.selected_workflows),
-    })
 }

@@ -11,6 +11,7 @@ mod deprecations;
 mod downloads;
 mod expiry;
 mod flight;
+mod group_policy;
 mod groups;
 mod hooks;
 mod jwt;
@@ -18,6 +19,7 @@ mod labels;
 mod limits;
 mod link;
 mod listing;
+mod look_up;
 mod mint;
 mod pace;
 mod probe;
@@ -27,6 +29,7 @@ mod refusal;
 mod repositories;
 mod route;
 pub mod scale_set;
+mod token_kind;
 mod token_source;
 mod tokens;
 mod transport;
@@ -53,6 +56,7 @@ pub use self::{
     queue::{Look, Queue},
     record::RunnerRecord,
     repositories::{PushedRepository, Repositories},
+    token_kind::TokenKind,
     token_source::TokenSource,
     tokens::RunnerToken,
     transport::DEADLINE,

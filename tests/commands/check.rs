@@ -12,7 +12,7 @@ use bollard::{
     body_full,
     query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions},
 };
-use dayfly::simulator::{Fault, FaultKind, Settings, Simulator};
+use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Settings, Simulator};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
@@ -304,14 +304,187 @@ async fn risks_are_warnings_with_what_they_mean() {
     let said = check(&stand).await;
     for words in [
         ["configuration", "others may read"],
-        ["pool \"linux\"", "serves public repositories too"],
         ["pool \"few\"", "only the repositories selected"],
-        ["scope", "is a public repository"],
         ["scope", "s ahead of GitHub's"],
         ["scope", "70 of 5000 requests left"],
     ] {
         assert!(said.line(&words).starts_with("[warn]"), "{words:?}: {said:?}");
     }
+    for words in [["pool \"linux\"", "serves public repositories too:"], ["scope", "is a public repository"]]
+    {
+        let line = said.line(&words);
+        assert!(line.starts_with("[fail]") && line.contains("allow_public = true"), "{line}: {said:?}");
+    }
+    assert_eq!(said.code(), 2);
+}
+
+/// The words that `check` has for a simulator set up so, with these keys in the pool.
+async fn told(settings: Settings, scope: &str, keys: &str) -> Said {
+    let simulator = Simulator::start(settings).await.unwrap();
+    simulator.push("acme/widgets", keys.contains("allow_public"));
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url(scope)).replace("labels", &format!("{keys}labels")));
+    if keys.contains("webhook") {
+        stand.add_to_http("webhook_secret_file = \"token\"\n");
+    }
+    check(&stand).await
+}
+
+fn with_group(policy: GroupPolicy) -> Settings {
+    Settings { group_policies: BTreeMap::from([("Default".to_owned(), policy)]), ..Settings::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn public_repositories_are_admitted_only_by_the_word_of_the_operator() {
+    let open = || with_group(GroupPolicy { allows_public_repositories: true, ..GroupPolicy::default() });
+    let said = told(open(), "acme", "").await;
+    assert!(said.line(&["serves public repositories too:"]).starts_with("[fail]"), "{said:?}");
+    let said = told(open(), "acme", "allow_public = true\n").await;
+    assert!(said.line(&["serves all repositories, public ones too"]).starts_with("[ok]"), "{said:?}");
+    assert!(!said.out.contains("[fail] pool"), "{said:?}");
+    let said = told(Settings::default(), "acme", "allow_public = true\n").await;
+    assert!(said.line(&["refuses public repositories, whatever allow_public says"]).starts_with("[warn]"));
+    let said = told(Settings::default(), "acme/widgets", "allow_public = true\n").await;
+    assert!(
+        said.line(&["a public repository, which allow_public = true admits"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_group_serves_is_told_and_held_to_the_pools_repositories() {
+    let group = |repositories: &[&str]| {
+        let repositories = repositories.iter().map(|&name| name.to_owned()).collect();
+        with_group(GroupPolicy { visibility: "selected", repositories, ..GroupPolicy::default() })
+    };
+    let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\"]\n";
+    let said = told(group(&["acme/widgets", "acme/tools"]), "acme", queue).await;
+    let line = said.line(&["serves these repositories"]);
+    assert!(line.starts_with("[ok]") && line.contains("acme/widgets, acme/tools"), "{line}");
+    let said = told(group(&["acme/tools"]), "acme", queue).await;
+    assert!(said.line(&["does not serve acme/widgets"]).starts_with("[fail]"), "{said:?}");
+    let workflows = vec!["acme/widgets/.github/workflows/ci.yml@main".to_owned()];
+    let said = told(with_group(GroupPolicy { workflows, ..GroupPolicy::default() }), "acme", "").await;
+    assert!(said.line(&["serves these workflows only", "ci.yml"]).starts_with("[ok]"), "{said:?}");
+    let inherited = with_group(GroupPolicy { inherited: true, ..GroupPolicy::default() });
+    assert!(told(inherited, "acme", "").await.line(&["is the enterprise's"]).starts_with("[fail]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_of_learning_of_jobs_is_explained_and_tried() {
+    let said = told(Settings::default(), "acme", "").await;
+    let line = said.line(&["learns of jobs by what its runners do"]);
+    assert!(line.starts_with("[ok]") && line.contains("1 stand ready"), "{line}");
+
+    let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\", \"gone\"]\n";
+    let said = told(Settings::default(), "acme", queue).await;
+    assert!(said.line(&["asks for waiting jobs"]).starts_with("[ok]"));
+    assert!(said.line(&["queues of 1 of its repositories"]).starts_with("[ok]"), "{said:?}");
+    let line = said.line(&["the queue of acme/gone cannot be looked at"]);
+    assert!(line.starts_with("[fail]") && line.contains("Actions: read"), "{line}");
+
+    let said = told(Settings::default(), "acme", "demand = [\"queue\"]\n").await;
+    assert!(said.line(&["pushed to lately"]).starts_with("[ok]"));
+    let said = told(Settings::default(), "acme", "demand = [\"scale-set\"]\n").await;
+    assert!(said.line(&["is a runner scale set"]).starts_with("[ok]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
+    // Each 10 s: one page of runners, and two lists for each of two repositories.
+    let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\", \"tools\"]\n";
+    let limited = |limit| Settings { rate_limit: Some(limit), ..Settings::default() };
+    let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
+    for part in [
+        "[ok]",
+        "at most 1800 requests an hour",
+        "360 for lists",
+        "1440 for the queues of 2 rep",
+        "allows 5000",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let line = told(limited(1500), "acme", queue).await.line(&["rate limit of credential"]);
+    assert!(line.starts_with("[warn]") && line.contains("set poll.interval to 20 s"), "{line}");
+    let without = Settings { rate_limit: None, ..Settings::default() };
+    assert!(told(without, "acme", "").await.line(&["tells no limit"]).starts_with("[ok]"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tokens_scopes_are_held_to_what_the_pools_need() {
+    let with = |scopes: &str| Settings { token_scopes: Some(scopes.to_owned()), ..Settings::default() };
+    let both = "demand = [\"queue\", \"webhook\"]\nrepositories = [\"widgets\"]\n";
+    let said = told(with("admin:org"), "acme", both).await;
+    assert!(said.line(&["the token has the scope \"admin:org\""]).starts_with("[ok]"));
+    for lacking in ["lacks the scope \"repo\"", "lacks the scope \"admin:org_hook\""] {
+        assert!(said.line(&[lacking]).starts_with("[warn]"), "{lacking}: {said:?}");
+    }
+    let said = told(with("admin:org, repo, admin:org_hook"), "acme", both).await;
+    assert!(!said.out.contains("lacks the scope"), "{said:?}");
+}
+
+/// A simulator with an App, and a pool that uses it.
+async fn with_app(keys: &str) -> (Simulator, Stand) {
+    let settings = Settings { apps: vec![crate::keys::app()], ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.secret("app.pem", include_str!("../keys/app.pkcs1.pem"));
+    let pool =
+        pool(&simulator.scope_url("acme")).replace("labels", &format!("credentials = \"app\"\n{keys}labels"));
+    stand.configure(&format!("[credentials.app]\napp_id = 7\nprivate_key_file = \"app.pem\"\n{pool}"));
+    (simulator, stand)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apps_permissions_count_once_they_are_approved() {
+    let (simulator, stand) = with_app("demand = [\"queue\"]\n").await;
+    let said = check(&stand).await;
+    assert!(said.line(&["credential \"app\"", "has a private key"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["the App is installed (installation 41)"]).starts_with("[ok]"), "{said:?}");
+    assert!(
+        said.line(&["rate limit of credential \"app\"", "/acme: at most"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+    assert!(!said.out.contains("lacks"), "{said:?}");
+
+    simulator.set(|settings| {
+        let permissions = &mut settings.apps[0].installations[0].permissions;
+        permissions.remove("actions");
+        permissions.insert("organization_self_hosted_runners".to_owned(), "read".to_owned());
+    });
+    let said = check(&stand).await;
+    let line = said.line(&["lacks \"organization_self_hosted_runners: write\""]);
+    assert!(line.starts_with("[fail]") && line.contains("an owner of acme must approve it"), "{line}");
+    assert!(said.line(&["lacks \"actions: read\""]).starts_with("[warn]"), "{said:?}");
+    assert_eq!(said.code(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kind_of_a_token_is_told_and_held_to_the_scope() {
+    let fine_grained = "github_pat_11AA_bb";
+    let settings = Settings {
+        scopes: vec!["acme".to_owned(), "enterprises/big".to_owned()],
+        tokens: vec![fine_grained.to_owned(), "ghp_0123".to_owned()],
+        token_expiration: Some("2020-01-01 00:00:00 UTC".to_owned()),
+        token_scopes: Some("repo".to_owned()),
+        ..Settings::default()
+    };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.token(fine_grained);
+    stand.configure(&pool(&simulator.scope_url("enterprises/big")));
+    let said = check(&stand).await;
+    assert!(
+        said.line(&["gives a fine-grained token", "credential \"default\":"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+    let line = said.line(&["only classic tokens manage an enterprise's runners"]);
+    assert!(line.starts_with("[fail]") && line.contains("manage_runners:enterprise"), "{line}");
+    stand.token("ghp_0123");
+    let said = check(&stand).await;
+    assert!(said.line(&["gives a classic token"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["lacks the scope \"manage_runners:enterprise\""]).starts_with("[fail]"), "{said:?}");
+    assert!(said.line(&["the token expires at"]).starts_with("[warn]"), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 
 mod by_hand;
 mod check;
+mod explain;
 #[path = "../keys/mod.rs"]
 mod keys;
 mod runners;

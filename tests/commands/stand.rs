@@ -51,7 +51,12 @@ impl Stand {
     }
 
     pub(crate) fn token(&self, text: &str) {
-        let path = self.path().join("token");
+        self.secret("token", text);
+    }
+
+    /// A file that only we can read.
+    pub(crate) fn secret(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
     }
@@ -71,6 +76,12 @@ impl Stand {
             state.display(),
         );
         std::fs::write(self.file(), text).unwrap();
+    }
+
+    /// Puts more keys into `[http]`.
+    pub(crate) fn add_to_http(&self, keys: &str) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        std::fs::write(self.file(), text.replace("[http]\n", &format!("[http]\n{keys}"))).unwrap();
     }
 
     /// The program, told of nothing but the configuration.

@@ -26,6 +26,11 @@ fn nearly() -> impl Strategy<Value = String> {
         "env",
         "ulimits",
         "schedule",
+        "hours",
+        "days",
+        "timezone",
+        "repositories",
+        "webhook_secret_file",
         "demand",
         "listen",
         "interval",
@@ -54,6 +59,9 @@ fn nearly() -> impl Strategy<Value = String> {
         "[{ max = 3, labels = [3, \"\"] }, 4]",
         "{ a = { b = [1] }, max = \"x\" }",
         "\"\\u0000\\n\"",
+        "[{ days = \"fri-mon,x\", hours = \"24:00-99:99\", timezone = \"\\u0000\", min_idle = 4294967295 }]",
+        "[{ hours = \"22:00-06:00\", timezone = \"UTC\", min_idle = 0 }, { hours = \"00:00-24:00\", timezone = \"UTC\", min_idle = 1 }]",
+        "[\"queue\", \"webhook\", \"idle\"]",
     ];
     let value =
         prop_oneof![prop::sample::select(odd).prop_map(str::to_owned), "\"[^\"\\\\]{0,12}\"", ".{0,8}"];

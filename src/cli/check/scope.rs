@@ -1,33 +1,18 @@
-//! What `check` says of GitHub: the tokens, each scope that pools register at, and their groups.
+//! What `check` says of each scope that pools register at.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::{counted, version};
+use super::{counted, credential::Credentials, demand, grant, group, version};
 use crate::{
     cli::lines::Line,
     config::Config,
     fleet::{Pool, RunnerName, Scope, Target, Timestamp},
-    github::{
-        Client, Credential, CredentialKind, CredentialSource, GithubError, Probe, Rate, RunnerGroup,
-        RunnerRecord,
-    },
+    github::{Client, Credential, CredentialKind, GithubError, Probe, Rate, RunnerRecord, TokenKind},
     host::chain,
 };
 
 /// A clock that differs by more is told: GitHub's tokens and limits go by time (P17).
 const SKEW: i64 = 60;
-
-/// A token that expires within this is told.
-const EXPIRES_SOON: Duration = Duration::from_hours(7 * 24);
-
-/// The configured credentials; scopes share them, because GitHub's limits are the credential's.
-pub(super) type Credentials = Arc<BTreeMap<String, Credential>>;
-
-pub(super) fn credentials(config: &Config) -> Credentials {
-    let credential =
-        |(name, source): (&String, &CredentialSource)| (name.clone(), Credential::new(source.clone()));
-    Arc::new(config.credentials.iter().map(credential).collect())
-}
 
 /// The scopes of all pools, each once, in the order of the configuration.
 pub(super) fn scopes(config: &Config) -> Vec<Scope> {
@@ -40,69 +25,93 @@ pub(super) fn scopes(config: &Config) -> Vec<Scope> {
     scopes
 }
 
-/// Whether the tokens can be read; `told` when the configuration's own lines have their warnings.
-pub(super) async fn tokens(credentials: Credentials, told: bool) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for (name, credential) in &*credentials {
-        let subject = format!("credential {name:?}");
-        let source = credential.source();
-        match source.check().await {
-            Ok(()) => lines.push(match &source.kind {
-                CredentialKind::Token(_) => Line::ok(&subject, format_args!("{source} gives a token")),
-                CredentialKind::App(_) => Line::ok(&subject, format_args!("{source} has a private key")),
-            }),
-            Err(error) => lines.push(Line::fail(&subject, plainly(&error), "")),
-        }
-        if let Some(warning) = source.warning().filter(|_| !told) {
-            lines.push(Line::warn(&subject, warning, ""));
-        }
-    }
-    lines
+/// What a look at a scope found out that is needed beyond it.
+pub(super) struct Seen {
+    /// The scope.
+    pub(super) scope: Scope,
+    /// The name of the credential that it was seen with.
+    pub(super) credential: String,
+    /// The credential's budget; `None` where there is none.
+    pub(super) rate: Option<Rate>,
+    /// How many runners it has.
+    pub(super) runners: usize,
 }
 
-/// Looks at a scope: whether it can be seen, its runners, and the groups of its pools.
-pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credentials) -> Vec<Line> {
+/// Looks at a scope: whether it can be seen, its runners, and what its pools need of it.
+pub(super) async fn look(
+    config: Arc<Config>,
+    scope: Scope,
+    credentials: Credentials,
+) -> (Vec<Line>, Option<Seen>) {
     let subject = format!("scope {scope}");
-    let pools: Vec<_> = config.pools.iter().filter(|pool| pool.pool.scope == scope).collect();
-    let Some(credential) = pools.first().and_then(|pool| credentials.get(&pool.credential)) else {
-        return vec![Line::fail(subject, "its pools name no known credential", "")];
+    let pools: Vec<&Pool> =
+        config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == scope).collect();
+    let name = config.pools.iter().find(|pool| pool.pool.scope == scope).map(|pool| &pool.credential);
+    let Some((name, credential)) = name.and_then(|name| Some((name, credentials.get(name)?))) else {
+        return (vec![Line::fail(subject, "its pools name no known credential", "")], None);
     };
     if credential.source().check().await.is_err() {
-        let name = &pools[0].credential;
-        return vec![Line::fail(
-            subject,
-            format_args!("not asked, without a token of credential {name:?}"),
-            "",
-        )];
+        let text = format!("not asked, without a token of credential {name:?}");
+        return (vec![Line::fail(subject, text, "")], None);
     }
     let client = match Client::new(scope.clone(), credential, Arc::new(|_| {})) {
         Ok(client) => client,
-        Err(error) => return vec![Line::fail(subject, plainly(&error), "")],
+        Err(error) => return (vec![Line::fail(subject, plainly(&error), "")], None),
     };
+    let mut lines = Vec::new();
+    lines.extend(wrong_kind(&subject, &scope, credential).await);
     let probe = match client.probe().await {
         Ok(probe) => probe,
         // All the rest would fail for the same reason.
-        Err(error) => return vec![refusal(&subject, &scope, &error)],
+        Err(error) => {
+            lines.push(refusal(&subject, &scope, &error));
+            return (lines, None);
+        }
     };
-    let mut lines = vec![Line::ok(&subject, format_args!("{} can be seen", kind(&scope)))];
-    lines.extend(about(&subject, &scope, &probe));
+    lines.push(Line::ok(&subject, format_args!("{} can be seen", kind(&scope))));
+    lines.extend(grant::lines(&subject, &scope, &pools, &probe, now()));
+    lines.extend(about(&subject, &pools, &probe));
     let runners = match client.records().await {
         Ok(runners) => runners,
         Err(error) => {
             // The groups need the same permission.
             lines.push(refusal(&subject, &scope, &error));
-            return lines;
+            return (lines, None);
         }
     };
     lines.push(listed(&subject, &config, &probe, &runners));
     if !matches!(scope.target(), Target::Repository { .. }) {
         match client.groups().await {
-            Ok(groups) => lines.extend(pools.iter().map(|pool| group(&pool.pool, &groups))),
+            Ok(groups) => {
+                for pool in &pools {
+                    lines.extend(group::lines(&client, pool, &groups).await);
+                }
+            }
             Err(error) => lines.push(refusal(&subject, &scope, &error)),
         }
     }
     lines.extend(version::look(&config, &pools, &client, &runners).await);
-    lines
+    for pool in &pools {
+        lines.extend(demand::lines(pool, &client, credential).await);
+    }
+    let seen = Seen { scope, credential: name.clone(), rate: probe.rate, runners: runners.len() };
+    (lines, Some(seen))
+}
+
+/// Refuses a kind of token that GitHub takes nowhere near an enterprise.
+async fn wrong_kind(subject: &str, scope: &Scope, credential: &Credential) -> Option<Line> {
+    let CredentialKind::Token(source) = &credential.source().kind else { return None };
+    let kind = source.kind().await.ok()?;
+    let is_classic = matches!(kind, TokenKind::Classic | TokenKind::Oauth | TokenKind::Unknown);
+    (matches!(scope.target(), Target::Enterprise { .. }) && !is_classic).then(|| {
+        Line::fail(
+            subject,
+            format_args!(
+                "{source} gives {kind}, and GitHub lets only classic tokens manage an enterprise's runners"
+            ),
+            "use a classic token with manage_runners:enterprise, or register at the organizations instead",
+        )
+    })
 }
 
 fn listed(subject: &str, config: &Config, probe: &Probe, runners: &[RunnerRecord]) -> Line {
@@ -128,54 +137,26 @@ fn kind(scope: &Scope) -> &'static str {
     }
 }
 
-/// What the look at the scope itself told.
-fn about(subject: &str, scope: &Scope, probe: &Probe) -> Vec<Line> {
+/// What the look at the scope itself told, permissions aside.
+fn about(subject: &str, pools: &[&Pool], probe: &Probe) -> Vec<Line> {
     let mut lines = Vec::new();
-    let needed = match scope.target() {
-        Target::Organization { .. } => "admin:org",
-        Target::Enterprise { .. } => "manage_runners:enterprise",
-        Target::Repository { .. } => "repo",
-    };
-    match &probe.token_scopes {
-        Some(scopes) if !scopes.iter().any(|scope| scope == needed) => {
-            let has = if scopes.is_empty() { "none".to_owned() } else { scopes.join(", ") };
-            lines.push(Line::fail(
+    if probe.public == Some(true) {
+        let closed: Vec<_> =
+            pools.iter().filter(|pool| !pool.allow_public).map(|pool| pool.name.as_str()).collect();
+        lines.push(if closed.is_empty() {
+            Line::ok(subject, "is a public repository, which allow_public = true admits")
+        } else {
+            Line::fail(
                 subject,
                 format_args!(
-                    "the token lacks the scope {needed:?}, without which it can add no runner (it has: {has})"
+                    "is a public repository: whoever opens a pull request may get to run code on these hosts, so \
+                     that jobs do not come to {} without allow_public = true",
+                    closed.join(", ")
                 ),
-                "tick it at the token's page under Settings, Developer settings, Tokens (classic)",
-            ));
-        }
-        Some(_) => lines.push(Line::ok(subject, format_args!("the token has the scope {needed:?}"))),
-        // Other kinds do not tell, and trying would create something.
-        None => {}
-    }
-    if let Some(grant) = &probe.app {
-        let id = grant.installation_id;
-        lines.push(match &probe.app_lacks {
-            None => Line::ok(subject, format_args!("the App's installation {id} may add runners")),
-            Some(lacks) => Line::fail(
-                subject,
-                format_args!("the App's installation {id} lacks {lacks}, without which it can add no runner"),
-                "set it in the App's settings, Permissions, and have an owner of the account approve it",
-            ),
+                "use a private repository; or require approval for all outside collaborators (Settings, Actions, \
+                 General), read Security in the README, and write allow_public = true in the pool",
+            )
         });
-    }
-    if let Some(end) = probe.token_expires_at.filter(|end| end.since(now()) < EXPIRES_SOON) {
-        lines.push(Line::warn(
-            subject,
-            format_args!("the token expires at {end}, and then nothing works any more"),
-            "make a new one and put it in its place; the daemon takes it up without a restart",
-        ));
-    }
-    if probe.public == Some(true) {
-        lines.push(Line::warn(
-            subject,
-            "is a public repository: whoever opens a pull request may get to run code on these hosts",
-            "use a private repository; or require approval for all outside collaborators (Settings, Actions, \
-             General), and read Security in the README",
-        ));
     }
     if let Some(skew) = probe.clock_skew.filter(|skew| skew.abs() > SKEW) {
         let direction = if skew > 0 { "ahead of" } else { "behind" };
@@ -198,47 +179,6 @@ fn budget(subject: &str, rate: &Rate) -> Option<Line> {
             "the daemon keeps the rest for new runners and polls less; give it a token that nothing else uses",
         )
     })
-}
-
-/// The group of a pool, as the daemon would find it: "Default" is whichever GitHub marks so.
-fn group(pool: &Pool, groups: &[RunnerGroup]) -> Line {
-    let subject = format!("pool {:?}", pool.name.as_str());
-    let wanted = pool.group.as_str();
-    let same = groups.iter().find(|group| group.name.eq_ignore_ascii_case(wanted));
-    let default = || groups.iter().find(|group| group.default && wanted.eq_ignore_ascii_case("default"));
-    let Some(group) = same.or_else(default) else {
-        let names: Vec<_> = groups.iter().map(|group| format!("{:?}", group.name)).collect();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        return Line::fail(
-            subject,
-            format_args!("there is no runner group {wanted:?}; the token sees: {names}"),
-            "write one of these as group, or create it in the organization's settings, Actions, Runner groups",
-        );
-    };
-    let name = format!("runner group {:?}", group.name);
-    match (group.visibility.as_deref(), group.allows_public_repositories) {
-        (Some("selected"), _) => Line::warn(
-            subject,
-            format_args!(
-                "{name} serves only the repositories selected for it; jobs of all others stay queued"
-            ),
-            "see that yours are among them: the organization's settings, Actions, Runner groups",
-        ),
-        (_, Some(true)) => Line::warn(
-            subject,
-            format_args!(
-                "{name} serves public repositories too: whoever opens a pull request there may get to run code \
-                 on these hosts"
-            ),
-            "take \"Allow public repositories\" away in the organization's settings, Actions, Runner groups",
-        ),
-        (Some("private"), _) => Line::ok(subject, format_args!("{name} serves the private repositories")),
-        (_, Some(false)) => Line::ok(
-            subject,
-            format_args!("{name} serves all repositories but public ones, whose jobs stay queued"),
-        ),
-        (_, None) => Line::ok(subject, format_args!("{name} is there")),
-    }
 }
 
 /// An answer other than what was asked for, with the mend on a line of its own.
@@ -276,7 +216,7 @@ fn sentences(mend: &str) -> String {
 }
 
 /// The text of a refusal without the word itself.
-fn plainly(error: &GithubError) -> String {
+pub(super) fn plainly(error: &GithubError) -> String {
     match error {
         GithubError::Refused(text) => text.clone(),
         _ => chain(error),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::scope::{now, refusal};
 use crate::{
     cli::lines::{Line, Verdict},
-    config::{Config, PoolConfig},
+    config::Config,
     fleet::{InstanceId, Pool, RunnerName, Timestamp},
     github::{Client, Deprecation, RunnerRecord, RunnerVersion, newest_version},
     host::{Docker, ImageFacts},
@@ -28,7 +28,7 @@ struct Running {
 /// Compares what the pools of a scope run with the newest version and with what GitHub plans.
 pub(super) async fn look(
     config: &Config,
-    pools: &[&PoolConfig],
+    pools: &[&Pool],
     client: &Client,
     runners: &[RunnerRecord],
 ) -> Vec<Line> {
@@ -44,7 +44,7 @@ pub(super) async fn look(
     let linux: Vec<_> = downloads.into_iter().filter(|download| download.os == "linux").collect();
     let Some(newest) = newest_version(&linux) else { return Vec::new() };
     let mut lines = Vec::new();
-    for pool in pools.iter().map(|pool| &pool.pool) {
+    for pool in pools.iter().copied() {
         let running = match seen(pool, &config.instance, runners) {
             Some(running) => Some(running),
             None => in_image(config, pool, newest).await,

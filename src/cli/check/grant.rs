@@ -1,0 +1,142 @@
+//! What `check` says of what a credential may do at a scope: a classic token's scopes, an App's permissions
+//! and whether they are approved, and when a token expires. Other tokens do not tell what they may, and
+//! trying would create something.
+
+use std::time::Duration;
+
+use crate::{
+    cli::lines::Line,
+    fleet::{Demand, Pool, Scope, Target, Timestamp},
+    github::{AppGrant, Probe},
+};
+
+/// A token that expires sooner is warned of.
+const SOON: Duration = Duration::from_hours(14 * 24);
+
+pub(super) fn lines(
+    subject: &str,
+    scope: &Scope,
+    pools: &[&Pool],
+    probe: &Probe,
+    now: Timestamp,
+) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(scopes) = &probe.token_scopes {
+        lines.extend(of_scopes(subject, scope, pools, scopes));
+    }
+    if let Some(grant) = &probe.app {
+        lines.extend(of_app(subject, scope, pools, grant, probe.app_lacks.as_deref()));
+    }
+    if let Some(at) = probe.token_expires_at {
+        lines.push(if at.since(now) < SOON {
+            Line::warn(
+                subject,
+                format_args!("the token expires at {at}"),
+                "make a new one and put it in the old one's place; a token file is read anew by itself",
+            )
+        } else {
+            Line::ok(subject, format_args!("the token is good until {at}"))
+        });
+    }
+    lines
+}
+
+/// Whether a pool looks at queues, and whether it takes webhooks.
+fn sources(pools: &[&Pool]) -> (bool, bool) {
+    let any = |wanted: fn(&Demand) -> bool| pools.iter().any(|pool| wanted(&pool.demand));
+    (
+        any(|demand| matches!(demand, Demand::Jobs { queue: true, .. })),
+        any(|demand| matches!(demand, Demand::Jobs { webhook: true, .. })),
+    )
+}
+
+fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -> Vec<Line> {
+    const PAGE: &str = "tick it at the token's page under Settings, Developer settings, Tokens (classic)";
+    let has = |accepted: &[&str]| scopes.iter().any(|scope| accepted.contains(&scope.as_str()));
+    let shown = if scopes.is_empty() { "none".to_owned() } else { scopes.join(", ") };
+    // The first is the least that is enough; the others include it.
+    let needed: &[&str] = match scope.target() {
+        Target::Organization { .. } => &["admin:org"],
+        Target::Enterprise { .. } => &["manage_runners:enterprise", "admin:enterprise"],
+        Target::Repository { .. } => &["repo"],
+    };
+    let mut lines = Vec::new();
+    lines.push(if has(needed) {
+        Line::ok(subject, format_args!("the token has the scope {:?}", needed[0]))
+    } else {
+        Line::fail(
+            subject,
+            format_args!(
+                "the token lacks the scope {:?}, without which it can add no runner (it has: {shown})",
+                needed[0]
+            ),
+            PAGE,
+        )
+    });
+    let (queue, webhook) = sources(pools);
+    let is_repository = matches!(scope.target(), Target::Repository { .. });
+    if queue && !is_repository && !has(&["repo"]) {
+        lines.push(Line::warn(
+            subject,
+            format_args!("the token lacks the scope \"repo\", without which it sees no private repository's queue (it has: {shown})"),
+            PAGE,
+        ));
+    }
+    let hooks: &[&str] = match scope.target() {
+        Target::Organization { .. } => &["admin:org_hook"],
+        Target::Repository { .. } => &["read:repo_hook", "write:repo_hook", "admin:repo_hook", "repo"],
+        Target::Enterprise { .. } => &[],
+    };
+    if webhook && !hooks.is_empty() && !has(hooks) {
+        lines.push(Line::warn(
+            subject,
+            format_args!(
+                "the token lacks the scope {:?}, without which webhooks that got lost are not looked for (it has: {shown})",
+                hooks[0]
+            ),
+            PAGE,
+        ));
+    }
+    lines
+}
+
+fn of_app(subject: &str, scope: &Scope, pools: &[&Pool], grant: &AppGrant, lacks: Option<&str>) -> Vec<Line> {
+    let AppGrant { installation_id, permissions } = grant;
+    let account = scope.path().split('/').next().unwrap_or_default();
+    let mend = format!(
+        "add it in the App's own settings, Permissions; then an owner of {account} must approve it: Settings, \
+         GitHub Apps, Configure, \"Review request\""
+    );
+    let mut lines = vec![match lacks {
+        Some(lacks) => Line::fail(
+            subject,
+            format_args!(
+                "the App (installation {installation_id}) lacks {lacks:?}, or it is not approved yet; without it \
+                 no runner can be added"
+            ),
+            &mend,
+        ),
+        None => Line::ok(
+            subject,
+            format_args!("the App is installed (installation {installation_id}), and may add runners"),
+        ),
+    }];
+    let (queue, webhook) = sources(pools);
+    let hooks = match scope.target() {
+        Target::Repository { .. } => "repository_hooks",
+        _ => "organization_hooks",
+    };
+    for (wanted, name, what) in [
+        (queue, "actions", "no queue can be looked at"),
+        (webhook, hooks, "webhooks that got lost are not looked for"),
+    ] {
+        if wanted && !permissions.contains_key(name) {
+            lines.push(Line::warn(
+                subject,
+                format_args!("the App lacks \"{name}: read\", or it is not approved yet; without it {what}"),
+                &mend,
+            ));
+        }
+    }
+    lines
+}

@@ -1,0 +1,75 @@
+//! What the running daemon says of its pools, in the core's words.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use http::StatusCode;
+use serde::Deserialize;
+
+use crate::{
+    cli::status::daemon,
+    config::Config,
+    fleet::{Census, Held, Phase, PoolReport, Status},
+};
+
+/// The status document, as far as it matters here.
+#[derive(Deserialize)]
+struct Document {
+    instance: String,
+    #[serde(default)]
+    draining: bool,
+    pools: Vec<Pool>,
+}
+
+#[derive(Deserialize)]
+struct Pool {
+    name: String,
+    desired: u32,
+    min_idle: u32,
+    max: u32,
+    #[serde(default)]
+    queued: u32,
+    #[serde(default)]
+    phases: BTreeMap<String, u32>,
+    held: Option<String>,
+}
+
+/// Asks the daemon of this configuration.
+pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
+    if config.listen.port() == 0 {
+        bail!("http.listen has port 0, which is another port at every start");
+    }
+    let address = daemon::reachable(config.listen);
+    let (code, body) = daemon::get(address, "/api/v1/status").await?;
+    let document = match serde_json::from_slice::<Document>(&body) {
+        Ok(document) if code == StatusCode::OK => document,
+        _ => bail!("what listens at {address} is no dayfly daemon, or one of another version"),
+    };
+    if document.instance != config.instance.as_str() {
+        bail!("the daemon at {address} is that of another instance");
+    }
+    // Of a pool that left or joined the configuration since the daemon started nothing is known.
+    let reports = document.pools.iter().filter_map(|shown| {
+        let pool = &config.pools.iter().find(|pool| pool.pool.name.as_str() == shown.name)?.pool;
+        let mut phases = Census::default();
+        for (name, count) in &shown.phases {
+            let phase = Phase::ALL.iter().find(|phase| phase.as_str() == name);
+            phase.into_iter().for_each(|&phase| (0..(*count).min(100_000)).for_each(|_| phases.add(phase)));
+        }
+        Some(PoolReport {
+            name: pool.name.clone(),
+            url: pool.scope.clone(),
+            host: pool.host.clone(),
+            desired: shown.desired,
+            min_idle: shown.min_idle,
+            max: shown.max,
+            queued: shown.queued,
+            oldest_queued_at: None,
+            phases,
+            oldest_starting_at: None,
+            held: Held::ALL.iter().copied().find(|held| Some(held.as_str()) == shown.held.as_deref()),
+            sources_down: Vec::new(),
+        })
+    });
+    Ok(Status { draining: document.draining, pools: reports.collect(), ..Status::default() })
+}

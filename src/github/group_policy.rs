@@ -1,0 +1,41 @@
+//! What runner groups let their runners serve, in the core's words.
+
+use super::{Client, GithubError, RunnerGroup};
+use crate::fleet::{GroupPolicy, Scope, Target, Visibility};
+
+impl Client {
+    /// The policies of all runner groups; none for a repository, which has no groups.
+    pub async fn group_policies(&self) -> Result<Vec<GroupPolicy>, GithubError> {
+        let mut policies = Vec::new();
+        if let Target::Repository { .. } = self.scope().target() {
+            return Ok(policies);
+        }
+        for group in self.groups().await? {
+            policies.push(self.group_policy(group).await?);
+        }
+        Ok(policies)
+    }
+
+    /// The policy of one group. Whom an enterprise's group serves are organizations, which cannot be told
+    /// from a job, so it counts as open to all.
+    pub async fn group_policy(&self, group: RunnerGroup) -> Result<GroupPolicy, GithubError> {
+        let of_organization = matches!(self.scope().target(), Target::Organization { .. });
+        let visibility = match group.visibility.as_deref() {
+            Some("private") => Visibility::Private,
+            // Whom an inherited group serves is told in part only.
+            Some("selected") if of_organization && !group.inherited => {
+                let names = self.group_repositories(group.id).await?;
+                let repository = |name: &String| self.scope().repository(name);
+                Visibility::Selected(names.iter().filter_map(repository).collect::<Vec<Scope>>())
+            }
+            _ => Visibility::All,
+        };
+        Ok(GroupPolicy {
+            name: group.name,
+            default: group.default,
+            visibility,
+            allows_public: group.allows_public_repositories.unwrap_or(true),
+            workflows: group.restricted_to_workflows.then_some(group.selected_workflows),
+        })
+    }
+}
