@@ -13,6 +13,7 @@ mod failures;
 mod lock;
 mod observers;
 mod planner;
+mod sets;
 mod sources;
 
 use std::{
@@ -36,7 +37,7 @@ use tracing::{info, warn};
 use crate::{
     config::Config,
     fleet::{Event, Evidence, Fleet, HostName, Scope},
-    github::{self, Client, Credential},
+    github::{self, Client, Credential, webhook::SecretError},
     host::{self, Docker},
     http::{self, Snapshot},
     telemetry::Metrics,
@@ -52,7 +53,8 @@ use self::{
     failures::Failures,
     observers::{Publisher, follow_events, keep_image, observe, watch_disk},
     planner::{Planner, notify_systemd},
-    sources::Sets,
+    sets::Sets,
+    sources::{Sources, webhook},
 };
 
 /// How often an engine's containers are listed; its events make it sooner.
@@ -76,6 +78,9 @@ pub enum StartError {
     /// A scope's client cannot be made.
     #[error(transparent)]
     Github(#[from] github::GithubError),
+    /// The secret of webhooks cannot be used.
+    #[error("the webhook's secret cannot be used")]
+    WebhookSecret(#[from] SecretError),
     /// The metrics cannot be registered.
     #[error("cannot register the metrics")]
     Metrics(#[from] prometheus::Error),
@@ -173,6 +178,11 @@ impl Daemon {
             engines: engines.keys().map(|host| (host.clone(), "docker")).collect(),
             rates: BTreeMap::new(),
         }));
+        let events = broadcast::Sender::new(EVENTS);
+        let sources =
+            Sources { config, clients: &clients, publisher: &publisher, events: &events, shown: &shown };
+        let doors = sources.start(&mut observers);
+        let (webhook, hints) = webhook(config, doors, &metrics)?.unzip();
         let (sessions, stop) = (TaskTracker::new(), CancellationToken::new());
         for pool in config.pools.iter().map(|pool| &pool.pool) {
             let tasks = (&sessions, &stop);
@@ -183,7 +193,7 @@ impl Daemon {
             snapshot: shown,
             metrics: Arc::new(move || gather.gather()),
             now: Arc::new(move || clock.now()),
-            webhook: None,
+            webhook,
         };
         let failures = Failures::new(&config.state_dir);
         let planner = Planner {
@@ -194,7 +204,8 @@ impl Daemon {
             evidence,
             publisher,
             snapshot,
-            events: broadcast::Sender::new(EVENTS),
+            events,
+            hints,
             metrics,
             failures,
         };

@@ -3,12 +3,17 @@
 
 use std::{
     collections::BTreeMap,
+    iter,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    sync::{broadcast, mpsc::UnboundedReceiver, watch},
+    sync::{
+        broadcast,
+        mpsc::{Receiver, UnboundedReceiver},
+        watch,
+    },
     time::{interval, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
@@ -31,6 +36,9 @@ use crate::{
 /// At rest it plans this often all the same: `/healthz` and the systemd watchdog rely on it.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// Facts that one pass takes in at most.
+const AT_ONCE: usize = 1024;
+
 /// How long actions under way may take to end when the daemon does: a launch that gets there
 /// leaves nothing to clear away.
 const LAST_ACTIONS: Duration = Duration::from_secs(4);
@@ -42,6 +50,8 @@ pub(super) struct Planner {
     pub(super) clients: BTreeMap<Scope, Client>,
     pub(super) engines: BTreeMap<HostName, Docker>,
     pub(super) evidence: UnboundedReceiver<Evidence>,
+    /// What webhooks hint at, if there are any; bounded, since anybody's jobs make them.
+    pub(super) hints: Option<Receiver<Evidence>>,
     pub(super) publisher: Publisher,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
     pub(super) events: broadcast::Sender<Event>,
@@ -68,10 +78,14 @@ impl Planner {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                _ = self.evidence.recv_many(&mut news, 1024) => {}
-                () = wake => {}
                 _ = heartbeat.tick() => notify_systemd(sd_notify::NotifyState::Watchdog),
+                _ = self.evidence.recv_many(&mut news, AT_ONCE) => {}
+                hint = next_hint(&mut self.hints) => news.push(hint),
+                () = wake => {}
             }
+            let more =
+                self.hints.as_mut().into_iter().flat_map(|hints| iter::from_fn(|| hints.try_recv().ok()));
+            news.extend(more.take(AT_ONCE));
             wake_at = self.pass(news.drain(..), &mut followers, &actions);
         }
         actions.close();
@@ -126,6 +140,17 @@ impl Planner {
             let _ = self.events.send(event);
         }
         wake_at
+    }
+}
+
+/// Waits for a hint; for ever when there can be none.
+async fn next_hint(hints: &mut Option<Receiver<Evidence>>) -> Evidence {
+    match hints {
+        Some(hints) => match hints.recv().await {
+            Some(hint) => hint,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

@@ -1,151 +1,214 @@
-//! The sources of waiting jobs, started: one task for each, and their news as evidence.
+//! The sources of waiting jobs, started: queues, runner groups, and the repair of lost webhooks. One task
+//! each, so that none delays another.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
-
-use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
-
-use super::{LAST_WORDS, bounds::Bounded, observers::Publisher};
-use crate::{
-    demand::scale_set::{self, ScaleSetNews, ScaleSetPool, Waits},
-    fleet::{Demand, Evidence, InstanceId, JobFacts, Pool, PoolName, Scope, Source, Trouble, TroubleKind},
-    github::{
-        Client,
-        scale_set::{Job, ScaleSetError, ScaleSetRunners, ScaleSets},
-    },
-    http::Snapshot,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
 };
 
-/// The runner APIs of the pools that are scale sets.
-pub(super) struct Sets {
-    scopes: BTreeMap<Scope, ScaleSets>,
-    runners: BTreeMap<PoolName, ScaleSetRunners>,
+use tokio::{
+    sync::{Notify, broadcast, mpsc, watch},
+    task::JoinSet,
+    time::sleep,
+};
+use tracing::{debug, info, warn};
+
+use super::observers::Publisher;
+use crate::{
+    config::Config,
+    demand::{
+        QueueDoor, QueueWatch,
+        deliveries::{Repair, Repaired},
+        lookups::{look_up, stale},
+        watch_groups,
+    },
+    fleet::{Demand, Event, Evidence, Job, JobState, Pool, PoolName, Scope, Target},
+    github::{Client, GithubError, webhook::SecretError, webhook::Secrets},
+    host::chain,
+    http::{Snapshot, Webhook},
+    telemetry::Metrics,
+};
+
+/// How often the log of a webhook's deliveries is looked at for what failed.
+const REPAIR: Duration = Duration::from_mins(3);
+
+/// How often jobs are asked for that only a webhook told of.
+const LOOK_UP: Duration = Duration::from_mins(1);
+
+/// Hints of webhooks that wait for the planner at most; what comes beyond is refused, and stays in GitHub's
+/// log.
+const HINTS: usize = 4096;
+
+/// What the sources are made from.
+pub(super) struct Sources<'a> {
+    pub(super) config: &'a Config,
+    pub(super) clients: &'a BTreeMap<Scope, Client>,
+    pub(super) publisher: &'a Publisher,
+    pub(super) events: &'a broadcast::Sender<Event>,
+    pub(super) shown: &'a watch::Receiver<Arc<Snapshot>>,
 }
 
-impl Sets {
-    pub(super) fn of<'p>(pools: impl Iterator<Item = &'p Pool>, clients: &BTreeMap<Scope, Client>) -> Self {
-        let (mut scopes, mut runners) = (BTreeMap::new(), BTreeMap::new());
-        for pool in pools.filter(|pool| pool.demand == Demand::ScaleSet) {
-            let Some(client) = clients.get(&pool.scope) else { continue };
-            let sets =
-                scopes.entry(pool.scope.clone()).or_insert_with(|| ScaleSets::new(client.clone())).clone();
-            runners.insert(pool.name.clone(), ScaleSetRunners::new(sets));
-        }
-        Self { scopes, runners }
-    }
-
-    /// What mints and removes each of these pools' runners.
-    pub(super) fn runners(&self) -> BTreeMap<PoolName, Bounded<ScaleSetRunners>> {
-        let bound = Bounded::github();
-        self.runners.iter().map(|(pool, runners)| (pool.clone(), bound(runners.clone()))).collect()
-    }
-
-    /// Serves a pool's set until `stop`, and then closes its session.
-    pub(super) fn serve(
-        &self,
-        pool: &Pool,
-        instance: &InstanceId,
-        state_dir: &Path,
-        publisher: &Publisher,
-        (tasks, stop): (&TaskTracker, &CancellationToken),
-        snapshot: watch::Receiver<Arc<Snapshot>>,
-    ) {
-        let (Some(sets), Some(runners)) = (self.scopes.get(&pool.scope), self.runners.get(&pool.name)) else {
-            return;
-        };
-        let (sets, runners) = (sets.clone(), runners.clone());
-        let set = ScaleSetPool {
-            name: pool.name.to_string(),
-            group: pool.group.clone(),
-            labels: pool.labels.clone(),
-            owner: scale_set::owner(instance),
-            remembered: Some(state_dir.join("sessions").join(pool.name.as_str())),
-            waits: Waits { goodbye: LAST_WORDS / 2, ..Waits::default() },
-        };
-        let (pool, publisher, stop, clock) = (pool.clone(), publisher.clone(), stop.clone(), publisher.clock);
-        let (capacity, wanted) = watch::channel(pool.policy.max);
-        let most = pool.policy.max;
-        tasks.spawn(follow_draining(snapshot, capacity, most, stop.clone()));
-        tasks.spawn(async move {
-            let tell = |news| learn(&pool, news, &publisher);
-            scale_set::serve(&sets, &runners, &set, wanted, stop, move || clock.now(), tell).await;
-        });
-    }
-}
-
-/// Tells a set's session how many runners its pool may have: none while the daemon drains.
-async fn follow_draining(
-    mut snapshot: watch::Receiver<Arc<Snapshot>>,
-    capacity: watch::Sender<u32>,
-    most: u32,
-    stop: CancellationToken,
-) {
-    let follow = async {
-        while snapshot.changed().await.is_ok() {
-            let now = if snapshot.borrow_and_update().status.draining { 0 } else { most };
-            capacity.send_if_modified(|before| std::mem::replace(before, now) != now);
-        }
-    };
-    tokio::select! {
-        () = follow => {}
-        () = stop.cancelled() => {}
-    }
-}
-
-/// Turns what a set's session tells into evidence.
-fn learn(pool: &Pool, news: ScaleSetNews, publisher: &Publisher) {
-    let name = pool.name.clone();
-    let source = |trouble| Evidence::Source { pool: name.clone(), source: Source::ScaleSet, trouble };
-    let trouble = |kind, detail| Some(Trouble { kind, retry_at: None, detail });
-    match news {
-        ScaleSetNews::Found { set, created } => {
-            let done = if created { "created" } else { "found" };
-            info!(pool = %name, set = %set, "{done} scale set {name}");
-        }
-        ScaleSetNews::LabelsMissing { why } => warn!(pool = %name, "{why}"),
-        ScaleSetNews::LabelsChanged { why, .. } => {
-            publisher.publish(source(trouble(TroubleKind::Refused, why)));
-        }
-        ScaleSetNews::Waiting { says, owner, .. } => {
-            let whose = owner.map_or(String::new(), |owner| format!("the session is that of {owner}; "));
-            publisher.publish(source(trouble(TroubleKind::SessionTaken, format!("{whose}{says}"))));
-        }
-        ScaleSetNews::Up { at, statistics } => {
-            publisher.publish(Evidence::Assigned { pool: name.clone(), jobs: statistics.assigned, at });
-            publisher.publish(source(None));
-        }
-        ScaleSetNews::Quiet { .. } => publisher.publish(source(None)),
-        ScaleSetNews::Trouble { error, .. } => publisher.publish(source(Some(error.into()))),
-        // The statistics that come with it count it.
-        ScaleSetNews::JobAssigned { .. } => {}
-        ScaleSetNews::JobStarted { runner, job, at } => {
-            if let Some(facts) = facts(&pool.scope, job, at) {
-                publisher.publish(Evidence::Took { runner, facts: Arc::new(facts) });
+impl Sources<'_> {
+    /// Starts them all, and says where hints about repositories can be left.
+    pub(super) fn start(&self, observers: &mut JoinSet<()>) -> Vec<QueueDoor> {
+        let mut doors = Vec::new();
+        for (scope, client) in self.clients {
+            let pools: Vec<Pool> = self.pools().filter(|pool| pool.scope == *scope).cloned().collect();
+            if pools.iter().any(|pool| pool.demand.counts_jobs()) {
+                let publish = self.publish(scope);
+                observers.spawn(watch_groups(client.clone(), pools.clone(), publish));
+            }
+            let with = |wanted: fn(Demand) -> bool| -> Vec<Pool> {
+                pools.iter().filter(|pool| wanted(pool.demand)).cloned().collect()
+            };
+            let queued = with(|demand| matches!(demand, Demand::Jobs { queue: true, .. }));
+            if !queued.is_empty() {
+                doors.push(self.watch_queues(client, &queued, observers));
+            }
+            if pools.iter().any(|pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. })) {
+                // Enterprises' hooks have no log that can be read.
+                if !matches!(scope.target(), Target::Enterprise { .. }) {
+                    observers.spawn(repair(client.clone(), self.publisher.clone()));
+                }
+                let unseen = with(|demand| demand == Demand::Jobs { queue: false, webhook: true });
+                let unseen: BTreeSet<PoolName> = unseen.into_iter().map(|pool| pool.name).collect();
+                if !unseen.is_empty() {
+                    let (publisher, shown) = (self.publisher.clone(), self.shown.clone());
+                    observers.spawn(ask_for_jobs(client.clone(), unseen, publisher, shown));
+                }
             }
         }
-        ScaleSetNews::JobCompleted { .. } => {}
+        doors
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.config.pools.iter().map(|pool| &pool.pool)
+    }
+
+    fn watch_queues(&self, client: &Client, pools: &[Pool], observers: &mut JoinSet<()>) -> QueueDoor {
+        let clock = self.publisher.clock;
+        let publish = self.publish(client.scope());
+        let interval = self.config.poll_interval;
+        let watch = QueueWatch::new(client.clone(), pools, interval, publish, move || clock.now());
+        let (door, news) = (watch.door(), Arc::new(Notify::new()));
+        let names: BTreeSet<PoolName> = pools.iter().map(|pool| pool.name.clone()).collect();
+        observers.spawn(notice(self.events.subscribe(), names, news.clone()));
+        observers.spawn(watch.run(news));
+        door
+    }
+
+    /// Publishes evidence from a scope. What an enterprise's pool looks at is of that enterprise: the
+    /// configuration says so, GitHub's answers do not.
+    fn publish(&self, scope: &Scope) -> impl Fn(Evidence) + Send + Sync + use<> {
+        let publisher = self.publisher.clone();
+        let enterprise = match scope.target() {
+            Target::Enterprise { enterprise } => Some(enterprise.clone()),
+            _ => None,
+        };
+        move |evidence| {
+            let of = |job: Job| Job { enterprise: job.enterprise.or_else(|| enterprise.clone()), ..job };
+            publisher.publish(match evidence {
+                Evidence::Queue { repository, began, jobs } => {
+                    let jobs = jobs.into_iter().map(|(job, state)| (of(job), state)).collect();
+                    Evidence::Queue { repository, began, jobs }
+                }
+                Evidence::Job { job, state, at, asked } => Evidence::Job { job: of(job), state, at, asked },
+                other => other,
+            });
+        }
     }
 }
 
-/// What people want to know of a job; `None` when its repository's name is none.
-fn facts(scope: &Scope, job: Job, at: crate::fleet::Timestamp) -> Option<JobFacts> {
-    let repository = scope.repository(&job.repository)?;
-    let run_id = job.run.unwrap_or_default();
-    Some(JobFacts {
-        url: format!("{repository}/actions/runs/{run_id}"),
-        name: job.name,
-        run_id,
-        queued_at: job.queued_at.unwrap_or(at),
-        repository,
-    })
+/// The endpoint for webhooks, and where its hints come out.
+pub(super) fn webhook(
+    config: &Config,
+    doors: Vec<QueueDoor>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<(Webhook, mpsc::Receiver<Evidence>)>, SecretError> {
+    let Some(path) = &config.webhook_secret_file else { return Ok(None) };
+    let secrets = Secrets::in_file(path.clone())?;
+    let (hints, coming) = mpsc::channel(HINTS);
+    let sink = move |evidence: Evidence| {
+        if let Evidence::Job { job, state: JobState::Queued, .. } = &evidence {
+            // A repository that was quiet is looked at again, so that the hint need not stay the only word.
+            doors.iter().for_each(|door| door.look_soon(&job.facts.repository));
+        }
+        hints.try_send(evidence).is_ok()
+    };
+    metrics.expect_webhooks();
+    let metrics = metrics.clone();
+    let recorder = move |event, result| metrics.record_webhook(event, result);
+    Ok(Some((Webhook::new(secrets, Arc::new(sink), Arc::new(recorder)), coming)))
 }
 
-impl From<ScaleSetError> for Trouble {
-    fn from(error: ScaleSetError) -> Self {
-        match error {
-            ScaleSetError::Github(error) => error.into(),
-            other => Self { kind: TroubleKind::GithubFailed, retry_at: None, detail: other.to_string() },
+/// Tells a watch of queues that a runner of its pools took a job or ended.
+async fn notice(mut events: broadcast::Receiver<Event>, pools: BTreeSet<PoolName>, news: Arc<Notify>) {
+    loop {
+        match events.recv().await {
+            Ok(Event::JobStarted { pool, .. } | Event::Exited { pool, .. })
+                if pools.contains(pool.as_str()) =>
+            {
+                news.notify_one();
+            }
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Lagged(_)) => news.notify_one(),
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Reads failed deliveries out of GitHub's log, for as long as the credential may.
+async fn repair(client: Client, publisher: Publisher) {
+    let (scope, mut repair) = (client.scope().clone(), Repair::new(client));
+    let mut refused = false;
+    loop {
+        match repair.look(publisher.clock.now(), |evidence| publisher.publish(evidence)).await {
+            Ok(Repaired { told, more, .. }) => {
+                refused = false;
+                if told > 0 {
+                    info!(%scope, deliveries = told, "read webhooks out of GitHub's log that had not come");
+                }
+                if more {
+                    continue;
+                }
+            }
+            Err(error @ GithubError::Refused(_)) if !refused => {
+                refused = true;
+                let error = chain(&error);
+                warn!(
+                    %scope, error,
+                    "lost webhooks cannot be read out of GitHub's log; jobs are asked for one by one instead"
+                );
+            }
+            Err(error) => debug!(%scope, error = chain(&error), "the log of webhooks cannot be read"),
+        }
+        sleep(REPAIR).await;
+    }
+}
+
+/// Asks for the jobs that only a webhook told of, when nothing else has told of them for a while.
+async fn ask_for_jobs(
+    client: Client,
+    pools: BTreeSet<PoolName>,
+    publisher: Publisher,
+    shown: watch::Receiver<Arc<Snapshot>>,
+) {
+    loop {
+        sleep(LOOK_UP).await;
+        let clock = publisher.clock;
+        let old = stale(&shown.borrow().status, &pools, clock.now());
+        let asked = look_up(
+            old,
+            || clock.now(),
+            |stale| {
+                let client = client.clone();
+                async move { client.job(&stale.repository, stale.job).await }
+            },
+            |evidence| publisher.publish(evidence),
+        );
+        if let Err(error) = asked.await {
+            debug!(scope = %client.scope(), error = chain(&error), "a job cannot be asked for");
         }
     }
 }

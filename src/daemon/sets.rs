@@ -1,0 +1,151 @@
+//! Pools that are runner scale sets: their sessions, and what these tell as evidence.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use super::{LAST_WORDS, bounds::Bounded, observers::Publisher};
+use crate::{
+    demand::scale_set::{self, ScaleSetNews, ScaleSetPool, Waits},
+    fleet::{Demand, Evidence, InstanceId, JobFacts, Pool, PoolName, Scope, Source, Trouble, TroubleKind},
+    github::{
+        Client,
+        scale_set::{Job, ScaleSetError, ScaleSetRunners, ScaleSets},
+    },
+    http::Snapshot,
+};
+
+/// The runner APIs of the pools that are scale sets.
+pub(super) struct Sets {
+    scopes: BTreeMap<Scope, ScaleSets>,
+    runners: BTreeMap<PoolName, ScaleSetRunners>,
+}
+
+impl Sets {
+    pub(super) fn of<'p>(pools: impl Iterator<Item = &'p Pool>, clients: &BTreeMap<Scope, Client>) -> Self {
+        let (mut scopes, mut runners) = (BTreeMap::new(), BTreeMap::new());
+        for pool in pools.filter(|pool| pool.demand == Demand::ScaleSet) {
+            let Some(client) = clients.get(&pool.scope) else { continue };
+            let sets =
+                scopes.entry(pool.scope.clone()).or_insert_with(|| ScaleSets::new(client.clone())).clone();
+            runners.insert(pool.name.clone(), ScaleSetRunners::new(sets));
+        }
+        Self { scopes, runners }
+    }
+
+    /// What mints and removes each of these pools' runners.
+    pub(super) fn runners(&self) -> BTreeMap<PoolName, Bounded<ScaleSetRunners>> {
+        let bound = Bounded::github();
+        self.runners.iter().map(|(pool, runners)| (pool.clone(), bound(runners.clone()))).collect()
+    }
+
+    /// Serves a pool's set until `stop`, and then closes its session.
+    pub(super) fn serve(
+        &self,
+        pool: &Pool,
+        instance: &InstanceId,
+        state_dir: &Path,
+        publisher: &Publisher,
+        (tasks, stop): (&TaskTracker, &CancellationToken),
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+    ) {
+        let (Some(sets), Some(runners)) = (self.scopes.get(&pool.scope), self.runners.get(&pool.name)) else {
+            return;
+        };
+        let (sets, runners) = (sets.clone(), runners.clone());
+        let set = ScaleSetPool {
+            name: pool.name.to_string(),
+            group: pool.group.clone(),
+            labels: pool.labels.clone(),
+            owner: scale_set::owner(instance),
+            remembered: Some(state_dir.join("sessions").join(pool.name.as_str())),
+            waits: Waits { goodbye: LAST_WORDS / 2, ..Waits::default() },
+        };
+        let (pool, publisher, stop, clock) = (pool.clone(), publisher.clone(), stop.clone(), publisher.clock);
+        let (capacity, wanted) = watch::channel(pool.policy.max);
+        let most = pool.policy.max;
+        tasks.spawn(follow_draining(snapshot, capacity, most, stop.clone()));
+        tasks.spawn(async move {
+            let tell = |news| learn(&pool, news, &publisher);
+            scale_set::serve(&sets, &runners, &set, wanted, stop, move || clock.now(), tell).await;
+        });
+    }
+}
+
+/// Tells a set's session how many runners its pool may have: none while the daemon drains.
+async fn follow_draining(
+    mut snapshot: watch::Receiver<Arc<Snapshot>>,
+    capacity: watch::Sender<u32>,
+    most: u32,
+    stop: CancellationToken,
+) {
+    let follow = async {
+        while snapshot.changed().await.is_ok() {
+            let now = if snapshot.borrow_and_update().status.draining { 0 } else { most };
+            capacity.send_if_modified(|before| std::mem::replace(before, now) != now);
+        }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// Turns what a set's session tells into evidence.
+fn learn(pool: &Pool, news: ScaleSetNews, publisher: &Publisher) {
+    let name = pool.name.clone();
+    let source = |trouble| Evidence::Source { pool: name.clone(), source: Source::ScaleSet, trouble };
+    let trouble = |kind, detail| Some(Trouble { kind, retry_at: None, detail });
+    match news {
+        ScaleSetNews::Found { set, created } => {
+            let done = if created { "created" } else { "found" };
+            info!(pool = %name, set = %set, "{done} scale set {name}");
+        }
+        ScaleSetNews::LabelsMissing { why } => warn!(pool = %name, "{why}"),
+        ScaleSetNews::LabelsChanged { why, .. } => {
+            publisher.publish(source(trouble(TroubleKind::Refused, why)));
+        }
+        ScaleSetNews::Waiting { says, owner, .. } => {
+            let whose = owner.map_or(String::new(), |owner| format!("the session is that of {owner}; "));
+            publisher.publish(source(trouble(TroubleKind::SessionTaken, format!("{whose}{says}"))));
+        }
+        ScaleSetNews::Up { at, statistics } => {
+            publisher.publish(Evidence::Assigned { pool: name.clone(), jobs: statistics.assigned, at });
+            publisher.publish(source(None));
+        }
+        ScaleSetNews::Quiet { .. } => publisher.publish(source(None)),
+        ScaleSetNews::Trouble { error, .. } => publisher.publish(source(Some(error.into()))),
+        // The statistics that come with it count it.
+        ScaleSetNews::JobAssigned { .. } => {}
+        ScaleSetNews::JobStarted { runner, job, at } => {
+            if let Some(facts) = facts(&pool.scope, job, at) {
+                publisher.publish(Evidence::Took { runner, facts: Arc::new(facts) });
+            }
+        }
+        ScaleSetNews::JobCompleted { .. } => {}
+    }
+}
+
+/// What people want to know of a job; `None` when its repository's name is none.
+fn facts(scope: &Scope, job: Job, at: crate::fleet::Timestamp) -> Option<JobFacts> {
+    let repository = scope.repository(&job.repository)?;
+    let run_id = job.run.unwrap_or_default();
+    Some(JobFacts {
+        url: format!("{repository}/actions/runs/{run_id}"),
+        name: job.name,
+        run_id,
+        queued_at: job.queued_at.unwrap_or(at),
+        repository,
+    })
+}
+
+impl From<ScaleSetError> for Trouble {
+    fn from(error: ScaleSetError) -> Self {
+        match error {
+            ScaleSetError::Github(error) => error.into(),
+            other => Self { kind: TroubleKind::GithubFailed, retry_at: None, detail: other.to_string() },
+        }
+    }
+}
