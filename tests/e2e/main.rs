@@ -5,6 +5,7 @@
 
 mod adoption;
 mod daemon;
+mod demand;
 mod ends;
 mod engine;
 mod foreign;

@@ -6,7 +6,7 @@ use std::{
     fs,
     hash::{BuildHasher, RandomState},
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::PathBuf,
     process::{Command, ExitStatus},
     sync::Arc,
@@ -15,7 +15,7 @@ use std::{
 };
 
 use bollard::Docker;
-use dayfly::simulator::{Endpoint, Job, Settings, Simulator, Snapshot};
+use dayfly::simulator::{Endpoint, Hook, Job, Settings, Simulator, Snapshot};
 use tempfile::TempDir;
 
 use crate::{
@@ -90,6 +90,8 @@ pub(crate) struct World {
     pub(crate) image: String,
     pub(crate) token: String,
     pub(crate) log: Log,
+    /// Lines of the configuration's top, after its own.
+    pub(crate) extra: String,
     dir: TempDir,
     daemon: Option<Daemon>,
 }
@@ -124,10 +126,30 @@ impl World {
         let settings = Settings { tokens: vec![token.clone()], ..settings };
         let github = Simulator::start(settings).await.unwrap();
         let log = Log::default();
-        let mut world =
-            Self { github, engine, image: String::new(), token, instance, log, dir, daemon: None };
+        let mut world = Self {
+            github,
+            engine,
+            image: String::new(),
+            token,
+            instance,
+            log,
+            extra: "http.listen = \"127.0.0.1:0\"".to_owned(),
+            dir,
+            daemon: None,
+        };
         world.image = engine::image(&world.engine, &world.instance).await;
         world
+    }
+
+    /// Has the daemon take webhooks in at an address that stays the same over restarts, and GitHub send
+    /// them there for an organization.
+    pub(crate) fn hook(&mut self, organization: &str) {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let secret = self.path("webhook-secret");
+        fs::write(&secret, "hush").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        self.extra = format!("http.listen = \"{free}\"\nhttp.webhook_secret_file = \"webhook-secret\"");
+        self.github.add_hook(Hook::new(organization, format!("http://{free}/webhook"), "hush"));
     }
 
     /// Writes the configuration, with the engine where it is.
@@ -143,11 +165,12 @@ impl World {
             state_dir = "{}"
             credentials.default.token_file = "token"
             hosts.local.endpoint = "unix://{socket}"
-            http.listen = "127.0.0.1:0"
             poll.interval = "500ms"
+            {}
             "#,
             self.instance,
             self.state_dir().display(),
+            self.extra,
         );
         for Pool { name, scope, policy, image, container } in pools {
             let (url, image) = (self.github.scope_url(scope), image.as_ref().unwrap_or(&self.image));

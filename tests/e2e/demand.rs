@@ -1,0 +1,135 @@
+//! Every way of learning of waiting jobs, from nothing to nothing: a pool that keeps no runner idle.
+
+use dayfly::simulator::{Endpoint, Job, Settings};
+
+use crate::world::{Pool, World, pool, quick, until};
+
+fn from_nothing(demand: &str) -> Pool {
+    pool("linux", "acme")
+        .sized(0, 3)
+        .policy(&format!("demand = {demand}"))
+        .policy("idle_timeout = \"1s\"")
+        .policy("idle_confirmation = \"1s\"")
+}
+
+async fn served(world: &World, count: usize) {
+    world.github_until("the jobs are served", |now| now.completed() == count).await;
+}
+
+/// Nothing but the daemon's own removal makes a pool empty again.
+async fn empty_again(world: &World) {
+    until("the pool is empty again", async || {
+        let left = world.containers().await.len() + world.github.snapshot().runners.len();
+        (left == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_queue_that_is_looked_at_brings_runners_from_nothing() {
+    let mut world = World::new().await;
+    let pool = from_nothing("[\"queue\"]");
+    world.configure(&[&pool]);
+    world.start().await;
+    for _ in 0..5 {
+        world.github.enqueue(pool.job().of("acme/widgets").named("build"));
+    }
+    served(&world, 5).await;
+    empty_again(&world).await;
+    let told = world.logged(&["has job \\\"build\\\" of acme/widgets"]).len();
+    let waited = world.metric("dayfly_job_queue_seconds_count{pool=\"linux\"}").await;
+    assert_eq!(told, waited, "what the log tells, the metric counts");
+    assert_eq!(world.exits("linux", "completed").await, 5, "one job each");
+}
+
+#[tokio::test]
+async fn a_webhook_brings_a_runner_and_a_lost_one_is_found_in_githubs_log() {
+    let mut world = World::new().await;
+    world.hook("acme");
+    let pool = from_nothing("[\"webhook\"]");
+    world.configure(&[&pool]);
+    world.start().await;
+    world.github.enqueue(pool.job().of("acme/widgets").named("build"));
+    served(&world, 1).await;
+    let taken = "dayfly_webhook_deliveries_total{event=\"workflow_job\",result=\"accepted\"}";
+    assert!(world.metric(taken).await > 0);
+    assert_eq!(world.github.count(Endpoint::ListRuns), 0, "nobody looked at a queue");
+    until("the log tells of the job", async || {
+        (!world.logged(&["has job \\\"build\\\" of acme/widgets", "\"run\":"]).is_empty()).then_some(())
+    })
+    .await;
+    world.terminate().await;
+
+    world.github.enqueue(pool.job().of("acme/widgets"));
+    until("the delivery has failed", async || {
+        world
+            .github
+            .deliveries()
+            .iter()
+            .any(|delivery| delivery.over && delivery.answered.is_none())
+            .then_some(())
+    })
+    .await;
+    world.start().await;
+    served(&world, 2).await;
+    empty_again(&world).await;
+}
+
+#[tokio::test]
+async fn a_scale_set_brings_runners_and_outlives_a_kill() {
+    let mut world = World::new().await;
+    let pool = from_nothing("[\"scale-set\"]");
+    world.configure(&[&pool]);
+    world.start().await;
+    for _ in 0..3 {
+        world.github.enqueue(pool.job().of("acme/widgets"));
+    }
+    served(&world, 3).await;
+    world.kill();
+    world.start().await;
+    world.github.enqueue(pool.job().of("acme/widgets"));
+    served(&world, 4).await;
+    empty_again(&world).await;
+    assert_eq!(world.github.count(Endpoint::Mint), 0, "the set mints its runners itself");
+
+    let (status, _) = world.terminate().await;
+    assert!(status.success());
+    let sets = world.github.scale_sets().views();
+    assert_eq!(sets.len(), 1, "the set is kept");
+    assert_eq!(sets[0].owner, None, "its session was closed");
+}
+
+#[tokio::test]
+async fn a_job_that_no_pool_serves_is_told_once_with_the_reason() {
+    let mut world = World::new().await;
+    let pool = from_nothing("[\"queue\"]");
+    world.configure(&[&pool]);
+    world.start().await;
+    world.github.enqueue(Job::new("acme", &["self-hosted", "gpu"]).of("acme/widgets").named("train"));
+    let series = "dayfly_unmatched_queued_jobs{reason=\"labels\"}";
+    until("it is counted", async || (world.metric(series).await == 1).then_some(())).await;
+    let looks = world.github.count(Endpoint::ListRuns);
+    until("the queue is looked at again", async || {
+        (world.github.count(Endpoint::ListRuns) > looks + 3).then_some(())
+    })
+    .await;
+    let told = world.logged(&["\"level\":\"WARN\"", "train", "lacks gpu"]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+}
+
+#[tokio::test]
+async fn an_enterprises_pool_serves_the_repositories_that_it_names() {
+    let settings = Settings {
+        scopes: ["acme", "acme/widgets", "enterprises/umbrella"].map(str::to_owned).to_vec(),
+        ..quick()
+    };
+    let mut world = World::with(settings).await;
+    let pool = pool("linux", "enterprises/umbrella")
+        .sized(0, 2)
+        .policy("demand = [\"queue\"]")
+        .policy("repositories = [\"acme/widgets\"]");
+    world.configure(&[&pool]);
+    world.start().await;
+    world.github.enqueue(Job::new("acme/widgets", &["self-hosted", "linux"]));
+    served(&world, 1).await;
+}
