@@ -1,7 +1,10 @@
 //! The state of everything: pools, hosts, scopes and runners. `observe` changes it, `plan` decides
 //! by it, `status` shows it.
 
-use std::{borrow::Borrow, collections::BTreeMap};
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     backoff::Backoff,
@@ -42,8 +45,10 @@ pub(super) struct PoolState {
     pub(super) taken: BTreeMap<RunnerName, Timestamp>,
     /// Jobs that GitHub has assigned to its scale set, and when it said so.
     pub(super) assigned: Option<(u32, Timestamp)>,
-    /// When its runners ended after their jobs, since then.
-    pub(super) finished: Vec<Timestamp>,
+    /// When which of its runners ended after their jobs, since then.
+    pub(super) finished: BTreeMap<RunnerName, Timestamp>,
+    /// Its runners that are up and whose jobs are assigned no more.
+    pub(super) jobs_over: BTreeSet<RunnerName>,
     /// The sources of waiting jobs that do not work, and why.
     pub(super) sources: BTreeMap<Source, Trouble>,
     /// Jobs that wait, as the last pass counted them.
@@ -150,7 +155,8 @@ impl Fleet {
                 demand: BTreeMap::new(),
                 taken: BTreeMap::new(),
                 assigned: None,
-                finished: Vec::new(),
+                finished: BTreeMap::new(),
+                jobs_over: BTreeSet::new(),
                 sources: BTreeMap::new(),
                 queued: 0,
                 min_idle: 0,
