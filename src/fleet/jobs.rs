@@ -49,6 +49,8 @@ struct Known {
     state: JobState,
     /// When the look began that said so last, or when the webhook came.
     seen_at: Timestamp,
+    /// When it was so for certain: a webhook comes after the fact, and often after the runner's own log.
+    sure_at: Timestamp,
     placement: Placement,
     told: Option<Unmatched>,
 }
@@ -57,8 +59,8 @@ struct Known {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) queued_at: Timestamp,
-    /// When it was last known to be queued.
-    pub(super) seen_at: Timestamp,
+    /// When it was last certain to be queued.
+    pub(super) sure_at: Timestamp,
 }
 
 impl PoolState {
@@ -79,17 +81,17 @@ impl PoolState {
         }
         let mut taken: Vec<Timestamp> = self.taken.values().copied().collect();
         taken.sort_unstable();
-        let mut seen: Vec<Timestamp> = self.demand.values().map(|waiting| waiting.seen_at).collect();
-        seen.sort_unstable();
-        let mut jobs = seen.iter().peekable();
-        let accounted = taken.iter().filter(|&&at| jobs.next_if(|&&seen_at| seen_at <= at).is_some()).count();
-        count(seen.len() - accounted)
+        let mut sure: Vec<Timestamp> = self.demand.values().map(|waiting| waiting.sure_at).collect();
+        sure.sort_unstable();
+        let mut jobs = sure.iter().peekable();
+        let accounted = taken.iter().filter(|&&at| jobs.next_if(|&&sure_at| sure_at <= at).is_some()).count();
+        count(sure.len() - accounted)
     }
 
     /// Forgets what can take nothing away any more.
     pub(super) fn settle_taken(&mut self, now: Timestamp) {
         if !self.taken.is_empty() {
-            let oldest = self.demand.values().map(|waiting| waiting.seen_at).min();
+            let oldest = self.demand.values().map(|waiting| waiting.sure_at).min();
             let matters = |at| oldest.is_some_and(|oldest| oldest <= at) || now.since(at) < LOOK;
             self.taken.retain(|_, at| matters(*at));
         }
@@ -169,10 +171,12 @@ impl Fleet {
             }
             return;
         }
+        let sure_at = if asked { at } else { at.min(job.facts.queued_at) };
         let Some(known) = self.jobs.known.get_mut(&key) else {
             let placement = self.place(&job);
             if placement != Placement::Foreign && self.jobs.known.len() < MOST {
-                let known = Known { job, state, seen_at: at, placement: placement.clone(), told: None };
+                let known =
+                    Known { job, state, seen_at: at, sure_at, placement: placement.clone(), told: None };
                 self.jobs.known.insert(key.clone(), known);
                 self.replace_job(&key, placement, now);
             }
@@ -193,7 +197,8 @@ impl Fleet {
         }
         let same = (&job.labels, &job.enterprise, &job.public, &job.workflows)
             == (labels, enterprise, public, workflows);
-        (known.job, known.state, known.seen_at) = (job, state, known.seen_at.max(at));
+        (known.job, known.state) = (job, state);
+        (known.seen_at, known.sure_at) = (known.seen_at.max(at), known.sure_at.max(sure_at));
         let placement = known.placement.clone();
         let placement = if same { placement } else { self.place(&self.jobs.known[&key].job) };
         self.replace_job(&key, placement, now);
@@ -350,7 +355,7 @@ impl Fleet {
             && let Some(pool) = self.pools.get_mut(name)
             && pool.pool.demand.counts_jobs()
         {
-            let waiting = Waiting { queued_at: known.job.facts.queued_at, seen_at: known.seen_at };
+            let waiting = Waiting { queued_at: known.job.facts.queued_at, sure_at: known.sure_at };
             pool.demand.insert(key.1, waiting);
         }
     }

@@ -15,7 +15,9 @@ mod lives;
 mod logs;
 mod random;
 mod rules;
+mod sets;
 mod setting;
+mod sources;
 mod spells;
 mod world;
 
@@ -31,6 +33,9 @@ use setting::{MINUTE, SECOND};
 
 /// Days of a usual run.
 const DAYS: u64 = 120;
+
+/// Days that are lived with webhooks and without.
+const EVENINGS: u64 = 10;
 
 /// Lines of trace that a failing day shows.
 const SHOWN: usize = 40;
@@ -67,6 +72,18 @@ fn no_day_breaks_a_rule_and_all_days_meet_every_case() {
     }
     if days >= DAYS {
         assert!(cases.missing().is_empty(), "no day met: {}", cases.missing().join(", "));
+    }
+}
+
+/// Rule 10: hints change nothing but latency.
+#[test]
+fn a_day_ends_the_same_without_webhooks() {
+    for seed in 1..=EVENINGS {
+        let ends = [Day::new(seed, false), Day::without_hints(seed)].map(|mut day| {
+            day.live().unwrap_or_else(|breach| panic!("SEED={seed}: {breach}"));
+            day.end()
+        });
+        assert_eq!(ends[0], ends[1], "the day of seed {seed}");
     }
 }
 
@@ -117,6 +134,8 @@ impl Figures {
         self.lost += day.lost;
         self.kills += day.kills;
         self.longest_settling = self.longest_settling.max(day.longest_settling);
+        self.demand_launches += day.demand_launches;
+        self.demand_jobs += day.demand_jobs;
         self.longest_wait_apart = self.longest_wait_apart.max(day.longest_wait_apart);
     }
 
@@ -127,6 +146,7 @@ impl Figures {
         say(&format!(
             "simulated {} days of {hours:.0} hours in all: {} passes, {} actions, {} launches, {} kills of the daemon\n\
              {} jobs served, {} lost with containers that the world killed; {} lifetimes\n\
+             {} launches for {} jobs that were told of where all runners were well\n\
              settled {} s after the last fault at the latest; where nothing failed a job waited {} s at most\n\
              {seconds:.1} seconds, {speed:.0} lifetimes per second; {} of {} cases met",
             self.days,
@@ -137,6 +157,8 @@ impl Figures {
             self.served,
             self.lost,
             self.lifetimes,
+            self.demand_launches,
+            self.demand_jobs,
             self.longest_settling / SECOND,
             self.longest_wait_apart / SECOND,
             cases.met(),

@@ -319,6 +319,14 @@ fn a_job_that_is_taken_before_any_look_shows_it_is_not_counted_twice() {
     table.look(SECOND, &[(1, JobState::Queued)]);
     assert_eq!(table.queued(), [0], "the look began before");
     assert_eq!(table.launched.len(), 2, "the spare is replaced, and no more");
+    // A webhook is slower than the runner's own log.
+    let job = table.job(2, &["linux"]);
+    table.pass_by(SECOND);
+    table.takes_a_job(1);
+    table.pass_by(SECOND);
+    table.observe(Evidence::Job { job, state: JobState::Queued, at: table.now, asked: false });
+    assert_eq!(table.queued(), [0], "the webhook came after");
+    table.hint(2, JobState::Completed);
     // Without looks nothing stays behind.
     table.pass_by(MINUTE);
     table.hint(1, JobState::Completed);
