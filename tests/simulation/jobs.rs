@@ -258,13 +258,9 @@ impl World {
                     && self.admits(self.setting.pools[pool].scope, repository)
             };
             let serving: Vec<bool> = (0..self.setting.pools.len()).map(serving).collect();
-            let choices: Vec<usize> = self
-                .listed
-                .iter()
-                .flatten()
-                .copied()
-                .filter(|&r| self.registrations[r].pool.is_some_and(|pool| serving[pool]) && self.is_free(r))
-                .collect();
+            let serves =
+                |&r: &usize| self.registrations[r].pool.is_some_and(|pool| serving[pool]) && self.is_free(r);
+            let choices: Vec<usize> = self.listed.iter().flatten().copied().filter(serves).collect();
             if choices.is_empty() {
                 place += 1;
                 continue;

@@ -10,7 +10,7 @@ use crate::{
     daemon::Day,
     lives::Nature,
     setting::{MINUTE, SECOND},
-    world::{State, World},
+    world::{State, World, note},
 };
 
 /// How long after a deregistration a job on its way may still arrive.
@@ -286,6 +286,15 @@ impl Day {
         let (name, max, now) = (setting.pool.name.clone(), policy.max as usize, world.now);
         drop(world);
         if let Some((rule, what)) = wrong {
+            if rule == 7 {
+                let status = self.status();
+                let jobs: Vec<_> = status.jobs.iter().map(|job| (job.id, &job.pool)).collect();
+                note!(
+                    self.world(),
+                    "the daemon believes in {jobs:?} {:?}",
+                    status.pools.iter().map(|p| (p.queued, p.desired, p.phases)).collect::<Vec<_>>()
+                );
+            }
             return self.breach(rule, &format!("{name}: {what}"));
         }
         self.check_pace(pool, max, now);

@@ -39,14 +39,17 @@ impl Beliefs {
                     self.told(job, state, began, true);
                 }
                 let shown: BTreeSet<JobId> = jobs.iter().map(|(job, _)| job.id).collect();
+                let at = world.setting.repositories.iter().position(|other| other == repository);
+                let missing = |job: usize| {
+                    Some(world.jobs[job].repository) == at && !shown.contains(&JobId(job as u64))
+                };
                 for (&job, belief) in &mut self.jobs {
-                    let here = world.setting.repositories[world.jobs[job].repository] == *repository;
-                    if here && !shown.contains(&JobId(job as u64)) && began >= belief.told_at + LIST_LAG {
+                    if began >= belief.told_at + LIST_LAG && missing(job) {
                         (belief.queued, belief.begun) = (false, true);
-                        // Should a look show it again, it is told again.
-                        self.unmatched.retain(|(other, _)| *other != JobId(job as u64));
                     }
                 }
+                // Should a look show it again, it is told again.
+                self.unmatched.retain(|(job, _)| !missing(usize::try_from(job.0).expect("ours")));
             }
             Evidence::Job { job, state, at, asked } => {
                 if !asked && *state == JobState::Queued {
@@ -80,9 +83,12 @@ impl Beliefs {
         let belief = self.jobs.entry(index).or_default();
         belief.told_at = belief.told_at.max(at);
         match state {
-            JobState::Waiting => {}
+            JobState::Waiting => belief.begun &= !asked,
             // A webhook about what began or ended before is late.
-            JobState::Queued => belief.queued |= asked || !belief.begun,
+            JobState::Queued => {
+                belief.begun &= !asked;
+                belief.queued |= !belief.begun;
+            }
             JobState::InProgress { .. } | JobState::Completed => {
                 (belief.queued, belief.begun) = (false, true);
             }

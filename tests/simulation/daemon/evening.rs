@@ -1,6 +1,8 @@
 //! The end of a day: when faults have stopped, all must come in order and stay so.
 
-use dayfly::fleet::{Fleet, Phase, Status};
+use std::collections::BTreeMap;
+
+use dayfly::fleet::{Fleet, Phase, PoolName, Status};
 
 use super::{Day, INTERVAL, SETTLED_WITHIN, STAYS_SETTLED, WAIT_APART};
 use crate::world::{Fate, Happening, State};
@@ -39,9 +41,9 @@ impl Day {
     }
 
     /// What is left of the day: of each pool what it wants, what waits, and how many runners are idle.
-    pub(crate) fn end(&self) -> Vec<(String, u32, u32, u32)> {
+    pub(crate) fn end(&self) -> BTreeMap<PoolName, (u32, u32, u32)> {
         let pools = self.status().pools.into_iter();
-        pools.map(|p| (p.name.to_string(), p.desired, p.queued, p.phases.of(Phase::Idle))).collect()
+        pools.map(|p| (p.name, (p.desired, p.queued, p.phases.of(Phase::Idle)))).collect()
     }
 
     /// What must be true of the whole day.
