@@ -24,7 +24,6 @@ use beliefs::Beliefs;
 use crate::{
     calls::{Api, Engine},
     cases::Cases,
-    jobs::Job,
     random::Random,
     rules::Sight,
     setting::{MINUTE, SECOND, Setting, Source},
@@ -77,9 +76,9 @@ pub(crate) struct Figures {
     pub(crate) passes: u64,
     pub(crate) actions: u64,
     pub(crate) launches: u64,
-    /// On days without failing runners: launches of pools that are told of jobs, and such jobs.
-    pub(crate) demand_launches: u64,
-    pub(crate) demand_jobs: u64,
+    /// On days on which only news go wrong, by source: runners that were launched, and jobs of the pools.
+    pub(crate) launched_by: [u64; Source::COUNT],
+    pub(crate) jobs_by: [u64; Source::COUNT],
     pub(crate) lifetimes: u64,
     pub(crate) served: u64,
     pub(crate) lost: u64,
@@ -225,10 +224,14 @@ impl Day {
         let faults = &world.setting.faults;
         let well = faults.runners + faults.spells + faults.kills + faults.github + faults.engine == 0;
         if well && world.setting.alone.is_none() {
-            let told = |job: &&Job| job.pool.is_some_and(|p| world.setting.pools[p].source != Source::Idle);
-            figures.demand_jobs = world.jobs.iter().filter(told).count() as u64;
-        } else {
-            figures.demand_launches = 0;
+            for job in &world.jobs {
+                if let Some(pool) = job.pool {
+                    figures.jobs_by[world.setting.pools[pool].source as usize] += 1;
+                }
+            }
+            for container in &world.containers {
+                figures.launched_by[world.setting.pools[container.pool].source as usize] += 1;
+            }
         }
         drop(world);
         self.figures = figures;

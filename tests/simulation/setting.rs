@@ -70,6 +70,8 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    pub(crate) const COUNT: usize = Self::ScaleSet as usize + 1;
+
     pub(crate) fn looks(self) -> bool {
         matches!(self, Self::Queue | Self::HintsOverQueue)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dayfly::fleet::{Action, Event, Timestamp, TroubleKind, Unmatched, Why};
+use dayfly::fleet::{Action, Event, Timestamp, TroubleKind, Unmatched};
 
 use super::{Day, LANES, brief::brief_action};
 use crate::{
@@ -122,9 +122,8 @@ impl Day {
                 ask.as_ref().map(|(host, _)| host)
             }
         };
-        if let Action::Launch { why, .. } = action {
+        if let Action::Launch { .. } = action {
             self.figures.launches += 1;
-            self.figures.demand_launches += u64::from(why == Why::Demand);
         }
         let host = host.and_then(|host| self.host_index(host)).unwrap_or(0);
         self.lanes[host].waiting.push_back(action);
