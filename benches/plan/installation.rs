@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use dayfly::fleet::{
     Container, ContainerId, ContainerState, Demand, Evidence, Exit, Fleet, Host, HostName, ImageState,
-    InstanceId, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration, RegistrationId, Resources, RunnerName, RunnerStatus,
-    Scope, Template, Timestamp,
+    InstanceId, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration, RegistrationId, Resources,
+    RunnerName, RunnerStatus, Scope, Template, Timestamp,
 };
 
 /// Each scope and each host serves so many pools.
