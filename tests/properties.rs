@@ -78,8 +78,12 @@ fn fleet(min_idle: u32) -> Fleet {
 #[derive(Clone, Debug)]
 enum Happening {
     Wait(u16),
-    ListRegistrations { stale: bool },
-    ListContainers { stale: bool },
+    ListRegistrations {
+        stale: bool,
+    },
+    ListContainers {
+        stale: bool,
+    },
     ScopeTrouble,
     HostTrouble,
     OutcomeGood(u8),
@@ -91,6 +95,8 @@ enum Happening {
     Exit(u8, i64),
     Vanish(u8),
     Queue(Vec<u8>),
+    /// News of one job: which, how far it is, how many seconds old, and whether GitHub was asked.
+    News(u8, u8, u16, bool),
     Drain(bool),
     Nonsense(u8, u8),
 }
@@ -112,6 +118,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (any::<u8>(), prop_oneof![Just(0), Just(1), Just(7), Just(137)]).prop_map(|(n, c)| H::Exit(n, c)),
         1 => any::<u8>().prop_map(H::Vanish),
         2 => vec(any::<u8>(), 0..6).prop_map(H::Queue),
+        2 => any::<(u8, u8, u16, bool)>().prop_map(|(job, how, age, asked)| H::News(job, how, age, asked)),
         1 => any::<bool>().prop_map(H::Drain),
         2 => any::<(u8, u8)>().prop_map(|(n, how)| H::Nonsense(n, how)),
     ]
@@ -360,6 +367,27 @@ impl Stage {
             Happening::Queue(ids) => {
                 self.observe(queue_of(ids.iter().map(|&id| id.into()), self.now, self.now));
             }
+            Happening::News(job, how, age, asked) => {
+                let at = Timestamp::from_millis(self.now.as_millis() - 1000 * u64::from(*age));
+                let Evidence::Queue { mut jobs, repository, .. } = queue_of([u64::from(*job)], at, at) else {
+                    unreachable!("that is what it makes")
+                };
+                let (job, _) = jobs.remove(0);
+                let state = match how % 6 {
+                    0 => JobState::Waiting,
+                    1 => JobState::Queued,
+                    // Whoever has a job by GitHub's word has one.
+                    2 => JobState::InProgress { runner: Some("somebody".to_owned()) },
+                    3 => JobState::Completed,
+                    4 => return self.observe(Evidence::JobGone { repository, job: job.id, at }),
+                    _ => {
+                        let Some(runner) = self.pick(*how, Self::up) else { return };
+                        self.truth.entry(runner.clone()).and_modify(|t| (t.busy, t.job_told) = (true, true));
+                        JobState::InProgress { runner: Some(runner.to_string()) }
+                    }
+                };
+                self.observe(Evidence::Job { job, state, at, asked: *asked });
+            }
             Happening::Drain(draining) => self.observe(Evidence::Drain(*draining)),
             Happening::Nonsense(n, how) => self.nonsense(*n, *how),
         }
@@ -489,6 +517,27 @@ proptest! {
         stages[1].observe(queued(shuffled));
         let [first, second] = stages.map(|mut stage| stage.fleet.plan(START));
         prop_assert_eq!(first, second);
+    }
+
+    /// Rule 10: whatever was told of jobs, lost, doubled or late, after one complete look demand is what
+    /// that look shows.
+    #[test]
+    fn a_complete_look_is_the_truth(
+        news in vec((0..6u8, any::<u8>(), 0..300u16, any::<bool>()), 0..40),
+        shown in vec(0..6u64, 0..6),
+    ) {
+        let mut stage = Stage::new(1);
+        for (job, how, age, asked) in news {
+            stage.happen(&Happening::Wait(1));
+            stage.happen(&Happening::News(job, how % 5, age, asked));
+        }
+        stage.now = stage.now + Duration::from_secs(70);
+        stage.observe(queue_of(shown.iter().copied(), stage.now, stage.now));
+        stage.fleet.plan(stage.now);
+        let waiting: BTreeSet<u64> = stage.fleet.status().jobs.iter().map(|job| job.id.0).collect();
+        prop_assert_eq!(&waiting, &shown.iter().copied().collect::<BTreeSet<_>>());
+        let queued: u32 = stage.fleet.status().pools.iter().map(|pool| pool.queued).sum();
+        prop_assert_eq!(queued as usize, waiting.len());
     }
 
     /// Rule 7: constant demand settles in one pass once everything answers, and stays settled.

@@ -1,12 +1,12 @@
 //! An installation at rest, of any size, built by the evidence that a daemon would have seen.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use dayfly::fleet::{
     Container, ContainerId, ContainerState, Demand, Evidence, Exit, Fleet, Host, HostName, ImageState,
-    InstanceId, Names, Policy, Pool, Registration, RegistrationId, Resources, RunnerName, RunnerStatus,
-    Scope, Template, Timestamp,
+    InstanceId, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration, RegistrationId, Resources,
+    RunnerName, RunnerStatus, Scope, Template, Timestamp,
 };
 
 /// Each scope and each host serves so many pools.
@@ -62,6 +62,41 @@ impl Installation {
             .map(|number| (names.next(&pools[number % pools.len()].name, START), number / pools.len()))
             .collect();
         Ok(Self { instance, pools, hosts, runners, per_pool })
+    }
+
+    /// The same at its limits, and told of jobs.
+    pub(crate) fn crowded(runners: usize, pools: usize) -> Result<Self> {
+        let mut all = Self::new(runners, pools)?;
+        for pool in &mut all.pools {
+            pool.demand = Demand::Jobs { queue: true, webhook: true };
+            pool.policy.max = u32::try_from(all.per_pool)?;
+        }
+        Ok(all)
+    }
+
+    /// A look at the queue of one repository for each pool, `jobs` in all.
+    pub(crate) fn queues(&self, jobs: usize, began: Timestamp) -> Result<Vec<Evidence>> {
+        let per_pool = jobs / self.pools.len();
+        let queues = self.pools.iter().enumerate().map(|(number, pool)| {
+            let repository: Scope = format!("{}/repository-{number}", pool.scope).parse()?;
+            let job = |nth: usize| Job {
+                id: JobId((number * per_pool + nth) as u64),
+                labels: pool.labels.clone(),
+                enterprise: None,
+                public: Some(false),
+                workflows: Vec::new(),
+                facts: Arc::new(JobFacts {
+                    name: "build".to_owned(),
+                    repository: repository.clone(),
+                    run_id: nth as u64,
+                    url: String::new(),
+                    queued_at: START,
+                }),
+            };
+            let jobs = (0..per_pool).map(|nth| (job(nth), JobState::Queued)).collect();
+            Ok(Evidence::Queue { repository: repository.clone(), began, jobs })
+        });
+        queues.collect()
     }
 
     /// How many runners there are.

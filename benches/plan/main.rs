@@ -11,6 +11,9 @@ use installation::Installation;
 /// Runners and pools; the last is what design promises 5 ms for.
 const SIZES: [(usize, usize); 4] = [(10, 1), (100, 1), (1000, 10), (10_000, 100)];
 
+/// Jobs that wait where all pools are at their limits.
+const JOBS: usize = 10_000;
+
 fn main() -> Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("fleet");
@@ -52,6 +55,35 @@ fn main() -> Result<()> {
             bench.iter_batched(setup, pass, BatchSize::PerIteration);
         });
     }
+    let (runners, pools) = SIZES[SIZES.len() - 1];
+    let all = Installation::crowded(runners, pools)?;
+    let size = format!("{runners} runners, {pools} pools, {JOBS} queued jobs");
+    let (mut fleet, mut now) = all.settled();
+    for queue in all.queues(JOBS, now)? {
+        fleet.observe(queue, now);
+    }
+    fleet.plan(now);
+    let queued: u32 = fleet.status().pools.iter().map(|pool| pool.queued).sum();
+    ensure!(usize::try_from(queued)? == JOBS, "{queued} of {JOBS} jobs are queued");
+    group.bench_function(BenchmarkId::new("plan at rest", &size), |bench| {
+        bench.iter(|| black_box(fleet.plan(now)));
+    });
+    group.bench_function(BenchmarkId::new("status", &size), |bench| {
+        bench.iter(|| black_box(fleet.status()));
+    });
+    group.bench_function(BenchmarkId::new("observe all queues and plan", &size), |bench| {
+        let setup = || {
+            now = now + Duration::from_secs(10);
+            (all.queues(JOBS, now).unwrap_or_default(), now)
+        };
+        let pass = |(queues, now)| {
+            for evidence in queues {
+                fleet.observe(evidence, now);
+            }
+            black_box(fleet.plan(now))
+        };
+        bench.iter_batched(setup, pass, BatchSize::PerIteration);
+    });
     group.finish();
     criterion.final_summary();
     Ok(())

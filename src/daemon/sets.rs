@@ -1,6 +1,13 @@
 //! Pools that are runner scale sets: their sessions, and what these tell as evidence.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -68,7 +75,8 @@ impl Sets {
         let most = pool.policy.max;
         tasks.spawn(follow_draining(snapshot, capacity, most, stop.clone()));
         tasks.spawn(async move {
-            let tell = |news| learn(&pool, news, &publisher);
+            let assigned = AtomicU32::new(0);
+            let tell = |news| learn(&pool, news, &assigned, &publisher);
             scale_set::serve(&sets, &runners, &set, wanted, stop, move || clock.now(), tell).await;
         });
     }
@@ -93,8 +101,8 @@ async fn follow_draining(
     }
 }
 
-/// Turns what a set's session tells into evidence.
-fn learn(pool: &Pool, news: ScaleSetNews, publisher: &Publisher) {
+/// Turns what a set's session tells into evidence; `assigned` is what its statistics said last.
+fn learn(pool: &Pool, news: ScaleSetNews, assigned: &AtomicU32, publisher: &Publisher) {
     let name = pool.name.clone();
     let source = |trouble| Evidence::Source { pool: name.clone(), source: Source::ScaleSet, trouble };
     let trouble = |kind, detail| Some(Trouble { kind, retry_at: None, detail });
@@ -112,10 +120,16 @@ fn learn(pool: &Pool, news: ScaleSetNews, publisher: &Publisher) {
             publisher.publish(source(trouble(TroubleKind::SessionTaken, format!("{whose}{says}"))));
         }
         ScaleSetNews::Up { at, statistics } => {
+            assigned.store(statistics.assigned, Ordering::Relaxed);
             publisher.publish(Evidence::Assigned { pool: name.clone(), jobs: statistics.assigned, at });
             publisher.publish(source(None));
         }
-        ScaleSetNews::Quiet { .. } => publisher.publish(source(None)),
+        // Nothing has changed since, so that what was said last is so now.
+        ScaleSetNews::Quiet { at } => {
+            let jobs = assigned.load(Ordering::Relaxed);
+            publisher.publish(Evidence::Assigned { pool: name.clone(), jobs, at });
+            publisher.publish(source(None));
+        }
         ScaleSetNews::Trouble { error, .. } => publisher.publish(source(Some(error.into()))),
         // The statistics that come with it count it.
         ScaleSetNews::JobAssigned { .. } => {}
@@ -124,7 +138,11 @@ fn learn(pool: &Pool, news: ScaleSetNews, publisher: &Publisher) {
                 publisher.publish(Evidence::Took { runner, facts: Arc::new(facts) });
             }
         }
-        ScaleSetNews::JobCompleted { .. } => {}
+        ScaleSetNews::JobCompleted { runner: Some(runner), .. } => {
+            publisher.publish(Evidence::JobOver { runner });
+        }
+        // It never had one: the statistics say the rest.
+        ScaleSetNews::JobCompleted { runner: None, .. } => {}
     }
 }
 

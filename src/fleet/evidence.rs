@@ -376,6 +376,12 @@ pub enum Evidence {
         /// The job.
         facts: Arc<JobFacts>,
     },
+    /// The job of a runner is over and not assigned any more, as its scale set says. To be told after
+    /// the [`Assigned`](Self::Assigned) of the same message.
+    JobOver {
+        /// The runner's name.
+        runner: String,
+    },
     /// How many jobs GitHub has assigned to a scale set, those that run included.
     Assigned {
         /// The pool.

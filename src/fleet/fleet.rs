@@ -47,8 +47,10 @@ pub(super) struct PoolState {
     pub(super) stuck: BTreeSet<JobId>,
     /// Jobs that GitHub has assigned to its scale set, and when it said so.
     pub(super) assigned: Option<(u32, Timestamp)>,
-    /// When its runners ended after their jobs, since then.
-    pub(super) finished: Vec<Timestamp>,
+    /// When which of its runners ended after their jobs, since then.
+    pub(super) finished: BTreeMap<RunnerName, Timestamp>,
+    /// Its runners that are up and whose jobs are assigned no more.
+    pub(super) jobs_over: BTreeSet<RunnerName>,
     /// The sources of waiting jobs that do not work, and why.
     pub(super) sources: BTreeMap<Source, Trouble>,
     /// Jobs that wait, as the last pass counted them.
@@ -158,7 +160,8 @@ impl Fleet {
                 taken: BTreeMap::new(),
                 stuck: BTreeSet::new(),
                 assigned: None,
-                finished: Vec::new(),
+                finished: BTreeMap::new(),
+                jobs_over: BTreeSet::new(),
                 sources: BTreeMap::new(),
                 queued: 0,
                 min_idle: 0,

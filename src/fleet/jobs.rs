@@ -16,28 +16,41 @@ use super::{
 };
 
 /// How old what was told of a job must be before a list that lacks it counts: lists lag.
-const QUEUE_LAG: Duration = Duration::from_secs(10);
+pub(super) const QUEUE_LAG: Duration = Duration::from_secs(10);
 
 /// How often jobs that cannot matter any more are dropped.
 const SWEEP: Duration = Duration::from_hours(1);
+
+/// How long a job that is over is remembered, so that a late "queued" does not bring it back.
+const REMEMBERED: Duration = Duration::from_hours(3);
+
+/// How long a look at a queue can take at most: a runner that took a job is remembered so long for the
+/// looks that began before.
+const LOOK: Duration = Duration::from_mins(1);
+
+/// Jobs that are kept, and ends that are remembered, at most: more than any pool can serve.
+const MOST: usize = 100_000;
 
 /// All jobs that are ours or look like it, by repository.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     known: BTreeMap<(Scope, JobId), Known>,
+    /// When those that are over were told to be, or were missing.
+    over: BTreeMap<(Scope, JobId), Timestamp>,
     /// When the newest complete look at each repository's queue began.
     looked_at: BTreeMap<Scope, Timestamp>,
     swept_at: Timestamp,
 }
 
-/// A job that is known. What is over stays until GitHub would have given up on it, so that a late
-/// "queued" does not bring it back.
+/// A job that is known and not over.
 #[derive(Debug)]
 struct Known {
     job: Job,
     state: JobState,
     /// When the look began that said so last, or when the webhook came.
     seen_at: Timestamp,
+    /// When it was so for certain: a webhook comes after the fact, and often after the runner's own log.
+    sure_at: Timestamp,
     placement: Placement,
     told: Option<Unmatched>,
 }
@@ -46,8 +59,8 @@ struct Known {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) queued_at: Timestamp,
-    /// When it was last known to be queued.
-    pub(super) seen_at: Timestamp,
+    /// When it was last certain to be queued.
+    pub(super) sure_at: Timestamp,
 }
 
 impl PoolState {
@@ -58,25 +71,35 @@ impl PoolState {
     pub(super) fn waiting(&self, busy: u32) -> u32 {
         if self.pool.demand == Demand::ScaleSet {
             let Some((assigned, at)) = self.assigned else { return 0 };
-            let ended = self.finished.iter().filter(|&&ended| ended >= at).count();
-            return assigned.saturating_sub(count(ended)).saturating_sub(busy);
+            // GitHub counts a job until it is over, and a runner is busy until its container ends.
+            let counted = self.finished.values().filter(|&&ended| ended >= at).count();
+            let busy = busy.saturating_sub(count(self.jobs_over.len()));
+            return assigned.saturating_sub(count(counted)).saturating_sub(busy);
         }
         if self.taken.is_empty() {
             return count(self.demand.len());
         }
         let mut taken: Vec<Timestamp> = self.taken.values().copied().collect();
         taken.sort_unstable();
-        let mut seen: Vec<Timestamp> = self.demand.values().map(|waiting| waiting.seen_at).collect();
-        seen.sort_unstable();
-        let mut jobs = seen.iter().peekable();
-        let accounted = taken.iter().filter(|&&at| jobs.next_if(|&&seen_at| seen_at <= at).is_some()).count();
-        count(seen.len() - accounted)
+        let mut sure: Vec<Timestamp> = self.demand.values().map(|waiting| waiting.sure_at).collect();
+        sure.sort_unstable();
+        let mut jobs = sure.iter().peekable();
+        let accounted = taken.iter().filter(|&&at| jobs.next_if(|&&sure_at| sure_at <= at).is_some()).count();
+        count(sure.len() - accounted)
     }
 
     /// Forgets what can take nothing away any more.
-    fn settle_taken(&mut self) {
-        let oldest = self.demand.values().map(|waiting| waiting.seen_at).min();
-        self.taken.retain(|_, at| oldest.is_some_and(|oldest| oldest <= *at));
+    pub(super) fn settle_taken(&mut self, now: Timestamp) {
+        if !self.taken.is_empty() {
+            let oldest = self.demand.values().map(|waiting| waiting.sure_at).min();
+            let matters = |at| oldest.is_some_and(|oldest| oldest <= at) || now.since(at) < LOOK;
+            self.taken.retain(|_, at| matters(*at));
+        }
+    }
+
+    /// Whether nobody can say now how many jobs wait for it.
+    pub(super) fn demand_is_unknown(&self) -> bool {
+        self.pool.demand == Demand::ScaleSet && (self.assigned.is_none() || self.session_is_taken())
     }
 
     fn is_down(&self, source: Source) -> bool {
@@ -113,69 +136,93 @@ impl Fleet {
             .jobs
             .known
             .range(range)
-            .filter(|((_, id), known)| {
-                !shown.contains(id)
-                    && known.state != JobState::Completed
-                    && began >= known.seen_at + QUEUE_LAG
-            })
+            .filter(|((_, id), known)| !shown.contains(id) && began >= known.seen_at + QUEUE_LAG)
             .map(|((_, id), _)| *id)
             .collect();
         for id in absent {
             self.job_gone(repository, id, began);
         }
-        for pool in self.pools.values_mut() {
-            pool.settle_taken();
-        }
     }
 
     /// Takes in one job: what GitHub answered when it was asked, or a hint.
-    pub(super) fn job_seen(&mut self, job: Job, state: JobState, at: Timestamp, asked: bool, now: Timestamp) {
+    pub(super) fn job_seen(
+        &mut self,
+        mut job: Job,
+        state: JobState,
+        at: Timestamp,
+        asked: bool,
+        now: Timestamp,
+    ) {
         self.sweep(now);
         if let JobState::InProgress { runner: Some(runner) } = &state {
             self.took(runner, &job.facts, now);
         }
         let key = (job.facts.repository.clone(), job.id);
-        let placement = self.place(&job);
-        if placement == Placement::Foreign {
+        if let Some(&over_at) = self.jobs.over.get(&key) {
+            // A new attempt has a new number, so only a list that missed it once can show it again.
+            if !asked || state == JobState::Completed || at < over_at + QUEUE_LAG {
+                return;
+            }
+            self.jobs.over.remove(&key);
+        }
+        if state == JobState::Completed {
+            if self.jobs.known.contains_key(&key) || self.place(&job) != Placement::Foreign {
+                self.job_over(key, at);
+            }
             return;
         }
-        match self.jobs.known.get_mut(&key) {
-            None => {
-                let known = Known { job, state, seen_at: at, placement, told: None };
+        let sure_at = if asked { at } else { at.min(job.facts.queued_at) };
+        let Some(known) = self.jobs.known.get_mut(&key) else {
+            let placement = self.place(&job);
+            if placement != Placement::Foreign && self.jobs.known.len() < MOST {
+                let known =
+                    Known { job, state, seen_at: at, sure_at, placement: placement.clone(), told: None };
                 self.jobs.known.insert(key.clone(), known);
+                self.replace_job(&key, placement, now);
             }
-            // A job that is over has been told so by GitHub; a new attempt has a new number.
-            Some(known) if known.state == JobState::Completed => return,
-            Some(known) => {
-                let forward = state.rank() > known.state.rank();
-                let newer = at >= known.seen_at;
-                // A hint may be late; only who asked may be told of a step back.
-                if !forward && !(newer && (asked || state.rank() == known.state.rank())) {
-                    return;
-                }
-                let before = std::mem::replace(&mut known.job, job);
-                known.job.public = known.job.public.or(before.public);
-                known.job.enterprise = known.job.enterprise.take().or(before.enterprise);
-                if known.job.workflows.is_empty() {
-                    known.job.workflows = before.workflows;
-                }
-                (known.state, known.seen_at) = (state, known.seen_at.max(at));
-            }
+            return;
+        };
+        let (before, after) = (known.state.rank(), state.rank());
+        // A hint may be late, so it renews nothing and takes nothing back; and lists lag.
+        let believed = asked && at >= known.seen_at && (before == after || at >= known.seen_at + QUEUE_LAG);
+        if after <= before && !believed {
+            return;
         }
-        self.replace_job(&key, now);
+        // What was known of it once need not be told again.
+        let Job { labels, enterprise, public, workflows, .. } = &known.job;
+        job.public = job.public.or(*public);
+        job.enterprise = job.enterprise.or_else(|| enterprise.clone());
+        if job.workflows.is_empty() {
+            job.workflows.clone_from(workflows);
+        }
+        let same = (&job.labels, &job.enterprise, &job.public, &job.workflows)
+            == (labels, enterprise, public, workflows);
+        (known.job, known.state) = (job, state);
+        (known.seen_at, known.sure_at) = (known.seen_at.max(at), known.sure_at.max(sure_at));
+        let placement = known.placement.clone();
+        let placement = if same { placement } else { self.place(&self.jobs.known[&key].job) };
+        self.replace_job(&key, placement, now);
     }
 
     /// Takes in that GitHub does not have a job any more, or not in its queue.
     pub(super) fn job_gone(&mut self, repository: &Scope, id: JobId, at: Timestamp) {
         let key = (repository.clone(), id);
-        let over = |known: &Known| known.state == JobState::Completed || known.seen_at > at;
-        if self.jobs.known.get(&key).is_none_or(over) {
-            return;
+        if self.jobs.known.get(&key).is_some_and(|known| known.seen_at <= at) {
+            self.job_over(key, at);
         }
-        self.jobs.known.remove(&key);
-        for pool in self.pools.values_mut() {
-            pool.demand.remove(&id);
+    }
+
+    /// Forgets a job but for its number.
+    fn job_over(&mut self, key: (Scope, JobId), at: Timestamp) {
+        if let Some(Known { placement: Placement::Pool(pool), .. }) = self.jobs.known.remove(&key)
+            && let Some(pool) = self.pools.get_mut(&pool)
+        {
+            pool.demand.remove(&key.1);
         }
+        if self.jobs.over.len() >= MOST {
+            self.jobs.over.pop_first();
+        }
+        self.jobs.over.insert(key, at);
     }
 
     /// Takes in that a runner, perhaps one of ours, has this job.
@@ -208,7 +255,8 @@ impl Fleet {
         state.groups = groups;
         let keys: Vec<_> = self.jobs.known.keys().cloned().collect();
         for key in keys {
-            self.replace_job(&key, now);
+            let placement = self.place(&self.jobs.known[&key].job);
+            self.replace_job(&key, placement, now);
         }
     }
 
@@ -229,7 +277,20 @@ impl Fleet {
         let Some(state) = self.pools.get_mut(pool) else { return };
         if state.assigned.is_none_or(|(_, before)| before <= at) {
             state.assigned = Some((jobs, at));
-            state.finished.retain(|&ended| ended >= at);
+            state.finished.retain(|_, ended| *ended >= at);
+        }
+    }
+
+    /// Takes in that the job of a runner, perhaps one of ours, is not assigned to its scale set any more.
+    pub(super) fn job_of_runner_over(&mut self, runner: &str, now: Timestamp) {
+        let Some(name) = RunnerName::parse(runner) else { return };
+        let Some(up) = self.runners.get(&name).map(super::runner::Runner::takes_room) else { return };
+        self.latch(&name, None, now);
+        if let Some(pool) = self.pools.get_mut(name.pool())
+            && pool.finished.remove(&name).is_none()
+            && up
+        {
+            pool.jobs_over.insert(name);
         }
     }
 
@@ -268,9 +329,8 @@ impl Fleet {
     }
 
     /// Puts a job into the demand of the pool that it belongs to now, and out of any other's.
-    fn replace_job(&mut self, key: &(Scope, JobId), now: Timestamp) {
+    fn replace_job(&mut self, key: &(Scope, JobId), placement: Placement, now: Timestamp) {
         let Some(known) = self.jobs.known.get(key) else { return };
-        let placement = self.place(&known.job);
         let queued = known.state == JobState::Queued && now.since(known.job.facts.queued_at) < MAX_QUEUE_AGE;
         let reason = match &placement {
             Placement::Unmatched(reason) if queued && known.told != Some(*reason) => Some(*reason),
@@ -295,18 +355,32 @@ impl Fleet {
             && let Some(pool) = self.pools.get_mut(name)
             && pool.pool.demand.counts_jobs()
         {
-            let waiting = Waiting { queued_at: known.job.facts.queued_at, seen_at: known.seen_at };
+            let waiting = Waiting { queued_at: known.job.facts.queued_at, sure_at: known.sure_at };
             pool.demand.insert(key.1, waiting);
         }
     }
 
-    /// Drops the jobs that GitHub has given up on.
+    /// Drops the jobs that GitHub has given up on, and what can come too late no more.
     fn sweep(&mut self, now: Timestamp) {
         if now.since(self.jobs.swept_at) < SWEEP {
             return;
         }
         self.jobs.swept_at = now;
-        self.jobs.known.retain(|_, known| now.since(known.job.facts.queued_at) < MAX_QUEUE_AGE + SWEEP);
+        let Jobs { known, over, looked_at, .. } = &mut self.jobs;
+        let pools = &mut self.pools;
+        known.retain(|(_, id), known| {
+            // A moment that is yet to come is not believed.
+            let keeps = now.since(known.job.facts.queued_at.min(known.seen_at)) < MAX_QUEUE_AGE + SWEEP;
+            if let Placement::Pool(pool) = &known.placement
+                && !keeps
+                && let Some(pool) = pools.get_mut(pool)
+            {
+                pool.demand.remove(id);
+            }
+            keeps
+        });
+        over.retain(|_, at| now.since(*at) < REMEMBERED);
+        looked_at.retain(|_, began| now.since(*began) < MAX_QUEUE_AGE);
     }
 
     /// The sources of a pool that do not work.
@@ -314,3 +388,6 @@ impl Fleet {
         Source::ALL.iter().copied().filter(|&source| pool.is_down(source)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use super::{
     evidence::{Container, Evidence, Exit, ImageState, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
     job::Demand,
+    jobs::QUEUE_LAG,
     name::{HostName, RunnerName},
     report::{Event, ExitReason, Held, Veto},
     runner::{Contained, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
@@ -48,6 +49,7 @@ impl Fleet {
             Evidence::Job { job, state, at, asked } => self.job_seen(job, state, at, asked, now),
             Evidence::JobGone { repository, job, at } => self.job_gone(&repository, job, at),
             Evidence::Took { runner, facts } => self.took(&runner, &facts, now),
+            Evidence::JobOver { runner } => self.job_of_runner_over(&runner, now),
             Evidence::Assigned { pool, jobs, at } => self.assigned(&pool, jobs, at),
             Evidence::Source { pool, source, trouble } => self.source_tried(&pool, source, trouble),
             Evidence::Groups { scope, groups } => self.groups_read(&scope, groups, now),
@@ -244,7 +246,9 @@ impl Fleet {
         }
         if let (Some(pool), Some(runner)) = (self.pools.get_mut(name.pool()), self.runners.get(name)) {
             pool.backoff.succeeded(runner.known_since);
-            if !pool.demand.is_empty() {
+            // One that was found with its job took it before any look of this process.
+            let watched = runner.launched || now.since(runner.known_since) >= QUEUE_LAG;
+            if pool.pool.demand.counts_jobs() && watched {
                 pool.taken.insert(name.clone(), now);
             }
         }
@@ -295,7 +299,10 @@ impl Fleet {
             && let Some(pool) = self.pools.get_mut(name.pool())
             && pool.pool.demand == Demand::ScaleSet
         {
-            pool.finished.push(now);
+            // Its job may have been told to be over before; and before the first answer nothing is counted.
+            if !pool.jobs_over.remove(name) && pool.assigned.is_some() {
+                pool.finished.insert(name.clone(), now);
+            }
         }
         let (pool, runner) = (name.pool().to_owned(), name.clone());
         self.events.push(Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result });

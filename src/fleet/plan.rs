@@ -166,6 +166,7 @@ impl Fleet {
         for (name, state) in &mut self.pools {
             let tally = tallies[name];
             state.demand.retain(|_, waiting| pass.now.since(waiting.queued_at) < MAX_QUEUE_AGE);
+            state.settle_taken(pass.now);
             state.queued = state.waiting(tally.busy);
             while let Some(at) = state.min_idle_until
                 && pass.due(at)
@@ -179,7 +180,7 @@ impl Fleet {
         }
         let too_many = |(name, state): (&PoolName, &PoolState)| {
             let tally = tallies[name];
-            tally.busy + tally.capacity > state.desired && !state.session_is_taken()
+            tally.busy + tally.capacity > state.desired && !state.demand_is_unknown()
         };
         if !self.pools.iter().any(too_many) {
             return tallies;
@@ -192,7 +193,7 @@ impl Fleet {
                 continue;
             };
             if tally.busy + tally.capacity > pool.desired
-                && !pool.session_is_taken()
+                && !pool.demand_is_unknown()
                 && let Some(ready_at) = runner.ready_at
                 && runner.is_capacity(pool.pool.policy.boot_timeout, pass.now)
             {

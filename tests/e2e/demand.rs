@@ -28,6 +28,8 @@ async fn empty_again(world: &World) {
 #[tokio::test]
 async fn a_queue_that_is_looked_at_brings_runners_from_nothing() {
     let mut world = World::new().await;
+    // What nobody has pushed to for long is looked for once a minute only.
+    world.github.push("acme/widgets", false);
     let pool = from_nothing("[\"queue\"]");
     world.configure(&[&pool]);
     world.start().await;
@@ -102,6 +104,8 @@ async fn a_scale_set_brings_runners_and_outlives_a_kill() {
 #[tokio::test]
 async fn a_job_that_no_pool_serves_is_told_once_with_the_reason() {
     let mut world = World::new().await;
+    // What nobody has pushed to for long is looked for once a minute only.
+    world.github.push("acme/widgets", false);
     let pool = from_nothing("[\"queue\"]");
     world.configure(&[&pool]);
     world.start().await;

@@ -90,11 +90,11 @@ async fn how_many_are_wanted_is_told_by_the_statistics_and_not_by_the_messages()
     assert_eq!(knobs.view("linux").unwrap().assigned, 0, "a draining pool gets no jobs");
     served.capacity.send_replace(100);
     served.assigned(60).await;
-    let told = served.count(|news| matches!(news, ScaleSetNews::JobAssigned { .. }));
-    assert_eq!(told, 50, "a message tells of fifty jobs at most");
     // What was told last stands through polls without news.
     let quiet = served.count(|news| matches!(news, ScaleSetNews::Quiet { .. }));
     served.heard("more quiet polls", quiet + 2, |news| matches!(news, ScaleSetNews::Quiet { .. })).await;
+    let told = served.count(|news| matches!(news, ScaleSetNews::JobAssigned { .. }));
+    assert_eq!(told, 50, "a message tells of fifty jobs at most");
     served.assigned(60).await;
     knobs.claim_assigned("linux", Some(7));
     simulator.enqueue(Job::new("acme", &["linux"]));

@@ -16,11 +16,38 @@ pub(crate) struct Cases {
     veto: BTreeSet<Veto>,
     exit: BTreeSet<ExitReason>,
     trouble: BTreeSet<TroubleKind>,
+    /// What happened to jobs and to the news of them.
+    pub(crate) news: BTreeSet<&'static str>,
 }
+
+/// What must happen to jobs, and to the news of them.
+const NEWS: [&str; 20] = [
+    "a job is asked for",
+    "a job is gone when it is asked for",
+    "a job waits for its approval",
+    "a group is closed",
+    "a look at a queue fails",
+    "a look misses a job",
+    "a queued job is cancelled",
+    "a session is lost",
+    "a session is taken",
+    "a stranger takes a job",
+    "a webhook comes twice",
+    "a webhook is delivered again",
+    "a webhook is lost",
+    "a webhook is overtaken",
+    "an old look is told again",
+    "an old webhook is told again",
+    "statistics tell of phantoms",
+    "unmatched: group",
+    "unmatched: labels",
+    "two pools can take a job",
+];
 
 impl Cases {
     pub(crate) fn evidence(&mut self, evidence: &Evidence) {
         let (Evidence::ScopeTrouble { trouble, .. }
+        | Evidence::Source { trouble: Some(trouble), .. }
         | Evidence::HostTrouble { trouble, .. }
         | Evidence::Launch { outcome: Launched::Failed { trouble, .. }, .. }
         | Evidence::Deregister { outcome: Deregistered::Failed(trouble), .. }
@@ -56,18 +83,30 @@ impl Cases {
         self.veto.extend(&other.veto);
         self.exit.extend(&other.exit);
         self.trouble.extend(&other.trouble);
+        self.news.extend(&other.news);
     }
 
     pub(crate) fn met(&self) -> usize {
-        self.why.len() + self.held.len() + self.veto.len() + self.exit.len() + self.trouble.len()
+        self.why.len()
+            + self.held.len()
+            + self.veto.len()
+            + self.exit.len()
+            + self.trouble.len()
+            + self.news.len()
     }
 
     pub(crate) fn all() -> usize {
-        Why::ALL.len() + Held::ALL.len() + Veto::ALL.len() + ExitReason::ALL.len() + TroubleKind::ALL.len()
+        Why::ALL.len()
+            + Held::ALL.len()
+            + Veto::ALL.len()
+            + ExitReason::ALL.len()
+            + TroubleKind::ALL.len()
+            + NEWS.len()
     }
 
     pub(crate) fn missing(&self) -> Vec<String> {
-        let mut missing = Vec::new();
+        let unheard = NEWS.iter().filter(|news| !self.news.contains(**news));
+        let mut missing: Vec<String> = unheard.map(|news| (*news).to_owned()).collect();
         missing
             .extend(Why::ALL.iter().filter(|c| !self.why.contains(c)).map(|c| format!("why {}", c.as_str())));
         missing.extend(

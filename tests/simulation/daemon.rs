@@ -1,6 +1,7 @@
 //! The daemon's shell in small: looks, tasks, passes, and its sudden death. The core and the
 //! carrying-out of its plans are the real ones; only runtime and timers are the world's.
 
+mod beliefs;
 mod brief;
 mod evening;
 mod passes;
@@ -18,12 +19,14 @@ use dayfly::{
     fleet::{Action, Evidence, Fleet, HostName, PoolName, RunnerName, Scope},
 };
 
+use beliefs::Beliefs;
+
 use crate::{
     calls::{Api, Engine},
     cases::Cases,
     random::Random,
     rules::Sight,
-    setting::{MINUTE, SECOND, Setting},
+    setting::{MINUTE, SECOND, Setting, Source},
     world::{Asking, Fate, Happening, Shared, World, note},
 };
 
@@ -73,6 +76,9 @@ pub(crate) struct Figures {
     pub(crate) passes: u64,
     pub(crate) actions: u64,
     pub(crate) launches: u64,
+    /// On days on which only news go wrong, by source: runners that were launched, and jobs of the pools.
+    pub(crate) launched_by: [u64; Source::COUNT],
+    pub(crate) jobs_by: [u64; Source::COUNT],
     pub(crate) lifetimes: u64,
     pub(crate) served: u64,
     pub(crate) lost: u64,
@@ -83,7 +89,7 @@ pub(crate) struct Figures {
 
 /// One day: a world, and a daemon in it.
 pub(crate) struct Day {
-    shared: Shared,
+    pub(crate) shared: Shared,
     random: Random,
     fleet: Option<Fleet>,
     edges: Arc<Edges<Api, Engine>>,
@@ -102,6 +108,8 @@ pub(crate) struct Day {
     pub(crate) told_unknown: BTreeSet<RunnerName>,
     /// Runners whose end was told in this life.
     ended: BTreeSet<RunnerName>,
+    /// What the daemon was told of jobs in this life.
+    pub(crate) beliefs: Beliefs,
     pub(crate) paces: Vec<Pace>,
     /// A drain ended, and what it began may still go on.
     pub(crate) just_drained: bool,
@@ -120,6 +128,18 @@ impl Day {
     pub(crate) fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed);
         let setting = Setting::draw(&mut random);
+        Self::of(seed, setting, random, traced)
+    }
+
+    /// The day of the same seed, in which GitHub sends no webhooks and the daemon looks instead.
+    pub(crate) fn without_hints(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut setting = Setting::draw(&mut random);
+        setting.without_hints();
+        Self::of(seed, setting, random, false)
+    }
+
+    fn of(seed: u64, setting: Setting, mut random: Random, traced: bool) -> Self {
         let (hosts, pools) = (setting.hosts.len(), setting.pools.len());
         let kills_left = random.within(0, setting.faults.kills);
         let shared = Arc::new(Mutex::new(World::new(setting, random.clone(), traced)));
@@ -139,6 +159,7 @@ impl Day {
             told_busy: BTreeSet::new(),
             told_unknown: BTreeSet::new(),
             ended: BTreeSet::new(),
+            beliefs: Beliefs::default(),
             paces: (0..pools).map(|_| Pace { launches: VecDeque::new(), bad_since: None }).collect(),
             just_drained: false,
             wake_at: None,
@@ -192,6 +213,7 @@ impl Day {
             return Err(violation);
         }
         let world = self.world();
+        let news = world.met.clone();
         let lost = world.jobs.iter().filter(|job| job.fate == Fate::Lost).count();
         let served = world.jobs.iter().filter(|job| job.fate == Fate::Served).count();
         let mut figures = self.figures;
@@ -199,8 +221,21 @@ impl Day {
         figures.lifetimes = world.containers.iter().filter(|c| !c.is_up()).count() as u64;
         (figures.served, figures.lost) = (served as u64, lost as u64);
         figures.longest_wait_apart = world.longest_wait_apart;
+        let faults = &world.setting.faults;
+        let well = faults.runners + faults.spells + faults.kills + faults.github + faults.engine == 0;
+        if well && world.setting.alone.is_none() {
+            for job in &world.jobs {
+                if let Some(pool) = job.pool {
+                    figures.jobs_by[world.setting.pools[pool].source as usize] += 1;
+                }
+            }
+            for container in &world.containers {
+                figures.launched_by[world.setting.pools[container.pool].source as usize] += 1;
+            }
+        }
         drop(world);
         self.figures = figures;
+        self.cases.news = news;
         Ok(())
     }
 
@@ -210,6 +245,20 @@ impl Day {
             Err(poisoned) => poisoned.into_inner(),
         };
         world.trace.iter().flatten().cloned().collect()
+    }
+
+    /// Asks for the jobs of which nothing was heard for long.
+    fn repair(&mut self) {
+        let jobs = self.status().jobs;
+        let mut world = self.world();
+        let now = world.now;
+        for job in jobs {
+            if job.seen_at.as_millis() + 2 * MINUTE <= now {
+                world.look_up(usize::try_from(job.id.0).expect("ours"));
+            }
+        }
+        let life = world.life;
+        world.after(30 * SECOND, Happening::Repair(life));
     }
 
     /// One thing happens; false when the day is over.
@@ -226,6 +275,7 @@ impl Day {
                     self.pass();
                 }
             }
+            Happening::Repair(of) if of == life => self.repair(),
             Happening::LookScope(..) | Happening::LookHost(..) | Happening::Wake(_) => {}
             Happening::Reply(call) => {
                 let task = self.world().reply(call);
@@ -289,9 +339,6 @@ impl Day {
         let pools = world.setting.configured().map(|p| p.pool.clone()).collect();
         let hosts = world.setting.hosts.clone();
         let fleet = Fleet::new(world.setting.instance.clone(), seed, pools, hosts);
-        for set in &mut world.told_queue {
-            set.clear();
-        }
         for scope in 0..world.listed.len() {
             world.after(0, Happening::LookScope(scope, life));
         }
@@ -301,12 +348,7 @@ impl Day {
             world.after(delay, Happening::TellImage(host, life));
             world.tell_disk(host);
         }
-        for pool in 0..world.waiting.len() {
-            if world.setting.pools[pool].demand && !world.setting.pools[pool].gone {
-                let delay = world.random.within(0, 2 * SECOND);
-                world.after(delay, Happening::TellQueue(pool, life));
-            }
-        }
+        world.begin_sources();
         if world.under.draining[0] > 0 {
             world.tell(Evidence::Drain(true));
         }
@@ -342,6 +384,7 @@ impl Day {
         self.told_busy.clear();
         self.told_unknown.clear();
         self.ended.clear();
+        self.beliefs = Beliefs::default();
         let mut world = self.world();
         note!(world, "daemon: killed");
         world.alive = false;

@@ -24,14 +24,19 @@ impl World {
             Happening::Say(container, line, of) if of == self.life => self.say(container, line),
             Happening::TellExit(container, life) if life == self.life => self.tell_exit(container),
             Happening::TellImage(host, life) if life == self.life => self.tell_images(host),
-            // A webhook.
-            Happening::TellQueue(pool, 0) => self.tell_queue(pool),
-            Happening::TellQueue(pool, life) if life == self.life => {
-                if !self.told_queue[pool].iter().eq(&self.waiting[pool]) || self.random.chance(100) {
-                    self.tell_queue(pool);
-                }
-                self.after(10_000, happening);
-            }
+            Happening::Approve(job) => self.approve(job),
+            Happening::Cancel(job) => self.cancel(job),
+            Happening::Stranger(job) => self.stranger_takes(job),
+            Happening::JobEnds(job) => self.job_ends(job),
+            Happening::Hint(job, rank) => self.hint(job, rank),
+            Happening::LookQueue(repository, life) if life == self.life => self.look_at_queue(repository),
+            Happening::QueueAnswer(repository, life) if life == self.life => self.queue_answers(repository),
+            Happening::LookedUp(job, life) if life == self.life => self.looked_up(job),
+            Happening::OpenSession(pool, life) if life == self.life => self.open_session(pool),
+            Happening::SetNews(pool, life) if life == self.life => self.set_news(pool),
+            Happening::SetSilence(pool, life) if life == self.life => self.set_silence(pool),
+            Happening::LoseSession(pool, life) if life == self.life => self.lose_session(pool),
+            Happening::TellGroups(scope, life) if life == self.life => self.tell_groups(scope),
             Happening::SpellBegins(index) => self.spell_begins(index),
             Happening::SpellEnds(index) => self.spell_ends(index),
             _ => {}
@@ -59,6 +64,7 @@ impl World {
             self.setting.pools[pool].gone = true;
             for job in std::mem::take(&mut self.waiting[pool]) {
                 self.jobs[job].fate = Fate::Withdrawn;
+                self.jobs[job].ended_at = Some(self.now);
             }
         } else {
             note!(self, "world: pool {} has another template", self.setting.pools[pool].pool.name);

@@ -167,7 +167,9 @@ impl World {
         if !c.is_up() {
             return;
         }
-        note!(self, "world: {} runs job {job}", c.runner);
+        let runner = c.runner.to_string();
+        note!(self, "world: {runner} runs job {job}");
+        self.job_starts(job, runner);
         self.containers[container].job_at = Some(self.now);
         self.says(container, Line::Running);
         let takes = self.jobs[job].takes;
@@ -195,6 +197,7 @@ impl World {
         if self.jobs[job].fate == Fate::Assigned {
             self.jobs[job].fate = Fate::Served;
         }
+        self.job_ends(job);
         self.says(container, Line::Completed);
         let delay = self.random.within(0, 3 * SECOND);
         self.after(delay, Happening::Release(registration));
@@ -264,12 +267,14 @@ impl World {
         let c = &self.containers[container];
         let registration = c.registration;
         if c.has_job() {
-            if let Some(job) = c.job {
+            // GitHub lets go of a lost runner after ten to fifteen minutes.
+            let job = c.job;
+            let delay = self.random.within(8 * MINUTE, 15 * MINUTE);
+            if let Some(job) = job {
                 note!(self, "world: job {job} is lost");
                 self.jobs[job].fate = Fate::Lost;
+                self.after(delay, Happening::JobEnds(job));
             }
-            // GitHub lets go of a lost runner after ten to fifteen minutes.
-            let delay = self.random.within(8 * MINUTE, 15 * MINUTE);
             self.after(delay, Happening::Release(registration));
         }
         let delay = self.random.within(0, 30 * SECOND);

@@ -10,7 +10,7 @@ use crate::{
     daemon::Day,
     lives::Nature,
     setting::{MINUTE, SECOND},
-    world::{State, World},
+    world::{State, World, note},
 };
 
 /// How long after a deregistration a job on its way may still arrive.
@@ -120,6 +120,8 @@ impl Day {
 
     /// Remembers what the daemon must not forget in this life.
     pub(crate) fn learn(&mut self, evidence: &Evidence) {
+        let shared = std::sync::Arc::clone(&self.shared);
+        self.beliefs.learn(evidence, &shared.try_lock().expect("the world is free"));
         match evidence {
             Evidence::Said { runner, said: Said::RunningJob(_) }
             | Evidence::Deregister { runner, outcome: Deregistered::Busy | Deregistered::Vetoed(_) }
@@ -173,6 +175,9 @@ impl Day {
             }
             Why::Finished if up => Some((3, "runs and is taken for finished")),
             Why::Orphaned if up => Some((2, "runs and is taken for orphaned")),
+            Why::Surplus if self.beliefs.session_taken(c.pool) => {
+                Some((2, "is surplus while another session holds the scale set"))
+            }
             Why::Surplus
                 if since(c.connected_at) < millis(policy.idle_timeout.max(policy.idle_confirmation)) =>
             {
@@ -221,6 +226,9 @@ impl Day {
         self.in_flight.insert(runner.clone(), (pool, host));
         let sight = self.world().host_sight[host];
         self.check_sight("host", Some(sight), runner);
+        if self.beliefs.session_taken(pool) {
+            self.breach(9, &format!("{runner} is launched while another session holds the scale set"));
+        }
         let world = self.world();
         let setting = &world.setting.pools[pool];
         if world.scope_sight[setting.scope] == Sight::Unseen {
@@ -269,7 +277,7 @@ impl Day {
         } else if over(memory, budget.budget.memory) || over(cpu_millis, budget.budget.cpu_millis) {
             wrong = Some((5, "the host's budget is overdrawn".to_owned()));
         } else {
-            let queued = u32::try_from(world.told_queue[pool].len()).expect("few");
+            let queued = self.beliefs.wanted(&world, pool);
             if coming > queued + policy.min_idle {
                 let wanted = policy.min_idle + queued;
                 wrong = Some((7, format!("{coming} runners are on their way, and {wanted} are wanted")));
@@ -278,6 +286,15 @@ impl Day {
         let (name, max, now) = (setting.pool.name.clone(), policy.max as usize, world.now);
         drop(world);
         if let Some((rule, what)) = wrong {
+            if rule == 7 {
+                let status = self.status();
+                let jobs: Vec<_> = status.jobs.iter().map(|job| (job.id, &job.pool)).collect();
+                note!(
+                    self.world(),
+                    "the daemon believes in {jobs:?} {:?}",
+                    status.pools.iter().map(|p| (p.queued, p.desired, p.phases)).collect::<Vec<_>>()
+                );
+            }
             return self.breach(rule, &format!("{name}: {what}"));
         }
         self.check_pace(pool, max, now);

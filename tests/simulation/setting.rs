@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dayfly::fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, Resources, Schedule, Scope, Template};
+use dayfly::fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, Resources, Scope, Target, Template};
 
 use crate::random::Random;
 
@@ -40,6 +40,8 @@ pub(crate) struct Faults {
 pub(crate) struct Setting {
     pub(crate) instance: InstanceId,
     pub(crate) scopes: Vec<Scope>,
+    /// All repositories that have jobs.
+    pub(crate) repositories: Vec<Scope>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) pools: Vec<PoolSetting>,
     pub(crate) faults: Faults,
@@ -57,13 +59,44 @@ pub(crate) enum Alone {
     Pool(usize),
 }
 
+/// How the daemon learns of a pool's queued jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Idle,
+    Queue,
+    HintsOverIdle,
+    HintsOverQueue,
+    ScaleSet,
+}
+
+impl Source {
+    pub(crate) const COUNT: usize = Self::ScaleSet as usize + 1;
+
+    pub(crate) fn looks(self) -> bool {
+        matches!(self, Self::Queue | Self::HintsOverQueue)
+    }
+
+    pub(crate) fn hears(self) -> bool {
+        matches!(self, Self::HintsOverIdle | Self::HintsOverQueue)
+    }
+
+    fn demand(self) -> Demand {
+        match self {
+            Self::ScaleSet => Demand::ScaleSet,
+            _ => Demand::Jobs { queue: self.looks(), webhook: self.hears() },
+        }
+    }
+}
+
 /// A pool and its jobs.
 pub(crate) struct PoolSetting {
     pub(crate) pool: Pool,
     pub(crate) scope: usize,
     pub(crate) host: usize,
-    /// Whether the daemon is told of queued jobs.
-    pub(crate) demand: bool,
+    /// How the daemon learns of queued jobs.
+    pub(crate) source: Source,
+    /// The pools whose jobs its runners can take too, itself included.
+    pub(crate) serves: Vec<usize>,
     /// Taken out of the configuration.
     pub(crate) gone: bool,
     /// Milliseconds between bursts, at most.
@@ -88,16 +121,27 @@ impl Setting {
             .collect();
         let aged = random.chance(350);
         let names = ["linux", "linux-x64", "gpu", "a-ci1"];
-        let pools: Vec<PoolSetting> = names[..=random.index(4)]
+        let mut pools: Vec<PoolSetting> = names[..=random.index(4)]
             .iter()
             .map(|name| PoolSetting::draw(random, name, &scopes, &hosts, aged))
             .collect();
+        overlap(random, &mut pools);
         let hosts = hosts
             .into_iter()
             .enumerate()
             .map(|(index, name)| budget(random, name, pools.iter().filter(|p| p.host == index)))
             .collect();
+        let mut repositories: Vec<Scope> = Vec::new();
+        for scope in &scopes {
+            match scope.target() {
+                Target::Repository { .. } => repositories.push(scope.clone()),
+                _ => repositories.extend(["one", "two"].map(|name| {
+                    scope.repository(&format!("{}/{name}", scope.path())).expect("a repository")
+                })),
+            }
+        }
         let mut setting = Self {
+            repositories,
             instance: "ci1".parse().expect("an instance"),
             scopes,
             hosts,
@@ -144,6 +188,24 @@ impl Setting {
         }
     }
 
+    /// The same day, with looks instead of hints.
+    pub(crate) fn without_hints(&mut self) {
+        for pool in &mut self.pools {
+            if pool.source.hears() {
+                pool.source = Source::Queue;
+                pool.pool.demand = pool.source.demand();
+            }
+        }
+    }
+
+    /// Whether a pool's scope has a repository.
+    pub(crate) fn covers(&self, pool: usize, repository: usize) -> bool {
+        let (scope, repository) = (&self.pools[pool].pool.scope, &self.repositories[repository]);
+        scope == repository
+            || (!matches!(scope.target(), Target::Repository { .. })
+                && repository.as_str().starts_with(&format!("{scope}/")))
+    }
+
     /// The pools as configured now.
     pub(crate) fn configured(&self) -> impl Iterator<Item = &PoolSetting> {
         self.pools.iter().filter(|pool| !pool.gone)
@@ -172,17 +234,24 @@ impl Faults {
 impl PoolSetting {
     fn draw(random: &mut Random, name: &str, scopes: &[Scope], hosts: &[HostName], aged: bool) -> Self {
         let (scope, host) = (random.index(scopes.len()), random.index(hosts.len()));
-        let demand = random.chance(500);
-        let min_idle = if demand { random.of(&[0, 0, 1]) } else { random.of(&[1, 1, 2, 3]) };
+        let source = random.of(&[
+            Source::Idle,
+            Source::Queue,
+            Source::HintsOverIdle,
+            Source::HintsOverQueue,
+            Source::ScaleSet,
+        ]);
+        let spares = matches!(source, Source::Idle | Source::HintsOverIdle);
+        let min_idle = if spares { random.of(&[1, 1, 2, 3]) } else { random.of(&[0, 0, 1]) };
         let seconds = |random: &mut Random, low, high| Duration::from_secs(random.within(low, high));
         let policy = Policy {
             min_idle,
-            schedule: Schedule::default(),
             max: min_idle + random.of(&[1, 2, 4, 8]),
             priority: random.of(&[0, 0, 1, -1]),
             idle_timeout: seconds(random, 20, 180),
             idle_confirmation: seconds(random, 20, 60),
             boot_timeout: seconds(random, 60, 120),
+            schedule: dayfly::fleet::Schedule::default(),
             max_job_age: aged.then(|| seconds(random, 150, 400)),
         };
         let template = Template {
@@ -200,7 +269,7 @@ impl PoolSetting {
                 host: hosts[host].clone(),
                 group: "Default".to_owned(),
                 labels: vec!["self-hosted".to_owned(), name.to_owned()],
-                demand: Demand::Jobs { queue: true, webhook: true },
+                demand: source.demand(),
                 repositories: Vec::new(),
                 allow_public: false,
                 match_unlabelled: false,
@@ -209,11 +278,33 @@ impl PoolSetting {
             },
             scope,
             host,
-            demand,
+            source,
+            serves: Vec::new(),
             gone: false,
             burst_gap: random.of(&[20, 60, 240]) * SECOND,
             burst: random.of(&[1, 4, 12]),
             job_for: random.of(&[10, 40, 100]) * SECOND,
+        }
+    }
+}
+
+/// Some pools can do what another can, and more; a scale set serves only itself.
+fn overlap(random: &mut Random, pools: &mut [PoolSetting]) {
+    for index in 0..pools.len() {
+        pools[index].serves.push(index);
+        let other = random.index(pools.len());
+        let (richer, plain) = (&pools[index], &pools[other]);
+        let sets = [richer, plain].iter().any(|pool| pool.source == Source::ScaleSet);
+        if other != index
+            && richer.scope == plain.scope
+            && !sets
+            && richer.pool.labels.len() == 2
+            && plain.pool.labels.len() == 2
+            && random.chance(500)
+        {
+            let label = plain.pool.name.to_string();
+            pools[index].pool.labels.push(label);
+            pools[index].serves.push(other);
         }
     }
 }

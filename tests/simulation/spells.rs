@@ -20,6 +20,9 @@ pub(crate) enum Kind {
     DiskLow(usize),
     Deprecated(usize),
     Broken(usize),
+    SessionTaken(usize),
+    Phantom(usize),
+    GroupClosed(usize),
     Draining,
 }
 
@@ -44,6 +47,12 @@ pub(crate) struct Spells {
     pub(crate) disk_low: Vec<u8>,
     pub(crate) deprecated: Vec<u8>,
     pub(crate) broken: Vec<u8>,
+    /// Another session holds the scale set.
+    pub(crate) session_taken: Vec<u8>,
+    /// A scale set's statistics tell of jobs that there are not.
+    pub(crate) phantom: Vec<u8>,
+    /// The runner group does not admit one of the repositories.
+    pub(crate) group_closed: Vec<u8>,
     pub(crate) draining: Vec<u8>,
 }
 
@@ -61,6 +70,9 @@ impl Spells {
             disk_low: vec![0; hosts],
             deprecated: vec![0; pools],
             broken: vec![0; pools],
+            session_taken: vec![0; pools],
+            phantom: vec![0; pools],
+            group_closed: vec![0; scopes],
             draining: vec![0; 1],
         }
     }
@@ -77,6 +89,9 @@ impl Spells {
             Kind::DiskLow(i) => &mut self.disk_low[i],
             Kind::Deprecated(i) => &mut self.deprecated[i],
             Kind::Broken(i) => &mut self.broken[i],
+            Kind::SessionTaken(i) => &mut self.session_taken[i],
+            Kind::Phantom(i) => &mut self.phantom[i],
+            Kind::GroupClosed(i) => &mut self.group_closed[i],
             Kind::Draining => &mut self.draining[0],
         }
     }
@@ -96,6 +111,8 @@ impl World {
             let scope = self.random.index(self.listed.len());
             let host = self.random.index(self.present.len());
             let pool = self.random.index(self.setting.pools.len());
+            let sets: Vec<usize> = (0..self.setting.pools.len()).filter(|&pool| self.is_set(pool)).collect();
+            let set = if sets.is_empty() { pool } else { self.random.of(&sets) };
             let kind = self.random.of(&[
                 Kind::ScopeDown(scope),
                 Kind::ScopeLimited(scope),
@@ -109,6 +126,12 @@ impl World {
                 Kind::Deprecated(pool),
                 Kind::Deprecated(pool),
                 Kind::Broken(pool),
+                Kind::SessionTaken(set),
+                Kind::SessionTaken(set),
+                Kind::Phantom(set),
+                Kind::Phantom(set),
+                Kind::GroupClosed(scope),
+                Kind::GroupClosed(scope),
                 Kind::Draining,
                 Kind::Draining,
             ]);
@@ -147,6 +170,20 @@ impl World {
                 self.after(delay, Happening::TellImage(host, self.life));
             }
             Kind::DiskLow(host) => self.tell_disk(host),
+            Kind::SessionTaken(pool) => {
+                if self.under.session_taken[pool] > 0 && self.random.chance(500) {
+                    self.lose_session(pool);
+                }
+            }
+            Kind::Phantom(pool) => self.set_changes(pool),
+            Kind::GroupClosed(scope) => {
+                // The daemon reads the groups now and then only.
+                let delay = self.random.within(0, 60 * SECOND);
+                self.after(delay, Happening::TellGroups(scope, self.life));
+                for pool in 0..self.setting.pools.len() {
+                    self.after(0, Happening::Assign(pool));
+                }
+            }
             Kind::Draining => self.tell(Evidence::Drain(self.under.draining[0] > 0)),
             _ => {}
         }

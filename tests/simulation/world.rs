@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -11,10 +11,13 @@ use dayfly::fleet::{ContainerId, Evidence, Exit, Resources, RunnerName, Template
 
 use crate::{
     calls::Call,
+    jobs::Job,
     lives::{Line, Nature},
     random::Random,
     rules::Sight,
+    sets::Set,
     setting::{MORNING, Setting},
+    sources::Sources,
     spells::{Spell, Spells},
 };
 
@@ -41,10 +44,27 @@ pub(crate) enum Happening {
     Release(usize),
     Assign(usize),
     Burst(usize),
+    /// An approval is given.
+    Approve(usize),
+    Cancel(usize),
+    /// Somebody else's runner takes a job.
+    Stranger(usize),
+    /// GitHub ends a job of itself.
+    JobEnds(usize),
+    /// A webhook about a job, with the state's rank.
+    Hint(usize, u8),
+    LookQueue(usize, u64),
+    QueueAnswer(usize, u64),
+    Repair(u64),
+    LookedUp(usize, u64),
+    OpenSession(usize, u64),
+    SetNews(usize, u64),
+    SetSilence(usize, u64),
+    LoseSession(usize, u64),
+    TellGroups(usize, u64),
     Say(usize, Line, u64),
     TellExit(usize, u64),
     TellImage(usize, u64),
-    TellQueue(usize, u64),
     SpellBegins(usize),
     SpellEnds(usize),
     Start,
@@ -128,15 +148,8 @@ pub(crate) enum Fate {
     Served,
     /// Its container was killed by the world, or it took longer than `max_job_age` allows.
     Lost,
-    /// Nobody serves it any more.
+    /// Cancelled, or somebody else's.
     Withdrawn,
-}
-
-/// A workflow job.
-pub(crate) struct Job {
-    pub(crate) queued_at: u64,
-    pub(crate) takes: u64,
-    pub(crate) fate: Fate,
 }
 
 /// The daemon's step that asks something of the world just now.
@@ -202,8 +215,13 @@ pub(crate) struct World {
     pub(crate) jobs: Vec<Job>,
     /// Per pool, the jobs that wait.
     pub(crate) waiting: Vec<VecDeque<usize>>,
-    /// Per pool, the set last told to the daemon.
-    pub(crate) told_queue: Vec<Vec<usize>>,
+    /// Per repository, the jobs that are not long over.
+    pub(crate) open: Vec<Vec<usize>>,
+    pub(crate) sources: Sources,
+    /// Per pool, what GitHub has of it as a scale set.
+    pub(crate) sets: Vec<Set>,
+    /// What has been met of the ways in which jobs and news of them go.
+    pub(crate) met: BTreeSet<&'static str>,
     pub(crate) spells: Vec<Spell>,
     pub(crate) under: Spells,
     pub(crate) calls: BTreeMap<u64, Call>,
@@ -251,7 +269,10 @@ impl World {
             present: vec![Vec::new(); hosts],
             jobs: Vec::new(),
             waiting: vec![VecDeque::new(); pools],
-            told_queue: vec![Vec::new(); pools],
+            open: vec![Vec::new(); setting.repositories.len()],
+            sources: Sources::of(setting.repositories.len()),
+            sets: (0..pools).map(|_| Set::default()).collect(),
+            met: BTreeSet::new(),
             spells: Vec::new(),
             under: Spells::none(scopes, hosts, pools),
             calls: BTreeMap::new(),

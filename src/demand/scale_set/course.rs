@@ -281,8 +281,8 @@ impl Course {
                 Some(ScaleSetNews::JobCompleted { at, runner, result, job })
             }
         });
-        // That a runner is busy is known before it is asked how many are wanted.
-        jobs.chain(up).collect()
+        // How many are wanted is known as of this message before it is told whose jobs are over.
+        up.into_iter().chain(jobs).collect()
     }
 
     fn acknowledged(&mut self) {

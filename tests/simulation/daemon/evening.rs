@@ -1,6 +1,8 @@
 //! The end of a day: when faults have stopped, all must come in order and stay so.
 
-use dayfly::fleet::{Fleet, Phase, Status};
+use std::collections::BTreeMap;
+
+use dayfly::fleet::{Fleet, Phase, PoolName, Status};
 
 use super::{Day, INTERVAL, SETTLED_WITHIN, STAYS_SETTLED, WAIT_APART};
 use crate::world::{Fate, Happening, State};
@@ -38,6 +40,12 @@ impl Day {
         self.fleet.as_ref().map(Fleet::status).unwrap_or_default()
     }
 
+    /// What is left of the day: of each pool what it wants, what waits, and how many runners are idle.
+    pub(crate) fn end(&self) -> BTreeMap<PoolName, (u32, u32, u32)> {
+        let pools = self.status().pools.into_iter();
+        pools.map(|p| (p.name, (p.desired, p.queued, p.phases.of(Phase::Idle)))).collect()
+    }
+
     /// What must be true of the whole day.
     fn final_check(&mut self) {
         let status = self.status();
@@ -45,6 +53,9 @@ impl Day {
             let idle = pool.phases.of(Phase::Idle);
             if idle != pool.min_idle.min(pool.max) {
                 self.breach(6, &format!("{} says it has {idle} idle runners", pool.name));
+            }
+            if pool.desired != pool.min_idle.min(pool.max) {
+                self.breach(10, &format!("{} says it wants {} runners", pool.name, pool.desired));
             }
             if pool.held.is_some() {
                 self.breach(9, &format!("{} says it is held: {:?}", pool.name, pool.held));
@@ -70,12 +81,27 @@ impl Day {
         if self.fleet.is_none() {
             return Some("the daemon is dead".to_owned());
         }
-        for runner in self.status().runners {
+        let status = self.status();
+        if let Some(pool) = status.pools.iter().find(|pool| pool.queued > 0 || !pool.sources_down.is_empty())
+        {
+            let (queued, down) = (pool.queued, &pool.sources_down);
+            return Some(format!("{} says that {queued} jobs wait, and {down:?} do not work", pool.name));
+        }
+        if let Some(job) = status.jobs.first() {
+            return Some(format!("{} is said to be queued", job.facts.name));
+        }
+        for runner in status.runners {
             if runner.phase != Phase::Idle {
                 return Some(format!("{} is said to be {}", runner.name, runner.phase.as_str()));
             }
         }
         let world = self.world();
+        if let Some(job) = world.jobs.iter().position(|job| job.ended_at.is_none()) {
+            return Some(format!("job {job} is not over"));
+        }
+        if world.sources.hints_coming > 0 {
+            return Some("webhooks are on their way".to_owned());
+        }
         for (index, setting) in world.setting.pools.iter().enumerate() {
             let name = &setting.pool.name;
             if !world.waiting[index].is_empty() && !setting.gone {

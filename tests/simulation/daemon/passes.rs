@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dayfly::fleet::{Action, Event, Timestamp, TroubleKind};
+use dayfly::fleet::{Action, Event, Timestamp, TroubleKind, Unmatched};
 
 use super::{Day, LANES, brief::brief_action};
 use crate::{
@@ -26,6 +26,15 @@ impl Day {
             note!(self.world(), "event: {event:?}");
             match event {
                 Event::Ready { .. } | Event::JobStarted { .. } => self.mend_pace(event),
+                Event::JobUnmatched { job, reason, .. } => {
+                    self.world().met.insert(match reason {
+                        Unmatched::Group => "unmatched: group",
+                        _ => "unmatched: labels",
+                    });
+                    if !self.beliefs.is_first(job.id, *reason) {
+                        self.breach(9, &format!("{} is told to be unmatched twice", job.facts.name));
+                    }
+                }
                 Event::Exited { runner, .. } if !self.ended.insert(runner.clone()) => {
                     self.breach(7, &format!("the end of {runner} is told twice"));
                 }
@@ -55,9 +64,14 @@ impl Day {
     /// Rules 7 and 10: with nothing new, and with old demand told again, nothing is to be done.
     pub(super) fn plan_again(&mut self, now: Timestamp) {
         let stirred = (self.random.index(3) == 0).then(|| {
-            let pool = self.random.index(self.paces.len());
-            let world = self.world();
-            world.setting.pools[pool].demand.then(|| world.queued(pool, true))
+            let (which, hint) = (self.random.next(), self.random.chance(500));
+            let mut world = self.world();
+            let again = if hint { self.beliefs.a_hint(which, now) } else { world.a_look_again(which) };
+            let case = if hint { "an old webhook is told again" } else { "an old look is told again" };
+            if again.is_some() {
+                world.met.insert(case);
+            }
+            again
         });
         let Some(fleet) = &mut self.fleet else { return };
         let rule = if let Some(Some(evidence)) = stirred {
