@@ -77,14 +77,13 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
             1 => "1 repository".to_owned(),
             count => format!("{count} repositories"),
         };
-        text.push_str(&format!(", {queues} for the queues of {of}"));
+        text += &format!(", {queues} for the queues of {of}");
     }
     text.push_str("; unchanged answers are not charged, each job costs about 3 more");
     if asked.open > 0 {
-        text.push_str(&format!(
-            "\nbesides, what is left is spent on the queues of {} without named repositories",
-            counted(asked.open, "pool")
-        ));
+        let pools = counted(asked.open, "pool");
+        text +=
+            &format!("\nbesides, what is left is spent on the queues of {pools} without named repositories");
     }
     let Some(rate) = asked.rate else {
         return Line::ok(subject, format_args!("{text}\nthis GitHub tells no limit"));
