@@ -23,7 +23,7 @@ const AT_ONCE: usize = 4;
 const FIND: Duration = Duration::from_mins(1);
 
 /// Repositories that were not pushed to for so long are not looked at.
-const PUSHED: Duration = Duration::from_hours(24 * 30);
+const PUSHED: Duration = Duration::from_hours(24 * 60);
 
 /// Hints that are remembered until the loop takes them.
 const MAX_HINTS: usize = 1000;
@@ -167,7 +167,7 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
             let queue = queue.unwrap_or_else(|| Queue::new(self.client.clone(), repository));
             let mut queue = Box::new(queue);
             work.spawn(async move {
-                let looked = queue.look().await;
+                let looked = queue.look(now).await;
                 Done::Looked(queue, looked)
             });
         }
@@ -217,6 +217,8 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
                 for gone in self.schedule.forget_found(|known| found.contains(known), now) {
                     self.queues.remove(&gone);
                     self.troubles.remove(&gone);
+                    // What nobody looks at any more is nobody's demand.
+                    (self.publish)(Evidence::Queue { repository: gone, began: now, jobs: Vec::new() });
                 }
                 self.troubles.remove(&scope);
             }

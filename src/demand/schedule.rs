@@ -244,26 +244,28 @@ impl Turn {
 /// The requests that polling of queues makes in an hour, at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestsPerHour {
-    /// With nothing waiting: all of them conditional, and none charged while nothing changes.
+    /// With nothing waiting: all of them conditional, and none charged while nothing changes. Each run
+    /// with jobs that are not over adds one for each look.
     pub at_rest: u64,
     /// Those that are charged for each job: its run in the lists, and its states.
     pub charged_per_job: u64,
 }
 
-/// What a job costs at most as it comes and goes: it is shown as queued, in progress and over, and each
-/// changes up to two lists of runs and the run's list of jobs.
-const CHARGED_PER_JOB: u64 = 9;
+/// What a job costs that is a run of its own and is seen in every state: it comes into the list of queued
+/// runs (and its own list of jobs is new), changes to the list of those in progress (three lists change),
+/// and goes. Jobs of one run share the lists.
+const CHARGED_PER_JOB: u64 = 6;
 
 /// What polling needs at this interval when of these repositories so many are active.
 pub fn requests_per_hour(interval: Duration, active: u32, quiet: u32, reach: Reach) -> RequestsPerHour {
     let base = interval.max(SHORTEST);
     let looks = |count: u32, every: Duration| f64::from(count) * 3600.0 / every.as_secs_f64();
     let looks_each_hour = looks(active, base) + looks(quiet, reach.longest(base));
-    // Two lists a look, and the third once a minute; what was pushed to is asked for once a minute too.
-    let waiting = looks(active, base.max(Duration::from_mins(1))) + looks(quiet, reach.longest(base));
+    // Two lists a look, and two more once a minute; what was pushed to is asked for once a minute too.
+    let held = looks(active, base.max(Duration::from_mins(1))) + looks(quiet, reach.longest(base));
     let found = if reach == Reach::Found { 60.0 } else { 0.0 };
     RequestsPerHour {
-        at_rest: whole(looks_each_hour * 2.0 + waiting + found),
+        at_rest: whole(looks_each_hour * 2.0 + held * 2.0 + found),
         charged_per_job: CHARGED_PER_JOB,
     }
 }
@@ -458,8 +460,8 @@ mod tests {
     #[test]
     fn the_requests_of_an_hour_can_be_told_beforehand() {
         let told = |active, quiet, reach| requests_per_hour(BASE, active, quiet, reach).at_rest;
-        assert_eq!(told(1, 0, Reach::Own), 780);
-        assert_eq!(told(0, 10, Reach::Named), 1800);
-        assert_eq!(told(2, 100, Reach::Found), 1560 + 1200 + 60);
+        assert_eq!(told(1, 0, Reach::Own), 720 + 120);
+        assert_eq!(told(0, 10, Reach::Named), 1200 + 1200);
+        assert_eq!(told(2, 100, Reach::Found), 2 * 840 + 800 + 800 + 60);
     }
 }
