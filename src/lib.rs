@@ -3,11 +3,12 @@
 //! The map of the house; imports point one way, and `tests/architecture.rs` holds them to it:
 //!
 //! ```text
-//! main → cli → daemon → {http, telemetry, config} → {github, host} → fleet
+//! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → fleet
 //! ```
 //!
 //! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
+//! - [`demand`] tells of waiting jobs: it looks at the queues of repositories.
 //! - [`config`] reads the one TOML file.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
 //! - [`http`] and [`telemetry`] show what passes report.
@@ -17,6 +18,7 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod demand;
 pub mod fleet;
 pub mod github;
 pub mod host;

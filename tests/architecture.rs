@@ -10,13 +10,14 @@ use std::{
 };
 
 /// Each module, and the modules that it may import.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("main", &["cli"]),
-    ("cli", &["daemon", "http", "telemetry", "config", "github", "host", "fleet", "simulator"]),
-    ("daemon", &["http", "telemetry", "config", "github", "host", "fleet"]),
+    ("cli", &["daemon", "http", "telemetry", "config", "demand", "github", "host", "fleet", "simulator"]),
+    ("daemon", &["http", "telemetry", "config", "demand", "github", "host", "fleet"]),
     ("http", &["github", "host", "fleet"]),
     ("telemetry", &["github", "host", "fleet"]),
     ("config", &["github", "host", "fleet"]),
+    ("demand", &["github", "host", "fleet"]),
     ("github", &["fleet"]),
     ("host", &["fleet"]),
     ("simulator", &["fleet"]),

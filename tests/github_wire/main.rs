@@ -10,6 +10,8 @@ mod keys;
 mod limits;
 mod listing;
 mod network;
+mod queue;
 mod runner;
 mod transport;
+mod watch;
 mod world;

@@ -97,7 +97,7 @@ async fn whom_it_serves(
 }
 
 async fn selected(client: &Client, pool: &Pool, group: &RunnerGroup, subject: &str, name: &str) -> Line {
-    let policy = if group.inherited { None } else { client.group_policy(group.clone()).await.ok() };
+    let policy = client.group_policy(group.clone()).await.ok();
     let Some(Visibility::Selected(served)) = policy.map(|policy| policy.visibility) else {
         return Line::warn(
             subject,

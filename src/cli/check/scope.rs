@@ -91,7 +91,7 @@ pub(super) async fn look(
         }
     }
     for pool in &pools {
-        lines.extend(demand::lines(pool, &client, credential).await);
+        lines.extend(demand::lines(pool, &client).await);
     }
     let seen = Seen { scope, credential: name.clone(), rate: probe.rate, runners: runners.len() };
     (lines, Some(seen))
