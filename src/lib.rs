@@ -8,7 +8,7 @@
 //!
 //! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
-//! - [`demand`] finds waiting jobs that nobody told of.
+//! - [`demand`] tells of waiting jobs: it looks at the queues of repositories.
 //! - [`config`] reads the one TOML file.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
 //! - [`http`] and [`telemetry`] show what passes report.

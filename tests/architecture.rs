@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("http", &["github", "host", "fleet"]),
     ("telemetry", &["github", "host", "fleet"]),
     ("config", &["github", "host", "fleet"]),
-    ("demand", &["github", "fleet"]),
+    ("demand", &["github", "host", "fleet"]),
     ("github", &["fleet"]),
     ("host", &["fleet"]),
     ("simulator", &["fleet"]),

@@ -1,5 +1,16 @@
-//! Where queued jobs come from, beside what runners are seen to do. What is found here becomes evidence;
-//! nothing here decides what it means.
+//! Where pools learn of waiting jobs: observers that run on their own and publish evidence. What a pool
+//! makes of it is the core's to decide.
 
-pub mod deliveries;
-pub mod lookups;
+mod deliveries;
+mod groups;
+mod lookups;
+mod queue;
+mod schedule;
+
+pub use self::{
+    deliveries::{Repair, Repaired, watch_deliveries},
+    groups::watch_groups,
+    lookups::{Stale, look_up, stale, watch_jobs},
+    queue::{QueueDoor, QueueWatch},
+    schedule::{Reach, RequestsPerHour, Shortfall, requests_per_hour},
+};

@@ -294,6 +294,15 @@ impl Client {
         self.site_address(&format!("{}{path}", self.0.scope.api_path()))
     }
 
+    /// The address of a path below that of a repository on the same GitHub.
+    pub(super) fn address_in(&self, repository: &Scope, path: &str) -> Result<Uri, GithubError> {
+        if repository.site() != self.0.scope.site() {
+            let scope = &self.0.scope;
+            return Err(GithubError::Refused(format!("{repository} is on another GitHub than {scope}")));
+        }
+        self.site_address(&format!("{}{path}", repository.api_path()))
+    }
+
     /// The address of a path of the API.
     pub(super) fn site_address(&self, path: &str) -> Result<Uri, GithubError> {
         let text = format!("{}{path}", self.0.base);
@@ -306,14 +315,13 @@ impl Client {
     }
 
     pub(super) fn refused(&self, endpoint: Endpoint, reply: &Reply) -> GithubError {
+        self.refused_at(endpoint, &self.0.scope, reply)
+    }
+
+    /// The error of a request for something within the scope, or seen with its credential.
+    pub(super) fn refused_at(&self, endpoint: Endpoint, scope: &Scope, reply: &Reply) -> GithubError {
         let grant = self.app_grant();
-        reply.answer.refused(
-            endpoint,
-            &self.0.scope,
-            self.0.credential.source(),
-            grant.as_ref(),
-            &reply.complaint,
-        )
+        reply.answer.refused(endpoint, scope, self.0.credential.source(), grant.as_ref(), &reply.complaint)
     }
 
     pub(super) fn pages<T>(&self, with: impl FnOnce(&mut Pages) -> T) -> T {

@@ -5,6 +5,7 @@
 
 mod app;
 mod client;
+mod conditional;
 mod credential;
 mod expiry;
 mod groups;
@@ -16,12 +17,15 @@ mod listing;
 mod mint;
 mod pace;
 mod probe;
+mod queue;
 mod record;
 mod refusal;
+mod repositories;
 mod route;
 mod token_source;
 mod transport;
 pub mod webhook;
+mod workflow;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -36,7 +40,9 @@ pub use self::{
     jwt::AppSource,
     limits::{Rate, clock_skew, poll_interval},
     probe::Probe,
+    queue::{Look, Queue},
     record::RunnerRecord,
+    repositories::{PushedRepository, Repositories},
     token_source::TokenSource,
     transport::DEADLINE,
 };
@@ -134,6 +140,10 @@ enum Endpoint {
     Delete,
     Groups,
     GroupRepositories,
+    Runs,
+    Jobs,
+    Job,
+    Repositories,
     Scope,
     Hooks,
     Installation,
@@ -149,6 +159,10 @@ impl Endpoint {
             Self::Delete => "delete",
             Self::Groups => "groups",
             Self::GroupRepositories => "group_repositories",
+            Self::Runs => "runs",
+            Self::Jobs => "jobs",
+            Self::Job => "job",
+            Self::Repositories => "repositories",
             Self::Scope => "scope",
             Self::Hooks => "hooks",
             Self::Installation => "installation",
@@ -158,7 +172,12 @@ impl Endpoint {
 
     /// Whether it can wait, so that mints go first when the budget runs low.
     const fn is_housekeeping(self) -> bool {
-        matches!(self, Self::List | Self::Delete | Self::Hooks)
+        matches!(self, Self::List | Self::Delete | Self::Hooks) || self.is_of_the_queue()
+    }
+
+    /// Whether it looks for waiting jobs.
+    const fn is_of_the_queue(self) -> bool {
+        matches!(self, Self::Runs | Self::Jobs | Self::Job | Self::Repositories)
     }
 }
 
@@ -167,8 +186,8 @@ impl Endpoint {
 pub struct RequestReport {
     /// Where.
     pub scope: Scope,
-    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories`, `scope` or `hooks`; or,
-    /// for a GitHub App, its `installation` there or an installation `token`.
+    /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; for
+    /// waiting jobs `runs`, `jobs`, `job`, `repositories` or `hooks`; or, for a GitHub App, its `installation` there or an installation `token`.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,

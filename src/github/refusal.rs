@@ -93,6 +93,13 @@ impl Answer {
     ) -> String {
         let needs = match &source.kind {
             _ if endpoint == Endpoint::Hooks => hook_permission(scope).to_owned(),
+            _ if endpoint == Endpoint::Repositories => {
+                "the repository permission \"Metadata: read\"".to_owned()
+            }
+            CredentialKind::Token(_) if endpoint.is_of_the_queue() => {
+                "the repository permission \"Actions: read\" (classic token: repo)".to_owned()
+            }
+            CredentialKind::App(_) if endpoint.is_of_the_queue() => "the permission actions: read".to_owned(),
             CredentialKind::Token(_) => permission(scope).to_owned(),
             CredentialKind::App(_) => app_permission(scope, grant),
         };
@@ -157,6 +164,10 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Groups => "a listing of the runner groups of",
         Endpoint::GroupRepositories => "a listing of the repositories of a runner group of",
         Endpoint::Hooks => "a look at the webhooks of",
+        Endpoint::Runs => "a listing of the workflow runs of",
+        Endpoint::Jobs => "a listing of the jobs of a run of",
+        Endpoint::Job => "a look at a job of",
+        Endpoint::Repositories => "a listing of the repositories of",
         Endpoint::Installation => "a look for the App's installation at",
         Endpoint::Token => "an installation token for",
         Endpoint::Scope => "a look at",

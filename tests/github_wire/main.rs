@@ -8,6 +8,8 @@ mod expiry;
 mod limits;
 mod listing;
 mod network;
+mod queue;
 mod runner;
 mod transport;
+mod watch;
 mod world;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use dayfly::{
-    demand::deliveries::{Repair, Repaired},
-    fleet::{Evidence, JobState, Timestamp},
+    demand::{Repair, Repaired, Stale, watch_deliveries, watch_jobs},
+    fleet::{Evidence, JobId, JobState, Timestamp},
     github::{Client, Credential, GithubError, TokenSource, webhook::Encoding},
     simulator::{Endpoint, Fault, FaultKind, Hook, HookFaults, Job, Settings, Simulator},
 };
@@ -205,4 +205,35 @@ async fn a_hook_is_shown_with_what_decides_whether_it_works() {
         read.deliveries(hook, Timestamp::default(), 1, &mut Default::default()).await.unwrap().unwrap();
     assert_eq!((log.len(), log[0].delivered, all), (1, false, true));
     assert_eq!(log[0].status, "failed to connect to host (502)");
+}
+
+#[tokio::test]
+async fn both_repairs_begin_by_themselves() {
+    let github = github().await;
+    github.add_hook(Hook::new("acme/widgets", NOBODY, SECRET));
+    let job = github.enqueue(Job::new("acme/widgets", &["linux"]));
+    until_over(&github, 2).await;
+    let client = client(&github, "acme/widgets");
+    let (repository, clock) = (client.scope().clone(), || crate::NOON);
+    let told: Arc<Mutex<Vec<Evidence>>> = Arc::default();
+    let publish = |told: &Arc<Mutex<Vec<Evidence>>>| {
+        let told = told.clone();
+        move |evidence| told.lock().unwrap().push(evidence)
+    };
+    let stale = move |_: Timestamp| {
+        let stale =
+            |id| Stale { pool: "linux".parse().unwrap(), repository: repository.clone(), job: JobId(id) };
+        vec![stale(job), stale(1)]
+    };
+    let mut watching = tokio::task::JoinSet::new();
+    watching.spawn(watch_jobs(client.clone(), stale, clock, publish(&told)));
+    let asked = || told.lock().unwrap().len();
+    assert!(github.until(DEADLINE, |_| asked() == 2).await.is_ok());
+    // Of two clocks GitHub's may be ahead: what came later than now counts too.
+    watching.spawn(watch_deliveries(client, clock, publish(&told)));
+    assert!(github.until(DEADLINE, |_| asked() == 3).await.is_ok());
+    let told = told.lock().unwrap();
+    assert!(matches!(&told[0], Evidence::Job { job: of, asked: true, .. } if of.id.0 == job), "{told:?}");
+    assert!(matches!(&told[1], Evidence::JobGone { job: JobId(1), .. }), "{told:?}");
+    assert!(matches!(&told[2], Evidence::Job { job: of, asked: false, .. } if of.id.0 == job), "{told:?}");
 }

@@ -1,0 +1,467 @@
+//! Which repository's queue is looked at next, and when: the active ones at the configured interval, the
+//! quiet ones ever more rarely, all of them within what GitHub allows. Time is passed in.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    fleet::{Scope, Timestamp},
+    github::{Look, Rate},
+};
+
+/// For so long after a push or a job a repository counts as active.
+const ACTIVE: Duration = Duration::from_mins(15);
+
+/// How many times as long ago as it is looked at, a quiet repository was last active.
+const QUIETER: u32 = 15;
+
+/// GitHub allows 900 points a minute to everything that a credential does (docs.github.com, "Rate limits
+/// for the REST API"); the other half is for listing, minting and removing runners.
+const PER_MINUTE: u32 = 450;
+
+/// Looks may run ahead of that pace for so long.
+const BURST: Duration = Duration::from_secs(30);
+
+/// However much there is to hear, one repository is not looked at more often.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The longest wait after failures in a row.
+const LONGEST_RETRY: Duration = Duration::from_mins(5);
+
+/// What a look is taken to cost before the first: two lists, and the jobs of a run.
+const USUAL_REQUESTS: f64 = 3.0;
+
+/// Of a look's requests as many are taken to be charged as were lately; so much counts the newest.
+const NEWEST: f64 = 0.2;
+
+/// How a repository has come to be looked at, which says how rarely it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// It is the pool's own scope: always at the configured interval.
+    Own,
+    /// The configuration names it: when quiet, every minute.
+    Named,
+    /// It was pushed to lately: when quiet, down to every quarter of an hour.
+    Found,
+}
+
+impl Reach {
+    fn longest(self, base: Duration) -> Duration {
+        match self {
+            Self::Own => base,
+            Self::Named => base.max(Duration::from_mins(1)),
+            Self::Found => base.max(Duration::from_mins(15)),
+        }
+    }
+}
+
+/// What polling of queues would need, and what it gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Repositories that are looked at.
+    pub repositories: usize,
+    /// Requests an hour that the configured interval needs.
+    pub wanted: u64,
+    /// Requests an hour that GitHub's limits leave for it.
+    pub allowed: u64,
+    /// How often an active repository is looked at instead.
+    pub interval: Duration,
+}
+
+/// All repositories of a scope.
+pub(super) struct Schedule {
+    base: Duration,
+    turns: BTreeMap<Scope, Turn>,
+    /// When the requests so far would have been over at [`PER_MINUTE`].
+    paid_until: Timestamp,
+}
+
+struct Turn {
+    reach: Reach,
+    /// When it was last pushed to, or had jobs that were not over.
+    active_at: Timestamp,
+    /// Whether jobs waited for a runner at the last look.
+    queued: bool,
+    looked_at: Option<Timestamp>,
+    /// Whether a look is under way.
+    looking: bool,
+    /// Whether somebody knows that there is news.
+    soon: bool,
+    /// Failures in a row, and when to try again.
+    failures: u32,
+    retry_at: Timestamp,
+    requests: f64,
+    charged: f64,
+}
+
+impl Schedule {
+    pub(super) fn new(base: Duration) -> Self {
+        Self { base: base.max(SHORTEST), turns: BTreeMap::new(), paid_until: Timestamp::default() }
+    }
+
+    /// Looks at a repository from now on, or learns when it was pushed to.
+    pub(super) fn add(&mut self, repository: &Scope, reach: Reach, pushed_at: Timestamp) {
+        let turn = self.turns.entry(repository.clone()).or_insert(Turn {
+            reach,
+            active_at: pushed_at,
+            queued: false,
+            looked_at: None,
+            looking: false,
+            soon: false,
+            failures: 0,
+            retry_at: Timestamp::default(),
+            requests: USUAL_REQUESTS,
+            charged: NEWEST,
+        });
+        turn.reach = turn.reach.min(reach);
+        turn.active_at = turn.active_at.max(pushed_at);
+    }
+
+    /// Keeps of the found repositories only those that pass, and those with jobs; tells the others.
+    pub(super) fn forget_found(&mut self, keep: impl Fn(&Scope) -> bool, now: Timestamp) -> Vec<Scope> {
+        let gone = |(repository, turn): (&Scope, &Turn)| {
+            let stays = turn.reach != Reach::Found
+                || turn.looking
+                || turn.soon
+                || keep(repository)
+                || now.since(turn.active_at) < ACTIVE;
+            (!stays).then(|| repository.clone())
+        };
+        let gone: Vec<Scope> = self.turns.iter().filter_map(gone).collect();
+        for repository in &gone {
+            self.turns.remove(repository);
+        }
+        gone
+    }
+
+    /// There is news of a repository; false when it is none of these.
+    pub(super) fn look_soon(&mut self, repository: &Scope) -> bool {
+        self.turns.get_mut(repository).map(|turn| turn.soon = true).is_some()
+    }
+
+    /// A runner took a job or ended: where jobs waited, fewer may.
+    pub(super) fn look_at_queued_soon(&mut self) {
+        for turn in self.turns.values_mut().filter(|turn| turn.queued || turn.reach == Reach::Own) {
+            turn.soon = true;
+        }
+    }
+
+    /// The repository whose turn is next, and when.
+    pub(super) fn next(&self, rate: Option<&Rate>, now: Timestamp) -> Option<(Scope, Timestamp)> {
+        let stretch = self.stretch(rate, now);
+        let paced = self.paid_until - BURST;
+        let turns = self.turns.iter().filter(|(_, turn)| !turn.looking);
+        let due = turns.map(|(repository, turn)| (turn.due(self.base, stretch, now), repository));
+        // Of those that are due the one that was told of, then the one that waits for longest.
+        let (due, repository) = due.min_by_key(|&(due, _)| due)?;
+        Some((repository.clone(), due.max(paced)))
+    }
+
+    /// A look begins.
+    pub(super) fn began(&mut self, repository: &Scope, now: Timestamp) {
+        if let Some(turn) = self.turns.get_mut(repository) {
+            (turn.looking, turn.soon, turn.looked_at) = (true, false, Some(now));
+        }
+    }
+
+    /// A look has ended well.
+    pub(super) fn looked(&mut self, repository: &Scope, look: &Look, now: Timestamp) {
+        let Some(turn) = self.turns.get_mut(repository) else { return };
+        (turn.looking, turn.failures) = (false, 0);
+        turn.queued = look.jobs.iter().any(|(_, state)| *state == crate::fleet::JobState::Queued);
+        if !look.jobs.is_empty() {
+            turn.active_at = now;
+        }
+        let mean = |before: f64, newest: u32| before * (1.0 - NEWEST) + f64::from(newest) * NEWEST;
+        turn.requests = mean(turn.requests, look.requests);
+        turn.charged = mean(turn.charged, look.charged);
+        self.pay(look.requests, now);
+    }
+
+    /// A look has failed, and is worth no other before `retry_at`, where GitHub said so.
+    pub(super) fn failed(&mut self, repository: &Scope, retry_at: Option<Timestamp>, now: Timestamp) {
+        let base = self.base;
+        let Some(turn) = self.turns.get_mut(repository) else { return };
+        let wait = (base * 2_u32.pow(turn.failures.min(10))).min(LONGEST_RETRY.max(base));
+        turn.looking = false;
+        turn.failures = turn.failures.saturating_add(1);
+        turn.retry_at = retry_at.unwrap_or(now + wait);
+        self.pay(1, now);
+    }
+
+    /// What the limits do not allow of what the configured interval needs.
+    pub(super) fn shortfall(&self, rate: Option<&Rate>, now: Timestamp) -> Option<Shortfall> {
+        let per_second = self.per_second(|turn| turn.requests, now);
+        let by_pace = per_second * 60.0 / f64::from(PER_MINUTE);
+        let stretch = self.stretch(rate, now).max(by_pace);
+        (stretch > 1.0 + 1e-6).then(|| Shortfall {
+            repositories: self.turns.len(),
+            wanted: whole(per_second * 3600.0),
+            allowed: whole(per_second * 3600.0 / stretch),
+            interval: self.base.mul_f64(stretch),
+        })
+    }
+
+    /// How much longer all intervals must be for the rate limit to last until its window ends, if looks
+    /// go on to be charged as they were.
+    fn stretch(&self, rate: Option<&Rate>, now: Timestamp) -> f64 {
+        let Some(rate) = rate.filter(|rate| now < rate.reset_at) else { return 1.0 };
+        let left = u32::try_from(rate.remaining.saturating_sub(rate.reserve())).unwrap_or(u32::MAX);
+        let needed = self.per_second(|turn| turn.charged, now) * rate.reset_at.since(now).as_secs_f64();
+        (needed / f64::from(left.max(1))).clamp(1.0, 1000.0)
+    }
+
+    fn per_second(&self, of: impl Fn(&Turn) -> f64, now: Timestamp) -> f64 {
+        let each = |turn: &Turn| of(turn) / turn.interval(self.base, now).as_secs_f64();
+        self.turns.values().map(each).sum()
+    }
+
+    fn pay(&mut self, requests: u32, now: Timestamp) {
+        self.paid_until = self.paid_until.max(now) + Duration::from_mins(1) * requests / PER_MINUTE;
+    }
+}
+
+impl Turn {
+    /// How often it is looked at while the limits allow it.
+    fn interval(&self, base: Duration, now: Timestamp) -> Duration {
+        let quiet = now.since(self.active_at);
+        if quiet < ACTIVE {
+            return base;
+        }
+        (quiet / QUIETER).clamp(base, self.reach.longest(base))
+    }
+
+    fn due(&self, base: Duration, stretch: f64, now: Timestamp) -> Timestamp {
+        let Some(looked_at) = self.looked_at else { return Timestamp::default() };
+        let due = if self.soon {
+            looked_at + SHORTEST
+        } else {
+            looked_at + self.interval(base, now).mul_f64(stretch)
+        };
+        if self.failures > 0 { self.retry_at } else { due }
+    }
+}
+
+/// The requests that polling of queues makes in an hour, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestsPerHour {
+    /// With nothing waiting: all of them conditional, and none charged while nothing changes. Each run
+    /// with jobs that are not over adds one for each look.
+    pub at_rest: u64,
+    /// Those that are charged for each job: its run in the lists, and its states.
+    pub charged_per_job: u64,
+}
+
+/// What a job costs that is a run of its own and is seen in every state: it comes into the list of queued
+/// runs (and its own list of jobs is new), changes to the list of those in progress (three lists change),
+/// and goes. Jobs of one run share the lists.
+const CHARGED_PER_JOB: u64 = 6;
+
+/// What polling needs at this interval when of these repositories so many are active.
+pub fn requests_per_hour(interval: Duration, active: u32, quiet: u32, reach: Reach) -> RequestsPerHour {
+    let base = interval.max(SHORTEST);
+    let looks = |count: u32, every: Duration| f64::from(count) * 3600.0 / every.as_secs_f64();
+    let looks_each_hour = looks(active, base) + looks(quiet, reach.longest(base));
+    // Two lists a look, and two more once a minute; what was pushed to is asked for once a minute too.
+    let held = looks(active, base.max(Duration::from_mins(1))) + looks(quiet, reach.longest(base));
+    let found = if reach == Reach::Found { 60.0 } else { 0.0 };
+    RequestsPerHour {
+        at_rest: whole(looks_each_hour * 2.0 + held * 2.0 + found),
+        charged_per_job: CHARGED_PER_JOB,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rounded, never negative, and far from the end"
+)]
+fn whole(number: f64) -> u64 {
+    number.round().max(0.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fleet::{Job, JobFacts, JobId, JobState};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+    const BASE: Duration = Duration::from_secs(10);
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn repository(name: &str) -> Scope {
+        format!("https://github.com/acme/{name}").parse().unwrap()
+    }
+
+    fn look(state: Option<JobState>) -> Look {
+        let facts = JobFacts {
+            name: "build".to_owned(),
+            repository: repository("a"),
+            run_id: 1,
+            url: String::new(),
+            queued_at: NOW,
+        };
+        let job = Job {
+            id: JobId(1),
+            labels: Vec::new(),
+            enterprise: None,
+            public: None,
+            workflows: Vec::new(),
+            facts: Arc::new(facts),
+        };
+        let jobs = state.map(|state| (job, state)).into_iter().collect();
+        Look { began: NOW, jobs, missing: None, requests: 2, charged: 0 }
+    }
+
+    fn rate(remaining: u64, reset_in: Duration) -> Rate {
+        Rate { limit: 5000, remaining, reset_at: NOW + reset_in, resource: "core".to_owned() }
+    }
+
+    /// One repository that was last pushed to so long ago, and was just looked at.
+    fn one(reach: Reach, quiet_for: Duration) -> Schedule {
+        let mut schedule = Schedule::new(BASE);
+        schedule.add(&repository("a"), reach, NOW - quiet_for);
+        schedule.began(&repository("a"), NOW);
+        schedule.looked(&repository("a"), &look(None), NOW);
+        schedule
+    }
+
+    fn wait(schedule: &Schedule, rate: Option<&Rate>) -> Duration {
+        schedule.next(rate, NOW).unwrap().1.since(NOW)
+    }
+
+    #[test]
+    fn the_active_are_looked_at_often_and_the_quiet_ever_more_rarely() {
+        for (reach, quiet_for, expected) in [
+            (Reach::Found, Duration::ZERO, BASE),
+            (Reach::Found, MINUTE * 14, BASE),
+            (Reach::Found, MINUTE * 15, MINUTE),
+            (Reach::Found, MINUTE * 60, MINUTE * 4),
+            (Reach::Found, MINUTE * 600, MINUTE * 15),
+            (Reach::Named, MINUTE * 600, MINUTE),
+            (Reach::Own, MINUTE * 600, BASE),
+        ] {
+            assert_eq!(wait(&one(reach, quiet_for), None), expected, "{reach:?} {quiet_for:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_makes_a_repository_active_and_news_makes_it_due() {
+        let (a, mut schedule) = (repository("a"), one(Reach::Found, MINUTE * 600));
+        assert!(schedule.look_soon(&a) && !schedule.look_soon(&repository("b")));
+        assert_eq!(wait(&schedule, None), SHORTEST);
+        schedule.began(&a, NOW);
+        assert_eq!(schedule.next(None, NOW), None, "it is being looked at");
+        schedule.looked(&a, &look(Some(JobState::InProgress { runner: None })), NOW);
+        assert_eq!(wait(&schedule, None), BASE);
+        schedule.look_at_queued_soon();
+        assert_eq!(wait(&schedule, None), BASE, "nothing waits there");
+        schedule.began(&a, NOW);
+        schedule.looked(&a, &look(Some(JobState::Queued)), NOW);
+        schedule.look_at_queued_soon();
+        assert_eq!(wait(&schedule, None), SHORTEST);
+    }
+
+    #[test]
+    fn who_was_never_looked_at_is_first_and_then_who_waits_for_longest() {
+        let mut schedule = Schedule::new(BASE);
+        for name in ["a", "b", "c"] {
+            schedule.add(&repository(name), Reach::Named, NOW);
+        }
+        for (name, ago) in [("a", 5), ("b", 9)] {
+            schedule.began(&repository(name), NOW - SECOND * ago);
+            schedule.looked(&repository(name), &look(None), NOW - SECOND * ago);
+        }
+        assert_eq!(schedule.next(None, NOW).unwrap().0, repository("c"));
+        schedule.began(&repository("c"), NOW);
+        schedule.looked(&repository("c"), &look(None), NOW);
+        assert_eq!(schedule.next(None, NOW), Some((repository("b"), NOW + SECOND)));
+    }
+
+    #[test]
+    fn failures_wait_ever_longer_or_as_long_as_github_says() {
+        let (a, mut schedule) = (repository("a"), one(Reach::Own, Duration::ZERO));
+        for expected in [10, 20, 40, 80, 160, 300, 300] {
+            schedule.failed(&a, None, NOW);
+            assert_eq!(wait(&schedule, None), SECOND * expected);
+        }
+        schedule.look_soon(&a);
+        assert_eq!(wait(&schedule, None), SECOND * 300, "news do not hurry what fails");
+        schedule.failed(&a, Some(NOW + MINUTE * 20), NOW);
+        assert_eq!(wait(&schedule, None), MINUTE * 20);
+        schedule.began(&a, NOW);
+        schedule.looked(&a, &look(None), NOW);
+        assert_eq!(wait(&schedule, None), BASE);
+    }
+
+    #[test]
+    fn the_rate_limit_stretches_what_is_charged_and_nothing_else() {
+        let a = repository("a");
+        let mut schedule = one(Reach::Own, Duration::ZERO);
+        let hour = MINUTE * 60;
+        // Unchanged lists are free, so that there is no end to them.
+        for _ in 0..60 {
+            schedule.looked(&a, &look(None), NOW);
+        }
+        assert_eq!(wait(&schedule, Some(&rate(600, hour))), BASE);
+        assert_eq!(schedule.shortfall(Some(&rate(600, hour)), NOW), None);
+        for _ in 0..60 {
+            schedule.looked(&a, &Look { charged: 2, ..look(None) }, NOW);
+        }
+        schedule.paid_until = NOW;
+        // 720 an hour, of which 4,500 and then 360 are left above the reserve of 500.
+        assert_eq!(wait(&schedule, Some(&rate(5000, hour))), BASE);
+        let wait = wait(&schedule, Some(&rate(860, hour)));
+        assert!(wait > SECOND * 19 && wait < SECOND * 21, "{wait:?}");
+        let shortfall = schedule.shortfall(Some(&rate(860, hour)), NOW).unwrap();
+        assert_eq!((shortfall.repositories, shortfall.wanted, shortfall.allowed), (1, 720, 360));
+        assert_eq!(schedule.shortfall(Some(&rate(860, Duration::ZERO)), NOW), None, "a new window");
+    }
+
+    #[test]
+    fn a_hundred_active_repositories_keep_to_the_pace_and_fall_short_aloud() {
+        let mut schedule = Schedule::new(BASE);
+        for at in 0..100 {
+            schedule.add(&repository(&format!("r{at}")), Reach::Found, NOW);
+        }
+        let (mut now, mut looks) = (NOW, 0_u32);
+        while now < NOW + MINUTE * 10 {
+            let (next, at) = schedule.next(None, now).unwrap();
+            now = now.max(at);
+            schedule.began(&next, now);
+            schedule.looked(&next, &Look { jobs: look(Some(JobState::Queued)).jobs, ..look(None) }, now);
+            looks += 1;
+        }
+        // Two requests each; a burst of half a minute's worth at the start.
+        assert!((2250..2400).contains(&looks), "{looks}");
+        let shortfall = schedule.shortfall(None, now).unwrap();
+        assert_eq!(shortfall.allowed, 27_000);
+        assert!((72_000..72_500).contains(&shortfall.wanted), "{}", shortfall.wanted);
+        assert!(shortfall.interval > SECOND * 26 && shortfall.interval < SECOND * 27);
+    }
+
+    #[test]
+    fn what_is_not_found_any_more_is_forgotten_unless_it_has_jobs() {
+        let mut schedule = Schedule::new(BASE);
+        for (name, reach, ago) in [
+            ("own", Reach::Named, 60),
+            ("old", Reach::Found, 60),
+            ("kept", Reach::Found, 60),
+            ("new", Reach::Found, 1),
+        ] {
+            schedule.add(&repository(name), reach, NOW - MINUTE * ago);
+        }
+        assert_eq!(schedule.forget_found(|known| *known == repository("kept"), NOW), [repository("old")]);
+        assert_eq!(schedule.turns.len(), 3);
+    }
+
+    #[test]
+    fn the_requests_of_an_hour_can_be_told_beforehand() {
+        let told = |active, quiet, reach| requests_per_hour(BASE, active, quiet, reach).at_rest;
+        assert_eq!(told(1, 0, Reach::Own), 720 + 120);
+        assert_eq!(told(0, 10, Reach::Named), 1200 + 1200);
+        assert_eq!(told(2, 100, Reach::Found), 2 * 840 + 800 + 800 + 60);
+    }
+}

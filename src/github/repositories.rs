@@ -1,0 +1,79 @@
+//! The repositories of an organization by when they were pushed to, which is where jobs come from.
+
+use serde::Deserialize;
+
+use super::{
+    Client, Endpoint, GithubError,
+    conditional::{Cost, Pages, Row, Walk, readable},
+    workflow::{WireRepository, moment},
+};
+use crate::fleet::{Scope, Target, Timestamp};
+
+/// A thousand repositories; who has more that were pushed to lately had better name them.
+const MAX_PAGES: usize = 10;
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushedRepository {
+    /// Its address.
+    pub repository: Scope,
+    /// When it was last pushed to.
+    pub pushed_at: Timestamp,
+}
+
+/// The repositories of an organization that were pushed to lately, as they were last listed.
+pub struct Repositories {
+    client: Client,
+    pages: Pages<PushedRepository>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Wire(Vec<Row<WireRepository>>);
+
+impl Repositories {
+    /// Of the client's organization.
+    pub fn new(client: Client) -> Self {
+        Self { client, pages: Pages::default() }
+    }
+
+    /// Those that were pushed to since, newest first and without archived ones; at most a thousand.
+    /// What has not changed costs nothing. Fails for a scope that is no organization.
+    pub async fn pushed_since(&mut self, since: Timestamp) -> Result<Vec<PushedRepository>, GithubError> {
+        let scope = self.client.scope();
+        let Target::Organization { .. } = scope.target() else {
+            return Err(GithubError::Refused(format!(
+                "GitHub lists no repositories for {scope}; name them in the pool's `repositories`"
+            )));
+        };
+        let first = self.client.address("/repos?sort=pushed&direction=desc&per_page=100")?;
+        let read = |reply: &super::client::Reply| {
+            let Wire(rows) = reply.answer.json()?;
+            Ok((0, readable(rows, "repositories", scope, |row| pushed(&row, scope))))
+        };
+        let walk = Walk {
+            client: &self.client,
+            endpoint: Endpoint::Repositories,
+            of: scope,
+            max_pages: MAX_PAGES,
+            read: &read,
+        };
+        let old = |page: &super::conditional::Page<PushedRepository>| {
+            page.rows.last().is_some_and(|last| last.pushed_at < since)
+        };
+        let walked = walk.walk(first, &mut self.pages, &mut Cost::default(), old).await?;
+        let rows = walked.iter().flat_map(|walked| &walked.pages).flat_map(|page| &page.rows);
+        Ok(rows.filter(|row| row.pushed_at >= since).cloned().collect())
+    }
+}
+
+/// A repository in which workflows can run.
+fn pushed(wire: &WireRepository, organization: &Scope) -> Option<PushedRepository> {
+    if wire.archived == Some(true) || wire.disabled == Some(true) {
+        return None;
+    }
+    let repository = organization.repository(wire.full_name.as_deref()?)?;
+    // Never pushed to is null.
+    let pushed_at = wire.pushed_at.as_deref().and_then(moment).unwrap_or_default();
+    Some(PushedRepository { repository, pushed_at })
+}
