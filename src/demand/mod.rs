@@ -1,12 +1,16 @@
 //! Where pools learn of waiting jobs: observers that run on their own and publish evidence. What a pool
 //! makes of it is the core's to decide.
 
+mod deliveries;
 mod groups;
+mod lookups;
 mod queue;
 mod schedule;
 
 pub use self::{
+    deliveries::{Repair, Repaired, watch_deliveries},
     groups::watch_groups,
+    lookups::{Stale, look_up, stale, watch_jobs},
     queue::{QueueDoor, QueueWatch},
     schedule::{Reach, RequestsPerHour, Shortfall, requests_per_hour},
 };

@@ -10,6 +10,7 @@ mod credential;
 mod expiry;
 mod group_policy;
 mod groups;
+mod hooks;
 mod jwt;
 mod limits;
 mod link;
@@ -38,6 +39,7 @@ pub use self::{
     client::Client,
     credential::{Credential, CredentialKind, CredentialSource},
     groups::RunnerGroup,
+    hooks::{DeliveryRecord, HookRecord, LogMark},
     jwt::AppSource,
     limits::{Rate, clock_skew, poll_interval},
     probe::Probe,
@@ -147,6 +149,7 @@ enum Endpoint {
     Job,
     Repositories,
     Scope,
+    Hooks,
     Installation,
     Token,
 }
@@ -165,6 +168,7 @@ impl Endpoint {
             Self::Job => "job",
             Self::Repositories => "repositories",
             Self::Scope => "scope",
+            Self::Hooks => "hooks",
             Self::Installation => "installation",
             Self::Token => "token",
         }
@@ -172,7 +176,7 @@ impl Endpoint {
 
     /// Whether it can wait, so that mints go first when the budget runs low.
     const fn is_housekeeping(self) -> bool {
-        matches!(self, Self::List | Self::Delete) || self.is_of_the_queue()
+        matches!(self, Self::List | Self::Delete | Self::Hooks) || self.is_of_the_queue()
     }
 
     /// Whether it looks for waiting jobs.
@@ -187,7 +191,7 @@ pub struct RequestReport {
     /// Where.
     pub scope: Scope,
     /// What was asked: `list`, `get`, `mint`, `delete`, `groups`, `group_repositories` or `scope`; for
-    /// waiting jobs `runs`, `jobs`, `job` or `repositories`; or, for a GitHub App, its `installation` there or an installation `token`.
+    /// waiting jobs `runs`, `jobs`, `job`, `repositories` or `hooks`; or, for a GitHub App, its `installation` there or an installation `token`.
     pub endpoint: &'static str,
     /// The answer's status (304 is an unchanged list, at no cost); `None` when none came in time.
     pub status: Option<u16>,

@@ -92,6 +92,7 @@ impl Answer {
         grant: Option<&AppGrant>,
     ) -> String {
         let needs = match &source.kind {
+            _ if endpoint == Endpoint::Hooks => hook_permission(scope).to_owned(),
             _ if endpoint == Endpoint::Repositories => {
                 "the repository permission \"Metadata: read\"".to_owned()
             }
@@ -162,6 +163,7 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::Delete => "the removal of a runner of",
         Endpoint::Groups => "a listing of the runner groups of",
         Endpoint::GroupRepositories => "a listing of the repositories of a runner group of",
+        Endpoint::Hooks => "a look at the webhooks of",
         Endpoint::Runs => "a listing of the workflow runs of",
         Endpoint::Jobs => "a listing of the jobs of a run of",
         Endpoint::Job => "a look at a job of",
@@ -186,6 +188,20 @@ fn permission(scope: &Scope) -> &'static str {
         }
         Target::Repository { .. } => {
             "the repository permission \"Administration: read and write\" (classic token: repo)"
+        }
+    }
+}
+
+/// What a token or an App needs to see the webhooks of a scope and their deliveries (docs.github.com, "REST
+/// API endpoints for organization webhooks").
+fn hook_permission(scope: &Scope) -> &'static str {
+    match scope.target() {
+        Target::Organization { .. } => {
+            "the organization permission \"Webhooks: read\" (classic token: admin:org_hook)"
+        }
+        Target::Enterprise { .. } => "no way to an enterprise's webhooks, which no token has",
+        Target::Repository { .. } => {
+            "the repository permission \"Webhooks: read\" (classic token: read:repo_hook)"
         }
     }
 }

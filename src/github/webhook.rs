@@ -9,6 +9,7 @@ mod secrets;
 
 use std::fmt;
 
+pub(super) use self::payload::{Wire, moment};
 pub use self::{
     payload::{Malformed, Told, read},
     secrets::{SecretError, Secrets},

@@ -1,6 +1,7 @@
 //! The payload examples that GitHub's own people keep (octokit/webhooks), as deliveries.
 
 use dayfly::fleet::JobState;
+use serde_json::{Value, json};
 
 use crate::{Delivery, Server, examples};
 
@@ -10,7 +11,7 @@ async fn every_example_is_understood() {
     for (name, body) in examples() {
         let event = name.split('.').next().unwrap();
         let before = server.told().len();
-        let status = server.deliver(Delivery::new(event, &name, body)).await;
+        let status = server.deliver(Delivery::new(event, &name, body.clone())).await;
         let told = server.told().split_off(before);
         let expected = match name.split('.').nth(1).unwrap() {
             _ if event == "ping" => {
@@ -37,9 +38,17 @@ async fn every_example_is_understood() {
         assert_eq!((status, told.len()), (202, 1), "{name}");
         let (job, state) = &told[0];
         assert_eq!(*state, expected, "{name}");
-        assert!(job.id.0 > 0 && !job.labels.is_empty() && job.public == Some(false), "{name}: {job:?}");
+        let payload: Value = serde_json::from_slice(&body).unwrap();
+        let (there, repository) = (&payload["workflow_job"], &payload["repository"]);
+        assert_eq!(json!(job.id.0), there["id"], "{name}");
+        assert_eq!(json!(job.labels), there["labels"], "{name}");
+        assert_eq!(json!(job.public.unwrap()), json!(repository["private"] == false), "{name}");
         let facts = &job.facts;
-        assert!(facts.url.starts_with(facts.repository.site()) && facts.run_id > 0, "{name}: {facts:?}");
-        assert!(facts.queued_at < crate::NOON && !facts.name.is_empty(), "{name}: {facts:?}");
+        assert_eq!(json!(facts.name), there["name"], "{name}");
+        assert_eq!(json!(facts.url), there["html_url"], "{name}");
+        assert_eq!(json!(facts.run_id), there["run_id"], "{name}");
+        let address = repository["html_url"].as_str().unwrap().to_lowercase();
+        assert_eq!(facts.repository.as_str(), address, "{name}");
+        assert!(facts.queued_at < crate::NOON, "{name}");
     }
 }

@@ -5,6 +5,7 @@
 mod any_bytes;
 mod endpoint;
 mod examples;
+mod hooks;
 
 use std::{
     collections::BTreeMap,

@@ -79,8 +79,9 @@ pub fn read(
     wire.told(came_at)
 }
 
+/// A payload of an event of jobs, as sent.
 #[derive(Deserialize)]
-struct Wire {
+pub(in crate::github) struct Wire {
     action: String,
     workflow_job: WireJob,
     repository: WireRepository,
@@ -111,7 +112,8 @@ struct WireEnterprise {
 }
 
 impl Wire {
-    fn told(self, came_at: Timestamp) -> Result<Told, Malformed> {
+    /// What it tells, having come then.
+    pub(in crate::github) fn told(self, came_at: Timestamp) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;
         let state = match action.as_str() {
             "queued" => JobState::Queued,
@@ -157,7 +159,8 @@ fn short(mut text: String) -> String {
     text
 }
 
-fn moment(text: &str) -> Option<Timestamp> {
+/// A moment as GitHub writes it; `None` when it is none.
+pub(in crate::github) fn moment(text: &str) -> Option<Timestamp> {
     let moment: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
 }

@@ -1,0 +1,210 @@
+//! The webhooks of a scope, and GitHub's log of their deliveries: what tells of hints that were lost.
+//!
+//! Facts: docs.github.com, "REST API endpoints for organization webhooks" and "… for repository webhooks".
+//! GitHub never delivers again by itself, and keeps the log for three days.
+
+use http::{HeaderValue, StatusCode, Uri, header};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    Client, Endpoint, GithubError,
+    client::Ask,
+    link,
+    refusal::one_line,
+    webhook::{DeliveryEvent, Encoding, Malformed, Told, Wire, moment},
+};
+use crate::fleet::Timestamp;
+
+/// More pages of hooks than any scope has: 20 for each event, on GHES 250.
+const HOOK_PAGES: usize = 5;
+
+/// A webhook, as far as it tells whether deliveries can come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookRecord {
+    /// GitHub's number.
+    pub id: u64,
+    /// Where it delivers to.
+    pub url: String,
+    /// How it writes; `None` for a word that is not known.
+    pub encoding: Option<Encoding>,
+    /// Whether it has a secret.
+    pub signs: bool,
+    /// Whether it delivers at all.
+    pub active: bool,
+    /// Whether it is told of jobs.
+    pub tells_of_jobs: bool,
+}
+
+/// A delivery in a hook's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// GitHub's number; it exceeds 2^53.
+    pub id: u64,
+    /// What all attempts of the same have in common: `X-GitHub-Delivery`.
+    pub guid: String,
+    /// When it was tried.
+    pub delivered_at: Timestamp,
+    /// Its event.
+    pub event: DeliveryEvent,
+    /// Its payload's action.
+    pub action: Option<String>,
+    /// Whether the other side took it.
+    pub delivered: bool,
+    /// What came of it, in GitHub's words, with the status code: for people.
+    pub status: String,
+}
+
+/// How far a hook's log was read: makes the next look conditional, so that it costs nothing at rest.
+#[derive(Clone, Debug, Default)]
+pub struct LogMark(Option<(HeaderValue, u64)>);
+
+#[derive(Deserialize)]
+struct WireHook {
+    id: u64,
+    active: Option<bool>,
+    events: Option<Vec<String>>,
+    config: Option<WireConfig>,
+}
+
+#[derive(Deserialize)]
+struct WireConfig {
+    url: Option<String>,
+    content_type: Option<String>,
+    secret: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct WireDelivery {
+    id: u64,
+    guid: Option<String>,
+    delivered_at: Option<String>,
+    status: Option<String>,
+    status_code: Option<u64>,
+    event: Option<String>,
+    action: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireRequest {
+    request: WirePayload,
+}
+
+#[derive(Deserialize)]
+struct WirePayload {
+    payload: Option<Wire>,
+}
+
+impl Client {
+    /// The webhooks of the scope. What has no form that is known is left out.
+    pub async fn hooks(&self) -> Result<Vec<HookRecord>, GithubError> {
+        let mut hooks = Vec::new();
+        let mut address = self.address("/hooks?per_page=100")?;
+        for _ in 0..HOOK_PAGES {
+            let reply = self.ask(Ask::get(Endpoint::Hooks, address)).await?;
+            if reply.answer.status != StatusCode::OK {
+                return Err(self.refused(Endpoint::Hooks, &reply));
+            }
+            let rows: Vec<Value> = reply.answer.json()?;
+            hooks.extend(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).map(hook));
+            match link::next(&reply.answer.headers) {
+                Some(next) => address = self.admit(&next)?,
+                None => break,
+            }
+        }
+        Ok(hooks)
+    }
+
+    /// The deliveries of a hook, newest first, until one that was tried before `since`, or so many pages of
+    /// a hundred; and whether that was all. `None` when nothing is new since the mark was made.
+    pub async fn deliveries(
+        &self,
+        hook: u64,
+        since: Timestamp,
+        pages: usize,
+        mark: &mut LogMark,
+    ) -> Result<Option<(Vec<DeliveryRecord>, bool)>, GithubError> {
+        let mut address = self.address(&format!("/hooks/{hook}/deliveries?per_page=100"))?;
+        let mut deliveries: Vec<DeliveryRecord> = Vec::new();
+        let mut fresh = LogMark::default();
+        for page in 0..pages {
+            let known = mark.0.as_ref().filter(|_| page == 0).map(|(etag, of)| (etag, *of));
+            let reply = self.ask(Ask { known, ..Ask::get(Endpoint::Hooks, address) }).await?;
+            match reply.answer.status {
+                StatusCode::OK => {}
+                StatusCode::NOT_MODIFIED if known.is_some() => return Ok(None),
+                _ => return Err(self.refused(Endpoint::Hooks, &reply)),
+            }
+            if page == 0 {
+                let etag = reply.answer.headers.get(header::ETAG).cloned();
+                fresh = LogMark(etag.map(|etag| (etag, reply.generation)));
+            }
+            let rows: Vec<Value> = reply.answer.json()?;
+            let rows =
+                rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).filter_map(delivery);
+            deliveries.extend(rows);
+            let enough = deliveries.last().is_some_and(|oldest| oldest.delivered_at < since);
+            let next = link::next(&reply.answer.headers).filter(|_| !enough);
+            let Some(next) = next else {
+                deliveries.retain(|delivery| delivery.delivered_at >= since);
+                *mark = fresh;
+                return Ok(Some((deliveries, true)));
+            };
+            address = self.admit(&next)?;
+        }
+        Ok(Some((deliveries, false)))
+    }
+
+    /// What a delivery in a hook's log tells of a job, whether it arrived or not: an event of jobs is read
+    /// as if it came at `came_at`. [`GithubError::NotFound`] when the log does not have it any more.
+    pub async fn delivered_job(
+        &self,
+        hook: u64,
+        delivery: u64,
+        came_at: Timestamp,
+    ) -> Result<Result<Told, Malformed>, GithubError> {
+        let address: Uri = self.address(&format!("/hooks/{hook}/deliveries/{delivery}"))?;
+        let reply = self.ask(Ask::get(Endpoint::Hooks, address)).await?;
+        match reply.answer.status {
+            StatusCode::OK => {
+                let wire: WireRequest = reply.answer.json()?;
+                Ok(wire.request.payload.map_or(Ok(Told::Nothing), |payload| payload.told(came_at)))
+            }
+            StatusCode::NOT_FOUND => Err(GithubError::NotFound),
+            _ => Err(self.refused(Endpoint::Hooks, &reply)),
+        }
+    }
+}
+
+fn hook(wire: WireHook) -> HookRecord {
+    let config = wire.config.unwrap_or(WireConfig { url: None, content_type: None, secret: None });
+    let events = wire.events.unwrap_or_default();
+    HookRecord {
+        id: wire.id,
+        url: one_line(&config.url.unwrap_or_default()),
+        // GitHub's default (OpenAPI: webhook-config-content-type).
+        encoding: match config.content_type.as_deref() {
+            Some("json") => Some(Encoding::Json),
+            Some("form") | None => Some(Encoding::Form),
+            Some(_) => None,
+        },
+        signs: config.secret.is_some_and(|secret| !secret.is_null() && secret != ""),
+        active: wire.active.unwrap_or(true),
+        tells_of_jobs: events.iter().any(|event| event == "workflow_job" || event == "*"),
+    }
+}
+
+fn delivery(wire: WireDelivery) -> Option<DeliveryRecord> {
+    let status = wire.status.unwrap_or_default();
+    let code = wire.status_code.unwrap_or_default();
+    Some(DeliveryRecord {
+        id: wire.id,
+        guid: wire.guid.unwrap_or_default(),
+        delivered_at: moment(wire.delivered_at.as_deref()?)?,
+        event: DeliveryEvent::of(wire.event.as_deref().unwrap_or_default()),
+        action: wire.action,
+        // `status=failure` in a query leaves out refused connections; the word does not.
+        delivered: status.eq_ignore_ascii_case("OK"),
+        status: format!("{} ({code})", one_line(&status)),
+    })
+}
