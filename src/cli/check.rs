@@ -8,6 +8,7 @@ mod demand;
 mod engine;
 mod grant;
 mod group;
+mod hook;
 mod scope;
 
 use std::{future::Future, io::Write, path::Path, process::ExitCode, sync::Arc};

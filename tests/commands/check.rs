@@ -12,7 +12,7 @@ use bollard::{
     body_full,
     query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions},
 };
-use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Settings, Simulator};
+use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hook, Settings, Simulator};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
@@ -482,4 +482,26 @@ async fn the_kind_of_a_token_is_told_and_held_to_the_scope() {
     assert!(said.line(&["gives a classic token"]).starts_with("[ok]"), "{said:?}");
     assert!(said.line(&["lacks the scope \"manage_runners:enterprise\""]).starts_with("[fail]"), "{said:?}");
     assert!(said.line(&["the token expires at"]).starts_with("[warn]"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_are_looked_at_where_pools_take_them() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let keys = "demand = [\"queue\", \"webhook\"]\nlabels";
+    stand.configure(&pool(&simulator.scope_url("acme")).replace("labels", keys));
+    stand.add_to_http("webhook_secret_file = \"token\"\n");
+    let said = check(&stand).await;
+    let line = said.line(&["has no active webhook that tells of jobs"]);
+    assert!(line.starts_with("[warn]") && line.contains("application/json"), "{line}");
+
+    // Nobody listens there.
+    let hook = Hook { form: true, ..Hook::new("acme", "http://127.0.0.1:9/webhook", TOKEN) };
+    simulator.add_hook(hook);
+    let tried = || simulator.deliveries().iter().any(|delivery| delivery.over);
+    simulator.until(crate::stand::DEADLINE, |_| tried()).await.unwrap();
+    let said = check(&stand).await;
+    assert!(said.line(&["tells of jobs, signed and as a form"]).starts_with("[ok]"), "{said:?}");
+    let line = said.line(&["did not get through when it was last used"]);
+    assert!(line.starts_with("[warn]") && line.contains("the address leads to it"), "{line}");
 }

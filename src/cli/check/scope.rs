@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counted, credential::Credentials, demand, grant, group};
+use super::{counted, credential::Credentials, demand, grant, group, hook};
 use crate::{
     cli::lines::Line,
     config::Config,
@@ -93,6 +93,7 @@ pub(super) async fn look(
     for pool in &pools {
         lines.extend(demand::lines(pool, &client).await);
     }
+    lines.extend(hook::lines(&subject, &scope, &pools, &client).await);
     let seen = Seen { scope, credential: name.clone(), rate: probe.rate, runners: runners.len() };
     (lines, Some(seen))
 }
