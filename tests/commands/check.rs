@@ -394,9 +394,9 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
     for part in [
         "[ok]",
-        "at most 1800 requests an hour",
+        "at most 2046 requests an hour",
         "360 for lists",
-        "1440 for the queues of 2 rep",
+        "1680 for the queues of 2 rep",
         "allows 5000",
     ] {
         assert!(line.contains(part), "{part}: {line}");
