@@ -8,5 +8,5 @@ mod schedule;
 pub use self::{
     groups::watch_groups,
     queue::{QueueDoor, QueueWatch},
-    schedule::{Reach, RequestsPerHour, Shortfall, requests_per_hour},
+    schedule::{REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
 };

@@ -87,9 +87,17 @@ enum Done {
 
 impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
     /// A watch over the queues that the pools of the client's scope learn of jobs from, each looked at
-    /// every `interval` while it is active and the rate limit allows it.
-    pub fn new(client: Client, pools: &[Pool], interval: Duration, publish: P, clock: C) -> Self {
-        let mut schedule = Schedule::new(interval);
+    /// every `interval` while it is active and the limits of the credential allow it, which `shared_by`
+    /// scopes share.
+    pub fn new(
+        client: Client,
+        pools: &[Pool],
+        interval: Duration,
+        shared_by: u32,
+        publish: P,
+        clock: C,
+    ) -> Self {
+        let mut schedule = Schedule::new(interval, shared_by);
         let scope = client.scope().clone();
         let own = matches!(scope.target(), Target::Repository { .. });
         if own {

@@ -14,9 +14,10 @@ const ACTIVE: Duration = Duration::from_mins(15);
 /// How many times as long ago as it is looked at, a quiet repository was last active.
 const QUIETER: u32 = 15;
 
-/// GitHub allows 900 points a minute to everything that a credential does (docs.github.com, "Rate limits
-/// for the REST API"); the other half is for listing, minting and removing runners.
-const PER_MINUTE: u32 = 450;
+/// Requests a minute for the queues of all scopes of one credential. GitHub allows 900 points to everything
+/// that it does (docs.github.com, "Rate limits for the REST API"); the other half is for listing, minting
+/// and removing runners.
+pub const REQUESTS_PER_MINUTE: u32 = 450;
 
 /// Looks may run ahead of that pace for so long.
 const BURST: Duration = Duration::from_secs(30);
@@ -70,8 +71,10 @@ pub struct Shortfall {
 /// All repositories of a scope.
 pub(super) struct Schedule {
     base: Duration,
+    /// Among how many scopes the credential's limits are shared.
+    shared_by: u32,
     turns: BTreeMap<Scope, Turn>,
-    /// When the requests so far would have been over at [`PER_MINUTE`].
+    /// When the requests so far would have been over at this scope's share of [`REQUESTS_PER_MINUTE`].
     paid_until: Timestamp,
 }
 
@@ -94,8 +97,13 @@ struct Turn {
 }
 
 impl Schedule {
-    pub(super) fn new(base: Duration) -> Self {
-        Self { base: base.max(SHORTEST), turns: BTreeMap::new(), paid_until: Timestamp::default() }
+    pub(super) fn new(base: Duration, shared_by: u32) -> Self {
+        Self {
+            base: base.max(SHORTEST),
+            shared_by: shared_by.max(1),
+            turns: BTreeMap::new(),
+            paid_until: Timestamp::default(),
+        }
     }
 
     /// Looks at a repository from now on, or learns when it was pushed to.
@@ -191,7 +199,7 @@ impl Schedule {
     /// What the limits do not allow of what the configured interval needs.
     pub(super) fn shortfall(&self, rate: Option<&Rate>, now: Timestamp) -> Option<Shortfall> {
         let per_second = self.per_second(|turn| turn.requests, now);
-        let by_pace = per_second * 60.0 / f64::from(PER_MINUTE);
+        let by_pace = per_second * 60.0 * f64::from(self.shared_by) / f64::from(REQUESTS_PER_MINUTE);
         let stretch = self.stretch(rate, now).max(by_pace);
         (stretch > 1.0 + 1e-6).then(|| Shortfall {
             repositories: self.turns.len(),
@@ -207,7 +215,7 @@ impl Schedule {
         let Some(rate) = rate.filter(|rate| now < rate.reset_at) else { return 1.0 };
         let left = u32::try_from(rate.remaining.saturating_sub(rate.reserve())).unwrap_or(u32::MAX);
         let needed = self.per_second(|turn| turn.charged, now) * rate.reset_at.since(now).as_secs_f64();
-        (needed / f64::from(left.max(1))).clamp(1.0, 1000.0)
+        (needed * f64::from(self.shared_by) / f64::from(left.max(1))).clamp(1.0, 1000.0)
     }
 
     fn per_second(&self, of: impl Fn(&Turn) -> f64, now: Timestamp) -> f64 {
@@ -216,7 +224,8 @@ impl Schedule {
     }
 
     fn pay(&mut self, requests: u32, now: Timestamp) {
-        self.paid_until = self.paid_until.max(now) + Duration::from_mins(1) * requests / PER_MINUTE;
+        let each = Duration::from_mins(1) * self.shared_by / REQUESTS_PER_MINUTE;
+        self.paid_until = self.paid_until.max(now) + each * requests;
     }
 }
 
@@ -321,7 +330,7 @@ mod tests {
 
     /// One repository that was last pushed to so long ago, and was just looked at.
     fn one(reach: Reach, quiet_for: Duration) -> Schedule {
-        let mut schedule = Schedule::new(BASE);
+        let mut schedule = Schedule::new(BASE, 1);
         schedule.add(&repository("a"), reach, NOW - quiet_for);
         schedule.began(&repository("a"), NOW);
         schedule.looked(&repository("a"), &look(None), NOW);
@@ -366,7 +375,7 @@ mod tests {
 
     #[test]
     fn who_was_never_looked_at_is_first_and_then_who_waits_for_longest() {
-        let mut schedule = Schedule::new(BASE);
+        let mut schedule = Schedule::new(BASE, 1);
         for name in ["a", "b", "c"] {
             schedule.add(&repository(name), Reach::Named, NOW);
         }
@@ -422,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_hundred_active_repositories_keep_to_the_pace_and_fall_short_aloud() {
-        let mut schedule = Schedule::new(BASE);
+        let mut schedule = Schedule::new(BASE, 1);
         for at in 0..100 {
             schedule.add(&repository(&format!("r{at}")), Reach::Found, NOW);
         }
@@ -443,8 +452,22 @@ mod tests {
     }
 
     #[test]
+    fn scopes_of_one_credential_share_its_limits() {
+        let schedule = |shared_by| {
+            let mut schedule = Schedule { shared_by, ..one(Reach::Own, Duration::ZERO) };
+            schedule.add(&repository("b"), Reach::Named, NOW);
+            schedule.pay(225, NOW + MINUTE);
+            schedule
+        };
+        assert!(schedule(1).paid_until.since(NOW) <= SECOND * 90);
+        assert!(schedule(2).paid_until.since(NOW) > SECOND * 119);
+        assert_eq!(schedule(1).shortfall(None, NOW), None);
+        assert!(schedule(100).shortfall(None, NOW).is_some());
+    }
+
+    #[test]
     fn what_is_not_found_any_more_is_forgotten_unless_it_has_jobs() {
-        let mut schedule = Schedule::new(BASE);
+        let mut schedule = Schedule::new(BASE, 1);
         for (name, reach, ago) in [
             ("own", Reach::Named, 60),
             ("old", Reach::Found, 60),
