@@ -4,7 +4,9 @@
 mod openapi;
 mod wire;
 
-use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hold, Hook, Job, Presence, Settings, Simulator};
+use dayfly::simulator::{
+    Fault, FaultKind, GroupPolicy, Hold, Hook, Installation, Job, Presence, Settings, Simulator,
+};
 use hyper::Method;
 use serde_json::{Value, json};
 

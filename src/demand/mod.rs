@@ -12,5 +12,5 @@ pub use self::{
     groups::watch_groups,
     lookups::{Stale, look_up, stale, watch_jobs},
     queue::{QueueDoor, QueueWatch},
-    schedule::{Reach, RequestsPerHour, Shortfall, requests_per_hour},
+    schedule::{REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
 };

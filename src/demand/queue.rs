@@ -74,7 +74,9 @@ pub struct QueueWatch<P, C> {
     finds: bool,
     /// What does not work, by repository; the scope itself stands for the list of repositories.
     troubles: BTreeMap<Scope, Trouble>,
-    told: Option<Option<TroubleKind>>,
+    /// Whether anything was said of the source so far, and what last.
+    told: bool,
+    told_kind: Option<TroubleKind>,
 }
 
 /// What a piece of work has come to.
@@ -85,9 +87,17 @@ enum Done {
 
 impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
     /// A watch over the queues that the pools of the client's scope learn of jobs from, each looked at
-    /// every `interval` while it is active and the rate limit allows it.
-    pub fn new(client: Client, pools: &[Pool], interval: Duration, publish: P, clock: C) -> Self {
-        let mut schedule = Schedule::new(interval);
+    /// every `interval` while it is active and the limits of the credential allow it, which `shared_by`
+    /// scopes share.
+    pub fn new(
+        client: Client,
+        pools: &[Pool],
+        interval: Duration,
+        shared_by: u32,
+        publish: P,
+        clock: C,
+    ) -> Self {
+        let mut schedule = Schedule::new(interval, shared_by);
         let scope = client.scope().clone();
         let own = matches!(scope.target(), Target::Repository { .. });
         if own {
@@ -103,7 +113,8 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
             door: QueueDoor::default(),
             queues: BTreeMap::new(),
             troubles: BTreeMap::new(),
-            told: None,
+            told: false,
+            told_kind: None,
             client,
             publish,
             clock,
@@ -251,10 +262,10 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
     fn tell_sources(&mut self) {
         let trouble = self.troubles.values().next();
         let kind = trouble.map(|trouble| trouble.kind);
-        if self.told == Some(kind) {
+        if self.told && self.told_kind == kind {
             return;
         }
-        self.told = Some(kind);
+        (self.told, self.told_kind) = (true, kind);
         for pool in &self.pools {
             let (pool, trouble) = (pool.clone(), trouble.cloned());
             (self.publish)(Evidence::Source { pool, source: Source::Queue, trouble });

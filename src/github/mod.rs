@@ -8,6 +8,7 @@ mod client;
 mod conditional;
 mod credential;
 mod expiry;
+mod flight;
 mod group_policy;
 mod groups;
 mod hooks;
@@ -197,7 +198,7 @@ pub struct RequestReport {
     pub status: Option<u16>,
     /// From sending to the end of the answer's body.
     pub took: Duration,
-    /// What the answer said of the rate limit.
+    /// What the answer said of the rate limit, unless it is the App's own and not an account's.
     pub rate: Option<Rate>,
 }
 

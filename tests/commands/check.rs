@@ -16,7 +16,10 @@ use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hook, Settings, Simulator
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
-use crate::stand::{ABSENT, Said, Stand, TOKEN, pool};
+use crate::{
+    keys,
+    stand::{ABSENT, Said, Stand, TOKEN, pool},
+};
 
 /// An image with nothing in it, made for one test.
 struct EmptyImage {
@@ -437,7 +440,7 @@ async fn an_apps_permissions_count_once_they_are_approved() {
     let (simulator, stand) = with_app("demand = [\"queue\"]\n").await;
     let said = check(&stand).await;
     assert!(said.line(&["credential \"app\"", "has a private key"]).starts_with("[ok]"), "{said:?}");
-    assert!(said.line(&["the App is installed (installation 41)"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["the App's installation 41 may add runners"]).starts_with("[ok]"), "{said:?}");
     assert!(
         said.line(&["rate limit of credential \"app\"", "/acme: at most"]).starts_with("[ok]"),
         "{said:?}"
@@ -450,9 +453,9 @@ async fn an_apps_permissions_count_once_they_are_approved() {
         permissions.insert("organization_self_hosted_runners".to_owned(), "read".to_owned());
     });
     let said = check(&stand).await;
-    let line = said.line(&["lacks \"organization_self_hosted_runners: write\""]);
+    let line = said.line(&["lacks organization_self_hosted_runners: write"]);
     assert!(line.starts_with("[fail]") && line.contains("an owner of acme must approve it"), "{line}");
-    assert!(said.line(&["lacks \"actions: read\""]).starts_with("[warn]"), "{said:?}");
+    assert!(said.line(&["lacks actions: read"]).starts_with("[warn]"), "{said:?}");
     assert_eq!(said.code(), 2);
 }
 
@@ -504,4 +507,41 @@ async fn webhooks_are_looked_at_where_pools_take_them() {
     assert!(said.line(&["tells of jobs, signed and as a form"]).starts_with("[ok]"), "{said:?}");
     let line = said.line(&["did not get through when it was last used"]);
     assert!(line.starts_with("[warn]") && line.contains("the address leads to it"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_github_app_was_granted_is_told() {
+    let settings = Settings { apps: vec![keys::app()], tokens: Vec::new(), ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    stand.use_app();
+    let said = check(&stand).await;
+    assert!(
+        said.line(&["credential \"default\": GitHub App 7 has a private key"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+    assert!(said.line(&["installation 41 may add runners"]).starts_with("[ok]"), "{said:?}");
+    assert!(!said.out.contains("kind of token"), "{said:?}");
+
+    simulator.set(|settings| {
+        let permissions = &mut settings.apps[0].installations[0].permissions;
+        permissions.insert("organization_self_hosted_runners".to_owned(), "read".to_owned());
+    });
+    let said = check(&stand).await;
+    let line = said.line(&["lacks organization_self_hosted_runners: write"]);
+    assert!(line.starts_with("[fail]") && line.contains("approve"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_soon_is_told() {
+    let in_three_days = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(72);
+    let end = in_three_days.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let settings = Settings { token_expiration: Some(end), ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    let said = check(&stand).await;
+    let line = said.line(&["the token expires at"]);
+    assert!(line.starts_with("[warn]") && line.contains("without a restart"), "{line}");
 }

@@ -1,19 +1,22 @@
 //! The files in `config/`: they load, and say what they are said to.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use dayfly::host::Endpoint;
 
 use crate::{SOUND, Written};
 
-/// A file in `config/`, with the token taken from the environment: `/etc/dayfly/token` is not on
-/// the machine that runs the tests.
+/// A file in `config/`, with the token taken from the environment and an App's key from beside it:
+/// what is in `/etc/dayfly` is not on the machine that runs the tests.
 fn shipped(name: &str) -> Written {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
     let text = fs::read_to_string(path).expect("the shipped file");
     let changed = text.replace("token_file = \"/etc/dayfly/token\"", "token_env = \"GITHUB_TOKEN\"");
-    assert_ne!(text, changed, "{name} names no token file");
+    let changed =
+        changed.replace("\nprivate_key_file = \"/etc/dayfly/app.pem\"", "\nprivate_key_file = \"app.pem\"");
+    assert_ne!(text, changed, "{name} names neither a token file nor a key");
     let written = Written::new(changed.replace("/etc/dayfly/webhook-secret", "webhook-secret"));
+    written.secret("app.pem");
     written.secret("webhook-secret");
     written
 }
@@ -34,9 +37,10 @@ fn the_commented_file_loads_and_says_the_defaults() {
 
 #[test]
 fn every_example_loads_without_a_warning() {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 9] = [
         "enterprise.toml",
         "ghes.toml",
+        "github-app.toml",
         "organization.toml",
         "queue.toml",
         "repository.toml",

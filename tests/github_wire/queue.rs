@@ -1,19 +1,22 @@
 //! A repository's queue against the simulated GitHub, and against one that answers anything.
 
 use std::{
+    process::Stdio,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use dayfly::{
     fleet::{JobId, JobState, Scope, Timestamp},
-    github::{Client, Credential, GithubError, Look, Queue, Repositories, TokenSource},
+    github::{Client, Credential, GithubError, Look, Mint, Queue, Repositories, RunnerApi as _, TokenSource},
     simulator::{Endpoint, Fault, FaultKind, Hold, Job, Settings, Simulator},
 };
 use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use tokio::process::{Child, Command};
 
-use crate::world::{World, answer, says};
+use crate::world::{World, answer, runner_name, says};
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
@@ -94,7 +97,7 @@ async fn jobs_are_told_in_every_state_and_with_what_matters_to_a_pool() {
     assert_eq!(first.facts.name, "build (1)");
     assert_eq!(first.facts.repository, repository(&simulator, "acme/widgets"));
     assert!(first.facts.url.ends_with(&format!("/job/{queued}")), "{}", first.facts.url);
-    assert!(look.began.since(first.facts.queued_at) < Duration::from_secs(60));
+    assert!(look.began.since(first.facts.queued_at) < Duration::from_mins(1));
 }
 
 #[tokio::test]
@@ -125,6 +128,37 @@ async fn a_change_is_seen_at_the_next_look_and_costs_little() {
     let look = complete(&mut queue).await;
     assert!(states(&look).contains(&(new, JobState::Queued)));
     assert_eq!(look.charged, 2);
+}
+
+#[tokio::test]
+async fn a_job_costs_six_requests_as_it_comes_and_goes() {
+    let (simulator, client) = github("acme").await;
+    let mut queue = Queue::new(client.clone(), repository(&simulator, "acme/widgets"));
+    complete(&mut queue).await;
+    let before = simulator.charged();
+    let id = simulator.enqueue(job());
+    assert_eq!(complete(&mut queue).await.charged, 2);
+    let labels = ["self-hosted", "linux"].map(str::to_owned);
+    let name = runner_name();
+    let minted = client.mint(Mint { name: &name, group: "Default", labels: &labels }).await.unwrap();
+    let (minting, mut runner) = (simulator.charged(), runner(minted.jit.expose_secret()));
+    simulator.until(Duration::from_mins(1), |now| now.in_progress == 1).await.expect("it takes the job");
+    let look = complete(&mut queue).await;
+    let busy = JobState::InProgress { runner: Some(name.to_string()) };
+    assert_eq!((states(&look), look.charged), (vec![(id, busy)], 3));
+    assert!(simulator.cancel(id));
+    let look = complete(&mut queue).await;
+    assert_eq!((look.jobs, look.charged), (Vec::new(), 1));
+    assert_eq!(simulator.charged() - minting + 2, 6);
+    assert_eq!(minting - before, 2 + 2, "a list of groups, and the mint");
+    runner.kill().await.unwrap();
+}
+
+/// The simulated runner, as a process.
+fn runner(jit: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly"));
+    command.arg("simulated-runner").env("ACTIONS_RUNNER_INPUT_JITCONFIG", jit).kill_on_drop(true);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub(crate) fn with(claims: &Value) -> String {
 }
 
 /// One that is good now, give or take these seconds.
-pub(crate) fn from(issuer: &str, issued: i64, expires: i64) -> String {
+pub(crate) fn from(issuer: &str, since: i64, expires: i64) -> String {
     let now = jiff::Timestamp::now().as_second();
-    with(&json!({ "iss": issuer, "iat": now + issued, "exp": now + expires }))
+    with(&json!({ "iss": issuer, "iat": now + since, "exp": now + expires }))
 }
