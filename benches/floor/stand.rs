@@ -119,7 +119,7 @@ impl Stand {
         Ok(Config {
             instance: self.instance.clone(),
             state_dir: self.dir.path().join("state"),
-            credentials: BTreeMap::from([("default".to_owned(), self.token())]),
+            credentials: BTreeMap::from([("default".to_owned(), self.token().into())]),
             hosts: vec![HostConfig {
                 host: Host { name: host, max_runners: None, budget: Resources::default() },
                 endpoint: self.endpoint.clone(),

@@ -74,7 +74,9 @@ pub struct QueueWatch<P, C> {
     finds: bool,
     /// What does not work, by repository; the scope itself stands for the list of repositories.
     troubles: BTreeMap<Scope, Trouble>,
-    told: Option<Option<TroubleKind>>,
+    /// Whether anything was said of the source so far, and what last.
+    told: bool,
+    told_kind: Option<TroubleKind>,
 }
 
 /// What a piece of work has come to.
@@ -103,7 +105,8 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
             door: QueueDoor::default(),
             queues: BTreeMap::new(),
             troubles: BTreeMap::new(),
-            told: None,
+            told: false,
+            told_kind: None,
             client,
             publish,
             clock,
@@ -251,10 +254,10 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
     fn tell_sources(&mut self) {
         let trouble = self.troubles.values().next();
         let kind = trouble.map(|trouble| trouble.kind);
-        if self.told == Some(kind) {
+        if self.told && self.told_kind == kind {
             return;
         }
-        self.told = Some(kind);
+        (self.told, self.told_kind) = (true, kind);
         for pool in &self.pools {
             let (pool, trouble) = (pool.clone(), trouble.cloned());
             (self.publish)(Evidence::Source { pool, source: Source::Queue, trouble });

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{Method, StatusCode};
@@ -15,6 +15,7 @@ use super::{
     AppSource, Client, Endpoint, GithubError,
     client::{self, Ask, Bearer, Reply},
     credential::Token,
+    flight::Flight,
     limits::{self, Limits},
 };
 use crate::fleet::{Scope, Timestamp};
@@ -282,7 +283,8 @@ impl Client {
         let mend = match (status, endpoint) {
             (StatusCode::UNAUTHORIZED, _) => {
                 let skew = limits::clock_skew(&reply.answer.headers, client::now()).unwrap_or(0);
-                if skew.abs() > SKEW_BORNE {
+                // A smaller one was corrected, and was not the reason.
+                if skew.abs() > SKEW_CORRECTED {
                     format!(
                         "this machine's clock differs from GitHub's by {}, and so GitHub takes no JSON web \
                          token signed here; switch on time synchronization, such as chrony or \
@@ -307,7 +309,11 @@ impl Client {
                  it found"
                     .to_owned()
             }
-            (StatusCode::FORBIDDEN, Endpoint::Token) => suspended(app, scope),
+            (StatusCode::FORBIDDEN, Endpoint::Token) => {
+                "the installation is suspended, or an allow list of addresses keeps this machine out; an owner \
+                 of the account can change either in its settings"
+                    .to_owned()
+            }
             (StatusCode::UNPROCESSABLE_ENTITY, _) => {
                 "the account has not approved what the App asks for; an owner approves it in the account's \
                  settings, GitHub Apps"
@@ -341,51 +347,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets one caller at a time try, and gives its failure to all who waited for it meanwhile.
-#[derive(Default)]
-struct Flight(tokio::sync::Mutex<Option<(Instant, GithubError)>>);
-
-impl Flight {
-    /// Whether somebody is trying.
-    fn is_busy(&self) -> bool {
-        self.0.try_lock().is_err()
-    }
-
-    /// What is known by the time of one's turn, or what the attempt gives.
-    async fn one<T>(
-        &self,
-        known: impl Fn() -> Option<T>,
-        attempt: impl Future<Output = Result<T, GithubError>>,
-    ) -> Result<T, GithubError> {
-        let came = Instant::now();
-        let mut failed = self.0.lock().await;
-        if let Some(known) = known() {
-            return Ok(known);
-        }
-        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| *at >= came) {
-            return Err(again(error));
-        }
-        let outcome = attempt.await;
-        *failed = outcome.as_ref().err().map(|error| (Instant::now(), again(error)));
-        outcome
-    }
-}
-
-/// The same error once more, as far as an attempt to get a token can fail.
-fn again(error: &GithubError) -> GithubError {
-    match error {
-        GithubError::Refused(text) => GithubError::Refused(text.clone()),
-        GithubError::RateLimited { until } => GithubError::RateLimited { until: *until },
-        GithubError::Unreachable(cause) => GithubError::Unreachable(causes(&**cause).into()),
-        other => GithubError::failed(causes(other)),
-    }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,27 +355,5 @@ mod tests {
     fn a_difference_of_clocks_is_told_in_words() {
         assert_eq!(span(915), "15 min 15 s (ahead)");
         assert_eq!(span(-45), "45 s (behind)");
-    }
-
-    #[tokio::test]
-    async fn whoever_waited_for_an_attempt_gets_its_failure_and_the_next_tries_anew() {
-        let flight = Flight::default();
-        let attempts = Mutex::new(0);
-        let attempt = || {
-            flight.one(|| None::<()>, async {
-                tokio::task::yield_now().await;
-                *locked(&attempts) += 1;
-                Err(GithubError::Refused("no".to_owned()))
-            })
-        };
-        let (one, two, three) = tokio::join!(attempt(), attempt(), attempt());
-        assert!(
-            [one, two, three]
-                .iter()
-                .all(|outcome| matches!(outcome, Err(GithubError::Refused(why)) if why == "no"))
-        );
-        assert_eq!(*locked(&attempts), 1);
-        assert!(attempt().await.is_err());
-        assert_eq!(*locked(&attempts), 2);
     }
 }

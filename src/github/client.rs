@@ -249,7 +249,8 @@ impl Client {
             endpoint: endpoint.as_str(),
             status,
             took,
-            rate,
+            // An App's own budget is not the one that its installations live on.
+            rate: rate.filter(|_| !matches!(endpoint, Endpoint::Installation | Endpoint::Token)),
         });
         let answer = exchanged?;
         if credential.app().is_none()

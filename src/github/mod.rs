@@ -8,6 +8,7 @@ mod client;
 mod conditional;
 mod credential;
 mod expiry;
+mod flight;
 mod groups;
 mod hooks;
 mod jwt;
@@ -193,7 +194,7 @@ pub struct RequestReport {
     pub status: Option<u16>,
     /// From sending to the end of the answer's body.
     pub took: Duration,
-    /// What the answer said of the rate limit.
+    /// What the answer said of the rate limit, unless it is the App's own and not an account's.
     pub rate: Option<Rate>,
 }
 

@@ -64,6 +64,8 @@ impl Route {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // Shared by all addresses of a name, so that a dead one leaves time for the others.
+        tcp.set_connect_timeout(Some(patience));
         service_fn(move |to: Uri| {
             let (route, tls, tcp) = (self.clone(), tls.clone(), tcp.clone());
             async move {
@@ -81,22 +83,22 @@ impl Route {
     }
 
     async fn connect(self, to: Uri, tls: ClientConfig, tcp: HttpConnector) -> Result<Wire, BoxError> {
-        let Some(proxy) = self.proxy else { return Wire::over(tcp.oneshot(to).await?, false) };
+        let Some(proxy) = self.proxy else { return Ok(Wire::over(tcp.oneshot(to).await?, false)) };
         let at = proxy.uri().clone();
-        match at.scheme_str() {
-            Some("http") if !self.https => Wire::over(tcp.oneshot(at).await?, true),
-            Some("http") => Wire::over(tunnel(&proxy, tcp).oneshot(to).await?, false),
-            Some("https") => {
+        Ok(match (at.scheme_str(), self.https) {
+            (Some("http"), false) => Wire::over(tcp.oneshot(at).await?, true),
+            (Some("http"), true) => Wire::over(tunnel(&proxy, tcp).oneshot(to).await?, false),
+            (Some("https"), https) => {
                 let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
                 let connector = tls.wrap_connector(tcp);
-                if self.https {
+                if https {
                     Wire::over(tunnel(&proxy, connector).oneshot(to).await?, false)
                 } else {
                     Wire::over(connector.oneshot(at).await?, true)
                 }
             }
-            _ => Err("only http:// and https:// proxies are served, no SOCKS".into()),
-        }
+            _ => return Err("only http:// and https:// proxies are served, no SOCKS".into()),
+        })
     }
 }
 
@@ -135,9 +137,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    #[expect(clippy::unnecessary_wraps, reason = "every way of connecting ends with it")]
-    fn over(io: impl Io + 'static, forwarded: bool) -> Result<Self, BoxError> {
-        Ok(Self { io: Box::new(io), forwarded })
+    fn over(io: impl Io + 'static, forwarded: bool) -> Self {
+        Self { io: Box::new(io), forwarded }
     }
 }
 

@@ -148,7 +148,7 @@ pub(super) fn app_of<'a>(apps: &'a [App], jwt: &str, now: Timestamp) -> Result<&
     let now = now.as_millis() / 1000;
     let time = |name: &str| claims_of[name].as_u64();
     match (time("iat"), time("exp")) {
-        (Some(issued), _) if issued > now => Err(JwtRefused::IssuedInTheFuture),
+        (Some(since), _) if since > now => Err(JwtRefused::IssuedInTheFuture),
         (None, _) => Err(JwtRefused::IssuedInTheFuture),
         (_, Some(expires)) if expires > now + LONGEST_JWT => Err(JwtRefused::GoodForTooLong),
         (_, Some(expires)) if expires > now => Ok(app),

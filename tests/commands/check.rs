@@ -16,7 +16,10 @@ use dayfly::simulator::{Fault, FaultKind, Settings, Simulator};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
-use crate::stand::{ABSENT, Said, Stand, TOKEN, pool};
+use crate::{
+    keys,
+    stand::{ABSENT, Said, Stand, TOKEN, pool},
+};
 
 /// An image with nothing in it, made for one test.
 struct EmptyImage {
@@ -309,4 +312,41 @@ async fn risks_are_warnings_with_what_they_mean() {
     ] {
         assert!(said.line(&words).starts_with("[warn]"), "{words:?}: {said:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_github_app_was_granted_is_told() {
+    let settings = Settings { apps: vec![keys::app()], tokens: Vec::new(), ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    stand.use_app();
+    let said = check(&stand).await;
+    assert!(
+        said.line(&["credential \"default\": GitHub App 7 has a private key"]).starts_with("[ok]"),
+        "{said:?}"
+    );
+    assert!(said.line(&["installation 41 may add runners"]).starts_with("[ok]"), "{said:?}");
+    assert!(!said.out.contains("kind of token"), "{said:?}");
+
+    simulator.set(|settings| {
+        let permissions = &mut settings.apps[0].installations[0].permissions;
+        permissions.insert("organization_self_hosted_runners".to_owned(), "read".to_owned());
+    });
+    let said = check(&stand).await;
+    let line = said.line(&["lacks organization_self_hosted_runners: write"]);
+    assert!(line.starts_with("[fail]") && line.contains("approve"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_expires_soon_is_told() {
+    let in_three_days = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(72);
+    let end = in_three_days.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let settings = Settings { token_expiration: Some(end), ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    let said = check(&stand).await;
+    let line = said.line(&["the token expires at"]);
+    assert!(line.starts_with("[warn]") && line.contains("without a restart"), "{line}");
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod check;
+#[path = "../keys/mod.rs"]
+mod keys;
 mod runners;
 mod stand;
 mod status;

@@ -5,7 +5,10 @@ use dayfly::{
     simulator::{Endpoint, Fault, FaultKind, Presence, Settings, Simulator},
 };
 
-use crate::stand::{Stand, pool};
+use crate::{
+    keys,
+    stand::{Stand, pool},
+};
 
 const LABELS: [&str; 2] = ["self-hosted", "linux"];
 
@@ -158,4 +161,20 @@ async fn a_token_that_may_only_read_shows_the_list_and_removes_nothing() {
         assert!(said.err.contains(part), "{part}: {said:?}");
     }
     assert_eq!(simulator.snapshot().runners.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_github_app_lists_runners_too_and_what_is_wrong_with_it_is_one_line() {
+    let settings = Settings { apps: vec![keys::app()], tokens: Vec::new(), ..Settings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    simulator.register("acme", "by-hand", &LABELS, Presence::Idle).unwrap();
+    let stand = Stand::new();
+    stand.configure(&pool(&simulator.scope_url("acme")));
+    stand.use_app();
+    let said = stand.run(&["runners", "list"]).await;
+    assert!(said.code() == 0 && said.out.contains("by-hand"), "{said:?}");
+
+    simulator.set(|settings| settings.clock_ahead = 900);
+    let said = stand.run(&["runners", "list"]).await;
+    assert!(said.code() != 0 && said.err.contains("clock differs from GitHub's by 1"), "{said:?}");
 }

@@ -40,6 +40,16 @@ impl Stand {
         self.folder.path()
     }
 
+    /// Puts the App of the tests in the token's place, in what was configured.
+    pub(crate) fn use_app(&self) {
+        let key = self.path().join("app.pem");
+        std::fs::write(&key, include_bytes!("../keys/app.pkcs1.pem")).unwrap();
+        std::fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        let app = "app_id = 7\nprivate_key_file = \"app.pem\"";
+        std::fs::write(self.file(), text.replace("token_file = \"token\"", app)).unwrap();
+    }
+
     pub(crate) fn token(&self, text: &str) {
         let path = self.path().join("token");
         std::fs::write(&path, text).unwrap();

@@ -12,8 +12,8 @@ fn with_app(keys: &str, pools: &str) -> Written {
         "[credentials.default]\napp_id = \"Iv23liabc\"\nprivate_key_file = \"app.pem\"\n{keys}\n{pools}"
     ));
     let key = written.directory.path().join("app.pem");
-    fs::write(&key, "any text: keys are looked at, not read").unwrap();
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&key, "any text: keys are looked at, not read").expect("a file");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode");
     written
 }
 

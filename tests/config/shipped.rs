@@ -1,19 +1,25 @@
 //! The files in `config/`: they load, and say what they are said to.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use dayfly::host::Endpoint;
 
 use crate::{SOUND, Written};
 
-/// A file in `config/`, with the token taken from the environment: `/etc/dayfly/token` is not on
-/// the machine that runs the tests.
+/// A file in `config/`, with the token taken from the environment and an App's key from beside it:
+/// what is in `/etc/dayfly` is not on the machine that runs the tests.
 fn shipped(name: &str) -> Written {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
     let text = fs::read_to_string(path).expect("the shipped file");
     let changed = text.replace("token_file = \"/etc/dayfly/token\"", "token_env = \"GITHUB_TOKEN\"");
-    assert_ne!(text, changed, "{name} names no token file");
-    Written::new(changed)
+    let changed =
+        changed.replace("\nprivate_key_file = \"/etc/dayfly/app.pem\"", "\nprivate_key_file = \"app.pem\"");
+    assert_ne!(text, changed, "{name} names neither a token file nor a key");
+    let written = Written::new(changed);
+    let key = written.directory.path().join("app.pem");
+    fs::write(&key, "a key").expect("a file");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode");
+    written
 }
 
 #[test]
@@ -36,7 +42,10 @@ fn every_example_loads_without_a_warning() {
     let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["ghes.toml", "organization.toml", "repository.toml", "several-pools.toml"]);
+    assert_eq!(
+        names,
+        ["ghes.toml", "github-app.toml", "organization.toml", "repository.toml", "several-pools.toml"]
+    );
     for name in names {
         assert_eq!(shipped(&format!("examples/{name}")).warnings(), [""; 0], "{name}");
     }

@@ -4,27 +4,23 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use dayfly::{
     github::{AppSource, Client, Credential, GithubError, RunnerApi},
-    simulator::{App, Endpoint, Fault, FaultKind, Installation, Settings, Simulator},
+    simulator::{Endpoint, Fault, FaultKind, Installation, Settings, Simulator},
 };
 use futures_util::future::join_all;
-use ring::rsa::KeyPair;
-use rustls::pki_types::{PrivatePkcs1KeyDer, pem::PemObject};
 
-use crate::world::{chain, runner_name};
+use crate::{
+    keys,
+    world::{Log, World, chain, complains, runner_name},
+};
 
 fn key(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name)
 }
 
-fn public_key() -> Vec<u8> {
-    let der = PrivatePkcs1KeyDer::from_pem_file(key("app.pkcs1.pem")).unwrap();
-    KeyPair::from_der(der.secret_pkcs1_der()).unwrap().public().as_ref().to_vec()
-}
-
 /// A GitHub with an App on two accounts, and nothing else to get in with.
 async fn github() -> Simulator {
-    let installations = vec![Installation::new(41, "acme"), Installation::new(42, "umbrella")];
-    let app = App { id: 7, client_id: "Iv23liabc".to_owned(), public_key: public_key(), installations };
+    let mut app = keys::app();
+    app.installations.push(Installation::new(42, "umbrella"));
     let scopes = ["acme", "acme/widgets", "umbrella/corp", "elsewhere"].map(str::to_owned).to_vec();
     Simulator::start(Settings { scopes, apps: vec![app], tokens: Vec::new(), ..Settings::default() })
         .await
@@ -81,6 +77,30 @@ async fn many_at_once_get_one_token() {
     assert!(join_all(calls).await.iter().all(Result::is_ok));
     assert_eq!(minted(&simulator), 1);
     assert_eq!(simulator.count(Endpoint::GetInstallation), 2, "one for each scope");
+}
+
+#[tokio::test]
+async fn many_that_are_refused_at_once_get_one_new_token() {
+    let simulator = github().await;
+    let client = client(&simulator, "acme", &app());
+    client.list().await.unwrap();
+    simulator.revoke_installation_tokens();
+    let outcomes = join_all((0..20).map(|_| client.list())).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(minted(&simulator), 2);
+}
+
+#[tokio::test]
+async fn the_same_installation_of_two_servers_is_two() {
+    let (one, other) = (github().await, github().await);
+    let credential = app();
+    for simulator in [&one, &other, &one, &other] {
+        client(simulator, "acme", &credential).list().await.unwrap();
+    }
+    assert_eq!([minted(&one), minted(&other)], [1, 1]);
+    let refused = [&one, &other]
+        .map(|simulator| simulator.requests().iter().filter(|request| request.status == Some(401)).count());
+    assert_eq!(refused, [0, 0]);
 }
 
 #[tokio::test]
@@ -191,9 +211,14 @@ async fn what_is_wrong_with_an_app_is_told_in_words() {
     assert!(text.contains("check installation_id"), "{text}");
 
     simulator.set(|settings| settings.apps[0].public_key = vec![1; 256]);
+    // A clock that is a little wrong is not blamed for it.
+    simulator.set(|settings| settings.clock_ahead = 90);
     let text = refusal(&simulator, "acme", &app()).await;
     assert!(text.contains("401") && text.contains("app.pkcs1.pem is not one of this App's"), "{text}");
-    simulator.set(|settings| settings.apps[0].public_key = public_key());
+    simulator.set(|settings| {
+        settings.apps[0].public_key = keys::app().public_key;
+        settings.clock_ahead = 0;
+    });
 
     simulator.set(|settings| settings.apps[0].installations[0].suspended = true);
     for installation_id in [None, Some(41)] {
@@ -240,13 +265,32 @@ async fn an_app_that_was_installed_anew_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_long_token_with_dots_is_not_shown_when_it_is_echoed() {
+async fn neither_tokens_nor_json_web_tokens_are_shown_or_recorded() {
+    let log = Log::default();
+    let _guard = log.listen();
     let simulator = github().await;
     let credential = app();
-    client(&simulator, "acme", &credential).list().await.unwrap();
-    let shown = format!("{credential:?} {:?}", simulator.requests());
-    assert!(!shown.contains("ghs_") && !shown.contains("eyJ"), "{shown}");
+    let client = client(&simulator, "acme", &credential);
+    client.list().await.unwrap();
+    simulator.set(|settings| settings.apps[0].installations[0].suspended = true);
+    simulator.revoke_installation_tokens();
+    let error = client.list().await.unwrap_err();
+    let shown = format!("{credential:?} {client:?} {error:?} {:?} {}", simulator.requests(), log.text());
+    assert!(shown.contains("asked GitHub"), "{shown}");
+    assert!(!shown.contains("ghs_") && !shown.contains("eyJ") && !shown.contains("PRIVATE"), "{shown}");
     let schemes: BTreeSet<_> =
         simulator.requests().iter().map(|request| request.headers["authorization"].clone()).collect();
     assert_eq!(schemes, BTreeSet::from(["Bearer".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_long_token_with_dots_is_not_shown_when_it_is_echoed() {
+    let world = World::new("acme", |request| {
+        complains(403, &format!("you sent {}", request.header("authorization").unwrap()))
+    })
+    .await;
+    let long = format!("ghs_123456_{}", "eyJ0.b-C_".repeat(57));
+    world.rotate(&long[..520]);
+    let text = format!("{:?}", world.client.records().await.unwrap_err());
+    assert!(text.contains("you sent Bearer [token])") && !text.contains("eyJ0"), "{text}");
 }

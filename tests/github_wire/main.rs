@@ -5,6 +5,8 @@
 mod apps;
 mod enterprise;
 mod expiry;
+#[path = "../keys/mod.rs"]
+mod keys;
 mod limits;
 mod listing;
 mod network;

@@ -1,6 +1,6 @@
 //! What `check` says of GitHub: the tokens, each scope that pools register at, and their groups.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::counted;
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
 
 /// A clock that differs by more is told: GitHub's tokens and limits go by time (P17).
 const SKEW: i64 = 60;
+
+/// A token that expires within this is told.
+const EXPIRES_SOON: Duration = Duration::from_hours(7 * 24);
 
 /// The configured credentials; scopes share them, because GitHub's limits are the credential's.
 pub(super) type Credentials = Arc<BTreeMap<String, Credential>>;
@@ -109,7 +112,7 @@ fn listed(subject: &str, config: &Config, probe: &Probe, runners: &[RunnerRecord
         "its list of runners can be read: {}, {ours} of this instance",
         counted(runners.len(), "runner")
     );
-    if probe.token_scopes.is_none() {
+    if probe.token_scopes.is_none() && probe.app.is_none() {
         text.push_str("\nwhether this kind of token may also add runners shows only with the first one");
     }
     Line::ok(subject, text)
@@ -145,6 +148,24 @@ fn about(subject: &str, scope: &Scope, probe: &Probe) -> Vec<Line> {
         Some(_) => lines.push(Line::ok(subject, format_args!("the token has the scope {needed:?}"))),
         // Other kinds do not tell, and trying would create something.
         None => {}
+    }
+    if let Some(grant) = &probe.app {
+        let id = grant.installation_id;
+        lines.push(match &probe.app_lacks {
+            None => Line::ok(subject, format_args!("the App's installation {id} may add runners")),
+            Some(lacks) => Line::fail(
+                subject,
+                format_args!("the App's installation {id} lacks {lacks}, without which it can add no runner"),
+                "set it in the App's settings, Permissions, and have an owner of the account approve it",
+            ),
+        });
+    }
+    if let Some(end) = probe.token_expires_at.filter(|end| end.since(now()) < EXPIRES_SOON) {
+        lines.push(Line::warn(
+            subject,
+            format_args!("the token expires at {end}, and then nothing works any more"),
+            "make a new one and put it in its place; the daemon takes it up without a restart",
+        ));
     }
     if probe.public == Some(true) {
         lines.push(Line::warn(
