@@ -1,6 +1,6 @@
 //! The files in `config/`: they load, and say what they are said to.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, path::Path};
 
 use dayfly::host::Endpoint;
 
