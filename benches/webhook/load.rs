@@ -105,7 +105,12 @@ impl Payload {
         let body = format!("{}{}{}", self.before, PLACE + id, self.after);
         let key = if forged { &self.wrong } else { &self.key };
         let tag = hmac::sign(key, body.as_bytes());
-        let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = tag
+            .as_ref()
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+            .collect();
         let head = format!(
             "POST /webhook HTTP/1.1\r\nhost: dayfly\r\ncontent-type: application/json\r\n\
              x-github-event: workflow_job\r\nx-github-delivery: 00000000-0000-0000-0000-{id:012}\r\n\

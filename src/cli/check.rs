@@ -8,6 +8,7 @@ mod demand;
 mod engine;
 mod grant;
 mod group;
+mod hook;
 mod scope;
 mod version;
 

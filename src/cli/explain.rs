@@ -105,9 +105,10 @@ async fn look(config: &Config, address: &Address) -> anyhow::Result<Found> {
             repository.site()
         )
     })?;
-    let asked = client(repository.clone(), &nearest.credential)?.job_and_run(repository, address.job).await;
-    let found = asked.and_then(|found| found.ok_or(GithubError::NotFound));
-    let (mut job, state) = found.map_err(|error| unseen(address, &nearest.credential, &error))?;
+    let asked =
+        client(nearest.pool.scope.clone(), &nearest.credential)?.look_up(repository, address.job).await;
+    let found = asked.map_err(|error| unseen(address, &nearest.credential, Some(&error)))?;
+    let (mut job, state) = found.ok_or_else(|| unseen(address, &nearest.credential, None))?;
     job.enterprise = enterprise_of(config, repository);
 
     let mut notes = Vec::new();
@@ -197,19 +198,19 @@ fn about_enterprises(config: &Config, job: &Job) -> Option<String> {
 }
 
 /// Why a job could not be read, and what to do.
-fn unseen(address: &Address, credential: &str, error: &GithubError) -> anyhow::Error {
+fn unseen(address: &Address, credential: &str, error: Option<&GithubError>) -> anyhow::Error {
     match error {
-        GithubError::NotFound => anyhow!(
+        None => anyhow!(
             "{} has no job {}, or credential {credential:?} cannot see it: it needs \"Actions: read\" on the \
              repository (classic token: repo)",
             address.repository,
             address.job.0
         ),
-        GithubError::Refused(text) => anyhow!(
+        Some(GithubError::Refused(text)) => anyhow!(
             "the job cannot be read with credential {credential:?}, which needs \"Actions: read\" on {} (classic \
              token: repo): {text}",
             address.repository
         ),
-        _ => anyhow!("the job cannot be read: {}", chain(error)),
+        Some(error) => anyhow!("the job cannot be read: {}", chain(error)),
     }
 }

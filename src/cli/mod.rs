@@ -207,7 +207,7 @@ pub struct Status {
 /// Options of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct Explain {
-    /// The job's address, as the browser shows it: https://github.com/OWNER/REPOSITORY/actions/runs/RUN/job/JOB
+    /// The job's address, as the browser shows it: `https://HOST/OWNER/REPOSITORY/actions/runs/RUN/job/JOB`
     #[arg(value_name = "JOB_URL")]
     pub job: String,
     /// Print JSON

@@ -4,37 +4,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use tokio::{
     sync::{Notify, broadcast, mpsc, watch},
     task::JoinSet,
-    time::sleep,
 };
-use tracing::{debug, info, warn};
 
 use super::observers::Publisher;
 use crate::{
     config::Config,
-    demand::{
-        QueueDoor, QueueWatch,
-        deliveries::{Repair, Repaired},
-        lookups::{look_up, stale},
-        watch_groups,
+    demand::{QueueDoor, QueueWatch, stale, watch_deliveries, watch_groups, watch_jobs},
+    fleet::{Demand, Event, Evidence, JobState, Pool, PoolName, Scope},
+    github::{
+        Client,
+        webhook::{SecretError, Secrets},
     },
-    fleet::{Demand, Event, Evidence, Job, JobState, Pool, PoolName, Scope, Target},
-    github::{Client, GithubError, webhook::SecretError, webhook::Secrets},
-    host::chain,
     http::{Snapshot, Webhook},
     telemetry::Metrics,
 };
-
-/// How often the log of a webhook's deliveries is looked at for what failed.
-const REPAIR: Duration = Duration::from_mins(3);
-
-/// How often jobs are asked for that only a webhook told of.
-const LOOK_UP: Duration = Duration::from_mins(1);
 
 /// Hints of webhooks that wait for the planner at most; what comes beyond is refused, and stays in GitHub's
 /// log.
@@ -56,8 +44,7 @@ impl Sources<'_> {
         for (scope, client) in self.clients {
             let pools: Vec<Pool> = self.pools().filter(|pool| pool.scope == *scope).cloned().collect();
             if pools.iter().any(|pool| pool.demand.counts_jobs()) {
-                let publish = self.publish(scope);
-                observers.spawn(watch_groups(client.clone(), pools.clone(), publish));
+                observers.spawn(watch_groups(client.clone(), pools.clone(), self.publish()));
             }
             let with = |wanted: fn(Demand) -> bool| -> Vec<Pool> {
                 pools.iter().filter(|pool| wanted(pool.demand)).cloned().collect()
@@ -67,16 +54,14 @@ impl Sources<'_> {
                 doors.push(self.watch_queues(client, &queued, observers));
             }
             if pools.iter().any(|pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. })) {
-                // Enterprises' hooks have no log that can be read.
-                if !matches!(scope.target(), Target::Enterprise { .. }) {
-                    observers.spawn(repair(client.clone(), self.publisher.clone()));
-                }
+                let clock = self.publisher.clock;
+                observers.spawn(watch_deliveries(client.clone(), move || clock.now(), self.publish()));
+                // What no look at a queue confirms is asked for.
                 let unseen = with(|demand| demand == Demand::Jobs { queue: false, webhook: true });
                 let unseen: BTreeSet<PoolName> = unseen.into_iter().map(|pool| pool.name).collect();
-                if !unseen.is_empty() {
-                    let (publisher, shown) = (self.publisher.clone(), self.shown.clone());
-                    observers.spawn(ask_for_jobs(client.clone(), unseen, publisher, shown));
-                }
+                let shown = self.shown.clone();
+                let stale = move |now| stale(&shown.borrow().status, &unseen, now);
+                observers.spawn(watch_jobs(client.clone(), stale, move || clock.now(), self.publish()));
             }
         }
         doors
@@ -86,11 +71,23 @@ impl Sources<'_> {
         self.config.pools.iter().map(|pool| &pool.pool)
     }
 
+    /// How many scopes with queues share the limits of a scope's credential.
+    fn scopes_with_queues_of(&self, scope: &Scope) -> u32 {
+        let pools = || self.config.pools.iter();
+        let credential = pools().find(|pool| pool.pool.scope == *scope).map(|pool| &pool.credential);
+        let sharing = pools().filter(|pool| {
+            Some(&pool.credential) == credential
+                && matches!(pool.pool.demand, Demand::Jobs { queue: true, .. })
+        });
+        let scopes: BTreeSet<&Scope> = sharing.map(|pool| &pool.pool.scope).collect();
+        u32::try_from(scopes.len()).unwrap_or(u32::MAX)
+    }
+
     fn watch_queues(&self, client: &Client, pools: &[Pool], observers: &mut JoinSet<()>) -> QueueDoor {
         let clock = self.publisher.clock;
-        let publish = self.publish(client.scope());
-        let interval = self.config.poll_interval;
-        let watch = QueueWatch::new(client.clone(), pools, interval, publish, move || clock.now());
+        let (interval, shared_by) = (self.config.poll_interval, self.scopes_with_queues_of(client.scope()));
+        let watch =
+            QueueWatch::new(client.clone(), pools, interval, shared_by, self.publish(), move || clock.now());
         let (door, news) = (watch.door(), Arc::new(Notify::new()));
         let names: BTreeSet<PoolName> = pools.iter().map(|pool| pool.name.clone()).collect();
         observers.spawn(notice(self.events.subscribe(), names, news.clone()));
@@ -98,25 +95,9 @@ impl Sources<'_> {
         door
     }
 
-    /// Publishes evidence from a scope. What an enterprise's pool looks at is of that enterprise: the
-    /// configuration says so, GitHub's answers do not.
-    fn publish(&self, scope: &Scope) -> impl Fn(Evidence) + Send + Sync + use<> {
+    fn publish(&self) -> impl Fn(Evidence) + Send + Sync + use<> {
         let publisher = self.publisher.clone();
-        let enterprise = match scope.target() {
-            Target::Enterprise { enterprise } => Some(enterprise.clone()),
-            _ => None,
-        };
-        move |evidence| {
-            let of = |job: Job| Job { enterprise: job.enterprise.or_else(|| enterprise.clone()), ..job };
-            publisher.publish(match evidence {
-                Evidence::Queue { repository, began, jobs } => {
-                    let jobs = jobs.into_iter().map(|(job, state)| (of(job), state)).collect();
-                    Evidence::Queue { repository, began, jobs }
-                }
-                Evidence::Job { job, state, at, asked } => Evidence::Job { job: of(job), state, at, asked },
-                other => other,
-            });
-        }
+        move |evidence| publisher.publish(evidence)
     }
 }
 
@@ -154,61 +135,6 @@ async fn notice(mut events: broadcast::Receiver<Event>, pools: BTreeSet<PoolName
             Ok(_) => {}
             Err(broadcast::error::RecvError::Lagged(_)) => news.notify_one(),
             Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-/// Reads failed deliveries out of GitHub's log, for as long as the credential may.
-async fn repair(client: Client, publisher: Publisher) {
-    let (scope, mut repair) = (client.scope().clone(), Repair::new(client));
-    let mut refused = false;
-    loop {
-        match repair.look(publisher.clock.now(), |evidence| publisher.publish(evidence)).await {
-            Ok(Repaired { told, more, .. }) => {
-                refused = false;
-                if told > 0 {
-                    info!(%scope, deliveries = told, "read webhooks out of GitHub's log that had not come");
-                }
-                if more {
-                    continue;
-                }
-            }
-            Err(error @ GithubError::Refused(_)) if !refused => {
-                refused = true;
-                let error = chain(&error);
-                warn!(
-                    %scope, error,
-                    "lost webhooks cannot be read out of GitHub's log; jobs are asked for one by one instead"
-                );
-            }
-            Err(error) => debug!(%scope, error = chain(&error), "the log of webhooks cannot be read"),
-        }
-        sleep(REPAIR).await;
-    }
-}
-
-/// Asks for the jobs that only a webhook told of, when nothing else has told of them for a while.
-async fn ask_for_jobs(
-    client: Client,
-    pools: BTreeSet<PoolName>,
-    publisher: Publisher,
-    shown: watch::Receiver<Arc<Snapshot>>,
-) {
-    loop {
-        sleep(LOOK_UP).await;
-        let clock = publisher.clock;
-        let old = stale(&shown.borrow().status, &pools, clock.now());
-        let asked = look_up(
-            old,
-            || clock.now(),
-            |stale| {
-                let client = client.clone();
-                async move { client.job(&stale.repository, stale.job).await }
-            },
-            |evidence| publisher.publish(evidence),
-        );
-        if let Err(error) = asked.await {
-            debug!(scope = %client.scope(), error = chain(&error), "a job cannot be asked for");
         }
     }
 }

@@ -9,13 +9,23 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
 use crate::{
-    fleet::{Evidence, Timestamp},
+    fleet::{Evidence, Target, Timestamp},
     github::{
         Client, DeliveryRecord, GithubError, HookRecord, LogMark,
         webhook::{DeliveryEvent, Told},
     },
+    host::chain,
 };
+
+/// From one look to the next.
+const LOOK: Duration = Duration::from_mins(5);
+
+/// How soon after a refusal it is tried again: that takes a person.
+const REFUSED_PAUSE: Duration = Duration::from_hours(1);
 
 /// How far back the first look goes: nobody waits for an older job (GitHub gives up on it).
 const FIRST_LOOK: Duration = Duration::from_hours(24);
@@ -35,6 +45,49 @@ const READS: usize = 100;
 
 /// What the path of a hook's address ends with when it is ours.
 const OUR_PATH: &str = "/webhook";
+
+/// Looks at the logs of a scope's hooks at once and every few minutes, and publishes what did not arrive.
+/// Never ends, but for an enterprise, whose hooks no API shows.
+pub async fn watch_deliveries(
+    client: Client,
+    clock: impl Fn() -> Timestamp + Send + Sync,
+    publish: impl Fn(Evidence) + Send + Sync,
+) {
+    let scope = client.scope().clone();
+    if let Target::Enterprise { .. } = scope.target() {
+        return;
+    }
+    let mut repair = Repair::new(client);
+    let mut failing = false;
+    loop {
+        let looked = repair.look(clock(), &publish).await;
+        let mut wait = LOOK;
+        match &looked {
+            Ok(Repaired { told: 0, hooks, .. }) => debug!(%scope, hooks, "no webhook delivery had failed"),
+            Ok(Repaired { told, more, .. }) => {
+                info!(%scope, told, "read webhook deliveries that had failed in GitHub's log");
+                wait = if *more { Duration::ZERO } else { LOOK };
+            }
+            Err(error) => {
+                if let GithubError::Refused(_) = error {
+                    wait = REFUSED_PAUSE;
+                }
+                let error = chain(error);
+                if failing {
+                    debug!(%scope, error, "the log of webhook deliveries cannot be read");
+                } else {
+                    warn!(
+                        %scope, error,
+                        "the log of webhook deliveries cannot be read; jobs whose webhooks are lost are found by \
+                         look-ups and by polling alone"
+                    );
+                }
+            }
+        }
+        failing = looked.is_err();
+        sleep(wait).await;
+    }
+}
 
 /// The hooks of one scope, and how far their logs were read.
 pub struct Repair {
@@ -118,7 +171,7 @@ async fn look_at(
         return Ok((0, false));
     };
     if !all {
-        tracing::warn!(
+        warn!(
             scope = %client.scope(), hook,
             "the log of the webhook's deliveries is longer than is read; what failed before is left to look-ups"
         );
@@ -138,7 +191,7 @@ async fn look_at(
                 told += 1;
             }
             Ok(Ok(Told::Ping | Told::Nothing)) | Err(GithubError::NotFound) => {}
-            Ok(Err(why)) => tracing::warn!(
+            Ok(Err(why)) => warn!(
                 scope = %client.scope(), hook, delivery = delivery.id, error = %why,
                 "failed to read a webhook delivery in GitHub's log"
             ),

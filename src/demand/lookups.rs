@@ -3,16 +3,23 @@
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
 use crate::{
     fleet::{Evidence, Job, JobId, JobState, PoolName, Scope, Status, Timestamp},
-    github::GithubError,
+    github::{Client, GithubError},
+    host::chain,
 };
 
 /// How long what was told of a job is believed.
-pub const BELIEVED: Duration = Duration::from_mins(2);
+const BELIEVED: Duration = Duration::from_mins(2);
+
+/// From the end of one round to the next.
+const PAUSE: Duration = Duration::from_mins(1);
 
 /// Jobs that are asked for at most in one round of a minute: with one credential, 1200 requests an hour.
-pub const ROUND: usize = 20;
+const ROUND: usize = 20;
 
 /// A queued job to be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +32,7 @@ pub struct Stale {
     pub job: JobId,
 }
 
-/// The queued jobs of these pools that nothing has confirmed for [`BELIEVED`], the oldest news first. Pools
+/// The queued jobs of these pools that nothing has confirmed for two minutes, the oldest news first. Pools
 /// whose queues are looked at have no need of it.
 pub fn stale(status: &Status, pools: &BTreeSet<PoolName>, now: Timestamp) -> Vec<Stale> {
     let old = status.jobs.iter().filter(|job| now.since(job.seen_at) >= BELIEVED);
@@ -39,7 +46,41 @@ pub fn stale(status: &Status, pools: &BTreeSet<PoolName>, now: Timestamp) -> Vec
     old.into_iter().map(|(_, stale)| stale).collect()
 }
 
-/// Asks for up to [`ROUND`] jobs, one after the other, and tells what came: how far a job is, or that GitHub
+/// Asks each minute for the jobs that are stale then, with the client of the scope that their pools are of,
+/// and publishes what came. Never ends.
+pub async fn watch_jobs(
+    client: Client,
+    stale: impl Fn(Timestamp) -> Vec<Stale> + Send + Sync,
+    clock: impl Fn() -> Timestamp + Send + Sync,
+    publish: impl Fn(Evidence) + Send + Sync,
+) {
+    let mut told = false;
+    loop {
+        let look = |of: Stale| {
+            let client = client.clone();
+            async move { client.job(&of.repository, of.job).await }
+        };
+        match look_up(stale(clock()), &clock, look, &publish).await {
+            Ok(()) => told = false,
+            Err(error) => {
+                let (scope, error) = (client.scope(), chain(&error));
+                if told {
+                    debug!(%scope, error, "waiting jobs cannot be asked for");
+                } else {
+                    warn!(
+                        %scope, error,
+                        "waiting jobs that a webhook told of cannot be asked for, so some may be over already; \
+                         tried again each minute"
+                    );
+                }
+                told = true;
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Asks for up to twenty jobs, one after the other, and tells what came: how far a job is, or that GitHub
 /// does not have it any more. A job that GitHub does not show for another reason is left for the next round;
 /// a limit, and a GitHub that does not answer, end this one.
 ///
@@ -54,11 +95,11 @@ where
     L: Future<Output = Result<Option<(Job, JobState)>, GithubError>>,
 {
     let mut refused = Ok(());
-    for asked_for in stale.into_iter().take(ROUND) {
+    for wanted in stale.into_iter().take(ROUND) {
         let at = now();
-        let (repository, id) = (asked_for.repository.clone(), asked_for.job);
-        match look(asked_for).await {
-            Ok(Some((job, state))) => tell(Evidence::Job { job, state, at, asked: true }),
+        let (repository, id) = (wanted.repository.clone(), wanted.job);
+        match look(wanted).await {
+            Ok(Some((job, seen))) => tell(Evidence::Job { job, state: seen, at, asked: true }),
             Ok(None) => tell(Evidence::JobGone { repository, job: id, at }),
             // Of this repository alone: the others may be seen.
             Err(error @ GithubError::Refused(_)) => refused = Err(error),

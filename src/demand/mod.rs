@@ -1,15 +1,17 @@
 //! Where pools learn of waiting jobs: observers that run on their own and publish evidence. What a pool
 //! makes of it is the core's to decide.
 
-pub mod deliveries;
+mod deliveries;
 mod groups;
-pub mod lookups;
+mod lookups;
 mod queue;
 pub mod scale_set;
 mod schedule;
 
 pub use self::{
+    deliveries::{Repair, Repaired, watch_deliveries},
     groups::watch_groups,
+    lookups::{Stale, look_up, stale, watch_jobs},
     queue::{QueueDoor, QueueWatch},
-    schedule::{Reach, RequestsPerHour, Shortfall, requests_per_hour},
+    schedule::{REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
 };

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 4;
 const FIND: Duration = Duration::from_mins(1);
 
 /// Repositories that were not pushed to for so long are not looked at.
-const PUSHED: Duration = Duration::from_hours(24 * 30);
+const PUSHED: Duration = Duration::from_hours(24 * 60);
 
 /// Hints that are remembered until the loop takes them.
 const MAX_HINTS: usize = 1000;
@@ -74,7 +74,9 @@ pub struct QueueWatch<P, C> {
     finds: bool,
     /// What does not work, by repository; the scope itself stands for the list of repositories.
     troubles: BTreeMap<Scope, Trouble>,
-    told: Option<Option<TroubleKind>>,
+    /// Whether anything was said of the source so far, and what last.
+    told: bool,
+    told_kind: Option<TroubleKind>,
 }
 
 /// What a piece of work has come to.
@@ -85,9 +87,17 @@ enum Done {
 
 impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
     /// A watch over the queues that the pools of the client's scope learn of jobs from, each looked at
-    /// every `interval` while it is active and the rate limit allows it.
-    pub fn new(client: Client, pools: &[Pool], interval: Duration, publish: P, clock: C) -> Self {
-        let mut schedule = Schedule::new(interval);
+    /// every `interval` while it is active and the limits of the credential allow it, which `shared_by`
+    /// scopes share.
+    pub fn new(
+        client: Client,
+        pools: &[Pool],
+        interval: Duration,
+        shared_by: u32,
+        publish: P,
+        clock: C,
+    ) -> Self {
+        let mut schedule = Schedule::new(interval, shared_by);
         let scope = client.scope().clone();
         let own = matches!(scope.target(), Target::Repository { .. });
         if own {
@@ -103,7 +113,8 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
             door: QueueDoor::default(),
             queues: BTreeMap::new(),
             troubles: BTreeMap::new(),
-            told: None,
+            told: false,
+            told_kind: None,
             client,
             publish,
             clock,
@@ -167,7 +178,7 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
             let queue = queue.unwrap_or_else(|| Queue::new(self.client.clone(), repository));
             let mut queue = Box::new(queue);
             work.spawn(async move {
-                let looked = queue.look().await;
+                let looked = queue.look(now).await;
                 Done::Looked(queue, looked)
             });
         }
@@ -217,6 +228,8 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
                 for gone in self.schedule.forget_found(|known| found.contains(known), now) {
                     self.queues.remove(&gone);
                     self.troubles.remove(&gone);
+                    // What nobody looks at any more is nobody's demand.
+                    (self.publish)(Evidence::Queue { repository: gone, began: now, jobs: Vec::new() });
                 }
                 self.troubles.remove(&scope);
             }
@@ -249,10 +262,10 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
     fn tell_sources(&mut self) {
         let trouble = self.troubles.values().next();
         let kind = trouble.map(|trouble| trouble.kind);
-        if self.told == Some(kind) {
+        if self.told && self.told_kind == kind {
             return;
         }
-        self.told = Some(kind);
+        (self.told, self.told_kind) = (true, kind);
         for pool in &self.pools {
             let (pool, trouble) = (pool.clone(), trouble.cloned());
             (self.publish)(Evidence::Source { pool, source: Source::Queue, trouble });

@@ -14,9 +14,10 @@ const ACTIVE: Duration = Duration::from_mins(15);
 /// How many times as long ago as it is looked at, a quiet repository was last active.
 const QUIETER: u32 = 15;
 
-/// GitHub allows 900 points a minute to everything that a credential does (docs.github.com, "Rate limits
-/// for the REST API"); the other half is for listing, minting and removing runners.
-const PER_MINUTE: u32 = 450;
+/// Requests a minute for the queues of all scopes of one credential. GitHub allows 900 points to everything
+/// that it does (docs.github.com, "Rate limits for the REST API"); the other half is for listing, minting
+/// and removing runners.
+pub const REQUESTS_PER_MINUTE: u32 = 450;
 
 /// Looks may run ahead of that pace for so long.
 const BURST: Duration = Duration::from_secs(30);
@@ -70,8 +71,10 @@ pub struct Shortfall {
 /// All repositories of a scope.
 pub(super) struct Schedule {
     base: Duration,
+    /// Among how many scopes the credential's limits are shared.
+    shared_by: u32,
     turns: BTreeMap<Scope, Turn>,
-    /// When the requests so far would have been over at [`PER_MINUTE`].
+    /// When the requests so far would have been over at this scope's share of [`REQUESTS_PER_MINUTE`].
     paid_until: Timestamp,
 }
 
@@ -94,8 +97,13 @@ struct Turn {
 }
 
 impl Schedule {
-    pub(super) fn new(base: Duration) -> Self {
-        Self { base: base.max(SHORTEST), turns: BTreeMap::new(), paid_until: Timestamp::default() }
+    pub(super) fn new(base: Duration, shared_by: u32) -> Self {
+        Self {
+            base: base.max(SHORTEST),
+            shared_by: shared_by.max(1),
+            turns: BTreeMap::new(),
+            paid_until: Timestamp::default(),
+        }
     }
 
     /// Looks at a repository from now on, or learns when it was pushed to.
@@ -191,7 +199,7 @@ impl Schedule {
     /// What the limits do not allow of what the configured interval needs.
     pub(super) fn shortfall(&self, rate: Option<&Rate>, now: Timestamp) -> Option<Shortfall> {
         let per_second = self.per_second(|turn| turn.requests, now);
-        let by_pace = per_second * 60.0 / f64::from(PER_MINUTE);
+        let by_pace = per_second * 60.0 * f64::from(self.shared_by) / f64::from(REQUESTS_PER_MINUTE);
         let stretch = self.stretch(rate, now).max(by_pace);
         (stretch > 1.0 + 1e-6).then(|| Shortfall {
             repositories: self.turns.len(),
@@ -207,7 +215,7 @@ impl Schedule {
         let Some(rate) = rate.filter(|rate| now < rate.reset_at) else { return 1.0 };
         let left = u32::try_from(rate.remaining.saturating_sub(rate.reserve())).unwrap_or(u32::MAX);
         let needed = self.per_second(|turn| turn.charged, now) * rate.reset_at.since(now).as_secs_f64();
-        (needed / f64::from(left.max(1))).clamp(1.0, 1000.0)
+        (needed * f64::from(self.shared_by) / f64::from(left.max(1))).clamp(1.0, 1000.0)
     }
 
     fn per_second(&self, of: impl Fn(&Turn) -> f64, now: Timestamp) -> f64 {
@@ -216,7 +224,8 @@ impl Schedule {
     }
 
     fn pay(&mut self, requests: u32, now: Timestamp) {
-        self.paid_until = self.paid_until.max(now) + Duration::from_mins(1) * requests / PER_MINUTE;
+        let each = Duration::from_mins(1) * self.shared_by / REQUESTS_PER_MINUTE;
+        self.paid_until = self.paid_until.max(now) + each * requests;
     }
 }
 
@@ -244,26 +253,28 @@ impl Turn {
 /// The requests that polling of queues makes in an hour, at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestsPerHour {
-    /// With nothing waiting: all of them conditional, and none charged while nothing changes.
+    /// With nothing waiting: all of them conditional, and none charged while nothing changes. Each run
+    /// with jobs that are not over adds one for each look.
     pub at_rest: u64,
     /// Those that are charged for each job: its run in the lists, and its states.
     pub charged_per_job: u64,
 }
 
-/// What a job costs at most as it comes and goes: it is shown as queued, in progress and over, and each
-/// changes up to two lists of runs and the run's list of jobs.
-const CHARGED_PER_JOB: u64 = 9;
+/// What a job costs that is a run of its own and is seen in every state: it comes into the list of queued
+/// runs (and its own list of jobs is new), changes to the list of those in progress (three lists change),
+/// and goes. Jobs of one run share the lists.
+const CHARGED_PER_JOB: u64 = 6;
 
 /// What polling needs at this interval when of these repositories so many are active.
 pub fn requests_per_hour(interval: Duration, active: u32, quiet: u32, reach: Reach) -> RequestsPerHour {
     let base = interval.max(SHORTEST);
     let looks = |count: u32, every: Duration| f64::from(count) * 3600.0 / every.as_secs_f64();
     let looks_each_hour = looks(active, base) + looks(quiet, reach.longest(base));
-    // Two lists a look, and the third once a minute; what was pushed to is asked for once a minute too.
-    let waiting = looks(active, base.max(Duration::from_mins(1))) + looks(quiet, reach.longest(base));
+    // Two lists a look, and two more once a minute; what was pushed to is asked for once a minute too.
+    let held = looks(active, base.max(Duration::from_mins(1))) + looks(quiet, reach.longest(base));
     let found = if reach == Reach::Found { 60.0 } else { 0.0 };
     RequestsPerHour {
-        at_rest: whole(looks_each_hour * 2.0 + waiting + found),
+        at_rest: whole(looks_each_hour * 2.0 + held * 2.0 + found),
         charged_per_job: CHARGED_PER_JOB,
     }
 }
@@ -278,188 +289,4 @@ fn whole(number: f64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::fleet::{Job, JobFacts, JobId, JobState};
-
-    const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
-    const BASE: Duration = Duration::from_secs(10);
-    const SECOND: Duration = Duration::from_secs(1);
-    const MINUTE: Duration = Duration::from_mins(1);
-
-    fn repository(name: &str) -> Scope {
-        format!("https://github.com/acme/{name}").parse().unwrap()
-    }
-
-    fn look(state: Option<JobState>) -> Look {
-        let facts = JobFacts {
-            name: "build".to_owned(),
-            repository: repository("a"),
-            run_id: 1,
-            url: String::new(),
-            queued_at: NOW,
-        };
-        let job = Job {
-            id: JobId(1),
-            labels: Vec::new(),
-            enterprise: None,
-            public: None,
-            workflows: Vec::new(),
-            facts: Arc::new(facts),
-        };
-        let jobs = state.map(|state| (job, state)).into_iter().collect();
-        Look { began: NOW, jobs, missing: None, requests: 2, charged: 0 }
-    }
-
-    fn rate(remaining: u64, reset_in: Duration) -> Rate {
-        Rate { limit: 5000, remaining, reset_at: NOW + reset_in, resource: "core".to_owned() }
-    }
-
-    /// One repository that was last pushed to so long ago, and was just looked at.
-    fn one(reach: Reach, quiet_for: Duration) -> Schedule {
-        let mut schedule = Schedule::new(BASE);
-        schedule.add(&repository("a"), reach, NOW - quiet_for);
-        schedule.began(&repository("a"), NOW);
-        schedule.looked(&repository("a"), &look(None), NOW);
-        schedule
-    }
-
-    fn wait(schedule: &Schedule, rate: Option<&Rate>) -> Duration {
-        schedule.next(rate, NOW).unwrap().1.since(NOW)
-    }
-
-    #[test]
-    fn the_active_are_looked_at_often_and_the_quiet_ever_more_rarely() {
-        for (reach, quiet_for, expected) in [
-            (Reach::Found, Duration::ZERO, BASE),
-            (Reach::Found, MINUTE * 14, BASE),
-            (Reach::Found, MINUTE * 15, MINUTE),
-            (Reach::Found, MINUTE * 60, MINUTE * 4),
-            (Reach::Found, MINUTE * 600, MINUTE * 15),
-            (Reach::Named, MINUTE * 600, MINUTE),
-            (Reach::Own, MINUTE * 600, BASE),
-        ] {
-            assert_eq!(wait(&one(reach, quiet_for), None), expected, "{reach:?} {quiet_for:?}");
-        }
-    }
-
-    #[test]
-    fn a_job_makes_a_repository_active_and_news_makes_it_due() {
-        let (a, mut schedule) = (repository("a"), one(Reach::Found, MINUTE * 600));
-        assert!(schedule.look_soon(&a) && !schedule.look_soon(&repository("b")));
-        assert_eq!(wait(&schedule, None), SHORTEST);
-        schedule.began(&a, NOW);
-        assert_eq!(schedule.next(None, NOW), None, "it is being looked at");
-        schedule.looked(&a, &look(Some(JobState::InProgress { runner: None })), NOW);
-        assert_eq!(wait(&schedule, None), BASE);
-        schedule.look_at_queued_soon();
-        assert_eq!(wait(&schedule, None), BASE, "nothing waits there");
-        schedule.began(&a, NOW);
-        schedule.looked(&a, &look(Some(JobState::Queued)), NOW);
-        schedule.look_at_queued_soon();
-        assert_eq!(wait(&schedule, None), SHORTEST);
-    }
-
-    #[test]
-    fn who_was_never_looked_at_is_first_and_then_who_waits_for_longest() {
-        let mut schedule = Schedule::new(BASE);
-        for name in ["a", "b", "c"] {
-            schedule.add(&repository(name), Reach::Named, NOW);
-        }
-        for (name, ago) in [("a", 5), ("b", 9)] {
-            schedule.began(&repository(name), NOW - SECOND * ago);
-            schedule.looked(&repository(name), &look(None), NOW - SECOND * ago);
-        }
-        assert_eq!(schedule.next(None, NOW).unwrap().0, repository("c"));
-        schedule.began(&repository("c"), NOW);
-        schedule.looked(&repository("c"), &look(None), NOW);
-        assert_eq!(schedule.next(None, NOW), Some((repository("b"), NOW + SECOND)));
-    }
-
-    #[test]
-    fn failures_wait_ever_longer_or_as_long_as_github_says() {
-        let (a, mut schedule) = (repository("a"), one(Reach::Own, Duration::ZERO));
-        for expected in [10, 20, 40, 80, 160, 300, 300] {
-            schedule.failed(&a, None, NOW);
-            assert_eq!(wait(&schedule, None), SECOND * expected);
-        }
-        schedule.look_soon(&a);
-        assert_eq!(wait(&schedule, None), SECOND * 300, "news do not hurry what fails");
-        schedule.failed(&a, Some(NOW + MINUTE * 20), NOW);
-        assert_eq!(wait(&schedule, None), MINUTE * 20);
-        schedule.began(&a, NOW);
-        schedule.looked(&a, &look(None), NOW);
-        assert_eq!(wait(&schedule, None), BASE);
-    }
-
-    #[test]
-    fn the_rate_limit_stretches_what_is_charged_and_nothing_else() {
-        let a = repository("a");
-        let mut schedule = one(Reach::Own, Duration::ZERO);
-        let hour = MINUTE * 60;
-        // Unchanged lists are free, so that there is no end to them.
-        for _ in 0..60 {
-            schedule.looked(&a, &look(None), NOW);
-        }
-        assert_eq!(wait(&schedule, Some(&rate(600, hour))), BASE);
-        assert_eq!(schedule.shortfall(Some(&rate(600, hour)), NOW), None);
-        for _ in 0..60 {
-            schedule.looked(&a, &Look { charged: 2, ..look(None) }, NOW);
-        }
-        schedule.paid_until = NOW;
-        // 720 an hour, of which 4,500 and then 360 are left above the reserve of 500.
-        assert_eq!(wait(&schedule, Some(&rate(5000, hour))), BASE);
-        let wait = wait(&schedule, Some(&rate(860, hour)));
-        assert!(wait > SECOND * 19 && wait < SECOND * 21, "{wait:?}");
-        let shortfall = schedule.shortfall(Some(&rate(860, hour)), NOW).unwrap();
-        assert_eq!((shortfall.repositories, shortfall.wanted, shortfall.allowed), (1, 720, 360));
-        assert_eq!(schedule.shortfall(Some(&rate(860, Duration::ZERO)), NOW), None, "a new window");
-    }
-
-    #[test]
-    fn a_hundred_active_repositories_keep_to_the_pace_and_fall_short_aloud() {
-        let mut schedule = Schedule::new(BASE);
-        for at in 0..100 {
-            schedule.add(&repository(&format!("r{at}")), Reach::Found, NOW);
-        }
-        let (mut now, mut looks) = (NOW, 0_u32);
-        while now < NOW + MINUTE * 10 {
-            let (next, at) = schedule.next(None, now).unwrap();
-            now = now.max(at);
-            schedule.began(&next, now);
-            schedule.looked(&next, &Look { jobs: look(Some(JobState::Queued)).jobs, ..look(None) }, now);
-            looks += 1;
-        }
-        // Two requests each; a burst of half a minute's worth at the start.
-        assert!((2250..2400).contains(&looks), "{looks}");
-        let shortfall = schedule.shortfall(None, now).unwrap();
-        assert_eq!(shortfall.allowed, 27_000);
-        assert!((72_000..72_500).contains(&shortfall.wanted), "{}", shortfall.wanted);
-        assert!(shortfall.interval > SECOND * 26 && shortfall.interval < SECOND * 27);
-    }
-
-    #[test]
-    fn what_is_not_found_any_more_is_forgotten_unless_it_has_jobs() {
-        let mut schedule = Schedule::new(BASE);
-        for (name, reach, ago) in [
-            ("own", Reach::Named, 60),
-            ("old", Reach::Found, 60),
-            ("kept", Reach::Found, 60),
-            ("new", Reach::Found, 1),
-        ] {
-            schedule.add(&repository(name), reach, NOW - MINUTE * ago);
-        }
-        assert_eq!(schedule.forget_found(|known| *known == repository("kept"), NOW), [repository("old")]);
-        assert_eq!(schedule.turns.len(), 3);
-    }
-
-    #[test]
-    fn the_requests_of_an_hour_can_be_told_beforehand() {
-        let told = |active, quiet, reach| requests_per_hour(BASE, active, quiet, reach).at_rest;
-        assert_eq!(told(1, 0, Reach::Own), 780);
-        assert_eq!(told(0, 10, Reach::Named), 1800);
-        assert_eq!(told(2, 100, Reach::Found), 1560 + 1200 + 60);
-    }
-}
+mod tests;

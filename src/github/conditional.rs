@@ -30,6 +30,18 @@ impl<T> Default for Pages<T> {
     }
 }
 
+impl<T> Pages<T> {
+    /// The rows of all pages.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &T> {
+        self.0.values().flat_map(|page| &page.rows)
+    }
+
+    /// How many they are.
+    pub(super) fn count(&self) -> usize {
+        self.0.values().map(|page| page.rows.len()).sum()
+    }
+}
+
 /// A page, and what makes the next request for it conditional.
 pub(super) struct Page<T> {
     etag: Option<HeaderValue>,

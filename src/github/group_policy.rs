@@ -22,8 +22,7 @@ impl Client {
         let of_organization = matches!(self.scope().target(), Target::Organization { .. });
         let visibility = match group.visibility.as_deref() {
             Some("private") => Visibility::Private,
-            // Whom an inherited group serves is told in part only.
-            Some("selected") if of_organization && !group.inherited => {
+            Some("selected") if of_organization => {
                 let names = self.group_repositories(group.id).await?;
                 let repository = |name: &String| self.scope().repository(name);
                 Visibility::Selected(names.iter().filter_map(repository).collect::<Vec<Scope>>())
@@ -34,7 +33,8 @@ impl Client {
             name: group.name,
             default: group.default,
             visibility,
-            allows_public: group.allows_public_repositories.unwrap_or(true),
+            // Unsaid is GitHub's default, which is no.
+            allows_public: group.allows_public_repositories.unwrap_or(false),
             workflows: group.restricted_to_workflows.then_some(group.selected_workflows),
         })
     }

@@ -208,3 +208,39 @@ fn delivery(wire: WireDelivery) -> Option<DeliveryRecord> {
         status: format!("{} ({code})", one_line(&status)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn deliveries(rows: Value) -> Vec<DeliveryRecord> {
+        let rows: Vec<Value> = serde_json::from_value(rows).unwrap();
+        rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).filter_map(delivery).collect()
+    }
+
+    #[test]
+    fn a_row_of_another_form_is_left_out_and_ids_stay_whole() {
+        let read = deliveries(json!([
+            3, null, {}, { "id": "1" },
+            { "id": 1, "delivered_at": "yesterday" },
+            { "id": 120_000_000_000_000_001_u64, "delivered_at": "2026-11-22T12:00:00Z", "status": "OK",
+              "status_code": 202, "event": "workflow_job", "action": null, "new": [1] },
+            { "id": 2, "delivered_at": "2026-11-22T12:00:00.5Z", "status": "timed out\u{1b}[1m" },
+        ]));
+        assert_eq!(read.iter().map(|one| one.id).collect::<Vec<_>>(), [120_000_000_000_000_001, 2]);
+        assert!(read[0].delivered && read[0].event == DeliveryEvent::WorkflowJob);
+        assert!(!read[1].delivered && read[1].status == "timed out [1m (0)", "{}", read[1].status);
+    }
+
+    #[test]
+    fn a_hook_is_read_with_whatever_it_lacks() {
+        let read = |row: Value| hook(serde_json::from_value(row).unwrap());
+        let bare = read(json!({ "id": 1 }));
+        assert!(bare.active && !bare.signs && !bare.tells_of_jobs && bare.url.is_empty());
+        let odd =
+            read(json!({ "id": 1, "events": ["*"], "config": { "content_type": "xml", "secret": "" } }));
+        assert!(odd.tells_of_jobs && !odd.signs && odd.encoding.is_none());
+    }
+}

@@ -1,36 +1,47 @@
-//! What a person wants to know of one job, and whether a queue can be seen at all.
+//! One job looked up for a person: with its run, which tells the workflow that it comes from and whether
+//! its repository is public.
 
 use http::StatusCode;
 
-use super::{Client, Endpoint, GithubError, client::Ask, workflow::WireRun};
+use super::{
+    Client, Endpoint, GithubError,
+    client::Ask,
+    workflow::{Run, WireRun},
+};
 use crate::fleet::{Job, JobId, JobState, Scope};
 
 impl Client {
-    /// [`Client::job`] with its run's record, for the workflows that it may come from and whether its
-    /// repository is public, where those can be read.
-    pub async fn job_and_run(
+    /// As [`Client::job`], with what the job's run tells where that can be read.
+    pub async fn look_up(
         &self,
         repository: &Scope,
         id: JobId,
     ) -> Result<Option<(Job, JobState)>, GithubError> {
-        let Some((job, state)) = self.job(repository, id).await? else { return Ok(None) };
-        let address = self.address_in(repository, &format!("/actions/runs/{}", job.facts.run_id))?;
-        let reply = self.ask(Ask::get(Endpoint::Runs, address)).await?;
-        let run = reply.answer.json::<WireRun>().ok().filter(|_| reply.answer.status == StatusCode::OK);
-        Ok(Some(match run.map(|run| run.run(repository)) {
-            Some(run) => (Job { public: run.public, workflows: run.workflows, ..job }, state),
-            None => (job, state),
-        }))
+        let Some((mut job, state)) = self.job(repository, id).await? else { return Ok(None) };
+        if let Ok(Some(run)) = self.run(repository, job.facts.run_id).await {
+            (job.public, job.workflows) = (run.public, run.workflows);
+        }
+        Ok(Some((job, state)))
     }
 
-    /// Whether the queue of this client's repository can be looked at.
-    pub async fn queue_can_be_seen(&self) -> Result<(), GithubError> {
-        let address = self.address("/actions/runs?status=queued&per_page=1")?;
+    async fn run(&self, repository: &Scope, id: u64) -> Result<Option<Run>, GithubError> {
+        let address = self.address_in(repository, &format!("/actions/runs/{id}"))?;
         let reply = self.ask(Ask::get(Endpoint::Runs, address)).await?;
         match reply.answer.status {
-            StatusCode::OK => Ok(()),
-            StatusCode::NOT_FOUND => Err(GithubError::NotFound),
-            _ => Err(self.refused(Endpoint::Runs, &reply)),
+            StatusCode::OK => Ok(Some(reply.answer.json::<WireRun>()?.run(repository))),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refused_at(Endpoint::Runs, repository, &reply)),
+        }
+    }
+
+    /// Whether a repository's queue can be looked at; `None` when GitHub does not show the repository.
+    pub async fn queue_can_be_seen(&self, repository: &Scope) -> Result<Option<()>, GithubError> {
+        let address = self.address_in(repository, "/actions/runs?status=queued&per_page=1")?;
+        let reply = self.ask(Ask::get(Endpoint::Runs, address)).await?;
+        match reply.answer.status {
+            StatusCode::OK => Ok(Some(())),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.refused_at(Endpoint::Runs, repository, &reply)),
         }
     }
 }

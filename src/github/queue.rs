@@ -15,7 +15,7 @@ use super::{
     conditional::{Cost, Pages, Walk, readable},
     workflow::{Run, WireJob, WireJobs, WireRuns},
 };
-use crate::fleet::{Job, JobId, JobState, Scope, Timestamp};
+use crate::fleet::{Job, JobId, JobState, Scope, Target, Timestamp};
 
 /// GitHub lists a thousand runs of a state and no more.
 const MAX_RUN_PAGES: usize = 10;
@@ -32,11 +32,14 @@ const QUIET_RUNS: usize = 20;
 /// Runs of one look whose jobs GitHub may fail to tell before the look itself has failed.
 const MAX_FAILURES: u32 = 3;
 
-/// Jobs that are remembered of one repository.
+/// Jobs that are remembered of one repository, about; those of further runs are left for later.
 const MAX_JOBS: usize = 50_000;
 
-/// How often runs are listed that wait for an approval, which can have queued jobs beside.
-const WAITING_RUNS: Duration = Duration::from_mins(1);
+/// Runs of these states wait for an approval or a concurrency limit, and can have queued jobs beside.
+const HELD: [&str; 2] = ["waiting", "pending"];
+
+/// How often those are listed.
+const HELD_RUNS: Duration = Duration::from_mins(1);
 
 /// After so long GitHub has given up on a queued job.
 const GIVEN_UP: Duration = Duration::from_hours(24);
@@ -46,8 +49,8 @@ pub struct Queue {
     client: Client,
     repository: Scope,
     lists: BTreeMap<&'static str, Pages<Run>>,
-    waiting: Vec<Run>,
-    waiting_listed_at: Option<Timestamp>,
+    held: Vec<Run>,
+    held_listed_at: Option<Timestamp>,
     runs: BTreeMap<u64, Known>,
 }
 
@@ -71,9 +74,8 @@ struct Known {
     run: Run,
     /// When its jobs were asked for, and what the run looked like then.
     asked: Option<(Timestamp, (String, String, u64))>,
+    /// Its jobs that are not over.
     pages: Pages<(Job, JobState)>,
-    /// Those that are not over.
-    jobs: Vec<(Job, JobState)>,
 }
 
 /// Why a run's jobs are asked for; the first is the most urgent.
@@ -93,8 +95,8 @@ impl Queue {
             client,
             repository,
             lists: BTreeMap::new(),
-            waiting: Vec::new(),
-            waiting_listed_at: None,
+            held: Vec::new(),
+            held_listed_at: None,
             runs: BTreeMap::new(),
         }
     }
@@ -104,16 +106,19 @@ impl Queue {
         &self.repository
     }
 
-    /// Looks at the queue. What was learned before an error is kept, so that the next look goes on
+    /// Looks at the queue; `began` is now. What was learned before an error is kept, so that the next look goes on
     /// from there; an error says nothing about any job.
-    pub async fn look(&mut self) -> Result<Look, GithubError> {
-        let (began, mut cost, mut missing) = (now(), Cost::default(), None);
+    pub async fn look(&mut self, began: Timestamp) -> Result<Look, GithubError> {
+        let (mut cost, mut missing) = (Cost::default(), None);
         let mut listed: BTreeMap<u64, Run> = BTreeMap::new();
-        if self.waiting_listed_at.is_none_or(|at| began.since(at) >= WAITING_RUNS) {
-            self.waiting = self.list("waiting", &mut cost, &mut missing).await?;
-            self.waiting_listed_at = Some(began);
+        if self.held_listed_at.is_none_or(|at| began.since(at) >= HELD_RUNS) {
+            let mut held = Vec::new();
+            for state in HELD {
+                held.extend(self.list(state, &mut cost, &mut missing).await?);
+            }
+            (self.held, self.held_listed_at) = (held, Some(began));
         }
-        listed.extend(self.waiting.iter().map(|run| (run.id, run.clone())));
+        listed.extend(self.held.iter().map(|run| (run.id, run.clone())));
         // In this order, since a run mostly goes from one to the other while we look.
         for state in ["queued", "in_progress"] {
             let runs = self.list(state, &mut cost, &mut missing).await?;
@@ -121,14 +126,16 @@ impl Queue {
         }
         self.runs.retain(|id, _| listed.contains_key(id));
         for (id, run) in listed {
-            let fresh = Known { run: run.clone(), asked: None, pages: Pages::default(), jobs: Vec::new() };
-            self.runs.entry(id).or_insert(fresh).run = run;
+            let fresh = || Known { run: run.clone(), asked: None, pages: Pages::default() };
+            self.runs.entry(id).or_insert_with(fresh).run = run.clone();
         }
         self.ask_for_jobs(began, &mut cost, &mut missing).await?;
-        let jobs: Vec<_> = self.runs.values().flat_map(Known::jobs).take(MAX_JOBS).collect();
-        if jobs.len() == MAX_JOBS {
-            missing = Some(format!("more than {MAX_JOBS} jobs"));
-        }
+        let enterprise = match self.client.scope().target() {
+            Target::Enterprise { enterprise } => Some(enterprise.clone()),
+            _ => None,
+        };
+        let told = |(job, state)| (Job { enterprise: enterprise.clone(), ..job }, state);
+        let jobs = self.runs.values().flat_map(Known::jobs).map(told).collect();
         let Cost { requests, charged } = cost;
         Ok(Look { began, jobs, missing, requests, charged })
     }
@@ -175,9 +182,14 @@ impl Queue {
             self.runs.iter().map(|(&id, known)| (known.urgency(began), known.asked_at(), id)).collect();
         turns.sort_unstable();
         let most = cost.requests + MAX_JOB_REQUESTS;
+        let full = self.runs.values().map(|known| known.pages.count()).sum::<usize>() >= MAX_JOBS;
         let (mut quiet, mut left, mut failed) = (0, 0, 0);
         for (urgency, _, id) in turns {
-            let has_turn = urgency != Urgency::Quiet || quiet < QUIET_RUNS;
+            let has_turn = match urgency {
+                Urgency::New => !full,
+                Urgency::Changed | Urgency::Queued => true,
+                Urgency::Quiet => quiet < QUIET_RUNS,
+            };
             if cost.requests >= most || !has_turn {
                 left += usize::from(urgency != Urgency::Quiet);
                 continue;
@@ -223,9 +235,7 @@ impl Queue {
             max_pages: MAX_JOB_PAGES,
             read: &read,
         };
-        let walked = walk.walk(first, &mut known.pages, cost, |_| false).await?;
-        let pages = walked.iter().flat_map(|walked| &walked.pages);
-        known.jobs = pages.flat_map(|page| page.rows.iter().cloned()).collect();
+        walk.walk(first, &mut known.pages, cost, |_| false).await?;
         known.asked = Some((began, known.run.mark.clone()));
         Ok(())
     }
@@ -239,7 +249,7 @@ impl Known {
         };
         if *mark != self.run.mark {
             Urgency::Changed
-        } else if self.jobs.iter().any(in_the_queue) {
+        } else if self.pages.rows().any(in_the_queue) {
             Urgency::Queued
         } else {
             Urgency::Quiet
@@ -252,7 +262,7 @@ impl Known {
 
     /// Its jobs, with what the run tells of them.
     fn jobs(&self) -> impl Iterator<Item = (Job, JobState)> {
-        self.jobs.iter().map(|(job, state)| {
+        self.pages.rows().map(|(job, state)| {
             let (public, workflows) = (self.run.public, self.run.workflows.clone());
             (Job { public, workflows, ..job.clone() }, state.clone())
         })

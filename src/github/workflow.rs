@@ -56,6 +56,7 @@ pub(super) struct WireJob {
     labels: Option<Vec<String>>,
     status: Option<String>,
     created_at: Option<String>,
+    started_at: Option<String>,
     html_url: Option<String>,
     runner_name: Option<String>,
 }
@@ -124,12 +125,17 @@ impl WireJob {
             // waiting, pending, requested, and what this version does not know: no runner is wanted.
             _ => JobState::Waiting,
         };
+        let created_at = self.created_at.as_deref().and_then(moment);
+        let started_at = self.started_at.as_deref().and_then(moment).filter(|_| state == JobState::Queued);
+        // A job that an approval held for days was made then and is queued now. GitHub sets `started_at`
+        // before a runner has the job, and does not say to what.
+        let queued_at = started_at.filter(|&at| at <= now).max(created_at);
         let facts = JobFacts {
             name: self.name.unwrap_or_default(),
             repository: repository.clone(),
             run_id: self.run_id.unwrap_or_default(),
             url: self.html_url.unwrap_or_default(),
-            queued_at: self.created_at.as_deref().and_then(moment).unwrap_or(now),
+            queued_at: queued_at.unwrap_or(now),
         };
         let job = Job {
             id: JobId(self.id),

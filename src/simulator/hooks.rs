@@ -126,7 +126,7 @@ impl Logged {
 /// All hooks and their deliveries.
 #[derive(Default)]
 pub(super) struct Hooks {
-    hooks: BTreeMap<u64, Hook>,
+    known: BTreeMap<u64, Hook>,
     pub(super) faults: HookFaults,
     outbox: Vec<(Timestamp, Delivery)>,
     held: Vec<Delivery>,
@@ -138,25 +138,25 @@ pub(super) struct Hooks {
 
 impl Hooks {
     pub(super) fn add(&mut self, hook: Hook) -> u64 {
-        let id = 500_000_001 + self.hooks.len() as u64;
-        self.hooks.insert(id, hook);
+        let id = 500_000_001 + self.known.len() as u64;
+        self.known.insert(id, hook);
         id
     }
 
     pub(super) fn hook(&self, id: u64) -> Option<&Hook> {
-        self.hooks.get(&id)
+        self.known.get(&id)
     }
 
     /// The hooks of exactly this scope.
     pub(super) fn of_scope(&self, scope: &str) -> impl Iterator<Item = (u64, &Hook)> {
-        self.hooks.iter().filter(move |(_, hook)| hook.scope == scope).map(|(id, hook)| (*id, hook))
+        self.known.iter().filter(move |(_, hook)| hook.scope == scope).map(|(id, hook)| (*id, hook))
     }
 
     /// The hooks that are told of a repository.
     pub(super) fn told_of(&self, repository: &str) -> Vec<u64> {
         let owner = repository.split('/').next().unwrap_or_default();
         let told = |hook: &Hook| hook.scope == repository || hook.scope == owner;
-        self.hooks.iter().filter(|(_, hook)| told(hook)).map(|(id, _)| *id).collect()
+        self.known.iter().filter(|(_, hook)| told(hook)).map(|(id, _)| *id).collect()
     }
 
     /// Puts a delivery on its way, as the faults will have it.

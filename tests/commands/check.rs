@@ -12,7 +12,7 @@ use bollard::{
     body_full,
     query_parameters::{CreateImageOptionsBuilder, RemoveImageOptions},
 };
-use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Settings, Simulator};
+use dayfly::simulator::{Fault, FaultKind, GroupPolicy, Hook, Settings, Simulator};
 use futures_util::TryStreamExt;
 use serde_json::{Value, json};
 
@@ -397,9 +397,9 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
     for part in [
         "[ok]",
-        "at most 1800 requests an hour",
+        "at most 2046 requests an hour",
         "360 for lists",
-        "1440 for the queues of 2 rep",
+        "1680 for the queues of 2 rep",
         "allows 5000",
     ] {
         assert!(line.contains(part), "{part}: {line}");
@@ -440,7 +440,7 @@ async fn an_apps_permissions_count_once_they_are_approved() {
     let (simulator, stand) = with_app("demand = [\"queue\"]\n").await;
     let said = check(&stand).await;
     assert!(said.line(&["credential \"app\"", "has a private key"]).starts_with("[ok]"), "{said:?}");
-    assert!(said.line(&["the App is installed (installation 41)"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["the App's installation 41 may add runners"]).starts_with("[ok]"), "{said:?}");
     assert!(
         said.line(&["rate limit of credential \"app\"", "/acme: at most"]).starts_with("[ok]"),
         "{said:?}"
@@ -453,9 +453,9 @@ async fn an_apps_permissions_count_once_they_are_approved() {
         permissions.insert("organization_self_hosted_runners".to_owned(), "read".to_owned());
     });
     let said = check(&stand).await;
-    let line = said.line(&["lacks \"organization_self_hosted_runners: write\""]);
+    let line = said.line(&["lacks organization_self_hosted_runners: write"]);
     assert!(line.starts_with("[fail]") && line.contains("an owner of acme must approve it"), "{line}");
-    assert!(said.line(&["lacks \"actions: read\""]).starts_with("[warn]"), "{said:?}");
+    assert!(said.line(&["lacks actions: read"]).starts_with("[warn]"), "{said:?}");
     assert_eq!(said.code(), 2);
 }
 
@@ -485,6 +485,28 @@ async fn the_kind_of_a_token_is_told_and_held_to_the_scope() {
     assert!(said.line(&["gives a classic token"]).starts_with("[ok]"), "{said:?}");
     assert!(said.line(&["lacks the scope \"manage_runners:enterprise\""]).starts_with("[fail]"), "{said:?}");
     assert!(said.line(&["the token expires at"]).starts_with("[warn]"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_are_looked_at_where_pools_take_them() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let keys = "demand = [\"queue\", \"webhook\"]\nlabels";
+    stand.configure(&pool(&simulator.scope_url("acme")).replace("labels", keys));
+    stand.add_to_http("webhook_secret_file = \"token\"\n");
+    let said = check(&stand).await;
+    let line = said.line(&["has no active webhook that tells of jobs"]);
+    assert!(line.starts_with("[warn]") && line.contains("application/json"), "{line}");
+
+    // Nobody listens there.
+    let hook = Hook { form: true, ..Hook::new("acme", "http://127.0.0.1:9/webhook", TOKEN) };
+    simulator.add_hook(hook);
+    let tried = || simulator.deliveries().iter().any(|delivery| delivery.over);
+    simulator.until(crate::stand::DEADLINE, |_| tried()).await.unwrap();
+    let said = check(&stand).await;
+    assert!(said.line(&["tells of jobs, signed and as a form"]).starts_with("[ok]"), "{said:?}");
+    let line = said.line(&["did not get through when it was last used"]);
+    assert!(line.starts_with("[warn]") && line.contains("the address leads to it"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

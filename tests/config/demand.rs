@@ -109,7 +109,7 @@ fn webhooks_that_nobody_heeds_or_that_may_get_lost_are_warned_of() {
 fn repositories_are_those_of_the_scope() {
     let named = |url: &str, list: &str| at(url, &format!("demand = [\"queue\"]\nrepositories = {list}\n"));
     let config = named(ORGANIZATION, r#"["Widgets", "acme/tools"]"#).load();
-    let read: Vec<_> = config.pools[0].pool.repositories.iter().map(|scope| scope.path()).collect();
+    let read: Vec<_> = config.pools[0].pool.repositories.iter().map(dayfly::fleet::Scope::path).collect();
     assert_eq!(read, ["acme/widgets", "acme/tools"]);
     let config = named(ENTERPRISE, r#"["one/a", "two/b"]"#).load();
     assert_eq!(config.pools[0].pool.repositories[1].as_str(), "https://github.com/two/b");

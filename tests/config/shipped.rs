@@ -16,8 +16,8 @@ fn shipped(name: &str) -> Written {
         changed.replace("\nprivate_key_file = \"/etc/dayfly/app.pem\"", "\nprivate_key_file = \"app.pem\"");
     assert_ne!(text, changed, "{name} names neither a token file nor a key");
     let written = Written::new(changed.replace("/etc/dayfly/webhook-secret", "webhook-secret"));
-    written.secret("webhook-secret");
     written.secret("app.pem");
+    written.secret("webhook-secret");
     written
 }
 

@@ -1,16 +1,22 @@
 //! A repository's queue against the simulated GitHub, and against one that answers anything.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    process::Stdio,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use dayfly::{
     fleet::{JobId, JobState, Scope, Timestamp},
-    github::{Client, Credential, GithubError, Look, Queue, Repositories, TokenSource},
+    github::{Client, Credential, GithubError, Look, Mint, Queue, Repositories, RunnerApi as _, TokenSource},
     simulator::{Endpoint, Fault, FaultKind, Hold, Job, Settings, Simulator},
 };
 use proptest::prelude::*;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use tokio::process::{Child, Command};
 
-use crate::world::{World, answer, says};
+use crate::world::{World, answer, runner_name, says};
 
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
 
@@ -35,8 +41,14 @@ fn job() -> Job {
     Job::new("acme", &["self-hosted", "Linux"]).of("acme/widgets").lasting(HOUR)
 }
 
+/// A look, now.
+async fn look_at(queue: &mut Queue) -> Result<Look, GithubError> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    queue.look(Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap())).await
+}
+
 async fn complete(queue: &mut Queue) -> Look {
-    let look = queue.look().await.unwrap();
+    let look = look_at(queue).await.unwrap();
     assert_eq!(look.missing, None);
     look
 }
@@ -61,7 +73,8 @@ async fn jobs_are_told_in_every_state_and_with_what_matters_to_a_pool() {
     let beside = simulator.enqueue(job().in_run("two"));
     let hosted =
         simulator.enqueue(Job::new("acme", &["ubuntu-latest"]).hosted().of("acme/widgets").lasting(HOUR));
-    let limited = simulator.enqueue(job().held(Hold::Concurrency).in_run("two"));
+    let limited = simulator.enqueue(job().held(Hold::Concurrency).in_run("three"));
+    let free = simulator.enqueue(job().in_run("three"));
     let over = simulator.enqueue(job());
     assert!(simulator.cancel(over));
     let mut look = complete(&mut queue).await;
@@ -73,6 +86,7 @@ async fn jobs_are_told_in_every_state_and_with_what_matters_to_a_pool() {
         (beside, JobState::Queued),
         (hosted, JobState::InProgress { runner }),
         (limited, JobState::Waiting),
+        (free, JobState::Queued),
     ];
     assert_eq!(states(&look), expected);
     let (first, _) = &look.jobs[0];
@@ -83,7 +97,7 @@ async fn jobs_are_told_in_every_state_and_with_what_matters_to_a_pool() {
     assert_eq!(first.facts.name, "build (1)");
     assert_eq!(first.facts.repository, repository(&simulator, "acme/widgets"));
     assert!(first.facts.url.ends_with(&format!("/job/{queued}")), "{}", first.facts.url);
-    assert!(look.began.since(first.facts.queued_at) < Duration::from_secs(60));
+    assert!(look.began.since(first.facts.queued_at) < Duration::from_mins(1));
 }
 
 #[tokio::test]
@@ -93,7 +107,7 @@ async fn an_unchanged_queue_costs_nothing_of_the_rate_limit() {
         simulator.enqueue(job());
     }
     let first = complete(&mut queue).await;
-    assert_eq!((first.requests, first.charged), (3 + 30, 3 + 30));
+    assert_eq!((first.requests, first.charged), (4 + 30, 4 + 30));
     let before = simulator.charged();
     for _ in 0..20 {
         let look = complete(&mut queue).await;
@@ -114,6 +128,37 @@ async fn a_change_is_seen_at_the_next_look_and_costs_little() {
     let look = complete(&mut queue).await;
     assert!(states(&look).contains(&(new, JobState::Queued)));
     assert_eq!(look.charged, 2);
+}
+
+#[tokio::test]
+async fn a_job_costs_six_requests_as_it_comes_and_goes() {
+    let (simulator, client) = github("acme").await;
+    let mut queue = Queue::new(client.clone(), repository(&simulator, "acme/widgets"));
+    complete(&mut queue).await;
+    let before = simulator.charged();
+    let id = simulator.enqueue(job());
+    assert_eq!(complete(&mut queue).await.charged, 2);
+    let labels = ["self-hosted", "linux"].map(str::to_owned);
+    let name = runner_name();
+    let minted = client.mint(Mint { name: &name, group: "Default", labels: &labels }).await.unwrap();
+    let (minting, mut runner) = (simulator.charged(), runner(minted.jit.expose_secret()));
+    simulator.until(Duration::from_mins(1), |now| now.in_progress == 1).await.expect("it takes the job");
+    let look = complete(&mut queue).await;
+    let busy = JobState::InProgress { runner: Some(name.to_string()) };
+    assert_eq!((states(&look), look.charged), (vec![(id, busy)], 3));
+    assert!(simulator.cancel(id));
+    let look = complete(&mut queue).await;
+    assert_eq!((look.jobs, look.charged), (Vec::new(), 1));
+    assert_eq!(simulator.charged() - minting + 2, 6);
+    assert_eq!(minting - before, 2 + 2, "a list of groups, and the mint");
+    runner.kill().await.unwrap();
+}
+
+/// The simulated runner, as a process.
+fn runner(jit: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly"));
+    command.arg("simulated-runner").env("ACTIONS_RUNNER_INPUT_JITCONFIG", jit).kill_on_drop(true);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 #[tokio::test]
@@ -138,7 +183,7 @@ async fn a_matrix_of_256_jobs_comes_in_three_pages_and_a_new_attempt_with_new_jo
         simulator.enqueue(job().in_run("matrix").named(format!("test ({at})")));
     }
     let first = complete(&mut queue).await;
-    assert_eq!((first.jobs.len(), first.requests), (256, 3 + 3));
+    assert_eq!((first.jobs.len(), first.requests), (256, 4 + 3));
     assert_eq!(complete(&mut queue).await.charged, 0);
     for view in simulator.jobs() {
         assert!(simulator.cancel(view.id));
@@ -156,10 +201,10 @@ async fn what_does_not_fit_into_a_look_is_said_and_comes_with_the_next() {
     for _ in 0..250 {
         simulator.enqueue(job());
     }
-    let look = queue.look().await.unwrap();
-    assert_eq!((look.jobs.len(), look.requests), (200, 1 + 3 + 1 + 200));
+    let look = look_at(&mut queue).await.unwrap();
+    assert_eq!((look.jobs.len(), look.requests), (200, 2 + 3 + 1 + 200));
     assert_eq!(look.missing.as_deref(), Some("the jobs of 50 runs are left for the next look"));
-    let look = queue.look().await.unwrap();
+    let look = look_at(&mut queue).await.unwrap();
     assert_eq!(look.jobs.len(), 250);
 }
 
@@ -170,14 +215,14 @@ async fn a_run_that_github_fails_at_does_not_hide_the_others_and_an_outage_hides
         simulator.enqueue(job());
     }
     simulator.fault(Fault::new(FaultKind::Html(502)).on(Endpoint::ListJobs).times(1));
-    let look = queue.look().await.unwrap();
+    let look = look_at(&mut queue).await.unwrap();
     assert_eq!(look.jobs.len(), 2);
     assert!(look.missing.unwrap().contains("cannot be read: no usable answer"));
     for kind in [FaultKind::Status(500), FaultKind::TruncatedJson, FaultKind::Status(404)] {
         simulator.fault(Fault::new(kind).on(Endpoint::ListRuns).times(1));
         // A 304 has no body to cut off, so something has to be new.
         simulator.enqueue(job());
-        assert!(queue.look().await.is_err());
+        assert!(look_at(&mut queue).await.is_err());
     }
     assert_eq!(complete(&mut queue).await.jobs.len(), 6);
 }
@@ -247,7 +292,8 @@ async fn a_token_that_may_not_read_runs_is_told_what_it_needs() {
         says(403, &json!({ "message": "Resource not accessible by personal access token" }))
     })
     .await;
-    let error = Queue::new(world.client.clone(), world.client.scope().clone()).look().await.unwrap_err();
+    let mut queue = Queue::new(world.client.clone(), world.client.scope().clone());
+    let error = look_at(&mut queue).await.unwrap_err();
     assert!(error.to_string().contains("Actions: read"), "{error}");
 }
 
@@ -286,7 +332,7 @@ proptest! {
             .await;
             let mut queue = Queue::new(world.client.clone(), world.client.scope().clone());
             for _ in 0..2 {
-                if let Ok(look) = queue.look().await {
+                if let Ok(look) = look_at(&mut queue).await {
                     assert!(look.jobs.len() <= 6);
                 }
             }

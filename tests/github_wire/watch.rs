@@ -56,7 +56,7 @@ impl Watched {
         let pool = pool(client.scope(), named);
         let (sender, evidence) = mpsc::unbounded_channel();
         let publish = move |fact| drop(sender.send(fact));
-        let watch = QueueWatch::new(client, &[pool], interval, publish, now);
+        let watch = QueueWatch::new(client, &[pool], interval, 1, publish, now);
         let (door, news) = (watch.door(), Arc::new(Notify::new()));
         let task = tokio::spawn(watch.run(news.clone())).abort_handle();
         Self { evidence, door, news, task }

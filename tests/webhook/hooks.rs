@@ -8,9 +8,13 @@ use std::{
 };
 
 use dayfly::{
-    demand::deliveries::{Repair, Repaired},
-    fleet::{Evidence, JobState, Timestamp},
-    github::{Client, Credential, GithubError, TokenSource, webhook::Encoding},
+    demand::{Repair, Repaired, Stale, watch_deliveries, watch_jobs},
+    fleet::{
+        Evidence, JobId,
+        JobState::{self, Completed, Queued},
+        Timestamp,
+    },
+    github::{Client, Credential, GithubError, LogMark, TokenSource, webhook::Encoding},
     simulator::{Endpoint, Fault, FaultKind, Hook, HookFaults, Job, Settings, Simulator},
 };
 
@@ -68,9 +72,8 @@ async fn jobs_are_told_as_they_go_along_by_json_and_by_form() {
     assert!(github.cancel(id));
     until_over(&github, 6).await;
     let mut told = server.told();
-    told.sort_by_key(|(_, state)| *state == JobState::Completed);
+    told.sort_by_key(|(_, state)| *state == Completed);
     let states: Vec<&JobState> = told.iter().map(|(_, state)| state).collect();
-    use JobState::{Completed, Queued};
     assert_eq!(states, [&Queued, &Queued, &Completed, &Completed]);
     let (job, _) = &told[0];
     assert_eq!((job.id.0, job.labels.as_slice()), (id, &["Linux".to_owned(), "x64".to_owned()][..]));
@@ -141,8 +144,7 @@ async fn what_failed_is_read_in_the_log_and_at_rest_that_costs_nothing() {
         let mut repair = Repair::new(client(&github, scope));
         let (looked, mut jobs) = look(&mut repair).await;
         assert_eq!(looked.unwrap(), Repaired { hooks: 1, told: 3, more: false });
-        jobs.sort_by_key(|(id, state)| (*id, *state == JobState::Completed));
-        use JobState::{Completed, Queued};
+        jobs.sort_by_key(|(id, state)| (*id, *state == Completed));
         assert_eq!(jobs, [(queued, Queued), (ended, Queued), (ended, Completed)]);
 
         let charged = github.charged();
@@ -202,7 +204,38 @@ async fn a_hook_is_shown_with_what_decides_whether_it_works() {
     until_over(&github, 1).await;
     let read = client(&github, "acme/widgets");
     let (log, all) =
-        read.deliveries(hook, Timestamp::default(), 1, &mut Default::default()).await.unwrap().unwrap();
+        read.deliveries(hook, Timestamp::default(), 1, &mut LogMark::default()).await.unwrap().unwrap();
     assert_eq!((log.len(), log[0].delivered, all), (1, false, true));
     assert_eq!(log[0].status, "failed to connect to host (502)");
+}
+
+#[tokio::test]
+async fn both_repairs_begin_by_themselves() {
+    let github = github().await;
+    github.add_hook(Hook::new("acme/widgets", NOBODY, SECRET));
+    let job = github.enqueue(Job::new("acme/widgets", &["linux"]));
+    until_over(&github, 2).await;
+    let client = client(&github, "acme/widgets");
+    let (repository, clock) = (client.scope().clone(), || crate::NOON);
+    let told: Arc<Mutex<Vec<Evidence>>> = Arc::default();
+    let publish = |told: &Arc<Mutex<Vec<Evidence>>>| {
+        let told = told.clone();
+        move |evidence| told.lock().unwrap().push(evidence)
+    };
+    let stale = move |_: Timestamp| {
+        let stale =
+            |id| Stale { pool: "linux".parse().unwrap(), repository: repository.clone(), job: JobId(id) };
+        vec![stale(job), stale(1)]
+    };
+    let mut watching = tokio::task::JoinSet::new();
+    watching.spawn(watch_jobs(client.clone(), stale, clock, publish(&told)));
+    let asked = || told.lock().unwrap().len();
+    assert!(github.until(DEADLINE, |_| asked() == 2).await.is_ok());
+    // Of two clocks GitHub's may be ahead: what came later than now counts too.
+    watching.spawn(watch_deliveries(client, clock, publish(&told)));
+    assert!(github.until(DEADLINE, |_| asked() == 3).await.is_ok());
+    let told = told.lock().unwrap();
+    assert!(matches!(&told[0], Evidence::Job { job: of, asked: true, .. } if of.id.0 == job), "{told:?}");
+    assert!(matches!(&told[1], Evidence::JobGone { job: JobId(1), .. }), "{told:?}");
+    assert!(matches!(&told[2], Evidence::Job { job: of, asked: false, .. } if of.id.0 == job), "{told:?}");
 }

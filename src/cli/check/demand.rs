@@ -1,22 +1,20 @@
 //! What `check` says of how a pool learns of waiting jobs: what that means, and whether it can.
 
-use std::sync::Arc;
-
 use crate::{
     cli::lines::Line,
     fleet::{Demand, Pool, Scope, Target},
-    github::{Client, Credential, GithubError},
+    github::{Client, GithubError},
     host::chain,
 };
 
 /// Repositories whose queues are tried at most.
 const TRIED: usize = 20;
 
-pub(super) async fn lines(pool: &Pool, _client: &Client, credential: &Credential) -> Vec<Line> {
+pub(super) async fn lines(pool: &Pool, client: &Client) -> Vec<Line> {
     let subject = format!("pool {:?}", pool.name.as_str());
     let mut lines = vec![Line::ok(&subject, meaning(pool))];
     if let Demand::Jobs { queue: true, .. } = pool.demand {
-        lines.extend(queues(&subject, pool, credential).await);
+        lines.extend(queues(&subject, pool, client).await);
     }
     lines
 }
@@ -49,7 +47,7 @@ fn meaning(pool: &Pool) -> String {
 }
 
 /// Whether the queues of its repositories can be looked at.
-async fn queues(subject: &str, pool: &Pool, credential: &Credential) -> Vec<Line> {
+async fn queues(subject: &str, pool: &Pool, client: &Client) -> Vec<Line> {
     let own = [pool.scope.clone()];
     let repositories: &[Scope] = match pool.scope.target() {
         Target::Repository { .. } => &own,
@@ -57,14 +55,10 @@ async fn queues(subject: &str, pool: &Pool, credential: &Credential) -> Vec<Line
     };
     let (mut seen, mut lines) = (0, Vec::new());
     for repository in repositories.iter().take(TRIED) {
-        let client = Client::new(repository.clone(), credential, Arc::new(|_| {}));
-        let tried = match client {
-            Ok(client) => client.queue_can_be_seen().await,
-            Err(error) => Err(error),
-        };
-        match tried {
-            Ok(()) => seen += 1,
-            Err(error) => lines.push(unseen(subject, repository, &error)),
+        match client.queue_can_be_seen(repository).await {
+            Ok(Some(())) => seen += 1,
+            Ok(None) => lines.push(unseen(subject, repository, None)),
+            Err(error) => lines.push(unseen(subject, repository, Some(&error))),
         }
     }
     if seen > 0 {
@@ -83,15 +77,15 @@ async fn queues(subject: &str, pool: &Pool, credential: &Credential) -> Vec<Line
     lines
 }
 
-fn unseen(subject: &str, repository: &Scope, error: &GithubError) -> Line {
+fn unseen(subject: &str, repository: &Scope, error: Option<&GithubError>) -> Line {
     let repository = repository.path();
     match error {
-        GithubError::Refused(_) | GithubError::NotFound => Line::fail(
+        None | Some(GithubError::Refused(_)) => Line::fail(
             subject,
             format_args!("the queue of {repository} cannot be looked at"),
             "check its name; the token needs the repository permission \"Actions: read\" (classic token: repo)",
         ),
-        _ => Line::fail(
+        Some(error) => Line::fail(
             subject,
             format_args!("the queue of {repository} cannot be looked at: {}", chain(error)),
             "",

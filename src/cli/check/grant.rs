@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A token that expires sooner is warned of.
-const SOON: Duration = Duration::from_hours(14 * 24);
+const SOON: Duration = Duration::from_hours(7 * 24);
 
 pub(super) fn lines(
     subject: &str,
@@ -32,7 +32,7 @@ pub(super) fn lines(
             Line::warn(
                 subject,
                 format_args!("the token expires at {at}"),
-                "make a new one and put it in the old one's place; a token file is read anew by itself",
+                "make a new one and put it in its place; the daemon takes it up without a restart",
             )
         } else {
             Line::ok(subject, format_args!("the token is good until {at}"))
@@ -111,15 +111,12 @@ fn of_app(subject: &str, scope: &Scope, pools: &[&Pool], grant: &AppGrant, lacks
         Some(lacks) => Line::fail(
             subject,
             format_args!(
-                "the App (installation {installation_id}) lacks {lacks:?}, or it is not approved yet; without it \
+                "the App's installation {installation_id} lacks {lacks}, or it is not approved yet; without it \
                  no runner can be added"
             ),
             &mend,
         ),
-        None => Line::ok(
-            subject,
-            format_args!("the App is installed (installation {installation_id}), and may add runners"),
-        ),
+        None => Line::ok(subject, format_args!("the App's installation {installation_id} may add runners")),
     }];
     let (queue, webhook) = sources(pools);
     let hooks = match scope.target() {
@@ -133,7 +130,7 @@ fn of_app(subject: &str, scope: &Scope, pools: &[&Pool], grant: &AppGrant, lacks
         if wanted && !permissions.contains_key(name) {
             lines.push(Line::warn(
                 subject,
-                format_args!("the App lacks \"{name}: read\", or it is not approved yet; without it {what}"),
+                format_args!("the App's installation {installation_id} lacks {name}: read, or it is not approved yet; without it {what}"),
                 &mend,
             ));
         }

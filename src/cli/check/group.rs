@@ -15,9 +15,9 @@ const SETTINGS: &str = "the organization's settings, Actions, Runner groups";
 pub(super) async fn lines(client: &Client, pool: &Pool, groups: &[RunnerGroup]) -> Vec<Line> {
     let subject = format!("pool {:?}", pool.name.as_str());
     let wanted = pool.group.as_str();
-    let named = groups.iter().filter(|group| group.name.eq_ignore_ascii_case(wanted));
+    let same = groups.iter().filter(|group| group.name.eq_ignore_ascii_case(wanted));
     let default = || groups.iter().find(|group| group.default && wanted.eq_ignore_ascii_case("default"));
-    let Some(group) = named.min_by_key(|group| group.inherited).or_else(default) else {
+    let Some(group) = same.min_by_key(|group| group.inherited).or_else(default) else {
         let names: Vec<_> = groups.iter().map(|group| format!("{:?}", group.name)).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         return vec![Line::fail(
@@ -97,10 +97,7 @@ async fn whom_it_serves(
 }
 
 async fn selected(client: &Client, pool: &Pool, group: &RunnerGroup, subject: &str, name: &str) -> Line {
-    let policy = match group.inherited {
-        true => None,
-        false => client.group_policy(group.clone()).await.ok(),
-    };
+    let policy = client.group_policy(group.clone()).await.ok();
     let Some(Visibility::Selected(served)) = policy.map(|policy| policy.visibility) else {
         return Line::warn(
             subject,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{counted, credential::Credentials, demand, grant, group, version};
+use super::{counted, credential::Credentials, demand, grant, group, hook, version};
 use crate::{
     cli::lines::Line,
     config::Config,
@@ -92,8 +92,9 @@ pub(super) async fn look(
     }
     lines.extend(version::look(&config, &pools, &client, &runners).await);
     for pool in &pools {
-        lines.extend(demand::lines(pool, &client, credential).await);
+        lines.extend(demand::lines(pool, &client).await);
     }
+    lines.extend(hook::lines(&subject, &scope, &pools, &client).await);
     let seen = Seen { scope, credential: name.clone(), rate: probe.rate, runners: runners.len() };
     (lines, Some(seen))
 }

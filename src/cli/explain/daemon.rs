@@ -53,8 +53,10 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
         let pool = &config.pools.iter().find(|pool| pool.pool.name.as_str() == shown.name)?.pool;
         let mut phases = Census::default();
         for (name, count) in &shown.phases {
-            let phase = Phase::ALL.iter().find(|phase| phase.as_str() == name);
-            phase.into_iter().for_each(|&phase| (0..(*count).min(100_000)).for_each(|_| phases.add(phase)));
+            let Some(&phase) = Phase::ALL.iter().find(|phase| phase.as_str() == name) else { continue };
+            for _ in 0..(*count).min(100_000) {
+                phases.add(phase);
+            }
         }
         Some(PoolReport {
             name: pool.name.clone(),

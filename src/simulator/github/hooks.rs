@@ -48,7 +48,7 @@ impl World {
                 && (asked.query("status") != Some("failure") || failed(logged))
         };
         let mut log = self.hooks.log_of(hook).filter(wanted);
-        let rows = log.by_ref().take(per_page).map(|logged| self.delivery_row(logged)).collect();
+        let rows = log.by_ref().take(per_page).map(delivery_row).collect();
         let reply = Reply::json(StatusCode::OK, Value::Array(rows));
         match log.next() {
             Some(next) => {
@@ -63,7 +63,7 @@ impl World {
     pub(super) fn get_delivery(&self, asked: &Asked, scope: &str, hook: u64, id: u64) -> Reply {
         let found = self.hook_of(scope, hook).zip(self.hooks.logged(hook, id));
         let Some((settings, logged)) = found else { return Reply::not_found() };
-        let mut row = self.delivery_row(logged);
+        let mut row = delivery_row(logged);
         let headers: serde_json::Map<String, Value> = post::headers(settings, &logged.delivery)
             .into_iter()
             .map(|(name, value)| (name.to_owned(), Value::String(value)))
@@ -89,10 +89,8 @@ impl World {
     }
 
     fn hook_row(&self, asked: &Asked, id: u64, hook: &Hook) -> Value {
-        let (kind, of) = match hook.scope.contains('/') {
-            true => ("Repository", "repos"),
-            false => ("Organization", "orgs"),
-        };
+        let (kind, of) =
+            if hook.scope.contains('/') { ("Repository", "repos") } else { ("Organization", "orgs") };
         let url = format!("{}/{of}/{}/hooks/{id}", asked.base, hook.scope);
         let last = self.hooks.log_of(id).next().map(Logged::status);
         let (word, code) = last.unwrap_or_else(|| ("unused".to_owned(), 0));
@@ -115,25 +113,6 @@ impl World {
             "ping_url": format!("{url}/pings"),
             "deliveries_url": format!("{url}/deliveries"),
             "last_response": { "code": (code != 0).then_some(code), "status": word, "message": null },
-        })
-    }
-
-    fn delivery_row(&self, logged: &Logged) -> Value {
-        let (status, status_code) = logged.status();
-        let repository = logged.delivery.payload["repository"]["id"].as_u64();
-        json!({
-            "id": logged.id,
-            "guid": logged.delivery.guid,
-            "delivered_at": moment(logged.delivered_at),
-            "redelivery": logged.delivery.redelivery,
-            "duration": logged.took.as_secs_f64(),
-            "status": status,
-            "status_code": status_code,
-            "event": logged.delivery.event,
-            "action": logged.delivery.action(),
-            "installation_id": null,
-            "repository_id": repository,
-            "throttled_at": null,
         })
     }
 
@@ -200,4 +179,23 @@ impl World {
             body: Vec::new(),
         }
     }
+}
+
+fn delivery_row(logged: &Logged) -> Value {
+    let (status, status_code) = logged.status();
+    let repository = logged.delivery.payload["repository"]["id"].as_u64();
+    json!({
+        "id": logged.id,
+        "guid": logged.delivery.guid,
+        "delivered_at": moment(logged.delivered_at),
+        "redelivery": logged.delivery.redelivery,
+        "duration": logged.took.as_secs_f64(),
+        "status": status,
+        "status_code": status_code,
+        "event": logged.delivery.event,
+        "action": logged.delivery.action(),
+        "installation_id": null,
+        "repository_id": repository,
+        "throttled_at": null,
+    })
 }

@@ -67,8 +67,8 @@ impl World {
             parts => parts.join("/"),
         };
         let query = asked.query.iter().filter(|(name, _)| name != "page");
-        let query: String = query.map(|(name, value)| format!("{name}={value}&")).collect();
-        format!("{}/{path}?{query}", asked.base)
+        let query: Vec<String> = query.map(|(name, value)| format!("{name}={value}&")).collect();
+        format!("{}/{path}?{}", asked.base, query.concat())
     }
 }
 
