@@ -68,7 +68,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
                     Ok(of_set) => add_those_of_set(&mut registrations, of_set),
                     // GitHub's own client does not ask for this list, so a server may not have it.
                     Err(GithubError::Refused(why)) => {
-                        tracing::debug!(pool = %pool.name, why, "no list of a set")
+                        tracing::debug!(pool = %pool.name, why, "no list of a set");
                     }
                     Err(error) => return Err(error),
                 }

@@ -52,7 +52,7 @@ pub use self::{
 use self::{
     failures::Failures,
     observers::{Publisher, follow_events, keep_image, observe, watch_disk},
-    planner::{Planner, notify_systemd},
+    planner::{BoundedEdges, Planner, notify_systemd},
     sets::Sets,
     sources::{Sources, webhook},
 };
@@ -122,49 +122,7 @@ impl Daemon {
             pools: config.pools.iter().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),
         });
 
-        let mut observers = JoinSet::new();
-        for (scope, client) in &clients {
-            let (edges, publisher) = (edges.clone(), publisher.clone());
-            let (listed, client, metrics) = (scope.clone(), client.clone(), metrics.clone());
-            let (scope, base) = (scope.clone(), config.poll_interval);
-            let list = move || {
-                let (edges, publisher, scope) = (edges.clone(), publisher.clone(), listed.clone());
-                async move {
-                    let began = publisher.clock.now();
-                    publisher.publish(edges.list_registrations(&scope, began).await);
-                }
-            };
-            let interval = move || {
-                let interval = client.effective_interval(base);
-                metrics.record_poll_interval(&scope, interval);
-                interval
-            };
-            observers.spawn(observe(list, interval, Arc::new(Notify::new())));
-        }
-        for (host, docker) in &engines {
-            let news = Arc::new(Notify::new());
-            observers.spawn(follow_events(docker.clone(), host.clone(), publisher.clone(), news.clone()));
-            let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
-            let list = move || {
-                let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
-                async move {
-                    let began = publisher.clock.now();
-                    publisher.publish(edges.list_containers(&host, began).await);
-                }
-            };
-            observers.spawn(observe(list, || CONTAINER_LOOK, news));
-        }
-        for host in &config.hosts {
-            let name = &host.host.name;
-            if let (Some(min_free), Some(docker)) = (host.min_free_disk, engines.get(name)) {
-                observers.spawn(watch_disk(docker.clone(), name.clone(), min_free, publisher.clone()));
-            }
-        }
-        for (host, image, pull) in images(config) {
-            if let Some(docker) = engines.get(&host) {
-                observers.spawn(keep_image(docker.clone(), host, image, pull, publisher.clone()));
-            }
-        }
+        let mut observers = look_at_all(config, &clients, &engines, &edges, &publisher, &metrics);
 
         let pools = config.pools.iter().map(|pool| pool.pool.clone()).collect();
         let hosts = config.hosts.iter().map(|host| host.host.clone()).collect();
@@ -202,10 +160,10 @@ impl Daemon {
             clients,
             engines,
             evidence,
+            hints,
             publisher,
             snapshot,
             events,
-            hints,
             metrics,
             failures,
         };
@@ -252,6 +210,62 @@ impl Daemon {
         // The server bounds its own end.
         let _ = server.await;
     }
+}
+
+/// Looks at every scope and host for as long as the daemon runs: their lists, the engines' events, disks and
+/// images.
+fn look_at_all(
+    config: &Config,
+    clients: &BTreeMap<Scope, Client>,
+    engines: &BTreeMap<HostName, Docker>,
+    edges: &Arc<BoundedEdges>,
+    publisher: &Publisher,
+    metrics: &Arc<Metrics>,
+) -> JoinSet<()> {
+    let mut observers = JoinSet::new();
+    for (scope, client) in clients {
+        let (edges, publisher) = (edges.clone(), publisher.clone());
+        let (listed, client, metrics) = (scope.clone(), client.clone(), metrics.clone());
+        let (scope, base) = (scope.clone(), config.poll_interval);
+        let list = move || {
+            let (edges, publisher, scope) = (edges.clone(), publisher.clone(), listed.clone());
+            async move {
+                let began = publisher.clock.now();
+                publisher.publish(edges.list_registrations(&scope, began).await);
+            }
+        };
+        let interval = move || {
+            let interval = client.effective_interval(base);
+            metrics.record_poll_interval(&scope, interval);
+            interval
+        };
+        observers.spawn(observe(list, interval, Arc::new(Notify::new())));
+    }
+    for (host, docker) in engines {
+        let news = Arc::new(Notify::new());
+        observers.spawn(follow_events(docker.clone(), host.clone(), publisher.clone(), news.clone()));
+        let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
+        let list = move || {
+            let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
+            async move {
+                let began = publisher.clock.now();
+                publisher.publish(edges.list_containers(&host, began).await);
+            }
+        };
+        observers.spawn(observe(list, || CONTAINER_LOOK, news));
+    }
+    for host in &config.hosts {
+        let name = &host.host.name;
+        if let (Some(min_free), Some(docker)) = (host.min_free_disk, engines.get(name)) {
+            observers.spawn(watch_disk(docker.clone(), name.clone(), min_free, publisher.clone()));
+        }
+    }
+    for (host, image, pull) in images(config) {
+        if let Some(docker) = engines.get(&host) {
+            observers.spawn(keep_image(docker.clone(), host, image, pull, publisher.clone()));
+        }
+    }
+    observers
 }
 
 /// One client per scope; those of one credential share its token and its limits.

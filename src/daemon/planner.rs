@@ -43,10 +43,13 @@ const AT_ONCE: usize = 1024;
 /// leaves nothing to clear away.
 const LAST_ACTIONS: Duration = Duration::from_secs(4);
 
+/// The edges as the daemon has them.
+pub(super) type BoundedEdges = Edges<Bounded<Client>, Bounded<Docker>, Bounded<ScaleSetRunners>>;
+
 /// The loop and all that it talks to.
 pub(super) struct Planner {
     pub(super) fleet: Fleet,
-    pub(super) edges: Arc<Edges<Bounded<Client>, Bounded<Docker>, Bounded<ScaleSetRunners>>>,
+    pub(super) edges: Arc<BoundedEdges>,
     pub(super) clients: BTreeMap<Scope, Client>,
     pub(super) engines: BTreeMap<HostName, Docker>,
     pub(super) evidence: UnboundedReceiver<Evidence>,

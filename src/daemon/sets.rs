@@ -131,8 +131,6 @@ fn learn(pool: &Pool, news: ScaleSetNews, assigned: &AtomicU32, publisher: &Publ
             publisher.publish(source(None));
         }
         ScaleSetNews::Trouble { error, .. } => publisher.publish(source(Some(error.into()))),
-        // The statistics that come with it count it.
-        ScaleSetNews::JobAssigned { .. } => {}
         ScaleSetNews::JobStarted { runner, job, at } => {
             if let Some(facts) = facts(&pool.scope, job, at) {
                 publisher.publish(Evidence::Took { runner, facts: Arc::new(facts) });
@@ -141,8 +139,8 @@ fn learn(pool: &Pool, news: ScaleSetNews, assigned: &AtomicU32, publisher: &Publ
         ScaleSetNews::JobCompleted { runner: Some(runner), .. } => {
             publisher.publish(Evidence::JobOver { runner });
         }
-        // It never had one: the statistics say the rest.
-        ScaleSetNews::JobCompleted { runner: None, .. } => {}
+        // Of a job without a runner the statistics say all that matters.
+        ScaleSetNews::JobAssigned { .. } | ScaleSetNews::JobCompleted { runner: None, .. } => {}
     }
 }
 

@@ -113,7 +113,9 @@ pub(super) fn webhook(
     let sink = move |evidence: Evidence| {
         if let Evidence::Job { job, state: JobState::Queued, .. } = &evidence {
             // A repository that was quiet is looked at again, so that the hint need not stay the only word.
-            doors.iter().for_each(|door| door.look_soon(&job.facts.repository));
+            for door in &doors {
+                door.look_soon(&job.facts.repository);
+            }
         }
         hints.try_send(evidence).is_ok()
     };

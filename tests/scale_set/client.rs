@@ -118,6 +118,15 @@ async fn a_group_is_found_by_name_and_a_missing_one_is_the_operators_to_mend() {
 }
 
 #[tokio::test]
+async fn a_repository_has_sets_of_its_own_in_the_one_group_that_it_has() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let (_directory, sets) = sets(&simulator.scope_url("acme/widgets"), "simulated-token");
+    sets.ensure("whatever", "linux", &["linux".to_owned()]).await.unwrap();
+    let view = simulator.scale_sets().view("linux").unwrap();
+    assert_eq!((view.scope.as_str(), simulator.scale_sets().count(Route::Groups, 200)), ("acme/widgets", 0));
+}
+
+#[tokio::test]
 async fn a_set_with_a_running_job_is_not_deleted() {
     let (simulator, _directory, sets) = stand(quick()).await;
     sets.ensure("Default", "linux", &[]).await.unwrap();

@@ -6,6 +6,8 @@
 mod client;
 mod emulator;
 mod runners;
+mod secrets;
+mod service;
 mod session;
 mod stand;
 mod trouble;

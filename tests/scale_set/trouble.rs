@@ -92,6 +92,14 @@ async fn a_session_that_is_gone_is_replaced_and_its_jobs_are_still_known() {
     };
     knobs.fault(Route::Refresh, 1, unknown);
     until("there is a third session", || knobs.count(Route::Open, 200) == 3).await;
+    // And by a poll that is refused (actions-runner-controller#4285).
+    let expired = ScaleSetFault::Exception {
+        status: 400,
+        type_name: "GitHub.Actions.Runtime.WebApi.RunnerScaleSetSessionExpiredException, x",
+        message: "expired",
+    };
+    knobs.fault(Route::Poll, 1, expired);
+    until("there is a fourth session", || knobs.count(Route::Open, 200) == 4).await;
     served.end().await;
 }
 

@@ -1,7 +1,7 @@
 //! A pool as a runner scale set: finds or creates the set, holds its one session for as long as it
 //! can, and tells what the set has to do.
 //!
-//! [`course`] decides what to ask next, without I/O and without a clock; [`serve`] asks it. A set
+//! The course decides what to ask next, without I/O and without a clock; [`serve()`] asks it. A set
 //! whose session somebody else has is waited for, for ever: two installations never serve one set.
 
 mod course;

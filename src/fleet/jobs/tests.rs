@@ -179,7 +179,7 @@ fn hints_in_any_order_end_the_same() {
         }
         for place in 0..length {
             permute(hints, length - 1, seen);
-            hints.swap(if length % 2 == 0 { place } else { 0 }, length - 1);
+            hints.swap(if length.is_multiple_of(2) { place } else { 0 }, length - 1);
         }
     }
     let mut orders = 0;

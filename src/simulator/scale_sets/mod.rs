@@ -204,6 +204,11 @@ impl ScaleSetKnobs<'_> {
         requests.iter().filter(|asked| asked.route == route && asked.status == Some(status)).count()
     }
 
+    /// Every token that is good for the service, to look for where none should be.
+    pub fn tokens(&self) -> Vec<String> {
+        self.0.shared.world().0.scale_sets.all_tokens()
+    }
+
     /// The next so many requests of a kind go wrong.
     pub fn fault(&self, route: ScaleSetRoute, times: u32, fault: ScaleSetFault) {
         self.0.change(|world, _| world.scale_sets.faults.push((route, times, fault)));

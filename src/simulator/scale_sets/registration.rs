@@ -32,6 +32,10 @@ impl Tokens {
         self.admin.get(admin).filter(|(_, until)| now < *until).map(|(scope, _)| scope.as_str())
     }
 
+    pub(in crate::simulator) fn all(&self) -> impl Iterator<Item = &String> {
+        self.registration.keys().chain(self.admin.keys())
+    }
+
     pub(in crate::simulator) fn expire_admin(&mut self) {
         self.admin.clear();
     }

@@ -81,6 +81,11 @@ impl ScaleSets {
         self.log.iter().cloned().collect()
     }
 
+    pub(in crate::simulator) fn all_tokens(&self) -> Vec<String> {
+        let sessions = self.sets.values().filter_map(|set| Some(&set.session.as_ref()?.token));
+        self.tokens.all().chain(sessions).cloned().collect()
+    }
+
     pub(in crate::simulator) fn expire_admin_tokens(&mut self) {
         self.tokens.expire_admin();
     }
