@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
 use dayfly::{
+    config::Config,
     daemon::Daemon,
     fleet::{Phase, Pool, RunnerReport, Timestamp},
     http::Snapshot,
@@ -29,7 +30,12 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a daemon with one pool.
     pub(crate) async fn start(stand: &Stand, pool: Pool) -> Result<Self> {
-        let daemon = Daemon::start(&stand.config(pool)?).await?;
+        Self::start_with(&stand.config(pool)?).await
+    }
+
+    /// Starts a daemon with a configuration.
+    pub(crate) async fn start_with(config: &Config) -> Result<Self> {
+        let daemon = Daemon::start(config).await?;
         let address = daemon.address().context("the daemon does not listen")?;
         let reports = daemon.reports();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 
 mod daemon;
+mod demand;
 mod engine;
 mod launch;
 mod news;
@@ -38,6 +39,8 @@ enum Part {
     Launch,
     /// From an event to the request that answers it, and GitHub calls at rest
     News,
+    /// From a waiting job to the request that answers it, by each way of learning of it
+    Demand,
     /// Restart with adoption, and memory
     Process,
 }
@@ -100,6 +103,9 @@ async fn measure_into(table: &mut Table, stand: &Stand, options: &Options) -> Re
     }
     if wanted(Part::News) {
         news::measure(stand, options.quick, table).await.context("news")?;
+    }
+    if wanted(Part::Demand) {
+        demand::measure(stand, options.quick, table).await.context("demand")?;
     }
     if wanted(Part::Process) {
         process::measure(stand, options.quick, table).await.context("process")?;

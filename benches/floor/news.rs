@@ -64,7 +64,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
         ("engine tells of a death to create request, without mint", killed),
         ("log tells of a job to create request, without mint", taken),
     ] {
-        let rests: Vec<Duration> = samples.iter().map(|s| s.whole.saturating_sub(s.mint)).collect();
+        let rests: Vec<Duration> = samples.iter().map(Sample::rest).collect();
         let mints: Vec<Duration> = samples.iter().map(|s| s.mint).collect();
         let (rest, worst) = (median(&rests), rests.iter().max().copied().unwrap_or_default());
         let figure = format!("{}, longest {} (mint {})", millis(rest), millis(worst), millis(median(&mints)));
@@ -95,10 +95,17 @@ async fn at_rest(github: &Simulator, window: Duration, runners: usize, table: &m
 }
 
 /// From an event to the request that answers it.
-struct Sample {
-    whole: Duration,
+pub(crate) struct Sample {
+    pub(crate) whole: Duration,
     /// How long GitHub's part took, as the daemon measured it.
-    mint: Duration,
+    pub(crate) mint: Duration,
+}
+
+impl Sample {
+    /// What is ours of it.
+    pub(crate) fn rest(&self) -> Duration {
+        self.whole.saturating_sub(self.mint)
+    }
 }
 
 /// Kills an idle runner: from the engine's word of it to the replacement's create request.
@@ -139,7 +146,7 @@ async fn sample(
     finish(stand, daemon, &created, began, mint_before).await
 }
 
-async fn finish(
+pub(crate) async fn finish(
     stand: &Stand,
     daemon: &Running,
     created: &EventMessage,
@@ -155,7 +162,7 @@ async fn finish(
 }
 
 /// How long all mints so far took together.
-async fn minted_for(daemon: &Running) -> Result<Duration> {
+pub(crate) async fn minted_for(daemon: &Running) -> Result<Duration> {
     let metrics = page(daemon.address, "/metrics").await?;
     let line = metrics
         .lines()
@@ -163,7 +170,7 @@ async fn minted_for(daemon: &Running) -> Result<Duration> {
     Ok(Duration::from_secs_f64(line.context("no metric tells of mints")?.trim().parse()?))
 }
 
-fn events(stand: &Stand) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
+pub(crate) fn events(stand: &Stand) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
     let filters = HashMap::from([
         ("type", vec!["container".to_owned()]),
         ("label", vec![format!("{LABEL_INSTANCE}={}", stand.instance)]),
@@ -174,7 +181,7 @@ fn events(stand: &Stand) -> impl Stream<Item = Result<EventMessage, Error>> + us
     stand.docker.events(Some(EventsOptionsBuilder::new().since(&since).filters(&filters).build()))
 }
 
-async fn next(
+pub(crate) async fn next(
     events: &mut (impl Stream<Item = Result<EventMessage, Error>> + Unpin),
     action: &str,
 ) -> Result<EventMessage> {

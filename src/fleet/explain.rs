@@ -110,10 +110,8 @@ fn refusal(job: &Job, pool: &Pool, group: Option<&GroupPolicy>, verdict: &Verdic
 /// What a pool's way of learning of jobs means for this one.
 fn by_source(pool: &Pool) -> Option<String> {
     (pool.demand == Demand::IDLE).then(|| {
-        format!(
-            "It learns of jobs only by what its runners do (demand = [\"idle\"]), and keeps {} idle.",
-            pool.policy.min_idle
-        )
+        "It learns of jobs only by what its runners do (demand = [\"idle\"]), and keeps some idle for them."
+            .to_owned()
     })
 }
 
