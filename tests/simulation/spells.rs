@@ -123,6 +123,7 @@ impl World {
                 Kind::ImageMissing(host),
                 Kind::EngineRefuses(host),
                 Kind::DiskLow(host),
+                Kind::DiskLow(host),
                 Kind::Deprecated(pool),
                 Kind::Deprecated(pool),
                 Kind::Broken(pool),
