@@ -67,7 +67,8 @@ impl PoolState {
     /// Jobs that wait for a runner, `busy` runners of the pool having one.
     ///
     /// Between a job's start and the look that shows it, it would count twice: as queued and as a busy
-    /// runner. So each runner that took some job since a job was last seen queued takes one away.
+    /// runner. So each runner that took some job since a job was last certain to be queued takes one away.
+    /// A scale set's jobs are not told one by one: what is assigned and no runner has, waits.
     pub(super) fn waiting(&self, busy: u32) -> u32 {
         if self.pool.demand == Demand::ScaleSet {
             let Some((assigned, at)) = self.assigned else { return 0 };

@@ -24,6 +24,7 @@ use beliefs::Beliefs;
 use crate::{
     calls::{Api, Engine},
     cases::Cases,
+    figures::Figures,
     random::Random,
     rules::Sight,
     setting::{MINUTE, SECOND, Setting, Source},
@@ -66,25 +67,6 @@ pub(crate) struct Pace {
     pub(crate) launches: VecDeque<u64>,
     /// The first failure after the last good runner.
     pub(crate) bad_since: Option<u64>,
-}
-
-/// What a day was made of.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) days: u64,
-    pub(crate) simulated: u64,
-    pub(crate) passes: u64,
-    pub(crate) actions: u64,
-    pub(crate) launches: u64,
-    /// On days on which only news go wrong, by source: runners that were launched, and jobs of the pools.
-    pub(crate) launched_by: [u64; Source::COUNT],
-    pub(crate) jobs_by: [u64; Source::COUNT],
-    pub(crate) lifetimes: u64,
-    pub(crate) served: u64,
-    pub(crate) lost: u64,
-    pub(crate) kills: u64,
-    pub(crate) longest_settling: u64,
-    pub(crate) longest_wait_apart: u64,
 }
 
 /// One day: a world, and a daemon in it.
@@ -222,16 +204,17 @@ impl Day {
         (figures.served, figures.lost) = (served as u64, lost as u64);
         figures.longest_wait_apart = world.longest_wait_apart;
         let faults = &world.setting.faults;
-        let well = faults.runners + faults.spells + faults.kills + faults.github + faults.engine == 0;
-        if well && world.setting.alone.is_none() {
-            for job in &world.jobs {
-                if let Some(pool) = job.pool {
-                    figures.jobs_by[world.setting.pools[pool].source as usize] += 1;
-                }
+        let failing = faults.runners + faults.spells + faults.kills + faults.github + faults.engine;
+        if failing == 0 && world.setting.alone.is_none() {
+            let source_of = |pool: usize| world.setting.pools[pool].source as usize;
+            for pool in world.jobs.iter().filter_map(|job| job.pool) {
+                figures.jobs_by[source_of(pool)] += 1;
             }
             for container in &world.containers {
-                figures.launched_by[world.setting.pools[container.pool].source as usize] += 1;
+                figures.launched_by[source_of(container.pool)] += 1;
             }
+        } else {
+            figures.surplus_by = [0; Source::COUNT];
         }
         drop(world);
         self.figures = figures;

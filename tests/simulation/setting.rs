@@ -214,7 +214,8 @@ impl Setting {
 
 impl Faults {
     fn draw(random: &mut Random) -> Self {
-        if random.chance(100) {
+        // Only news of jobs go wrong.
+        if random.chance(200) {
             return Self::default();
         }
         let rates = [0, 2, 10, 40];

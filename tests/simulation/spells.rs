@@ -123,6 +123,7 @@ impl World {
                 Kind::ImageMissing(host),
                 Kind::EngineRefuses(host),
                 Kind::DiskLow(host),
+                Kind::DiskLow(host),
                 Kind::Deprecated(pool),
                 Kind::Deprecated(pool),
                 Kind::Broken(pool),
@@ -170,10 +171,8 @@ impl World {
                 self.after(delay, Happening::TellImage(host, self.life));
             }
             Kind::DiskLow(host) => self.tell_disk(host),
-            Kind::SessionTaken(pool) => {
-                if self.under.session_taken[pool] > 0 && self.random.chance(500) {
-                    self.lose_session(pool);
-                }
+            Kind::SessionTaken(pool) if self.under.session_taken[pool] > 0 && self.random.chance(500) => {
+                self.lose_session(pool);
             }
             Kind::Phantom(pool) => self.set_changes(pool),
             Kind::GroupClosed(scope) => {

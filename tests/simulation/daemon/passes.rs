@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dayfly::fleet::{Action, Event, Timestamp, TroubleKind, Unmatched};
+use dayfly::fleet::{Action, Event, Timestamp, TroubleKind, Unmatched, Why};
 
 use super::{Day, LANES, brief::brief_action};
 use crate::{
@@ -81,7 +81,9 @@ impl Day {
             7
         };
         let again = fleet.plan(now);
-        if !again.actions.is_empty() || !again.events.is_empty() {
+        // A look may name a runner that was not known yet when it was told first.
+        let news = again.events.iter().any(|event| !matches!(event, Event::JobKnown { .. }));
+        if !again.actions.is_empty() || news {
             self.breach(rule, &format!("planned again: {:?} {:?}", again.actions, again.events));
         }
     }
@@ -117,8 +119,13 @@ impl Day {
             Action::Launch { host, .. } | Action::Stop { host, .. } | Action::Remove { host, .. } => {
                 Some(host)
             }
-            Action::Deregister { ask, runner, .. } => {
+            Action::Deregister { ask, runner, why, .. } => {
                 self.launched.remove(runner);
+                let pool = runner.pool().parse().ok().and_then(|pool| self.pool_index(&pool));
+                if let (Why::Surplus, Some(pool)) = (why, pool) {
+                    let source = self.world().setting.pools[pool].source;
+                    self.figures.surplus_by[source as usize] += 1;
+                }
                 ask.as_ref().map(|(host, _)| host)
             }
         };
