@@ -11,6 +11,7 @@ mod labels;
 pub mod lines;
 mod place;
 mod plain;
+mod purge;
 mod run;
 mod runners;
 mod status;
@@ -53,6 +54,7 @@ impl Cli {
             Command::Downloads(downloads) => downloads::run(&global, &downloads),
             Command::Groups(groups) => groups::run(&global, &groups),
             Command::Jit(jit) => jit::run(&global, &jit),
+            Command::Purge(purge) => purge::run(&global, &purge),
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };
         outcome.unwrap_or_else(|error| {
@@ -150,6 +152,10 @@ pub enum Command {
     Groups(Groups),
     /// Mint one runner by hand
     Jit(Jit),
+    /// Remove from GitHub what stays there without the daemon: the scale sets of the pools
+    ///
+    /// Exits with 0 when none is left, 1 when one could not be removed, 2 when nothing was tried.
+    Purge(Purge),
     /// Behave as a runner inside a container; for the demo and tests
     #[command(hide = true)]
     SimulatedRunner(SimulatedRunner),
@@ -202,6 +208,17 @@ pub struct Status {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `purge`.
+#[derive(Args, Clone, Debug)]
+pub struct Purge {
+    /// Only the scale sets of these pools
+    #[arg(value_name = "POOL")]
+    pub pools: Vec<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Options of `explain`.
@@ -265,6 +282,7 @@ mod tests {
                 "downloads",
                 "groups",
                 "jit",
+                "purge",
                 "help"
             ],
             "{help}"

@@ -37,7 +37,7 @@ use tracing::{info, warn};
 use crate::{
     config::Config,
     fleet::{Event, Evidence, Fleet, HostName, Scope},
-    github::{self, Client, Credential, webhook::SecretError},
+    github::{self, Client, Credential, CredentialKind, CredentialSource, webhook::SecretError},
     host::{self, Docker},
     http::{self, Snapshot},
     telemetry::Metrics,
@@ -279,7 +279,7 @@ fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Cl
         }
         let Some(source) = config.credentials.get(name) else { continue };
         let credential = credentials.entry(name).or_insert_with(|| Credential::new(source.clone()));
-        let (metrics, label) = (metrics.clone(), name.to_owned());
+        let (metrics, label) = (metrics.clone(), label_of(name, source, scope));
         let used = credential.clone();
         let reporter: github::Reporter = Arc::new(move |report| {
             metrics.record_github(&label, report);
@@ -288,6 +288,14 @@ fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Cl
         clients.insert(scope.clone(), Client::new(scope.clone(), credential, reporter)?);
     }
     Ok(clients)
+}
+
+/// A credential's name in metrics. An App has a budget for each account that it is installed on.
+fn label_of(name: &str, source: &CredentialSource, scope: &Scope) -> String {
+    match source.kind {
+        CredentialKind::Token(_) => name.to_owned(),
+        CredentialKind::App(_) => format!("{name}/{}", scope.path().split('/').next().unwrap_or_default()),
+    }
 }
 
 fn bounded_clients(config: &Config, clients: &BTreeMap<Scope, Client>) -> BTreeMap<Scope, Bounded<Client>> {

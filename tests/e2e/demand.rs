@@ -1,8 +1,13 @@
 //! Every way of learning of waiting jobs, from nothing to nothing: a pool that keeps no runner idle.
 
+use std::process::{Command, Output};
+
 use dayfly::simulator::{Endpoint, Job, Settings};
 
-use crate::world::{Pool, World, pool, quick, until};
+use crate::{
+    engine::BINARY,
+    world::{Pool, World, pool, quick, until},
+};
 
 fn from_nothing(demand: &str) -> Pool {
     pool("linux", "acme")
@@ -77,6 +82,13 @@ async fn a_webhook_brings_a_runner_and_a_lost_one_is_found_in_githubs_log() {
     empty_again(&world).await;
 }
 
+/// Not on the thread that GitHub is simulated on.
+async fn purge(world: &World) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(["purge", "--yes", "--config"]).arg(world.config());
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
 #[tokio::test]
 async fn a_scale_set_brings_runners_and_outlives_a_kill() {
     let mut world = World::new().await;
@@ -94,11 +106,21 @@ async fn a_scale_set_brings_runners_and_outlives_a_kill() {
     empty_again(&world).await;
     assert_eq!(world.github.count(Endpoint::Mint), 0, "the set mints its runners itself");
 
+    let refused = purge(&world).await;
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(2) && why.contains("while the daemon is stopped"), "{why}");
+
     let (status, _) = world.terminate().await;
     assert!(status.success());
     let sets = world.github.scale_sets().views();
     assert_eq!(sets.len(), 1, "the set is kept");
     assert_eq!(sets[0].owner, None, "its session was closed");
+
+    let purged = purge(&world).await;
+    let said = String::from_utf8(purged.stdout).unwrap();
+    let why = String::from_utf8(purged.stderr).unwrap();
+    assert!(purged.status.success() && said.contains("removed"), "{said}{why}");
+    assert!(world.github.scale_sets().views().is_empty());
 }
 
 #[tokio::test]
