@@ -201,7 +201,7 @@ impl Stage {
             })
         });
         let registrations = registrations.collect();
-        self.observe(Evidence::Registrations { scope: scope(), began, registrations });
+        self.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
         self.scope_trouble = self.scope_trouble.filter(|at| began < *at);
         self.before = (self.now, self.truth.clone());
     }

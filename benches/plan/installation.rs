@@ -153,7 +153,12 @@ impl Installation {
                 status: RunnerStatus::Online,
                 busy: is_busy(*nth),
             });
-            Evidence::Registrations { scope: scope.clone(), began, registrations: registrations.collect() }
+            Evidence::Registrations {
+                scope: scope.clone(),
+                began,
+                registrations: registrations.collect(),
+                unseen: Vec::new(),
+            }
         });
         containers.chain(registrations).collect()
     }

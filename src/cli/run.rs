@@ -21,8 +21,11 @@ pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
         warn!("{warning}");
     }
     end_on_panic();
-    runtime()?.block_on(serve(&config))?;
-    Ok(ExitCode::SUCCESS)
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(&config));
+    // A look-up of a name that is still going on must not hold the end up.
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {

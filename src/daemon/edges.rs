@@ -60,25 +60,24 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         let Some(api) = self.scopes.get(&scope) else {
             return Evidence::ScopeTrouble { trouble: unknown("scope", &scope), scope };
         };
-        let listed = async {
-            let mut registrations = api.list().await?;
-            for pool in self.pools.values().filter(|pool| pool.scope == scope) {
-                let Some(set) = self.sets.get(&pool.name) else { continue };
-                match set.list().await {
-                    Ok(of_set) => add_those_of_set(&mut registrations, of_set),
-                    // GitHub's own client does not ask for this list, so a server may not have it.
-                    Err(GithubError::Refused(why)) => {
-                        tracing::debug!(pool = %pool.name, why, "no list of a set");
-                    }
-                    Err(error) => return Err(error),
+        let mut registrations = match api.list().await {
+            Ok(registrations) => registrations,
+            Err(error) => return Evidence::ScopeTrouble { scope, trouble: error.into() },
+        };
+        let is_set = |pool: &&Pool| pool.scope == scope && self.sets.contains_key(&pool.name);
+        let pools: Vec<&PoolName> = self.pools.values().filter(is_set).map(|pool| &pool.name).collect();
+        let mut unseen = Vec::new();
+        // The service's list is the same for all sets of the scope.
+        if let Some(set) = pools.first().and_then(|pool| self.sets.get(*pool)) {
+            match set.list().await {
+                Ok(of_sets) => add_those_of_sets(&mut registrations, of_sets, &pools),
+                Err(error) => {
+                    tracing::debug!(%scope, error = chain(&error), "the runners of scale sets cannot be listed");
+                    unseen = pools.into_iter().cloned().collect();
                 }
             }
-            Ok(registrations)
-        };
-        match listed.await {
-            Ok(registrations) => Evidence::Registrations { scope, began, registrations },
-            Err(error) => Evidence::ScopeTrouble { scope, trouble: error.into() },
         }
+        Evidence::Registrations { scope, began, registrations, unseen }
     }
 
     /// Lists a host's containers; `began` is when.
@@ -198,12 +197,17 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     }
 }
 
-/// Completes a scope's list with that of a scale set. Its runners are in both, but for the numbers by which
-/// they are removed the set's word counts, and whether they are connected only the scope's list is sure to say.
-fn add_those_of_set(registrations: &mut Vec<Registration>, of_set: Vec<Registration>) {
+/// Completes a scope's list with that of its scale sets. Their runners are in both, but for the numbers by
+/// which they are removed the service's word counts, and whether they are connected only the scope's list is
+/// sure to say. Of other pools' runners the service says nothing that matters.
+fn add_those_of_sets(registrations: &mut Vec<Registration>, of_sets: Vec<Registration>, pools: &[&PoolName]) {
     let known: BTreeMap<String, usize> =
         registrations.iter().enumerate().map(|(at, runner)| (runner.name.clone(), at)).collect();
-    for runner in of_set {
+    for runner in of_sets {
+        let Some(name) = RunnerName::parse(&runner.name) else { continue };
+        if !pools.iter().any(|pool| pool.as_str() == name.pool()) {
+            continue;
+        }
         match known.get(&runner.name).map(|&at| &mut registrations[at]) {
             Some(listed) => (listed.id, listed.busy) = (runner.id, listed.busy || runner.busy),
             None => registrations.push(runner),

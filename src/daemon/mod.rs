@@ -197,12 +197,17 @@ impl Daemon {
         let ending = CancellationToken::new();
         let server = tokio::spawn(http::serve(self.listener, self.app, ending.clone().cancelled_owned()));
         notify_systemd(sd_notify::NotifyState::Ready);
+        // Sessions close while the last actions end.
+        let stop = self.stop.clone();
+        let shutdown = async move {
+            shutdown.await;
+            stop.cancel();
+        };
         self.planner.run(shutdown).await;
         notify_systemd(sd_notify::NotifyState::Stopping);
         info!("stopping; runners are left running for the next start");
         self.observers.abort_all();
         ending.cancel();
-        self.stop.cancel();
         self.sessions.close();
         if timeout(LAST_WORDS, self.sessions.wait()).await.is_err() {
             warn!("a scale set's session could not be closed in time; the next start closes it");

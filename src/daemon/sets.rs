@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::watch;
@@ -75,7 +72,7 @@ impl Sets {
         let most = pool.policy.max;
         tasks.spawn(follow_draining(snapshot, capacity, most, stop.clone()));
         tasks.spawn(async move {
-            let assigned = AtomicU32::new(0);
+            let assigned = Mutex::new(None);
             let tell = |news| learn(&pool, news, &assigned, &publisher);
             scale_set::serve(&sets, &runners, &set, wanted, stop, move || clock.now(), tell).await;
         });
@@ -101,11 +98,16 @@ async fn follow_draining(
     }
 }
 
-/// Turns what a set's session tells into evidence; `assigned` is what its statistics said last.
-fn learn(pool: &Pool, news: ScaleSetNews, assigned: &AtomicU32, publisher: &Publisher) {
+/// Turns what a set's session tells into evidence; `last` is what its statistics said last.
+fn learn(pool: &Pool, news: ScaleSetNews, last: &Mutex<Option<u32>>, publisher: &Publisher) {
     let name = pool.name.clone();
     let source = |trouble| Evidence::Source { pool: name.clone(), source: Source::ScaleSet, trouble };
     let trouble = |kind, detail| Some(Trouble { kind, retry_at: None, detail });
+    let assigned = |jobs: Option<u32>, at| {
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
+        publisher.publish(Evidence::Assigned { pool: name.clone(), jobs, at });
+    };
+    let let_go = || assigned(None, publisher.clock.now());
     match news {
         ScaleSetNews::Found { set, created } => {
             let done = if created { "created" } else { "found" };
@@ -113,24 +115,32 @@ fn learn(pool: &Pool, news: ScaleSetNews, assigned: &AtomicU32, publisher: &Publ
         }
         ScaleSetNews::LabelsMissing { why } => warn!(pool = %name, "{why}"),
         ScaleSetNews::LabelsChanged { why, .. } => {
+            let_go();
             publisher.publish(source(trouble(TroubleKind::Refused, why)));
         }
         ScaleSetNews::Waiting { says, owner, .. } => {
+            let_go();
             let whose = owner.map_or(String::new(), |owner| format!("the session is that of {owner}; "));
             publisher.publish(source(trouble(TroubleKind::SessionTaken, format!("{whose}{says}"))));
         }
         ScaleSetNews::Up { at, statistics } => {
-            assigned.store(statistics.assigned, Ordering::Relaxed);
-            publisher.publish(Evidence::Assigned { pool: name.clone(), jobs: statistics.assigned, at });
+            assigned(Some(statistics.assigned), at);
             publisher.publish(source(None));
         }
         // Nothing has changed since, so that what was said last is so now.
         ScaleSetNews::Quiet { at } => {
-            let jobs = assigned.load(Ordering::Relaxed);
-            publisher.publish(Evidence::Assigned { pool: name.clone(), jobs, at });
+            let jobs = *last.lock().unwrap_or_else(PoisonError::into_inner);
+            if jobs.is_some() {
+                assigned(jobs, at);
+            }
             publisher.publish(source(None));
         }
-        ScaleSetNews::Trouble { error, .. } => publisher.publish(source(Some(error.into()))),
+        ScaleSetNews::Trouble { error, .. } => {
+            if let ScaleSetError::NoSuchSet = error {
+                let_go();
+            }
+            publisher.publish(source(Some(error.into())));
+        }
         ScaleSetNews::JobStarted { runner, job, at } => {
             if let Some(facts) = facts(&pool.scope, job, at) {
                 publisher.publish(Evidence::Took { runner, facts: Arc::new(facts) });

@@ -280,6 +280,8 @@ pub enum Evidence {
         began: Timestamp,
         /// Everybody's runners.
         registrations: Vec<Registration>,
+        /// Pools whose runners may be missing from it: their scale sets could not be listed.
+        unseen: Vec<PoolName>,
     },
     /// A scope's registrations could not be listed, or not completely.
     ScopeTrouble {
@@ -386,8 +388,8 @@ pub enum Evidence {
     Assigned {
         /// The pool.
         pool: PoolName,
-        /// How many.
-        jobs: u32,
+        /// How many; `None` when nobody can say any more, since the set is not ours now.
+        jobs: Option<u32>,
         /// When the answer came that says so.
         at: Timestamp,
     },

@@ -155,10 +155,20 @@ impl Fleet {
         now: Timestamp,
     ) {
         self.sweep(now);
+        let key = (job.facts.repository.clone(), job.id);
+        if let Some(known) = self.jobs.known.get(&key) {
+            // Its record tells when it was made; an approval may have come long after.
+            let queued_at = match (&known.state, &state) {
+                (JobState::Waiting, JobState::Queued) => job.facts.queued_at.max(known.seen_at),
+                _ => job.facts.queued_at.max(known.job.facts.queued_at),
+            };
+            if queued_at != job.facts.queued_at {
+                Arc::make_mut(&mut job.facts).queued_at = queued_at;
+            }
+        }
         if let JobState::InProgress { runner: Some(runner) } = &state {
             self.took(runner, &job.facts, now);
         }
-        let key = (job.facts.repository.clone(), job.id);
         if let Some(&over_at) = self.jobs.over.get(&key) {
             // A new attempt has a new number, so only a list that missed it once can show it again.
             if !asked || state == JobState::Completed || at < over_at + QUEUE_LAG {
@@ -237,12 +247,16 @@ impl Fleet {
         if let Some(pool) = self.pools.get_mut(name.pool()) {
             pool.taken.remove(&name);
         }
-        let Some(latch) = self.runners.get_mut(&name).and_then(|runner| runner.latch.as_mut()) else {
-            return;
-        };
+        let Some(runner) = self.runners.get_mut(&name) else { return };
+        let known_since = runner.known_since;
+        let launched = runner.launched;
+        let Some(latch) = &mut runner.latch else { return };
         if latch.facts.is_none() {
             latch.facts = Some(facts.clone());
-            let (pool, queued) = (name.pool().to_owned(), latch.since.since(facts.queued_at));
+            // When one that was found with its job took it is not known.
+            let watched = launched || latch.since.since(known_since) >= QUEUE_LAG;
+            let (pool, queued) =
+                (name.pool().to_owned(), watched.then(|| latch.since.since(facts.queued_at)));
             self.events.push(Event::JobKnown { pool, runner: name, facts: facts.clone(), queued });
         }
     }
@@ -274,8 +288,14 @@ impl Fleet {
     }
 
     /// Takes in how many jobs GitHub has assigned to a scale set.
-    pub(super) fn assigned(&mut self, pool: &PoolName, jobs: u32, at: Timestamp) {
+    pub(super) fn assigned(&mut self, pool: &PoolName, jobs: Option<u32>, at: Timestamp) {
         let Some(state) = self.pools.get_mut(pool) else { return };
+        let Some(jobs) = jobs else {
+            state.assigned = None;
+            state.finished.clear();
+            state.jobs_over.clear();
+            return;
+        };
         if state.assigned.is_none_or(|(_, before)| before <= at) {
             state.assigned = Some((jobs, at));
             state.finished.retain(|_, ended| *ended >= at);

@@ -10,8 +10,7 @@ use super::{
     evidence::{Container, Evidence, Exit, ImageState, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
     job::Demand,
-    jobs::QUEUE_LAG,
-    name::{HostName, RunnerName},
+    name::{HostName, PoolName, RunnerName},
     report::{Event, ExitReason, Held, Veto},
     runner::{Contained, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
     scope::Scope,
@@ -22,8 +21,8 @@ impl Fleet {
     /// Takes in one fact. Never fails, never decides.
     pub fn observe(&mut self, evidence: Evidence, now: Timestamp) {
         match evidence {
-            Evidence::Registrations { scope, began, registrations } => {
-                self.registrations(&scope, began, &registrations, now);
+            Evidence::Registrations { scope, began, registrations, unseen } => {
+                self.registrations(&scope, began, &registrations, &unseen, now);
             }
             Evidence::ScopeTrouble { scope, trouble } => self.scope_trouble(scope, trouble, now),
             Evidence::Containers { host, began, containers } => {
@@ -81,6 +80,7 @@ impl Fleet {
         scope: &Scope,
         began: Timestamp,
         registrations: &[Registration],
+        unseen: &[PoolName],
         now: Timestamp,
     ) {
         let Some(state) = self.scopes.get_mut(scope) else { return };
@@ -110,7 +110,8 @@ impl Fleet {
             shown.insert(name);
         }
         for runner in self.runners.values_mut() {
-            if runner.scope.as_ref() == Some(scope) && !shown.contains(&runner.name) {
+            let could_be_shown = !unseen.iter().any(|pool| pool.as_str() == runner.name.pool());
+            if runner.scope.as_ref() == Some(scope) && !shown.contains(&runner.name) && could_be_shown {
                 runner.registered.absent(began, runner.ended_at);
             }
         }
@@ -246,9 +247,7 @@ impl Fleet {
         }
         if let (Some(pool), Some(runner)) = (self.pools.get_mut(name.pool()), self.runners.get(name)) {
             pool.backoff.succeeded(runner.known_since);
-            // One that was found with its job took it before any look of this process.
-            let watched = runner.launched || now.since(runner.known_since) >= QUEUE_LAG;
-            if pool.pool.demand.counts_jobs() && watched {
+            if pool.pool.demand.counts_jobs() && runner.was_watched(now) {
                 pool.taken.insert(name.clone(), now);
             }
         }

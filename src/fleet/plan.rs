@@ -237,7 +237,13 @@ impl Fleet {
         while let Some(pool) = runners.peek().map(|runner| runner.name.pool()) {
             let mut counted = self.pools.get(pool).zip(tallies.get_mut(pool));
             while let Some(runner) = runners.next_if(|runner| runner.name.pool() == pool) {
-                let Some((state, tally)) = counted.as_mut().filter(|_| runner.takes_room()) else { continue };
+                let Some((state, tally)) = counted.as_mut() else { continue };
+                if runner.runs_elsewhere() {
+                    tally.room += 1;
+                }
+                if !runner.takes_room() {
+                    continue;
+                }
                 tally.room += 1;
                 tally.busy += u32::from(runner.is_busy());
                 tally.capacity += u32::from(runner.is_capacity(state.pool.policy.boot_timeout, now));

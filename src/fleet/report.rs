@@ -204,8 +204,8 @@ pub enum Event {
         runner: RunnerName,
         /// The job.
         facts: Arc<JobFacts>,
-        /// From when it was queued until the runner had it.
-        queued: Duration,
+        /// From when it was queued until the runner had it; `None` when the runner was found with it.
+        queued: Option<Duration>,
     },
     /// A queued job is no pool's, though it looks as if it should be; told once for each reason.
     JobUnmatched {

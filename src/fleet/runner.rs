@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
     job::JobFacts,
+    jobs::QUEUE_LAG,
     name::{HostName, RunnerName},
     pool::{Resources, TemplateDigest},
     report::{ExitReason, Phase, Why},
@@ -355,6 +356,21 @@ impl Runner {
     pub(super) fn retry_later(&mut self, base: Duration, now: Timestamp) {
         self.retry_at = now + base * (1 << self.retries.min(6));
         self.retries += 1;
+    }
+
+    /// Whether what it does now began under our eyes: one that was found with its job took it before.
+    pub(super) fn was_watched(&self, now: Timestamp) -> bool {
+        self.launched || now.since(self.known_since) >= QUEUE_LAG
+    }
+
+    /// Whether it is known by its registration alone, which says that it is connected: it runs somewhere,
+    /// perhaps on a host that cannot be seen.
+    pub(super) fn runs_elsewhere(&self) -> bool {
+        matches!(self.contained, Contained::Never)
+            && self.in_flight.is_none()
+            && !self.launch_failed
+            && matches!(self.registered, Registered::Listed { offline_since: None, .. })
+            && self.ready_at.is_some()
     }
 
     /// How long it was able to take a job. Of one that ended unseen only its minting time is known.

@@ -156,7 +156,7 @@ impl Board {
         }
         let began = self.now;
         self.observe(Evidence::Containers { host: host_name(), began, containers });
-        self.observe(Evidence::Registrations { scope: scope(), began, registrations });
+        self.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
     }
 
     fn queue(&mut self, jobs: u64) -> &mut Self {
@@ -348,7 +348,12 @@ fn a_container_whose_start_was_not_confirmed_is_left_alone_once_its_runner_shows
         let mut board = Board::new("C", pool(policy(1, 1)), host());
         let (id, name) = (RegistrationId(1), board.letters[0].1.to_string());
         let registrations = vec![Registration { id, name, status: RunnerStatus::Online, busy }];
-        board.observe(Evidence::Registrations { scope: scope(), began: board.now, registrations });
+        board.observe(Evidence::Registrations {
+            scope: scope(),
+            began: board.now,
+            registrations,
+            unseen: Vec::new(),
+        });
         assert_eq!(board.plan(), "");
     }
 }
@@ -389,7 +394,7 @@ fn another_instance_is_never_touched() {
             .collect();
         let began = board.now;
         board.observe(Evidence::Containers { host: host_name(), began, containers: vec![] });
-        board.observe(Evidence::Registrations { scope: scope(), began, registrations });
+        board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
         assert_eq!(board.plan(), "");
         assert!(board.fleet.runners.is_empty());
     }
@@ -411,7 +416,8 @@ fn nothing_is_launched_before_scope_host_and_image_were_seen() {
     assert_eq!(step(None), (0, Some(Held::HostUnseen)));
     let containers = Evidence::Containers { host: host_name(), began, containers: vec![] };
     assert_eq!(step(Some(containers)), (0, Some(Held::ScopeUnseen)));
-    let registrations = Evidence::Registrations { scope: scope(), began, registrations: vec![] };
+    let registrations =
+        Evidence::Registrations { scope: scope(), began, registrations: vec![], unseen: Vec::new() };
     assert_eq!(step(Some(registrations)), (0, Some(Held::HostUnseen)));
     let image = Template::default().image;
     let state = ImageState::Missing("no such image".to_owned());
@@ -495,5 +501,31 @@ fn when_a_window_ends_the_idle_go_by_their_timeout_and_the_busy_stay() {
         board.look(|_| true);
         assert_eq!(board.plan(), signs, "{seconds}");
         board.now = start;
+    }
+}
+
+#[test]
+fn runners_on_a_host_that_is_not_seen_count_against_the_most() {
+    let mut board = Board::new("", pool(policy(1, 2)), host());
+    let mut names = Names::new("ci1".parse().unwrap(), 7);
+    let registrations = (1..=2).map(|id| Registration {
+        id: RegistrationId(id),
+        name: names.next(&"p".parse().unwrap(), board.now).to_string(),
+        status: RunnerStatus::Online,
+        busy: true,
+    });
+    let (began, registrations) = (board.now, registrations.collect());
+    board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
+    assert_eq!((board.plan().as_str(), board.held()), ("", Some(Held::AtMax)));
+}
+
+#[test]
+fn a_list_that_may_lack_a_pools_runners_says_nothing_of_them() {
+    let mut board = Board::new("i", pool(policy(1, 2)), host());
+    for _ in 0..4 {
+        board.now = board.now + HOUR;
+        let (began, unseen) = (board.now, vec!["p".parse().unwrap()]);
+        board.observe(Evidence::Registrations { scope: scope(), began, registrations: vec![], unseen });
+        assert_eq!(board.plan(), "");
     }
 }

@@ -125,7 +125,7 @@ fn log_job(event: &Event, status: &Status) {
             let (repository, name) = (facts.repository.path(), one_line(&facts.name));
             info!(
                 pool, runner = %runner, job = name, repository, run = facts.run_id, url = one_line(&facts.url),
-                queued_seconds = queued.as_secs_f64(),
+                queued_seconds = queued.map(|queued| queued.as_secs_f64()),
                 host = place.host, container = place.container, registration = place.registration,
                 "runner {runner} has {} of {repository}", named(Some(&name))
             );

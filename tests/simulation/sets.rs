@@ -92,7 +92,7 @@ impl World {
         let jobs = self.assigned(pool);
         (self.sets[pool].told, self.sets[pool].told_at) = (jobs, self.now);
         let name = self.setting.pools[pool].pool.name.clone();
-        self.tell(Evidence::Assigned { pool: name, jobs, at: Timestamp::from_millis(self.now) });
+        self.tell(Evidence::Assigned { pool: name, jobs: Some(jobs), at: Timestamp::from_millis(self.now) });
         self.after(POLL, Happening::SetSilence(pool, self.life));
     }
 
@@ -102,7 +102,11 @@ impl World {
         if set.open && set.told_at + POLL <= self.now && set.coming_at.is_none() {
             let (name, jobs) = (self.setting.pools[pool].pool.name.clone(), set.told);
             self.sets[pool].told_at = self.now;
-            self.tell(Evidence::Assigned { pool: name, jobs, at: Timestamp::from_millis(self.now) });
+            self.tell(Evidence::Assigned {
+                pool: name,
+                jobs: Some(jobs),
+                at: Timestamp::from_millis(self.now),
+            });
             self.after(POLL, Happening::SetSilence(pool, self.life));
         }
     }

@@ -60,7 +60,10 @@ impl Table {
         let state = ImageState::Present("sha256:1".to_owned());
         fleet.observe(Evidence::Image { host: host(), image, state }, now);
         let (scope, began) = (organization(), now);
-        fleet.observe(Evidence::Registrations { scope, began, registrations: Vec::new() }, now);
+        fleet.observe(
+            Evidence::Registrations { scope, began, registrations: Vec::new(), unseen: Vec::new() },
+            now,
+        );
         fleet.observe(Evidence::Containers { host: host(), began, containers: Vec::new() }, now);
         Self { fleet, now, launched: Vec::new(), events: Vec::new() }
     }
@@ -149,7 +152,7 @@ impl Table {
 
     fn assigned(&mut self, jobs: u32) {
         let (pool, at) = ("p".parse().unwrap(), self.now);
-        self.observe(Evidence::Assigned { pool, jobs, at });
+        self.observe(Evidence::Assigned { pool, jobs: Some(jobs), at });
     }
 
     fn job_over(&mut self, runner: usize) {
@@ -506,7 +509,7 @@ fn phantom_jobs_of_a_scale_set_go_with_the_news() {
     table.pass_by(MINUTE);
     table.assigned(0);
     assert_eq!(table.queued(), [0]);
-    table.observe(Evidence::Assigned { pool: "p".parse().unwrap(), jobs: 9, at: old });
+    table.observe(Evidence::Assigned { pool: "p".parse().unwrap(), jobs: Some(9), at: old });
     assert_eq!(table.queued(), [0], "older than what is known");
 }
 
@@ -547,4 +550,33 @@ fn while_another_session_holds_the_set_nothing_is_launched_or_removed() {
     assert!(table.plan().actions.is_empty());
     table.observe(taken(false));
     assert_eq!(table.plan().actions.len(), 2, "and now they are too many");
+}
+
+#[test]
+fn a_set_that_is_not_ours_any_more_is_left_as_it_is_until_it_is_again() {
+    let mut table = Table::of(vec![set_pool()]);
+    table.assigned(2);
+    table.plan();
+    assert_eq!(table.launched.len(), 2);
+    let (pool, at): (PoolName, _) = ("p".parse().unwrap(), table.now);
+    table.observe(Evidence::Assigned { pool, jobs: None, at });
+    table.pass_by(SECOND);
+    let plan = table.plan();
+    assert_eq!(plan.actions, []);
+    table.assigned(3);
+    table.plan();
+    assert!(table.launched.len() > 2);
+}
+
+#[test]
+fn a_job_that_waited_for_its_approval_is_queued_from_then_on() {
+    let mut table = Table::new();
+    table.hint(1, JobState::Waiting);
+    let (made, mut job) = (table.now, table.job(1, &["linux"]));
+    table.pass_by(Duration::from_hours(30));
+    table.hint(1, JobState::Waiting);
+    Arc::make_mut(&mut job.facts).queued_at = made;
+    let at = table.now;
+    table.observe(Evidence::Job { job, state: JobState::Queued, at, asked: false });
+    assert_eq!(table.queued(), [1], "it is not a day old");
 }

@@ -76,7 +76,7 @@ impl JobMetrics {
     pub(super) fn record_event(&self, event: &Event, configured: &Configured) {
         let label = |pool: &str| configured.pools.get(pool).map_or(UNKNOWN_POOL, String::as_str);
         match event {
-            Event::JobKnown { pool, queued, .. } => {
+            Event::JobKnown { pool, queued: Some(queued), .. } => {
                 self.queue_time.at([label(pool)]).observe(queued.as_secs_f64());
             }
             Event::Exited { pool, job_duration: Some(duration), result, .. } => {

@@ -63,7 +63,10 @@ impl Beliefs {
             }
             Evidence::Assigned { pool, jobs, .. } => {
                 if let Some(pool) = index_of(world, pool.as_str()) {
-                    self.assigned.insert(pool, *jobs);
+                    match jobs {
+                        Some(jobs) => self.assigned.insert(pool, *jobs),
+                        None => self.assigned.remove(&pool),
+                    };
                 }
             }
             Evidence::Source { pool, source: Source::ScaleSet, trouble } => {

@@ -4,7 +4,7 @@ use dayfly::fleet::{Action, Evidence, RunnerName};
 
 pub(super) fn brief(evidence: &Evidence) -> String {
     match evidence {
-        Evidence::Registrations { scope, began, registrations } => {
+        Evidence::Registrations { scope, began, registrations, .. } => {
             let ours = registrations.iter().filter(|r| RunnerName::parse(&r.name).is_some()).map(|r| {
                 let busy = if r.busy { " busy" } else { "" };
                 format!("{}:{}{} {:?}{busy}", r.id, "…", &r.name[r.name.len() - 4..], r.status)
