@@ -80,8 +80,10 @@ async fn how_many_are_wanted_is_told_by_the_statistics_and_not_by_the_messages()
     let (simulator, _directory, sets) = stand(quick()).await;
     let served = Served::begin(&sets, pool("linux", &["linux"]));
     served.heard("up", 1, is_up).await;
-    served.capacity.send_replace(0);
     let knobs = simulator.scale_sets();
+    // It counts as none until a poll has told it.
+    until("a poll tells the capacity", || knobs.view("linux").unwrap().capacity == 100).await;
+    served.capacity.send_replace(0);
     until("a poll tells no capacity", || knobs.view("linux").unwrap().capacity == 0).await;
     for _ in 0..60 {
         simulator.enqueue(Job::new("acme", &["linux"]));
