@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use dayfly::{
     github::{
-        GithubError,
-        scale_set::{ScaleSetError, ScaleSets},
+        GithubError, RunnerApi as _,
+        scale_set::{ScaleSetError, ScaleSets, Waits},
     },
     simulator::{ScaleSetFault, ScaleSetRoute as Route, Simulator},
 };
 
-use crate::stand::{quick, sets, stand};
+use crate::stand::{DEADLINE, client, quick, sets, stand, waits};
 
 const REFUSED: ScaleSetFault = ScaleSetFault::Exception { status: 401, type_name: "", message: "not yet" };
 
@@ -42,6 +42,43 @@ async fn a_registration_that_stays_refused_says_what_github_said() {
 }
 
 #[tokio::test]
+async fn a_registration_that_failed_is_not_tried_again_by_every_request() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let (_directory, client) = client(&simulator.scope_url("acme"), "simulated-token");
+    let hour = Duration::from_hours(1);
+    let patient = ScaleSets::with_waits(client.clone(), Waits { first: hour, longest: hour, ..waits() });
+    let knobs = simulator.scale_sets();
+    knobs.fault(Route::Registration, 5, REFUSED);
+    let first = look(&patient).await.unwrap_err().to_string();
+    for _ in 0..3 {
+        assert_eq!(look(&patient).await.unwrap_err().to_string(), first);
+    }
+    assert_eq!((knobs.count(Route::Registration, 401), knobs.count(Route::Registration, 200)), (5, 0));
+    // And once the time has come it is, without anybody's doing.
+    let sets = ScaleSets::with_waits(client, waits());
+    knobs.fault(Route::Registration, 5, REFUSED);
+    look(&sets).await.unwrap_err();
+    tokio::time::timeout(DEADLINE, async { while look(&sets).await.is_err() {} }).await.unwrap();
+    assert_eq!(knobs.count(Route::Registration, 200), 1);
+}
+
+#[tokio::test]
+async fn a_limit_told_to_a_registration_is_none_of_its_refusals_and_holds_for_the_credential() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let (_directory, client) = client(&simulator.scope_url("acme"), "simulated-token");
+    let sets = ScaleSets::with_waits(client.clone(), waits());
+    let message = "You have exceeded a secondary rate limit.";
+    let limit = ScaleSetFault::Exception { status: 403, type_name: "", message };
+    simulator.scale_sets().fault(Route::Registration, 1, limit);
+    for _ in 0..2 {
+        let error = look(&sets).await.unwrap_err();
+        assert!(matches!(error, ScaleSetError::Github(GithubError::RateLimited { .. })), "{error}");
+    }
+    assert_eq!(simulator.scale_sets().requests().len(), 1);
+    assert!(matches!(client.list().await, Err(GithubError::RateLimited { .. })));
+}
+
+#[tokio::test]
 async fn a_token_that_may_not_register_runners_is_told_as_everywhere() {
     let simulator = Simulator::start(quick()).await.unwrap();
     let (_directory, sets) = sets(&simulator.scope_url("acme"), "wrong-token");
@@ -50,24 +87,20 @@ async fn a_token_that_may_not_register_runners_is_told_as_everywhere() {
 }
 
 #[tokio::test]
-async fn the_admin_token_is_renewed_a_minute_before_it_expires_and_once_when_it_is_refused() {
+async fn the_admin_token_is_used_for_a_while_and_renewed_once_when_it_is_refused() {
     let mut settings = quick();
     settings.scale_sets.admin_lifetime = Duration::from_secs(50);
     let (simulator, _directory, sets) = stand(settings).await;
     let knobs = simulator.scale_sets();
     look(&sets).await.unwrap();
     look(&sets).await.unwrap();
-    assert_eq!(knobs.count(Route::Registration, 200), 2, "50 s are less than a minute");
-    knobs.rules(|rules| rules.admin_lifetime = Duration::from_mins(10));
-    look(&sets).await.unwrap();
-    look(&sets).await.unwrap();
-    assert_eq!(knobs.count(Route::Registration, 200), 3);
+    assert_eq!(knobs.count(Route::Registration, 200), 1, "50 s are less than a minute, and enough for two");
     knobs.expire_admin_tokens();
     look(&sets).await.unwrap();
-    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (1, 4));
+    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (1, 2));
     knobs.fault(Route::Find, 2, REFUSED);
     assert!(look(&sets).await.is_err());
-    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (3, 5));
+    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (3, 3));
 }
 
 #[tokio::test]

@@ -26,15 +26,26 @@ pub(crate) fn quick() -> Settings {
     settings
 }
 
+/// Pauses that nobody notices.
+pub(crate) fn waits() -> ClientWaits {
+    let short = Duration::from_millis(1);
+    ClientWaits { registration: short, first: short, longest: short }
+}
+
 /// A client for the scale sets of a scope at an address.
 pub(crate) fn sets(address: &str, token: &str) -> (tempfile::TempDir, ScaleSets) {
+    let (directory, client) = client(address, token);
+    (directory, ScaleSets::with_waits(client, waits()))
+}
+
+/// A client for a scope at an address.
+pub(crate) fn client(address: &str, token: &str) -> (tempfile::TempDir, Client) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     std::fs::write(&file, token).unwrap();
     let credential = Credential::new(TokenSource::File(file));
     let client = Client::new(address.parse().unwrap(), &credential, Arc::new(|_| {})).unwrap();
-    let waits = ClientWaits { registration: Duration::from_millis(1) };
-    (directory, ScaleSets::with_waits(client, waits))
+    (directory, client)
 }
 
 pub(crate) fn pool(name: &str, labels: &[&str]) -> ScaleSetPool {
