@@ -125,6 +125,23 @@ async fn a_set_is_created_once_and_then_found_whatever_the_letter_case() {
 }
 
 #[tokio::test]
+async fn another_set_is_not_taken_for_the_one_that_was_asked_for() {
+    let mut settings = quick();
+    settings.scale_sets.filters = false;
+    let (simulator, _directory, sets) = stand(settings).await;
+    let other = sets.ensure("Default", "theirs", &[]).await.unwrap().set;
+    assert_eq!(sets.find("Default", "linux").await.unwrap(), None);
+    let made = sets.ensure("Default", "linux", &[]).await.unwrap();
+    assert!(made.created && made.set.id != other.id);
+    for name in ["linux", "LINUX"] {
+        assert_eq!(sets.find("Default", name).await.unwrap().unwrap().id, made.set.id);
+    }
+    assert!(sets.delete("Default", "linux").await.unwrap());
+    assert!(!sets.delete("Default", "linux").await.unwrap());
+    assert!(simulator.scale_sets().view("theirs").is_some());
+}
+
+#[tokio::test]
 async fn a_creation_whose_reply_was_lost_or_that_somebody_else_was_quicker_with_is_found() {
     let (simulator, _directory, sets) = stand(quick()).await;
     simulator.scale_sets().fault(Route::Create, 1, ScaleSetFault::DropsAfterTheDeed);

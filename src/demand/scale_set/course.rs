@@ -21,6 +21,8 @@ pub(super) enum Ask {
     Close(ScaleSetId, SessionId),
     /// Open a session.
     Open(ScaleSetId),
+    /// Tell the set, which is ours now, that its runners do not update themselves.
+    DisableUpdate(ScaleSetId),
     /// Give the session a new token.
     Refresh(Session),
     /// Wait for a message after this one.
@@ -38,6 +40,8 @@ pub(super) enum Answer {
     /// Or not: if it could not be closed, the next request says so better.
     Closed,
     Opened(Result<Session, ScaleSetError>),
+    /// Or not: nothing waits for it.
+    UpdateDisabled,
     Refreshed(Result<Session, ScaleSetError>),
     Polled(Result<Option<Message>, ScaleSetError>),
     Acquired(Result<Vec<i64>, ScaleSetError>),
@@ -73,6 +77,8 @@ pub(super) struct Course {
     place: Place,
     /// The session of a daemon before us, until it was tried to close it.
     before: Option<Remembered>,
+    /// Whether the set's runners would update themselves.
+    updates: bool,
     last_message: i64,
     /// Whether the token was refused, and how often since it was last accepted.
     refusals: u32,
@@ -90,6 +96,7 @@ impl Course {
             waits: pool.waits,
             place: Place::Without,
             before,
+            updates: false,
             last_message: 0,
             refusals: 0,
             failures: 0,
@@ -121,6 +128,7 @@ impl Course {
             Place::Without => Ask::Ensure,
             Place::Closing(set, session) => Ask::Close(*set, session.clone()),
             Place::Opening(set) => Ask::Open(*set),
+            Place::With(session, _) if self.updates => Ask::DisableUpdate(session.set),
             Place::With(session, _) if self.refusals == 1 => Ask::Refresh(Session::clone(session)),
             Place::With(session, Hand::Nothing) => Ask::Poll(Session::clone(session), self.last_message),
             Place::With(session, Hand::Offers(message)) => {
@@ -150,6 +158,10 @@ impl Course {
             Answer::Opened(Err(ScaleSetError::Conflict { says })) => {
                 self.pause = self.waits.conflict;
                 vec![ScaleSetNews::Waiting { owner: owner_in(&says), says, retry_in: self.pause }]
+            }
+            Answer::UpdateDisabled => {
+                self.updates = false;
+                Vec::new()
             }
             Answer::Refreshed(Ok(session)) => {
                 // Until something is accepted again, a further refusal means that refreshing is no use.
@@ -235,6 +247,7 @@ impl Course {
             );
             return vec![ScaleSetNews::LabelsChanged { why, retry_in: self.pause }];
         }
+        self.updates = set.update_disabled == Some(false);
         let mut news = vec![ScaleSetNews::Found { set: set.id, created: *created }];
         let missing: Vec<_> = wanted.difference(&kept).collect();
         if !missing.is_empty() {

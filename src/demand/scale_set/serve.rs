@@ -81,6 +81,12 @@ async fn answered(sets: &ScaleSets, pool: &ScaleSetPool, ask: Ask, capacity: u32
             Answer::Closed
         }
         Ask::Open(set) => Answer::Opened(sets.open(set, &pool.owner).await),
+        Ask::DisableUpdate(set) => {
+            if let Err(error) = sets.disable_update(set).await {
+                tracing::warn!(set = %pool.name, %error, "cannot tell the runners of the scale set not to update themselves");
+            }
+            Answer::UpdateDisabled
+        }
         Ask::Refresh(session) => Answer::Refreshed(sets.refresh(&session).await),
         Ask::Poll(session, last) => Answer::Polled(sets.poll(&session, last, capacity).await),
         Ask::Acquire(session, requests) => Answer::Acquired(sets.acquire(&session, &requests).await),

@@ -31,11 +31,15 @@ fn pool(labels: &[&str]) -> ScaleSetPool {
 }
 
 fn found(labels: &[&str]) -> Answer {
+    found_with(labels, Some(true))
+}
+
+fn found_with(labels: &[&str], update_disabled: Option<bool>) -> Answer {
     let set = ScaleSet {
         id: SET,
         name: "linux".to_owned(),
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
-        update_disabled: Some(true),
+        update_disabled,
         statistics: None,
     };
     Answer::Ensured(Ok(Ensured { set, created: false }))
@@ -98,6 +102,7 @@ impl Walk {
             Ask::Ensure => "ensure".to_owned(),
             Ask::Close(_, session) => format!("close {}", session.as_str()),
             Ask::Open(_) => "open".to_owned(),
+            Ask::DisableUpdate(_) => "disable update".to_owned(),
             Ask::Refresh(session) => format!("refresh {}", session.id.as_str()),
             Ask::Poll(_, last) => format!("poll after {last}"),
             Ask::Acquire(_, requests) => format!("acquire {requests:?}"),
@@ -122,6 +127,23 @@ fn a_message_is_acquired_then_told_then_acknowledged_and_only_then_left_behind()
     walk.hear(Answer::Acknowledged(Ok(())));
     assert_eq!(walk.asks(), "poll after 5");
     assert!(!walk.0.has_message_in_hand());
+}
+
+#[test]
+fn a_set_is_changed_only_once_it_is_ours_and_then_once() {
+    for (update_disabled, then) in
+        [(Some(false), "disable update"), (Some(true), "poll after 0"), (None, "poll after 0")]
+    {
+        let mut walk = Walk::begin();
+        walk.hear(found_with(&["linux"], update_disabled));
+        assert_eq!(walk.asks(), "open");
+        walk.hear(Answer::Opened(Err(ScaleSetError::Conflict { says: String::new() })));
+        assert_eq!(walk.asks(), "open");
+        walk.hear(Answer::Opened(Ok(session("one"))));
+        assert_eq!(walk.asks(), then);
+        walk.hear(Answer::UpdateDisabled);
+        assert_eq!(walk.asks(), "poll after 0");
+    }
 }
 
 #[test]
