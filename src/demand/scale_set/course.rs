@@ -37,8 +37,8 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) enum Answer {
     Ensured(Result<Ensured, ScaleSetError>),
-    /// Or not: if it could not be closed, the next request says so better.
-    Closed,
+    /// Whether the session is gone; if not, the next request tells whether it is in the way.
+    Closed(bool),
     Opened(Result<Session, ScaleSetError>),
     /// Or not: nothing waits for it.
     UpdateDisabled,
@@ -54,7 +54,8 @@ enum Place {
     Without,
     /// With a set; the session that may still be ours is closed first.
     Closing(ScaleSetId, SessionId),
-    Opening(ScaleSetId),
+    /// With the session that may still be ours, since it could not be closed.
+    Opening(ScaleSetId, Option<SessionId>),
     With(Box<Session>, Hand),
 }
 
@@ -127,7 +128,7 @@ impl Course {
         match &self.place {
             Place::Without => Ask::Ensure,
             Place::Closing(set, session) => Ask::Close(*set, session.clone()),
-            Place::Opening(set) => Ask::Open(*set),
+            Place::Opening(set, _) => Ask::Open(*set),
             Place::With(session, _) if self.updates => Ask::DisableUpdate(session.set),
             Place::With(session, _) if self.refusals == 1 => Ask::Refresh(Session::clone(session)),
             Place::With(session, Hand::Nothing) => Ask::Poll(Session::clone(session), self.last_message),
@@ -144,9 +145,9 @@ impl Course {
         let since = at.since(std::mem::replace(&mut self.heard_at, at));
         match answer {
             Answer::Ensured(Ok(found)) => self.found(&found),
-            Answer::Closed => {
-                if let Place::Closing(set, _) = self.place {
-                    self.place = Place::Opening(set);
+            Answer::Closed(gone) => {
+                if let Place::Closing(set, session) = &self.place {
+                    self.place = Place::Opening(*set, (!gone).then(|| session.clone()));
                 }
                 Vec::new()
             }
@@ -157,6 +158,9 @@ impl Course {
             }
             Answer::Opened(Err(ScaleSetError::Conflict { says })) => {
                 self.pause = self.waits.conflict;
+                if let Place::Opening(set, Some(session)) = &self.place {
+                    self.place = Place::Closing(*set, session.clone());
+                }
                 vec![ScaleSetNews::Waiting { owner: owner_in(&says), says, retry_in: self.pause }]
             }
             Answer::UpdateDisabled => {
@@ -262,7 +266,7 @@ impl Course {
         }
         self.place = match self.before.take() {
             Some(before) if before.set == set.id => Place::Closing(set.id, before.session),
-            _ => Place::Opening(set.id),
+            _ => Place::Opening(set.id, None),
         };
         news
     }

@@ -75,10 +75,11 @@ async fn answered(sets: &ScaleSets, pool: &ScaleSetPool, ask: Ask, capacity: u32
     match ask {
         Ask::Ensure => Answer::Ensured(sets.ensure(&pool.group, &pool.name, &pool.labels).await),
         Ask::Close(set, session) => {
-            if let Err(error) = sets.close(set, &session).await {
+            let closed = sets.close(set, &session).await;
+            if let Err(error) = &closed {
                 tracing::debug!(set = %pool.name, %error, "a session of before was not closed");
             }
-            Answer::Closed
+            Answer::Closed(closed.is_ok())
         }
         Ask::Open(set) => Answer::Opened(sets.open(set, &pool.owner).await),
         Ask::DisableUpdate(set) => {

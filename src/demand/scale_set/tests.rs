@@ -173,7 +173,7 @@ fn a_lost_session_is_replaced_at_once_and_one_that_is_lost_again_and_again_ever_
         walk.hear(Answer::Polled(Err(lost())));
         pauses.push(walk.pause());
         assert_eq!(walk.asks(), "close one");
-        walk.hear(Answer::Closed);
+        walk.hear(Answer::Closed(true));
         assert_eq!(walk.asks(), "open");
         walk.hear(Answer::Opened(Ok(session("one"))));
         assert_eq!(walk.asks(), "poll after 0");
@@ -268,9 +268,30 @@ fn the_session_of_a_daemon_before_us_is_closed_if_it_was_of_this_set() {
         let mut walk = Walk(course, Timestamp::default());
         walk.hear(found(&["linux"]));
         assert_eq!(walk.asks(), asks);
-        walk.hear(Answer::Closed);
+        walk.hear(Answer::Closed(true));
         assert_eq!(walk.asks(), "open");
     }
+}
+
+#[test]
+fn a_session_of_ours_that_could_not_be_closed_is_closed_when_it_is_in_the_way() {
+    let before = Remembered { set: SET, session: SessionId::parse("old").unwrap() };
+    let mut walk = Walk(Course::new(&pool(&["linux"]), Some(before)), Timestamp::default());
+    let in_the_way = || Answer::Opened(Err(ScaleSetError::Conflict { says: String::new() }));
+    walk.hear(found(&["linux"]));
+    for _ in 0..3 {
+        assert_eq!(walk.asks(), "close old");
+        walk.hear(Answer::Closed(false));
+        assert_eq!((walk.asks().as_str(), walk.pause()), ("open", 0));
+        walk.hear(Answer::Opened(Err(down())));
+        assert_eq!(walk.asks(), "open");
+        walk.hear(in_the_way());
+        assert_eq!(walk.pause(), 30);
+    }
+    assert_eq!(walk.asks(), "close old");
+    walk.hear(Answer::Closed(true));
+    walk.hear(in_the_way());
+    assert_eq!(walk.asks(), "open", "what is in the way is somebody else's");
 }
 
 #[test]
