@@ -10,7 +10,7 @@ use dayfly::{
     simulator::{ScaleSetFault, ScaleSetRoute as Route, Simulator},
 };
 
-use crate::stand::{DEADLINE, client, quick, sets, stand, waits};
+use crate::stand::{DEADLINE, client, delete, quick, sets, stand, waits};
 
 const REFUSED: ScaleSetFault = ScaleSetFault::Exception { status: 401, type_name: "", message: "not yet" };
 
@@ -119,8 +119,8 @@ async fn a_set_is_created_once_and_then_found_whatever_the_letter_case() {
     let created = requests.iter().find(|asked| asked.route == Route::Create).unwrap();
     let body = created.body.as_ref().unwrap();
     assert_eq!(body["labels"][1], serde_json::json!({ "type": "System", "name": "gpu" }));
-    assert!(sets.delete("Default", "linux").await.unwrap());
-    assert!(!sets.delete("Default", "linux").await.unwrap());
+    assert!(delete(&sets, "linux").await.unwrap());
+    assert!(!delete(&sets, "linux").await.unwrap());
     assert!(simulator.scale_sets().views().is_empty());
 }
 
@@ -136,8 +136,8 @@ async fn another_set_is_not_taken_for_the_one_that_was_asked_for() {
     for name in ["linux", "LINUX"] {
         assert_eq!(sets.find("Default", name).await.unwrap().unwrap().id, made.set.id);
     }
-    assert!(sets.delete("Default", "linux").await.unwrap());
-    assert!(!sets.delete("Default", "linux").await.unwrap());
+    assert!(delete(&sets, "linux").await.unwrap());
+    assert!(!delete(&sets, "linux").await.unwrap());
     assert!(simulator.scale_sets().view("theirs").is_some());
 }
 
@@ -185,9 +185,9 @@ async fn a_set_with_a_running_job_is_not_deleted() {
         1,
         ScaleSetFault::Exception { status: 409, type_name: "a.JobStillRunningException, a", message: "m" },
     );
-    let text = sets.delete("Default", "linux").await.unwrap_err().to_string();
+    let text = delete(&sets, "linux").await.unwrap_err().to_string();
     assert!(text.contains("a job is running"), "{text}");
-    assert!(sets.delete("Default", "linux").await.unwrap());
+    assert!(delete(&sets, "linux").await.unwrap());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use dayfly::{
     simulator::{Job, ScaleSetFault, ScaleSetRoute as Route},
 };
 
-use crate::stand::{Served, eventually, is_trouble, is_up, pool, quick, stand, until};
+use crate::stand::{Served, delete, eventually, is_trouble, is_up, pool, quick, stand, until};
 
 #[tokio::test]
 async fn a_cold_start_creates_the_set_and_an_orderly_end_closes_the_session_and_keeps_the_set() {
@@ -76,7 +76,7 @@ async fn a_set_with_labels_of_its_own_is_not_served_until_somebody_decides() {
     served.heard("the labels", 2, changed).await;
     assert_eq!(simulator.scale_sets().count(Route::Open, 200), 0);
     assert!(served.mint("linux").await.is_err());
-    sets.delete("Default", "linux").await.unwrap();
+    delete(&sets, "linux").await.unwrap();
     served.heard("up", 1, is_up).await;
     assert_eq!(simulator.scale_sets().view("linux").unwrap().labels, ["linux", "x64"]);
     served.end().await;

@@ -10,7 +10,7 @@ use dayfly::{
     fleet::{RunnerName, Timestamp},
     github::{
         Client, Credential, GithubError, Mint, MintedRunner, RunnerApi as _, TokenSource,
-        scale_set::{ScaleSetRunners, ScaleSets, Waits as ClientWaits},
+        scale_set::{ScaleSetError, ScaleSetRunners, ScaleSets, Waits as ClientWaits},
     },
     simulator::{Settings, Simulator},
 };
@@ -172,6 +172,14 @@ pub(crate) async fn eventually(condition: impl Fn() -> bool) -> bool {
 
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     assert!(eventually(condition).await, "not in time: {what}");
+}
+
+/// Deletes a set of the default group, whoever serves it; says whether there was one.
+pub(crate) async fn delete(sets: &ScaleSets, name: &str) -> Result<bool, ScaleSetError> {
+    match sets.find("Default", name).await? {
+        Some(set) => sets.delete(&set).await,
+        None => Ok(false),
+    }
 }
 
 /// Starts a simulated runner, which ends with the handle.

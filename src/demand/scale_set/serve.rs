@@ -127,7 +127,7 @@ fn learned(
     news
 }
 
-fn note(pool: &ScaleSetPool, set: ScaleSetId, session: &SessionId) {
+pub(super) fn note(pool: &ScaleSetPool, set: ScaleSetId, session: &SessionId) {
     if let Some(file) = pool.remembered.as_deref()
         && let Err(error) = remembered::remember(file, set, session)
     {

@@ -124,10 +124,10 @@ impl ScaleSets {
         }
     }
 
-    /// Deletes the set of this name, with its offline runners; says whether there was one. The
-    /// service refuses while one of its jobs is running.
-    pub async fn delete(&self, group: &str, name: &str) -> Result<bool, ScaleSetError> {
-        let Some(set) = self.find(group, name).await? else { return Ok(false) };
+    /// Deletes a set, with its offline runners; says whether it was still there. The service refuses
+    /// while one of its jobs is running, but not while somebody serves it: that is the caller's to see.
+    pub async fn delete(&self, set: &ScaleSet) -> Result<bool, ScaleSetError> {
+        let name = &set.name;
         let path = format!("{SETS}/{}", set.id);
         match self.call(Call { method: Method::DELETE, ..Call::get("scale_set", &path) }).await? {
             Ok(_) => Ok(true),
