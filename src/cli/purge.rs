@@ -15,6 +15,7 @@ use super::{
 use crate::{
     config::{self, Config, Machine, PoolConfig, Tokens},
     daemon::InstanceLock,
+    demand::scale_set::{self, Removal, ScaleSetPool, Waits},
     fleet::Demand,
     github::{Client, Credential, scale_set::ScaleSets},
     host::chain,
@@ -80,9 +81,23 @@ async fn remove(config: &Config, PoolConfig { pool, credential }: &PoolConfig) -
     let source = config.credentials.get(credential).context("its credential is not configured")?;
     let client = Client::new(pool.scope.clone(), &Credential::new(source.clone()), Arc::new(|_| {}))?;
     let what = format!("scale set {} of {}", pool.name, pool.scope);
-    match ScaleSets::new(client).delete(&pool.group, pool.name.as_str()).await {
-        Ok(true) => writeln!(stdout(), "{what}: removed")?,
-        Ok(false) => writeln!(stdout(), "{what}: there is none")?,
+    let set = ScaleSetPool {
+        name: pool.name.to_string(),
+        group: pool.group.clone(),
+        labels: pool.labels.clone(),
+        owner: scale_set::owner(&config.instance),
+        remembered: Some(scale_set::note_of(&config.state_dir, &pool.name)),
+        waits: Waits::default(),
+    };
+    match scale_set::remove(&ScaleSets::new(client), &set).await {
+        Ok(Removal::Removed) => writeln!(stdout(), "{what}: removed")?,
+        Ok(Removal::NoSuchSet) => writeln!(stdout(), "{what}: there is none")?,
+        Ok(Removal::ServedElsewhere { owner, says }) => {
+            let whose = owner.unwrap_or_else(|| "another installation".to_owned());
+            let why = format!("{whose} serves it, so stop that one first ({says})");
+            writeln!(stderr(), "{what}: not removed: {}", plain::printable(&why))?;
+            return Ok(false);
+        }
         Err(error) => {
             writeln!(stderr(), "{what}: not removed: {}", plain::printable(&chain(&error)))?;
             return Ok(false);

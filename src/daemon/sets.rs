@@ -64,7 +64,7 @@ impl Sets {
             group: pool.group.clone(),
             labels: pool.labels.clone(),
             owner: scale_set::owner(instance),
-            remembered: Some(state_dir.join("sessions").join(pool.name.as_str())),
+            remembered: Some(scale_set::note_of(state_dir, &pool.name)),
             waits: Waits { goodbye: LAST_WORDS / 2, ..Waits::default() },
         };
         let (pool, publisher, stop, clock) = (pool.clone(), publisher.clone(), stop.clone(), publisher.clock);

@@ -35,7 +35,7 @@ impl Flight {
 }
 
 /// The same error once more, as far as an attempt to get a token can fail.
-fn again(error: &GithubError) -> GithubError {
+pub(super) fn again(error: &GithubError) -> GithubError {
     match error {
         GithubError::Refused(text) => GithubError::Refused(text.clone()),
         GithubError::RateLimited { until } => GithubError::RateLimited { until: *until },

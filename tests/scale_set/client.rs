@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use dayfly::{
     github::{
-        GithubError,
-        scale_set::{ScaleSetError, ScaleSets},
+        GithubError, RunnerApi as _,
+        scale_set::{ScaleSetError, ScaleSets, Waits},
     },
     simulator::{ScaleSetFault, ScaleSetRoute as Route, Simulator},
 };
 
-use crate::stand::{quick, sets, stand};
+use crate::stand::{DEADLINE, client, delete, quick, sets, stand, waits};
 
 const REFUSED: ScaleSetFault = ScaleSetFault::Exception { status: 401, type_name: "", message: "not yet" };
 
@@ -42,6 +42,43 @@ async fn a_registration_that_stays_refused_says_what_github_said() {
 }
 
 #[tokio::test]
+async fn a_registration_that_failed_is_not_tried_again_by_every_request() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let (_directory, client) = client(&simulator.scope_url("acme"), "simulated-token");
+    let hour = Duration::from_hours(1);
+    let patient = ScaleSets::with_waits(client.clone(), Waits { first: hour, longest: hour, ..waits() });
+    let knobs = simulator.scale_sets();
+    knobs.fault(Route::Registration, 5, REFUSED);
+    let first = look(&patient).await.unwrap_err().to_string();
+    for _ in 0..3 {
+        assert_eq!(look(&patient).await.unwrap_err().to_string(), first);
+    }
+    assert_eq!((knobs.count(Route::Registration, 401), knobs.count(Route::Registration, 200)), (5, 0));
+    // And once the time has come it is, without anybody's doing.
+    let sets = ScaleSets::with_waits(client, waits());
+    knobs.fault(Route::Registration, 5, REFUSED);
+    look(&sets).await.unwrap_err();
+    tokio::time::timeout(DEADLINE, async { while look(&sets).await.is_err() {} }).await.unwrap();
+    assert_eq!(knobs.count(Route::Registration, 200), 1);
+}
+
+#[tokio::test]
+async fn a_limit_told_to_a_registration_is_none_of_its_refusals_and_holds_for_the_credential() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let (_directory, client) = client(&simulator.scope_url("acme"), "simulated-token");
+    let sets = ScaleSets::with_waits(client.clone(), waits());
+    let message = "You have exceeded a secondary rate limit.";
+    let limit = ScaleSetFault::Exception { status: 403, type_name: "", message };
+    simulator.scale_sets().fault(Route::Registration, 1, limit);
+    for _ in 0..2 {
+        let error = look(&sets).await.unwrap_err();
+        assert!(matches!(error, ScaleSetError::Github(GithubError::RateLimited { .. })), "{error}");
+    }
+    assert_eq!(simulator.scale_sets().requests().len(), 1);
+    assert!(matches!(client.list().await, Err(GithubError::RateLimited { .. })));
+}
+
+#[tokio::test]
 async fn a_token_that_may_not_register_runners_is_told_as_everywhere() {
     let simulator = Simulator::start(quick()).await.unwrap();
     let (_directory, sets) = sets(&simulator.scope_url("acme"), "wrong-token");
@@ -50,24 +87,20 @@ async fn a_token_that_may_not_register_runners_is_told_as_everywhere() {
 }
 
 #[tokio::test]
-async fn the_admin_token_is_renewed_a_minute_before_it_expires_and_once_when_it_is_refused() {
+async fn the_admin_token_is_used_for_a_while_and_renewed_once_when_it_is_refused() {
     let mut settings = quick();
     settings.scale_sets.admin_lifetime = Duration::from_secs(50);
     let (simulator, _directory, sets) = stand(settings).await;
     let knobs = simulator.scale_sets();
     look(&sets).await.unwrap();
     look(&sets).await.unwrap();
-    assert_eq!(knobs.count(Route::Registration, 200), 2, "50 s are less than a minute");
-    knobs.rules(|rules| rules.admin_lifetime = Duration::from_mins(10));
-    look(&sets).await.unwrap();
-    look(&sets).await.unwrap();
-    assert_eq!(knobs.count(Route::Registration, 200), 3);
+    assert_eq!(knobs.count(Route::Registration, 200), 1, "50 s are less than a minute, and enough for two");
     knobs.expire_admin_tokens();
     look(&sets).await.unwrap();
-    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (1, 4));
+    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (1, 2));
     knobs.fault(Route::Find, 2, REFUSED);
     assert!(look(&sets).await.is_err());
-    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (3, 5));
+    assert_eq!((knobs.count(Route::Find, 401), knobs.count(Route::Registration, 200)), (3, 3));
 }
 
 #[tokio::test]
@@ -86,9 +119,26 @@ async fn a_set_is_created_once_and_then_found_whatever_the_letter_case() {
     let created = requests.iter().find(|asked| asked.route == Route::Create).unwrap();
     let body = created.body.as_ref().unwrap();
     assert_eq!(body["labels"][1], serde_json::json!({ "type": "System", "name": "gpu" }));
-    assert!(sets.delete("Default", "linux").await.unwrap());
-    assert!(!sets.delete("Default", "linux").await.unwrap());
+    assert!(delete(&sets, "linux").await.unwrap());
+    assert!(!delete(&sets, "linux").await.unwrap());
     assert!(simulator.scale_sets().views().is_empty());
+}
+
+#[tokio::test]
+async fn another_set_is_not_taken_for_the_one_that_was_asked_for() {
+    let mut settings = quick();
+    settings.scale_sets.filters = false;
+    let (simulator, _directory, sets) = stand(settings).await;
+    let other = sets.ensure("Default", "theirs", &[]).await.unwrap().set;
+    assert_eq!(sets.find("Default", "linux").await.unwrap(), None);
+    let made = sets.ensure("Default", "linux", &[]).await.unwrap();
+    assert!(made.created && made.set.id != other.id);
+    for name in ["linux", "LINUX"] {
+        assert_eq!(sets.find("Default", name).await.unwrap().unwrap().id, made.set.id);
+    }
+    assert!(delete(&sets, "linux").await.unwrap());
+    assert!(!delete(&sets, "linux").await.unwrap());
+    assert!(simulator.scale_sets().view("theirs").is_some());
 }
 
 #[tokio::test]
@@ -135,9 +185,9 @@ async fn a_set_with_a_running_job_is_not_deleted() {
         1,
         ScaleSetFault::Exception { status: 409, type_name: "a.JobStillRunningException, a", message: "m" },
     );
-    let text = sets.delete("Default", "linux").await.unwrap_err().to_string();
+    let text = delete(&sets, "linux").await.unwrap_err().to_string();
     assert!(text.contains("a job is running"), "{text}");
-    assert!(sets.delete("Default", "linux").await.unwrap());
+    assert!(delete(&sets, "linux").await.unwrap());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use hyper::{Method, Request};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 
-use crate::stand::{DEADLINE, Served, is_trouble, is_up, pool, sets};
+use crate::stand::{DEADLINE, Served, delete, is_trouble, is_up, pool, sets};
 
 /// A running emulator; it ends with the handle.
 struct Emulator {
@@ -118,7 +118,7 @@ async fn a_job_goes_from_the_queue_to_its_end() {
     assert!(matches!(served.runners.delete(RegistrationId(1)).await, Err(GithubError::NotFound)));
     assert_eq!(served.count(is_trouble), 0);
     served.end().await;
-    assert!(sets.delete("Default", "linux").await.unwrap());
+    assert!(delete(&sets, "linux").await.unwrap());
 }
 
 #[tokio::test]

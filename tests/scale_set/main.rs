@@ -5,6 +5,7 @@
 
 mod client;
 mod emulator;
+mod removal;
 mod runners;
 mod secrets;
 mod service;

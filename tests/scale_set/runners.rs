@@ -83,6 +83,22 @@ async fn nothing_is_minted_for_a_set_that_is_not_ours() {
 }
 
 #[tokio::test]
+async fn one_list_has_the_runners_of_all_sets_of_a_scope() {
+    let (_simulator, _directory, sets) = stand(quick()).await;
+    let (one, two) =
+        (Served::begin(&sets, pool("linux", &["linux"])), Served::begin(&sets, pool("gpu", &["gpu"])));
+    one.heard("up", 1, is_up).await;
+    two.heard("up", 1, is_up).await;
+    let minted = [one.mint("linux").await.unwrap().id, two.mint("gpu").await.unwrap().id];
+    let listed = sets.list().await.unwrap();
+    assert!(listed.len() == 2 && minted.iter().all(|id| listed.iter().any(|runner| runner.id == *id)));
+    assert_eq!(one.runners.list().await.unwrap(), listed);
+    assert_eq!(two.runners.list().await.unwrap(), listed);
+    one.end().await;
+    two.end().await;
+}
+
+#[tokio::test]
 async fn a_name_is_taken_once_and_a_lost_reply_leaves_a_runner_that_can_be_found() {
     let (simulator, _directory, sets) = stand(quick()).await;
     let served = Served::begin(&sets, pool("linux", &["linux"]));

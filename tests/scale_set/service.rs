@@ -10,7 +10,7 @@ use hyper::Request;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 
-use crate::stand::{DEADLINE, Served, is_up, pool, quick, sets};
+use crate::stand::{DEADLINE, Served, is_up, pool, quick, sets, until};
 
 /// Sends a request and gives status and body.
 async fn ask(
@@ -95,7 +95,15 @@ async fn the_runners_of_a_set_that_somebody_else_made_are_told_not_to_update_the
     let served = Served::begin(&sets, pool("linux", &["linux"]));
     served.heard("found", 1, |news| matches!(news, ScaleSetNews::Found { created: false, .. })).await;
     served.heard("up", 1, is_up).await;
-    assert_eq!(simulator.scale_sets().count(Route::Update, 200), 1);
+    let knobs = simulator.scale_sets();
+    until("the set is changed", || knobs.count(Route::Update, 200) == 1).await;
+    let other = Served::begin(&sets, pool("linux", &["linux"]));
+    other.heard("waiting", 2, |news| matches!(news, ScaleSetNews::Waiting { .. })).await;
+    other.end().await;
+    let order: Vec<Route> = knobs.requests().iter().map(|asked| asked.route).collect();
+    let at = |route| order.iter().position(|asked| *asked == route).unwrap();
+    assert!(at(Route::Open) < at(Route::Update), "a set may be somebody else's until its session is ours");
+    assert_eq!(knobs.count(Route::Update, 200), 1);
     let set = sets.find("Default", "linux").await.unwrap().unwrap();
     assert_eq!((set.update_disabled, set.labels.as_slice()), (Some(true), ["linux".to_owned()].as_slice()));
     served.end().await;

@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use dayfly::{
     demand::scale_set::ScaleSetNews,
-    simulator::{Job, ScaleSetRoute as Route},
+    simulator::{Job, ScaleSetFault, ScaleSetRoute as Route},
 };
 
-use crate::stand::{Served, eventually, is_trouble, is_up, pool, quick, stand, until};
+use crate::stand::{Served, delete, eventually, is_trouble, is_up, pool, quick, stand, until};
 
 #[tokio::test]
 async fn a_cold_start_creates_the_set_and_an_orderly_end_closes_the_session_and_keeps_the_set() {
@@ -49,6 +49,25 @@ async fn after_a_kill_the_old_session_is_closed_and_not_waited_for() {
 }
 
 #[tokio::test]
+async fn an_old_session_that_could_not_be_closed_at_first_is_closed_later() {
+    let (simulator, directory, sets) = stand(quick()).await;
+    let mut pool = pool("linux", &["linux"]);
+    pool.remembered = Some(directory.path().join("linux"));
+    let killed = Served::begin(&sets, pool.clone());
+    killed.heard("up", 1, is_up).await;
+    killed.task.abort();
+    assert!(eventually(|| killed.task.is_finished()).await);
+    let down = ScaleSetFault::Exception { status: 502, type_name: "", message: "down" };
+    simulator.scale_sets().fault(Route::Close, 2, down);
+    let next = Served::begin(&sets, pool);
+    next.heard("up", 1, is_up).await;
+    let knobs = simulator.scale_sets();
+    assert_eq!((knobs.count(Route::Close, 502), knobs.count(Route::Close, 204)), (2, 1));
+    assert_eq!(knobs.count(Route::Open, 409), 2);
+    next.end().await;
+}
+
+#[tokio::test]
 async fn a_set_with_labels_of_its_own_is_not_served_until_somebody_decides() {
     let (simulator, _directory, sets) = stand(quick()).await;
     sets.ensure("Default", "linux", &["linux".to_owned(), "arm64".to_owned()]).await.unwrap();
@@ -57,7 +76,7 @@ async fn a_set_with_labels_of_its_own_is_not_served_until_somebody_decides() {
     served.heard("the labels", 2, changed).await;
     assert_eq!(simulator.scale_sets().count(Route::Open, 200), 0);
     assert!(served.mint("linux").await.is_err());
-    sets.delete("Default", "linux").await.unwrap();
+    delete(&sets, "linux").await.unwrap();
     served.heard("up", 1, is_up).await;
     assert_eq!(simulator.scale_sets().view("linux").unwrap().labels, ["linux", "x64"]);
     served.end().await;

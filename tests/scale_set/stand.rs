@@ -10,7 +10,7 @@ use dayfly::{
     fleet::{RunnerName, Timestamp},
     github::{
         Client, Credential, GithubError, Mint, MintedRunner, RunnerApi as _, TokenSource,
-        scale_set::{ScaleSetRunners, ScaleSets, Waits as ClientWaits},
+        scale_set::{ScaleSetError, ScaleSetRunners, ScaleSets, Waits as ClientWaits},
     },
     simulator::{Settings, Simulator},
 };
@@ -26,15 +26,26 @@ pub(crate) fn quick() -> Settings {
     settings
 }
 
+/// Pauses that nobody notices.
+pub(crate) fn waits() -> ClientWaits {
+    let short = Duration::from_millis(1);
+    ClientWaits { registration: short, first: short, longest: short }
+}
+
 /// A client for the scale sets of a scope at an address.
 pub(crate) fn sets(address: &str, token: &str) -> (tempfile::TempDir, ScaleSets) {
+    let (directory, client) = client(address, token);
+    (directory, ScaleSets::with_waits(client, waits()))
+}
+
+/// A client for a scope at an address.
+pub(crate) fn client(address: &str, token: &str) -> (tempfile::TempDir, Client) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     std::fs::write(&file, token).unwrap();
     let credential = Credential::new(TokenSource::File(file));
     let client = Client::new(address.parse().unwrap(), &credential, Arc::new(|_| {})).unwrap();
-    let waits = ClientWaits { registration: Duration::from_millis(1) };
-    (directory, ScaleSets::with_waits(client, waits))
+    (directory, client)
 }
 
 pub(crate) fn pool(name: &str, labels: &[&str]) -> ScaleSetPool {
@@ -161,6 +172,14 @@ pub(crate) async fn eventually(condition: impl Fn() -> bool) -> bool {
 
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     assert!(eventually(condition).await, "not in time: {what}");
+}
+
+/// Deletes a set of the default group, whoever serves it; says whether there was one.
+pub(crate) async fn delete(sets: &ScaleSets, name: &str) -> Result<bool, ScaleSetError> {
+    match sets.find("Default", name).await? {
+        Some(set) => sets.delete(&set).await,
+        None => Ok(false),
+    }
 }
 
 /// Starts a simulated runner, which ends with the handle.

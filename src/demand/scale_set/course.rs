@@ -21,6 +21,8 @@ pub(super) enum Ask {
     Close(ScaleSetId, SessionId),
     /// Open a session.
     Open(ScaleSetId),
+    /// Tell the set, which is ours now, that its runners do not update themselves.
+    DisableUpdate(ScaleSetId),
     /// Give the session a new token.
     Refresh(Session),
     /// Wait for a message after this one.
@@ -35,9 +37,11 @@ pub(super) enum Ask {
 #[derive(Debug)]
 pub(super) enum Answer {
     Ensured(Result<Ensured, ScaleSetError>),
-    /// Or not: if it could not be closed, the next request says so better.
-    Closed,
+    /// Whether the session is gone; if not, the next request tells whether it is in the way.
+    Closed(bool),
     Opened(Result<Session, ScaleSetError>),
+    /// Or not: nothing waits for it.
+    UpdateDisabled,
     Refreshed(Result<Session, ScaleSetError>),
     Polled(Result<Option<Message>, ScaleSetError>),
     Acquired(Result<Vec<i64>, ScaleSetError>),
@@ -50,7 +54,8 @@ enum Place {
     Without,
     /// With a set; the session that may still be ours is closed first.
     Closing(ScaleSetId, SessionId),
-    Opening(ScaleSetId),
+    /// With the session that may still be ours, since it could not be closed.
+    Opening(ScaleSetId, Option<SessionId>),
     With(Box<Session>, Hand),
 }
 
@@ -73,6 +78,8 @@ pub(super) struct Course {
     place: Place,
     /// The session of a daemon before us, until it was tried to close it.
     before: Option<Remembered>,
+    /// Whether the set's runners would update themselves.
+    updates: bool,
     last_message: i64,
     /// Whether the token was refused, and how often since it was last accepted.
     refusals: u32,
@@ -90,6 +97,7 @@ impl Course {
             waits: pool.waits,
             place: Place::Without,
             before,
+            updates: false,
             last_message: 0,
             refusals: 0,
             failures: 0,
@@ -120,7 +128,8 @@ impl Course {
         match &self.place {
             Place::Without => Ask::Ensure,
             Place::Closing(set, session) => Ask::Close(*set, session.clone()),
-            Place::Opening(set) => Ask::Open(*set),
+            Place::Opening(set, _) => Ask::Open(*set),
+            Place::With(session, _) if self.updates => Ask::DisableUpdate(session.set),
             Place::With(session, _) if self.refusals == 1 => Ask::Refresh(Session::clone(session)),
             Place::With(session, Hand::Nothing) => Ask::Poll(Session::clone(session), self.last_message),
             Place::With(session, Hand::Offers(message)) => {
@@ -136,9 +145,9 @@ impl Course {
         let since = at.since(std::mem::replace(&mut self.heard_at, at));
         match answer {
             Answer::Ensured(Ok(found)) => self.found(&found),
-            Answer::Closed => {
-                if let Place::Closing(set, _) = self.place {
-                    self.place = Place::Opening(set);
+            Answer::Closed(gone) => {
+                if let Place::Closing(set, session) = &self.place {
+                    self.place = Place::Opening(*set, (!gone).then(|| session.clone()));
                 }
                 Vec::new()
             }
@@ -149,7 +158,14 @@ impl Course {
             }
             Answer::Opened(Err(ScaleSetError::Conflict { says })) => {
                 self.pause = self.waits.conflict;
+                if let Place::Opening(set, Some(session)) = &self.place {
+                    self.place = Place::Closing(*set, session.clone());
+                }
                 vec![ScaleSetNews::Waiting { owner: owner_in(&says), says, retry_in: self.pause }]
+            }
+            Answer::UpdateDisabled => {
+                self.updates = false;
+                Vec::new()
             }
             Answer::Refreshed(Ok(session)) => {
                 // Until something is accepted again, a further refusal means that refreshing is no use.
@@ -235,6 +251,7 @@ impl Course {
             );
             return vec![ScaleSetNews::LabelsChanged { why, retry_in: self.pause }];
         }
+        self.updates = set.update_disabled == Some(false);
         let mut news = vec![ScaleSetNews::Found { set: set.id, created: *created }];
         let missing: Vec<_> = wanted.difference(&kept).collect();
         if !missing.is_empty() {
@@ -249,7 +266,7 @@ impl Course {
         }
         self.place = match self.before.take() {
             Some(before) if before.set == set.id => Place::Closing(set.id, before.session),
-            _ => Place::Opening(set.id),
+            _ => Place::Opening(set.id, None),
         };
         news
     }

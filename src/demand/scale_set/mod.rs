@@ -6,13 +6,18 @@
 
 mod course;
 mod remembered;
+mod remove;
 mod serve;
 #[cfg(test)]
 mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use self::serve::serve;
+pub use self::{
+    remembered::note_of,
+    remove::{Removal, remove},
+    serve::serve,
+};
 use crate::{
     fleet::{InstanceId, Timestamp},
     github::scale_set::{Job, ScaleSetError, ScaleSetId, Statistics},

@@ -5,16 +5,24 @@ use std::{
     fs, io,
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use crate::github::scale_set::{ScaleSetId, SessionId};
+use crate::{
+    fleet::PoolName,
+    github::scale_set::{ScaleSetId, SessionId},
+};
 
 /// A session that was ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Remembered {
     pub(super) set: ScaleSetId,
     pub(super) session: SessionId,
+}
+
+/// Where the id of a pool's session is kept.
+pub fn note_of(state_dir: &Path, pool: &PoolName) -> PathBuf {
+    state_dir.join("sessions").join(pool.as_str())
 }
 
 /// What is remembered, if anything that can be read.

@@ -75,12 +75,19 @@ async fn answered(sets: &ScaleSets, pool: &ScaleSetPool, ask: Ask, capacity: u32
     match ask {
         Ask::Ensure => Answer::Ensured(sets.ensure(&pool.group, &pool.name, &pool.labels).await),
         Ask::Close(set, session) => {
-            if let Err(error) = sets.close(set, &session).await {
+            let closed = sets.close(set, &session).await;
+            if let Err(error) = &closed {
                 tracing::debug!(set = %pool.name, %error, "a session of before was not closed");
             }
-            Answer::Closed
+            Answer::Closed(closed.is_ok())
         }
         Ask::Open(set) => Answer::Opened(sets.open(set, &pool.owner).await),
+        Ask::DisableUpdate(set) => {
+            if let Err(error) = sets.disable_update(set).await {
+                tracing::warn!(set = %pool.name, %error, "cannot tell the runners of the scale set not to update themselves");
+            }
+            Answer::UpdateDisabled
+        }
         Ask::Refresh(session) => Answer::Refreshed(sets.refresh(&session).await),
         Ask::Poll(session, last) => Answer::Polled(sets.poll(&session, last, capacity).await),
         Ask::Acquire(session, requests) => Answer::Acquired(sets.acquire(&session, &requests).await),
@@ -120,7 +127,7 @@ fn learned(
     news
 }
 
-fn note(pool: &ScaleSetPool, set: ScaleSetId, session: &SessionId) {
+pub(super) fn note(pool: &ScaleSetPool, set: ScaleSetId, session: &SessionId) {
     if let Some(file) = pool.remembered.as_deref()
         && let Err(error) = remembered::remember(file, set, session)
     {

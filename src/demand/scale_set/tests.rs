@@ -31,11 +31,15 @@ fn pool(labels: &[&str]) -> ScaleSetPool {
 }
 
 fn found(labels: &[&str]) -> Answer {
+    found_with(labels, Some(true))
+}
+
+fn found_with(labels: &[&str], update_disabled: Option<bool>) -> Answer {
     let set = ScaleSet {
         id: SET,
         name: "linux".to_owned(),
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
-        update_disabled: Some(true),
+        update_disabled,
         statistics: None,
     };
     Answer::Ensured(Ok(Ensured { set, created: false }))
@@ -98,6 +102,7 @@ impl Walk {
             Ask::Ensure => "ensure".to_owned(),
             Ask::Close(_, session) => format!("close {}", session.as_str()),
             Ask::Open(_) => "open".to_owned(),
+            Ask::DisableUpdate(_) => "disable update".to_owned(),
             Ask::Refresh(session) => format!("refresh {}", session.id.as_str()),
             Ask::Poll(_, last) => format!("poll after {last}"),
             Ask::Acquire(_, requests) => format!("acquire {requests:?}"),
@@ -122,6 +127,23 @@ fn a_message_is_acquired_then_told_then_acknowledged_and_only_then_left_behind()
     walk.hear(Answer::Acknowledged(Ok(())));
     assert_eq!(walk.asks(), "poll after 5");
     assert!(!walk.0.has_message_in_hand());
+}
+
+#[test]
+fn a_set_is_changed_only_once_it_is_ours_and_then_once() {
+    for (update_disabled, then) in
+        [(Some(false), "disable update"), (Some(true), "poll after 0"), (None, "poll after 0")]
+    {
+        let mut walk = Walk::begin();
+        walk.hear(found_with(&["linux"], update_disabled));
+        assert_eq!(walk.asks(), "open");
+        walk.hear(Answer::Opened(Err(ScaleSetError::Conflict { says: String::new() })));
+        assert_eq!(walk.asks(), "open");
+        walk.hear(Answer::Opened(Ok(session("one"))));
+        assert_eq!(walk.asks(), then);
+        walk.hear(Answer::UpdateDisabled);
+        assert_eq!(walk.asks(), "poll after 0");
+    }
 }
 
 #[test]
@@ -151,7 +173,7 @@ fn a_lost_session_is_replaced_at_once_and_one_that_is_lost_again_and_again_ever_
         walk.hear(Answer::Polled(Err(lost())));
         pauses.push(walk.pause());
         assert_eq!(walk.asks(), "close one");
-        walk.hear(Answer::Closed);
+        walk.hear(Answer::Closed(true));
         assert_eq!(walk.asks(), "open");
         walk.hear(Answer::Opened(Ok(session("one"))));
         assert_eq!(walk.asks(), "poll after 0");
@@ -246,9 +268,30 @@ fn the_session_of_a_daemon_before_us_is_closed_if_it_was_of_this_set() {
         let mut walk = Walk(course, Timestamp::default());
         walk.hear(found(&["linux"]));
         assert_eq!(walk.asks(), asks);
-        walk.hear(Answer::Closed);
+        walk.hear(Answer::Closed(true));
         assert_eq!(walk.asks(), "open");
     }
+}
+
+#[test]
+fn a_session_of_ours_that_could_not_be_closed_is_closed_when_it_is_in_the_way() {
+    let before = Remembered { set: SET, session: SessionId::parse("old").unwrap() };
+    let mut walk = Walk(Course::new(&pool(&["linux"]), Some(before)), Timestamp::default());
+    let in_the_way = || Answer::Opened(Err(ScaleSetError::Conflict { says: String::new() }));
+    walk.hear(found(&["linux"]));
+    for _ in 0..3 {
+        assert_eq!(walk.asks(), "close old");
+        walk.hear(Answer::Closed(false));
+        assert_eq!((walk.asks().as_str(), walk.pause()), ("open", 0));
+        walk.hear(Answer::Opened(Err(down())));
+        assert_eq!(walk.asks(), "open");
+        walk.hear(in_the_way());
+        assert_eq!(walk.pause(), 30);
+    }
+    assert_eq!(walk.asks(), "close old");
+    walk.hear(Answer::Closed(true));
+    walk.hear(in_the_way());
+    assert_eq!(walk.asks(), "open", "what is in the way is somebody else's");
 }
 
 #[test]

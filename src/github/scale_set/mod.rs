@@ -5,9 +5,11 @@
 //! [`ScaleSets`] is the service as one scope's credential reaches it; [`ScaleSetRunners`] is
 //! [`RunnerApi`](super::RunnerApi) for the pool that is served by one set. Nothing here repeats a
 //! request but a registration that GitHub's own servers do not all know yet, and a request whose
-//! token was refused; all else is the caller's to repeat.
+//! token was refused; all else is the caller's to repeat. A registration that failed is not tried
+//! again at once, however often it is asked for.
 
 mod address;
+mod held;
 mod messages;
 mod problem;
 mod registration;

@@ -1,6 +1,8 @@
 //! From the scope's credential to the scale-set service: a registration token, and with it the
 //! service's address and its admin token.
 
+use std::time::Duration;
+
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
@@ -14,7 +16,7 @@ use super::{
 };
 use crate::{
     fleet::Timestamp,
-    github::{GithubError, client, limits::clock_skew, transport::Foreign},
+    github::{Endpoint, GithubError, client, limits::clock_skew, transport::Foreign},
 };
 
 /// How often a registration is asked for. A fresh registration token is not known to all of
@@ -22,7 +24,14 @@ use crate::{
 const TRIES: u32 = 5;
 
 /// How long an admin token is used that does not say when it expires.
-const UNKNOWN_LIFETIME: std::time::Duration = std::time::Duration::from_mins(5);
+const UNKNOWN_LIFETIME: Duration = Duration::from_mins(5);
+
+/// An admin token is renewed this long before it expires (actions/scaleset, `client.go`).
+const RENEWED_BEFORE: Duration = Duration::from_mins(1);
+
+/// How long an admin token is used whatever it says. Where our clock is wrong, each would otherwise be
+/// taken for an old one; and one that is old indeed is refused and then renewed.
+const USED_AT_LEAST: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 struct Registered {
@@ -58,13 +67,24 @@ impl ScaleSets {
                 max_body: MAX_ANSWER,
             };
             let answer = self.reported("registration", transport.exchange_foreign(foreign)).await?;
+            let problem = Problem::of(&answer, token.expose_secret());
+            // What limits the credential is no server that does not know the token yet.
+            self.client()
+                .limits()
+                .learn(
+                    Endpoint::RegistrationToken,
+                    answer.status,
+                    &answer.headers,
+                    &problem.says,
+                    client::now(),
+                )
+                .map_err(|until| GithubError::RateLimited { until })?;
             if answer.status.is_success() {
                 let registered: Registered = answer.json()?;
                 return service(registered, &answer.headers, transport.origin().is_https());
             }
             let early = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
             if !early || tries_left == 0 {
-                let problem = Problem::of(&answer, token.expose_secret());
                 return Err(problem.error(&format!("the registration of {scope} with the scale-set service")));
             }
             tokio::time::sleep(wait).await;
@@ -94,7 +114,8 @@ fn service(registered: Registered, headers: &HeaderMap, secure: bool) -> Result<
     let expires_at = expiry(token.expose_secret()).map_or(now + UNKNOWN_LIFETIME, |seconds| {
         Timestamp::from_millis(seconds.saturating_add_signed(skew).saturating_mul(1000))
     });
-    Ok(Service { base, origin, token, expires_at })
+    let renew_at = (expires_at - RENEWED_BEFORE).max(now + USED_AT_LEAST);
+    Ok(Service { base, origin, token, renew_at })
 }
 
 /// The `exp` of a JSON Web Token, in seconds since the Unix epoch. Its signature is GitHub's own
@@ -132,7 +153,22 @@ mod tests {
     fn a_token_without_expiry_is_used_for_a_while_and_none_is_an_error() {
         let with = |token: &str| Registered { url: "https://x.example/".to_owned(), token: token.into() };
         let made = service(with("opaque"), &HeaderMap::new(), true).unwrap();
-        assert!(made.expires_at > client::now());
+        assert!(made.renew_at > client::now() + Duration::from_mins(3));
         assert!(service(with(""), &HeaderMap::new(), true).is_err());
+    }
+
+    #[test]
+    fn a_token_is_renewed_before_its_end_but_not_at_once() {
+        let uses = |lifetime: i64| {
+            let now = client::now();
+            let exp = (now.as_millis() / 1000).saturating_add_signed(lifetime);
+            let token = jwt(&format!(r#"{{"exp":{exp}}}"#)).into();
+            let registered = Registered { url: "https://x.example/".to_owned(), token };
+            service(registered, &HeaderMap::new(), true).unwrap().renew_at.since(now)
+        };
+        assert!(uses(3600) > Duration::from_mins(58) && uses(3600) <= Duration::from_mins(59));
+        for short in [-7200, 0, 50] {
+            assert!(uses(short) >= USED_AT_LEAST && uses(short) < Duration::from_mins(1), "{short}");
+        }
     }
 }

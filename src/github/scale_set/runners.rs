@@ -98,9 +98,11 @@ impl ScaleSetRunners {
     }
 }
 
-impl RunnerApi for ScaleSetRunners {
-    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
-        let found = self.sets.call(Call::get("list", AGENTS)).await?;
+impl ScaleSets {
+    /// The runners of all scale sets of the scope, everybody's, in full. An incomplete list is an
+    /// error. It is the same for each of the scope's sets, so that asking once for all is enough.
+    pub async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+        let found = self.call(Call::get("list", AGENTS)).await?;
         let answer = found.map_err(|problem| problem.error("a listing of the scale sets' runners"))?;
         let listed: Listed<Agent> = answer.json()?;
         let agents = listed.value.unwrap_or_default();
@@ -112,6 +114,13 @@ impl RunnerApi for ScaleSetRunners {
         }
         let registrations: Option<Vec<Registration>> = agents.into_iter().map(registration).collect();
         registrations.ok_or_else(|| GithubError::failed("incomplete list: a runner without id or name"))
+    }
+}
+
+impl RunnerApi for ScaleSetRunners {
+    /// Everybody's in the scope, as [`ScaleSets::list`].
+    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+        self.sets.list().await
     }
 
     /// Group and labels are the set's own.

@@ -13,11 +13,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{address, problem::Problem, registration::secret_header};
+use super::{address, held::Held, problem::Problem, registration::secret_header};
 use crate::{
     fleet::Timestamp,
     github::{
-        Client, GithubError, client,
+        Client, GithubError,
         link::Origin,
         transport::{Answer, Foreign, Transport},
     },
@@ -26,20 +26,25 @@ use crate::{
 /// The largest answer of the service that is read. A list of ten thousand runners has some 4 MB.
 pub(super) const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
-/// An admin token is renewed this long before it expires (actions/scaleset, `client.go`).
-const RENEWED_BEFORE: Duration = Duration::from_mins(1);
-
 /// Pauses of the client's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits {
     /// Before a refused registration is tried again for the first time; each further pause is twice
     /// the one before.
     pub registration: Duration,
+    /// After a registration failed for good, until another is made; each further one doubles it.
+    pub first: Duration,
+    /// After any failed registration at most, but for a rate limit, which says how long it lasts.
+    pub longest: Duration,
 }
 
 impl Default for Waits {
     fn default() -> Self {
-        Self { registration: Duration::from_millis(500) }
+        Self {
+            registration: Duration::from_millis(500),
+            first: Duration::from_secs(1),
+            longest: Duration::from_mins(1),
+        }
     }
 }
 
@@ -52,7 +57,7 @@ struct Inner {
     client: Client,
     waits: Waits,
     /// Held while registering, so that many requests at once register once.
-    service: tokio::sync::Mutex<Option<Arc<Service>>>,
+    service: tokio::sync::Mutex<Held>,
     /// One for each server that GitHub named; there are two or three.
     ways: Mutex<Vec<Arc<Transport>>>,
 }
@@ -62,8 +67,8 @@ pub(super) struct Service {
     pub(super) base: Uri,
     pub(super) origin: Origin,
     pub(super) token: SecretString,
-    /// By our clock.
-    pub(super) expires_at: Timestamp,
+    /// When it is time for another token, by our clock.
+    pub(super) renew_at: Timestamp,
 }
 
 /// A request to the service.
@@ -188,17 +193,16 @@ impl ScaleSets {
         exchanged
     }
 
-    /// The service; a new registration when the one at hand is about to expire or was refused.
+    /// The service; a new registration when the one at hand is about to expire or was refused, unless
+    /// one has failed a short while ago.
     async fn service(&self, refused: Option<&Arc<Service>>) -> Result<Arc<Service>, GithubError> {
         let mut held = self.0.service.lock().await;
-        if let Some(service) = &*held
-            && client::now() + RENEWED_BEFORE < service.expires_at
-            && !refused.is_some_and(|refused| Arc::ptr_eq(refused, service))
-        {
-            return Ok(Arc::clone(service));
+        if let Some(service) = held.service(refused) {
+            return Ok(service);
         }
-        let fresh = Arc::new(self.register().await?);
-        Ok(Arc::clone(held.insert(fresh)))
+        held.admit(Instant::now())?;
+        let registered = self.register().await;
+        held.learn(registered, self.waits(), Instant::now())
     }
 
     /// The way to a server; made when it is first needed.

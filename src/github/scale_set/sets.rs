@@ -107,16 +107,11 @@ impl ScaleSets {
         Ok(self.find_in(group, name).await?)
     }
 
-    /// Finds the set of this name, or creates it with these labels. A set that is there keeps its
-    /// labels, which cannot be changed; that its runners do not update themselves is set right.
+    /// Finds the set of this name, or creates it with these labels. A set that is there is left as it
+    /// is: it may be somebody else's, and its labels cannot be changed.
     pub async fn ensure(&self, group: &str, name: &str, labels: &[String]) -> Result<Ensured, ScaleSetError> {
         let group = self.group_id(group).await?;
         if let Some(set) = self.find_in(group, name).await? {
-            if set.update_disabled == Some(false)
-                && let Err(error) = self.disable_update(set.id).await
-            {
-                tracing::warn!(set = %set.name, %error, "cannot tell the runners of the scale set not to update themselves");
-            }
             return Ok(Ensured { set, created: false });
         }
         match self.create_in(group, name, labels).await? {
@@ -129,10 +124,10 @@ impl ScaleSets {
         }
     }
 
-    /// Deletes the set of this name, with its offline runners; says whether there was one. The
-    /// service refuses while one of its jobs is running.
-    pub async fn delete(&self, group: &str, name: &str) -> Result<bool, ScaleSetError> {
-        let Some(set) = self.find(group, name).await? else { return Ok(false) };
+    /// Deletes a set, with its offline runners; says whether it was still there. The service refuses
+    /// while one of its jobs is running, but not while somebody serves it: that is the caller's to see.
+    pub async fn delete(&self, set: &ScaleSet) -> Result<bool, ScaleSetError> {
+        let name = &set.name;
         let path = format!("{SETS}/{}", set.id);
         match self.call(Call { method: Method::DELETE, ..Call::get("scale_set", &path) }).await? {
             Ok(_) => Ok(true),
@@ -156,11 +151,20 @@ impl ScaleSets {
         let what = || format!("a look for the scale set {name:?}");
         let answer = found.map_err(|problem| problem.error(&what()))?;
         let listed: Listed<Wire> = answer.json()?;
-        let mut sets = listed.value.unwrap_or_default();
-        match (listed.count.unwrap_or(sets.len()), sets.pop()) {
-            (0, _) => Ok(None),
-            (1, Some(wire)) => wire.set().map(Some),
-            (count, _) => Err(GithubError::failed(format!("{count} scale sets for {}", what()))),
+        let sets = listed.value.unwrap_or_default();
+        let (counted, received) = (listed.count.unwrap_or(sets.len()), sets.len());
+        // A server that does not know the filter lists all sets of the scope.
+        let wanted = name.to_lowercase();
+        let is_it = |set: &Wire| set.name.as_ref().is_some_and(|name| name.to_lowercase() == wanted);
+        let mut named = sets.into_iter().filter(is_it);
+        match (named.next(), named.count()) {
+            (Some(wire), 0) => wire.set().map(Some),
+            (Some(_), more) => Err(GithubError::failed(format!("{} scale sets for {}", more + 1, what()))),
+            (None, _) if counted > received => Err(GithubError::failed(format!(
+                "incomplete list for {}: GitHub counts {counted} and listed {received}",
+                what()
+            ))),
+            (None, _) => Ok(None),
         }
     }
 
@@ -185,12 +189,14 @@ impl ScaleSets {
         }
     }
 
-    async fn disable_update(&self, set: ScaleSetId) -> Result<(), GithubError> {
+    /// Tells a set that its runners do not update themselves. Only whoever has its session may change
+    /// a set.
+    pub async fn disable_update(&self, set: ScaleSetId) -> Result<(), ScaleSetError> {
         let path = format!("{SETS}/{set}");
         let body = json!({ "RunnerSetting": { "disableUpdate": true } });
         let call = Call { method: Method::PATCH, ..Call::post("scale_set", &path, &body) };
         let changed = self.call(call).await?;
-        changed.map(drop).map_err(|problem| problem.error("a change of the scale set"))
+        changed.map(drop).map_err(|problem| problem.error("a change of the scale set").into())
     }
 
     async fn group_id(&self, name: &str) -> Result<i64, GithubError> {

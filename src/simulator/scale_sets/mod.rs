@@ -44,6 +44,8 @@ pub struct ScaleSetRules {
     pub assigns: bool,
     /// Whether sets keep labels besides their name; GHES before 3.21 drops them silently.
     pub keeps_labels: bool,
+    /// Whether a look for a set heeds the name that it asks for.
+    pub filters: bool,
     /// How long a poll without news is held.
     pub poll_hold: Duration,
     /// How long an admin token lives.
@@ -65,6 +67,7 @@ impl Default for ScaleSetRules {
         Self {
             assigns: true,
             keeps_labels: true,
+            filters: true,
             poll_hold: Duration::from_secs(50),
             admin_lifetime: Duration::from_hours(1),
             queue_lifetime: Duration::from_mins(50),

@@ -135,7 +135,8 @@ impl World {
             };
         }
         let group = asked.query("runnerGroupId").and_then(|group| group.parse().ok());
-        let found = self.scale_sets.find(scope, group, asked.query("name"));
+        let name = asked.query("name").filter(|_| self.settings.scale_sets.filters);
+        let found = self.scale_sets.find(scope, group, name);
         let rows: Vec<Value> = found.into_iter().map(|id| self.scale_set_json(id)).collect();
         Reply::list(&rows)
     }

@@ -1,0 +1,51 @@
+//! Removes a pool's set from GitHub, unless somebody else serves it.
+
+use super::{ScaleSetPool, course::owner_in, remembered};
+use crate::github::scale_set::{ScaleSetError, ScaleSets};
+
+/// What came of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// The set is gone.
+    Removed,
+    /// There was none.
+    NoSuchSet,
+    /// Somebody else has its session, so it was left alone.
+    ServedElsewhere {
+        /// Whose session it is, where GitHub says so.
+        owner: Option<String>,
+        /// GitHub's own words.
+        says: String,
+    },
+}
+
+/// Removes the set of a pool that is not being served here, with its offline runners.
+///
+/// Whose a set is shows by its session alone: one is opened first, after that of a killed daemon of
+/// ours was closed. The service refuses while one of the set's jobs is running.
+pub async fn remove(sets: &ScaleSets, pool: &ScaleSetPool) -> Result<Removal, ScaleSetError> {
+    let note = pool.remembered.as_deref();
+    let removal = match sets.find(&pool.group, &pool.name).await? {
+        None => Removal::NoSuchSet,
+        Some(set) => {
+            if let Some(before) = note.and_then(remembered::recall).filter(|before| before.set == set.id) {
+                sets.close(set.id, &before.session).await?;
+            }
+            match sets.open(set.id, &pool.owner).await {
+                Ok(session) => {
+                    // Should what follows fail, the next one who comes can close it.
+                    super::serve::note(pool, set.id, &session.id);
+                    sets.close(set.id, &session.id).await?;
+                    if sets.delete(&set).await? { Removal::Removed } else { Removal::NoSuchSet }
+                }
+                Err(ScaleSetError::Conflict { says }) => {
+                    return Ok(Removal::ServedElsewhere { owner: owner_in(&says), says });
+                }
+                Err(ScaleSetError::NoSuchSet) => Removal::NoSuchSet,
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    note.into_iter().for_each(remembered::forget);
+    Ok(removal)
+}
