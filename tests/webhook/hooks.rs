@@ -223,8 +223,12 @@ async fn both_repairs_begin_by_themselves() {
         move |evidence| told.lock().unwrap().push(evidence)
     };
     let stale = move |_: Timestamp| {
-        let stale =
-            |id| Stale { pool: "linux".parse().unwrap(), repository: repository.clone(), job: JobId(id) };
+        let stale = |id| Stale {
+            pool: "linux".parse().unwrap(),
+            repository: repository.clone(),
+            job: JobId(id),
+            seen_at: Timestamp::from_millis(u64::from(id == 1)),
+        };
         vec![stale(job), stale(1)]
     };
     let mut watching = tokio::task::JoinSet::new();
