@@ -74,6 +74,11 @@ pub fn read(
             payload.as_bytes()
         }
     };
+    read_job(json, came_at)
+}
+
+/// Reads the payload of an event of jobs.
+pub(in crate::github) fn read_job(json: &[u8], came_at: Timestamp) -> Result<Told, Malformed> {
     let wire: Wire = serde_json::from_slice(json)
         .map_err(|error| Malformed::NoSuchPayload { line: error.line(), column: error.column() })?;
     wire.told(came_at)
@@ -81,7 +86,7 @@ pub fn read(
 
 /// A payload of an event of jobs, as sent.
 #[derive(Deserialize)]
-pub(in crate::github) struct Wire {
+struct Wire {
     action: String,
     workflow_job: WireJob,
     repository: WireRepository,
@@ -114,7 +119,7 @@ struct WireEnterprise {
 
 impl Wire {
     /// What it tells, having come then.
-    pub(in crate::github) fn told(self, came_at: Timestamp) -> Result<Told, Malformed> {
+    fn told(self, came_at: Timestamp) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;
         let state = match action.as_str() {
             "queued" => JobState::Queued,
