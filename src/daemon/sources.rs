@@ -53,14 +53,15 @@ impl Sources<'_> {
             if !queued.is_empty() {
                 doors.push(self.watch_queues(client, &queued, observers));
             }
-            if pools.iter().any(|pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. })) {
+            let hooked = with(is_hooked);
+            if !hooked.is_empty() {
                 let clock = self.publisher.clock;
                 observers.spawn(watch_deliveries(client.clone(), move || clock.now(), self.publish()));
-                // What no look at a queue confirms is asked for.
-                let unseen = with(|demand| demand == Demand::Jobs { queue: false, webhook: true });
-                let unseen: BTreeSet<PoolName> = unseen.into_iter().map(|pool| pool.name).collect();
+                // What nothing confirms is asked for. Queues need not show all that webhooks tell of: a pool
+                // can name repositories, and its queue is looked at in these alone.
+                let hooked: BTreeSet<PoolName> = hooked.into_iter().map(|pool| pool.name).collect();
                 let shown = self.shown.clone();
-                let stale = move |now| stale(&shown.borrow().status, &unseen, now);
+                let stale = move |now| stale(&shown.borrow().status, &hooked, now);
                 observers.spawn(watch_jobs(client.clone(), stale, move || clock.now(), self.publish()));
             }
         }
@@ -101,6 +102,11 @@ impl Sources<'_> {
     }
 }
 
+/// Whether a pool learns of jobs by webhooks, whatever else it learns of them by.
+const fn is_hooked(demand: Demand) -> bool {
+    matches!(demand, Demand::Jobs { webhook: true, .. })
+}
+
 /// The endpoint for webhooks, and where its hints come out.
 pub(super) fn webhook(
     config: &Config,
@@ -138,5 +144,18 @@ async fn notice(mut events: broadcast::Receiver<Event>, pools: BTreeSet<PoolName
             Err(broadcast::error::RecvError::Lagged(_)) => news.notify_one(),
             Err(broadcast::error::RecvError::Closed) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_beside_webhooks_does_not_end_their_repair() {
+        for (queue, webhook) in [(false, false), (true, false), (false, true), (true, true)] {
+            assert_eq!(is_hooked(Demand::Jobs { queue, webhook }), webhook);
+        }
+        assert!(!is_hooked(Demand::ScaleSet));
     }
 }

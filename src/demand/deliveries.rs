@@ -4,6 +4,8 @@
 //! They are read and not asked for again: reading needs no right to change anything, and works where GitHub
 //! cannot reach us just now. What GitHub lost before it came into the log is found by look-ups.
 
+mod log;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -12,12 +14,10 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
+use self::log::{Left, Log};
 use crate::{
-    fleet::{Evidence, Target, Timestamp},
-    github::{
-        Client, DeliveryRecord, GithubError, HookRecord, LogMark,
-        webhook::{DeliveryEvent, Told},
-    },
+    fleet::{Evidence, JobId, JobState, Scope, Target, Timestamp},
+    github::{Client, GithubError, HookRecord},
     host::chain,
 };
 
@@ -27,21 +27,18 @@ const LOOK: Duration = Duration::from_mins(5);
 /// How soon after a refusal it is tried again: that takes a person.
 const REFUSED_PAUSE: Duration = Duration::from_hours(1);
 
-/// How far back the first look goes: nobody waits for an older job (GitHub gives up on it).
-const FIRST_LOOK: Duration = Duration::from_hours(24);
-
-/// How much of what was looked at is looked at again: deliveries take a while to stand in the log, and our
-/// clock is not GitHub's.
-const OVERLAP: Duration = Duration::from_mins(10);
+/// From one look to the next while more is left: what is read has a share of the rate, of which mints need the
+/// rest.
+const PORTION: Duration = Duration::from_secs(30);
 
 /// How long it is remembered which hooks there are.
 const HOOKS_FRESH: Duration = Duration::from_hours(1);
 
-/// Pages of a hundred deliveries that one look reads of one hook.
-const PAGES: usize = 10;
-
 /// Deliveries that one look reads in full, of all hooks together; the rest waits for the next.
 const READS: usize = 100;
+
+/// Jobs that are remembered to be over or in progress while their other deliveries are read.
+const BEGUN: usize = 10_000;
 
 /// What the path of a hook's address ends with when it is ours.
 const OUR_PATH: &str = "/webhook";
@@ -60,32 +57,37 @@ pub async fn watch_deliveries(
     let mut repair = Repair::new(client);
     let mut failing = false;
     loop {
-        let looked = repair.look(clock(), &publish).await;
-        let mut wait = LOOK;
-        match &looked {
-            Ok(Repaired { told: 0, hooks, .. }) => debug!(%scope, hooks, "no webhook delivery had failed"),
-            Ok(Repaired { told, more, .. }) => {
-                info!(%scope, told, "read webhook deliveries that had failed in GitHub's log");
-                wait = if *more { Duration::ZERO } else { LOOK };
-            }
-            Err(error) => {
-                if let GithubError::Refused(_) = error {
-                    wait = REFUSED_PAUSE;
-                }
-                let error = chain(error);
-                if failing {
-                    debug!(%scope, error, "the log of webhook deliveries cannot be read");
-                } else {
-                    warn!(
-                        %scope, error,
-                        "the log of webhook deliveries cannot be read; jobs whose webhooks are lost are found by \
-                         look-ups and by polling alone"
-                    );
-                }
+        let (repaired, ended) = repair.look(clock(), &publish).await;
+        let Repaired { hooks, told, .. } = repaired;
+        if told > 0 {
+            info!(%scope, told, "read webhook deliveries that had failed in GitHub's log");
+        } else if ended.is_ok() {
+            debug!(%scope, hooks, "no webhook delivery had failed");
+        }
+        if let Err(error) = &ended {
+            let error = chain(error);
+            if failing {
+                debug!(%scope, error, "the log of webhook deliveries cannot be read");
+            } else {
+                warn!(
+                    %scope, error,
+                    "the log of webhook deliveries cannot be read, or not that of every webhook; jobs whose webhooks \
+                     are lost are found by look-ups and by polling alone"
+                );
             }
         }
-        failing = looked.is_err();
-        sleep(wait).await;
+        failing = ended.is_err();
+        sleep(pause(&repaired, &ended)).await;
+    }
+}
+
+/// From this look to the next.
+fn pause(repaired: &Repaired, ended: &Result<(), GithubError>) -> Duration {
+    match ended {
+        _ if repaired.more => PORTION,
+        // Not even which hooks there are.
+        Err(GithubError::Refused(_)) if repaired.hooks == 0 => REFUSED_PAUSE,
+        _ => LOOK,
     }
 }
 
@@ -94,16 +96,8 @@ pub struct Repair {
     client: Client,
     listed_at: Option<Timestamp>,
     logs: BTreeMap<u64, Log>,
-}
-
-/// How far the log of one hook was read.
-#[derive(Default)]
-struct Log {
-    mark: LogMark,
-    /// Whatever was tried before was looked at.
-    since: Option<Timestamp>,
-    /// Deliveries after that which were read already.
-    read: BTreeSet<u64>,
+    /// Jobs that a runner had, of which something is left to be read.
+    begun: BTreeSet<(Scope, JobId)>,
 }
 
 /// What one look found.
@@ -117,22 +111,81 @@ pub struct Repaired {
     pub more: bool,
 }
 
+/// What is read in one go: of no job that it is queued before it is known which are not any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Rest,
+    Queued,
+}
+
+/// How a look fares.
+struct Progress {
+    /// Deliveries that may still be read.
+    reads: usize,
+    /// Hooks that are left to the next look.
+    failed: BTreeSet<u64>,
+    /// Whether GitHub answers nothing now.
+    stopped: bool,
+    ended: Result<(), GithubError>,
+}
+
+impl Progress {
+    fn fails(&mut self, hook: u64, error: GithubError) {
+        self.stopped |= matches!(error, GithubError::RateLimited { .. } | GithubError::Unreachable(_));
+        self.failed.insert(hook);
+        if self.ended.is_ok() {
+            self.ended = Err(error);
+        }
+    }
+}
+
 impl Repair {
     /// A repair of the hooks of the client's scope, which has looked at nothing yet.
     pub fn new(client: Client) -> Self {
-        Self { client, listed_at: None, logs: BTreeMap::new() }
+        Self { client, listed_at: None, logs: BTreeMap::new(), begun: BTreeSet::new() }
     }
 
-    /// Looks at what failed since the last look, at first since a day ago, and tells it as hints. At rest
-    /// that is one conditional request for each hook, and a list of the hooks once an hour.
+    /// Looks at what failed since the last look, at first since a day ago, and tells it as hints: what is
+    /// over first, so that a job that came and went meanwhile is never waiting. At rest that is one
+    /// conditional request for each hook, and a list of the hooks once an hour.
     ///
-    /// An error leaves the rest to the next look. [`GithubError::Refused`] means that the credential may not
-    /// see hooks: then look-ups of jobs are all the repair there is.
+    /// An error is the first of one hook, and leaves its rest to the next look; the others are looked at.
+    /// [`GithubError::Refused`] and no hooks mean that the credential may not see hooks: then look-ups of jobs
+    /// are all the repair there is.
     pub async fn look(
         &mut self,
         now: Timestamp,
         mut tell: impl FnMut(Evidence) + Send,
-    ) -> Result<Repaired, GithubError> {
+    ) -> (Repaired, Result<(), GithubError>) {
+        if let Err(error) = self.list_hooks(now).await {
+            return (Repaired::default(), Err(error));
+        }
+        let mut progress = Progress { reads: READS, failed: BTreeSet::new(), stopped: false, ended: Ok(()) };
+        for (&hook, log) in &mut self.logs {
+            if progress.stopped {
+                break;
+            }
+            if let Err(error) = log.list(&self.client, hook, now).await {
+                if let GithubError::Refused(_) = error {
+                    // Perhaps it is gone: ask for the list again.
+                    self.listed_at = None;
+                }
+                progress.fails(hook, error);
+            }
+        }
+        let mut told = self.read(Part::Rest, &mut progress, now, &mut tell).await;
+        if !self.is_left(&progress, |left| left.part() == Part::Rest) {
+            told += self.read(Part::Queued, &mut progress, now, &mut tell).await;
+        }
+        let more = self.is_left(&progress, |_| true);
+        if self.logs.values().all(|log| log.left.is_empty()) {
+            // Whatever comes now is newer than their ends.
+            self.begun.clear();
+        }
+        (Repaired { hooks: self.logs.len(), told, more }, progress.ended)
+    }
+
+    async fn list_hooks(&mut self, now: Timestamp) -> Result<(), GithubError> {
         if self.listed_at.is_none_or(|at| now.since(at) >= HOOKS_FRESH) {
             let hooks = ours(self.client.hooks().await?);
             self.logs.retain(|id, _| hooks.contains(id));
@@ -141,69 +194,54 @@ impl Repair {
             }
             self.listed_at = Some(now);
         }
-        let mut repaired = Repaired { hooks: self.logs.len(), ..Repaired::default() };
-        let mut reads = READS;
-        for (&hook, log) in &mut self.logs {
-            let looked = look_at(&self.client, hook, log, &mut reads, now, &mut tell).await;
-            let (told, more) = looked.inspect_err(|_| {
-                // Perhaps it is gone: ask for the list again.
-                self.listed_at = None;
-            })?;
-            repaired.told += told;
-            repaired.more |= more;
-        }
-        Ok(repaired)
+        Ok(())
     }
-}
 
-/// Tells what failed of one hook; says how many that were, and whether more is left.
-async fn look_at(
-    client: &Client,
-    hook: u64,
-    log: &mut Log,
-    reads: &mut usize,
-    now: Timestamp,
-    tell: &mut (impl FnMut(Evidence) + Send),
-) -> Result<(usize, bool), GithubError> {
-    let since = log.since.unwrap_or(now - FIRST_LOOK);
-    let mut mark = log.mark.clone();
-    let Some((deliveries, all)) = client.deliveries(hook, since, PAGES, &mut mark).await? else {
-        return Ok((0, false));
-    };
-    if !all {
-        warn!(
-            scope = %client.scope(), hook,
-            "the log of the webhook's deliveries is longer than is read; what failed before is left to look-ups"
-        );
+    /// Whether something was never tried, of the hooks that can be read now.
+    fn is_left(&self, progress: &Progress, wanted: impl Fn(&Left) -> bool) -> bool {
+        let logs = self.logs.iter().filter(|(hook, _)| !progress.failed.contains(hook));
+        logs.flat_map(|(_, log)| log.left.values()).any(|left| left.failures == 0 && wanted(left))
     }
-    let mut told = 0;
-    for delivery in lost(&deliveries) {
-        if log.read.contains(&delivery.id) {
-            continue;
-        }
-        if *reads == 0 {
-            return Ok((told, true));
-        }
-        *reads -= 1;
-        match client.delivered_job(hook, delivery.id, delivery.delivered_at).await {
-            Ok(Ok(Told::Job(job, state))) => {
-                tell(Evidence::Job { job: *job, state, at: delivery.delivered_at, asked: false });
-                told += 1;
+
+    /// Reads a part of what is left, and tells it; says how much that was.
+    async fn read(
+        &mut self,
+        part: Part,
+        progress: &mut Progress,
+        now: Timestamp,
+        tell: &mut (impl FnMut(Evidence) + Send),
+    ) -> usize {
+        let mut found = Vec::new();
+        for (&hook, log) in &mut self.logs {
+            if progress.stopped || progress.failed.contains(&hook) {
+                continue;
             }
-            Ok(Ok(Told::Ping | Told::Nothing)) | Err(GithubError::NotFound) => {}
-            Ok(Err(why)) => warn!(
-                scope = %client.scope(), hook, delivery = delivery.id, error = %why,
-                "failed to read a webhook delivery in GitHub's log"
-            ),
-            Err(error) => return Err(error),
+            let read = log.read(&self.client, hook, part, &mut progress.reads, now, &mut found).await;
+            if let Err(error) = read {
+                progress.fails(hook, error);
+            }
         }
-        log.read.insert(delivery.id);
+        found.sort_by_key(|(_, state, _)| match state {
+            JobState::Completed => 0,
+            JobState::InProgress { .. } => 1,
+            JobState::Waiting => 2,
+            JobState::Queued => 3,
+        });
+        let mut told = 0;
+        for (job, state, at) in found {
+            let key = (job.facts.repository.clone(), job.id);
+            if let JobState::Completed | JobState::InProgress { .. } = state {
+                if self.begun.len() < BEGUN {
+                    self.begun.insert(key);
+                }
+            } else if self.begun.contains(&key) {
+                continue;
+            }
+            tell(Evidence::Job { job, state, at, asked: false });
+            told += 1;
+        }
+        told
     }
-    let newest_first = deliveries.iter().filter(|delivery| delivery.delivered_at >= now - OVERLAP);
-    let recent: BTreeSet<u64> = newest_first.map(|delivery| delivery.id).collect();
-    log.read.retain(|id| recent.contains(id));
-    (log.mark, log.since) = (mark, Some(now - OVERLAP));
-    Ok((told, false))
 }
 
 /// The hooks that may be ours: those that tell of jobs at an address like ours, or, since a proxy can give
@@ -216,52 +254,20 @@ fn ours(hooks: Vec<HookRecord>) -> BTreeSet<u64> {
     if found.is_empty() { telling.iter().map(|hook| hook.id).collect() } else { found }
 }
 
-/// The deliveries that told of jobs and never arrived, each once; those of queued jobs come first, since
-/// somebody waits for them.
-fn lost(deliveries: &[DeliveryRecord]) -> Vec<&DeliveryRecord> {
-    let mut settled: BTreeSet<&str> =
-        deliveries.iter().filter(|one| one.delivered).map(|one| one.guid.as_str()).collect();
-    let mut lost: Vec<&DeliveryRecord> = deliveries
-        .iter()
-        .filter(|one| one.event == DeliveryEvent::WorkflowJob)
-        .filter(|one| !one.delivered && (one.guid.is_empty() || settled.insert(one.guid.as_str())))
-        .collect();
-    lost.sort_by_key(|one| one.action.as_deref() != Some("queued"));
-    lost
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::github::webhook::Encoding;
 
-    fn record(id: u64, guid: &str, action: &str, delivered: bool) -> DeliveryRecord {
-        DeliveryRecord {
-            id,
-            guid: guid.to_owned(),
-            delivered_at: Timestamp::from_millis(id),
-            event: DeliveryEvent::WorkflowJob,
-            action: Some(action.to_owned()),
-            delivered,
-            status: String::new(),
-        }
-    }
-
     #[test]
-    fn lost_is_what_no_attempt_delivered_and_queued_jobs_come_first() {
-        let ping = DeliveryRecord { event: DeliveryEvent::Ping, ..record(9, "p", "", false) };
-        let deliveries = [
-            record(8, "a", "completed", false),
-            record(7, "b", "queued", true),
-            ping,
-            record(6, "b", "queued", false),
-            record(5, "c", "queued", false),
-            record(4, "c", "queued", false),
-            record(3, "", "waiting", false),
-            record(2, "", "queued", false),
-        ];
-        let ids: Vec<u64> = lost(&deliveries).iter().map(|one| one.id).collect();
-        assert_eq!(ids, [5, 2, 8, 3]);
+    fn the_next_look_waits_whatever_is_left_and_refusals_of_one_hook_pause_nothing() {
+        let refused = || Err(GithubError::Refused("403".to_owned()));
+        let repaired = |hooks: usize, more: bool| Repaired { hooks, told: 0, more };
+        assert_eq!(pause(&repaired(2, true), &Ok(())), PORTION);
+        assert_eq!(pause(&repaired(2, true), &refused()), PORTION);
+        assert_eq!(pause(&repaired(2, false), &refused()), LOOK);
+        assert_eq!(pause(&repaired(0, false), &refused()), REFUSED_PAUSE);
+        assert_eq!(pause(&Repaired { told: 7, ..repaired(1, false) }, &Ok(())), LOOK);
     }
 
     #[test]

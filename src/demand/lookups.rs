@@ -1,7 +1,11 @@
 //! Repairs lost webhooks by asking for jobs one by one: those that only a webhook told of, and that nothing
 //! has confirmed for a while.
 
-use std::{collections::BTreeSet, future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -21,6 +25,12 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// Jobs that are asked for at most in one round of a minute: with one credential, 1200 requests an hour.
 const ROUND: usize = 20;
 
+/// How long it is remembered whether a repository can be read.
+const READABLE: Duration = Duration::from_hours(1);
+
+/// Repositories of which that is remembered.
+const REPOSITORIES: usize = 1000;
+
 /// A queued job to be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stale {
@@ -30,20 +40,23 @@ pub struct Stale {
     pub repository: Scope,
     /// The job.
     pub job: JobId,
+    /// When it was last confirmed.
+    pub seen_at: Timestamp,
 }
 
-/// The queued jobs of these pools that nothing has confirmed for two minutes, the oldest news first. Pools
-/// whose queues are looked at have no need of it.
+/// The queued jobs of these pools that nothing has confirmed for two minutes, the oldest news first. What a
+/// look at a queue shows is confirmed by that.
 pub fn stale(status: &Status, pools: &BTreeSet<PoolName>, now: Timestamp) -> Vec<Stale> {
     let old = status.jobs.iter().filter(|job| now.since(job.seen_at) >= BELIEVED);
-    let mut old: Vec<_> = old
+    let mut old: Vec<Stale> = old
         .filter_map(|job| {
             let pool = job.pool.as_ref().filter(|pool| pools.contains(*pool))?.clone();
-            Some((job.seen_at, Stale { pool, repository: job.facts.repository.clone(), job: job.id }))
+            let (repository, seen_at) = (job.facts.repository.clone(), job.seen_at);
+            Some(Stale { pool, repository, job: job.id, seen_at })
         })
         .collect();
-    old.sort_by_key(|(seen_at, stale)| (*seen_at, stale.job));
-    old.into_iter().map(|(_, stale)| stale).collect()
+    old.sort_by_key(|stale| (stale.seen_at, stale.job));
+    old
 }
 
 /// Asks each minute for the jobs that are stale then, with the client of the scope that their pools are of,
@@ -54,13 +67,17 @@ pub async fn watch_jobs(
     clock: impl Fn() -> Timestamp + Send + Sync,
     publish: impl Fn(Evidence) + Send + Sync,
 ) {
-    let mut told = false;
+    let (mut look_ups, mut told) = (LookUps::default(), false);
     loop {
         let look = |of: Stale| {
             let client = client.clone();
             async move { client.job(&of.repository, of.job).await }
         };
-        match look_up(stale(clock()), &clock, look, &publish).await {
+        let can_be_seen = |repository: Scope| {
+            let client = client.clone();
+            async move { client.queue_can_be_seen(&repository).await }
+        };
+        match look_ups.round(stale(clock()), &clock, look, can_be_seen, &publish).await {
             Ok(()) => told = false,
             Err(error) => {
                 let (scope, error) = (client.scope(), chain(&error));
@@ -80,33 +97,118 @@ pub async fn watch_jobs(
     }
 }
 
-/// Asks for up to twenty jobs, one after the other, and tells what came: how far a job is, or that GitHub
-/// does not have it any more. A job that GitHub does not show for another reason is left for the next round;
-/// a limit, and a GitHub that does not answer, end this one.
-///
-/// `look` asks for one job; `None` is a 404.
-pub async fn look_up<L>(
-    stale: Vec<Stale>,
-    now: impl Fn() -> Timestamp,
-    look: impl Fn(Stale) -> L,
-    mut tell: impl FnMut(Evidence),
-) -> Result<(), GithubError>
-where
-    L: Future<Output = Result<Option<(Job, JobState)>, GithubError>>,
-{
-    let mut refused = Ok(());
-    for wanted in stale.into_iter().take(ROUND) {
-        let at = now();
-        let (repository, id) = (wanted.repository.clone(), wanted.job);
-        match look(wanted).await {
-            Ok(Some((job, seen))) => tell(Evidence::Job { job, state: seen, at, asked: true }),
-            Ok(None) => tell(Evidence::JobGone { repository, job: id, at }),
-            // Of this repository alone: the others may be seen.
-            Err(error @ GithubError::Refused(_)) => refused = Err(error),
-            Err(error) => return Err(error),
+/// What is remembered from round to round.
+#[derive(Default)]
+struct LookUps {
+    /// When each of the stale jobs was last asked for, so that those without an answer go to the end.
+    asked: BTreeMap<(Scope, JobId), Timestamp>,
+    /// Whether a repository can be read, and since when that is known.
+    readable: BTreeMap<Scope, (bool, Timestamp)>,
+}
+
+impl LookUps {
+    /// Asks for up to twenty jobs, one after the other, and tells what came: how far a job is, or that GitHub
+    /// does not have it any more. A job without an answer is left for a later round; a limit, and a GitHub
+    /// that cannot be reached, end this one.
+    ///
+    /// `look` asks for one job, `can_be_seen` for the runs of a repository; `None` is a 404. GitHub answers so
+    /// too where the credential may not read, so that of a job only counts in a repository that is readable.
+    async fn round<L, S>(
+        &mut self,
+        mut stale: Vec<Stale>,
+        now: impl Fn() -> Timestamp,
+        look: impl Fn(Stale) -> L,
+        can_be_seen: impl Fn(Scope) -> S,
+        mut tell: impl FnMut(Evidence),
+    ) -> Result<(), GithubError>
+    where
+        L: Future<Output = Result<Option<(Job, JobState)>, GithubError>>,
+        S: Future<Output = Result<Option<()>, GithubError>>,
+    {
+        let key = |stale: &Stale| (stale.repository.clone(), stale.job);
+        let current: BTreeSet<(Scope, JobId)> = stale.iter().map(key).collect();
+        self.asked.retain(|asked, _| current.contains(asked));
+        stale.sort_by_cached_key(|stale| {
+            let asked_at = self.asked.get(&key(stale)).copied();
+            (asked_at.unwrap_or_default().max(stale.seen_at), stale.job)
+        });
+        let mut ended = Ok(());
+        for wanted in stale.into_iter().take(ROUND) {
+            let at = now();
+            let (repository, id) = (wanted.repository.clone(), wanted.job);
+            self.asked.insert(key(&wanted), at);
+            let error = match look(wanted).await {
+                Ok(Some((job, seen))) => {
+                    self.remember(&repository, true, at);
+                    tell(Evidence::Job { job, state: seen, at, asked: true });
+                    continue;
+                }
+                Ok(None) => match self.is_readable(&repository, at, &can_be_seen).await {
+                    Ok(true) => {
+                        tell(Evidence::JobGone { repository, job: id, at });
+                        continue;
+                    }
+                    Ok(false) => continue,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            if let GithubError::RateLimited { .. } | GithubError::Unreachable(_) = error {
+                return Err(error);
+            }
+            // Of this job or its repository alone: others may be seen.
+            ended = ended.and(Err(error));
         }
+        ended
     }
-    refused
+
+    /// Whether a 404 within a repository means what it says.
+    async fn is_readable<S>(
+        &mut self,
+        repository: &Scope,
+        at: Timestamp,
+        can_be_seen: impl Fn(Scope) -> S,
+    ) -> Result<bool, GithubError>
+    where
+        S: Future<Output = Result<Option<()>, GithubError>>,
+    {
+        let known = self.readable.get(repository).copied();
+        if let Some((readable, since)) = known
+            && at.since(since) < READABLE
+        {
+            return Ok(readable);
+        }
+        let seen = can_be_seen(repository.clone()).await;
+        let readable = match &seen {
+            Ok(seen) => seen.is_some(),
+            Err(GithubError::Refused(_)) => false,
+            Err(_) => return seen.map(|_| false),
+        };
+        if !readable {
+            let error = seen.err().map_or_else(|| "GitHub answers 404".to_owned(), |error| chain(&error));
+            if let Some((false, _)) = known {
+                debug!(%repository, error, "the jobs of a repository cannot be asked for");
+            } else {
+                warn!(
+                    %repository, error,
+                    "a webhook told of jobs of a repository that cannot be read, so they count until a webhook \
+                     says that they are over; give the credential \"Actions: read\" there"
+                );
+            }
+        }
+        self.remember(repository, readable, at);
+        Ok(readable)
+    }
+
+    fn remember(&mut self, repository: &Scope, readable: bool, at: Timestamp) {
+        if self.readable.len() >= REPOSITORIES && !self.readable.contains_key(repository) {
+            let oldest = self.readable.iter().min_by_key(|(_, (_, since))| *since);
+            if let Some(oldest) = oldest.map(|(repository, _)| repository.clone()) {
+                self.readable.remove(&oldest);
+            }
+        }
+        self.readable.insert(repository.clone(), (readable, at));
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +219,8 @@ mod tests {
     use crate::fleet::{JobFacts, JobReport, Unmatched};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+
+    type Answer = Result<Option<(Job, JobState)>, GithubError>;
 
     fn repository() -> Scope {
         "https://github.com/acme/widgets".parse().unwrap()
@@ -149,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn old_news_of_pools_without_a_queue_is_stale_the_oldest_first() {
+    fn old_news_of_pools_with_webhooks_is_stale_the_oldest_first() {
         let jobs = vec![
             report(1, Some("hooked"), 120),
             report(2, Some("hooked"), 119),
@@ -161,19 +265,44 @@ mod tests {
         assert_eq!(ids, [3, 1]);
     }
 
-    /// What is told when the jobs 1, 2, … are answered so, and how it ends.
-    fn looked_up(
-        answers: Vec<Result<Option<(Job, JobState)>, GithubError>>,
-    ) -> (Vec<Evidence>, Result<(), GithubError>) {
-        let jobs = (1..=answers.len() as u64).map(|id| report(id, Some("hooked"), 500)).collect();
-        let answers = RefCell::new(answers.into_iter());
-        let mut told = Vec::new();
-        let ended = {
-            let look = |_| std::future::ready(answers.borrow_mut().next().unwrap());
-            let asking = look_up(stale_jobs(jobs), || NOW, look, |evidence| told.push(evidence));
-            futures_util::FutureExt::now_or_never(asking).unwrap()
-        };
-        (told, ended)
+    /// A GitHub that answers for jobs, and shows the repository's runs or does not.
+    struct Github<A> {
+        look_ups: LookUps,
+        answer: A,
+        seen: fn() -> Result<Option<()>, GithubError>,
+        asked: RefCell<Vec<u64>>,
+        looked: RefCell<usize>,
+    }
+
+    impl<A: Fn(u64) -> Answer> Github<A> {
+        fn new(answer: A) -> Self {
+            let (asked, looked) = (RefCell::default(), RefCell::default());
+            Self { look_ups: LookUps::default(), answer, seen: || Ok(Some(())), asked, looked }
+        }
+
+        /// A round for the jobs 1, 2, …, so long after noon: what is told, how it ends, who was asked.
+        fn round(
+            &mut self,
+            jobs: u64,
+            later: Duration,
+        ) -> (Vec<Evidence>, Result<(), GithubError>, Vec<u64>) {
+            let jobs = (1..=jobs).map(|id| report(id, Some("hooked"), 500)).collect();
+            let mut told = Vec::new();
+            let ended = {
+                let look = |stale: Stale| {
+                    self.asked.borrow_mut().push(stale.job.0);
+                    std::future::ready((self.answer)(stale.job.0))
+                };
+                let can_be_seen = |_| {
+                    *self.looked.borrow_mut() += 1;
+                    std::future::ready((self.seen)())
+                };
+                let tell = |evidence| told.push(evidence);
+                let asking = self.look_ups.round(stale_jobs(jobs), || NOW + later, look, can_be_seen, tell);
+                futures_util::FutureExt::now_or_never(asking).unwrap()
+            };
+            (told, ended, self.asked.take())
+        }
     }
 
     fn job(id: u64) -> Job {
@@ -187,27 +316,80 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_answered_is_told_as_asked_for() {
-        let refused = Err(GithubError::Refused("403".to_owned()));
-        let (told, ended) = looked_up(vec![Ok(Some((job(1), JobState::Completed))), refused, Ok(None)]);
-        assert_eq!(
-            told,
-            [
-                Evidence::Job { job: job(1), state: JobState::Completed, at: NOW, asked: true },
-                Evidence::JobGone { repository: repository(), job: JobId(3), at: NOW },
-            ]
-        );
-        assert!(matches!(ended, Err(GithubError::Refused(_))), "it is said, and the others are asked for");
+    fn gone(id: u64) -> Evidence {
+        Evidence::JobGone { repository: repository(), job: JobId(id), at: NOW }
+    }
+
+    fn failed() -> GithubError {
+        GithubError::Failed { detail: "502".to_owned(), source: None }
     }
 
     #[test]
-    fn a_limit_ends_the_round_and_a_round_is_bounded() {
-        let limit = Err(GithubError::RateLimited { until: NOW });
-        let (told, ended) = looked_up(vec![limit, Ok(None)]);
+    fn what_is_answered_is_told_as_asked_for_whatever_becomes_of_others() {
+        let mut github = Github::new(|id| match id {
+            1 => Ok(Some((job(1), JobState::Completed))),
+            2 => Err(GithubError::Refused("403".to_owned())),
+            3 => Err(failed()),
+            _ => Ok(None),
+        });
+        let (told, ended, _) = github.round(4, Duration::ZERO);
+        let completed = Evidence::Job { job: job(1), state: JobState::Completed, at: NOW, asked: true };
+        assert_eq!(told, [completed, gone(4)]);
+        assert!(matches!(ended, Err(GithubError::Refused(_))), "it is said, and the others are asked for");
+        assert_eq!(github.looked.take(), 0, "a job was seen there, so the repository is readable");
+    }
+
+    #[test]
+    fn a_404_is_no_end_of_a_job_where_nothing_can_be_read() {
+        let mut github = Github::new(|_| Ok(None));
+        github.seen = || Ok(None);
+        let (told, ended, asked) = github.round(3, Duration::ZERO);
+        assert!(told.is_empty() && ended.is_ok() && asked.len() == 3, "{told:?}");
+        assert_eq!(*github.looked.borrow(), 1, "the repository is looked at once");
+        github.seen = || Ok(Some(()));
+        assert!(github.round(3, Duration::from_mins(59)).0.is_empty());
+        let (told, ..) = github.round(3, Duration::from_hours(1));
+        assert_eq!((told.len(), *github.looked.borrow()), (3, 2), "and again after an hour");
+
+        let mut github = Github::new(|_| Ok(None));
+        github.seen = || Err(failed());
+        let (told, ended, _) = github.round(1, Duration::ZERO);
+        assert!(told.is_empty() && ended.is_err());
+        github.seen = || Ok(Some(()));
+        assert_eq!(github.round(1, Duration::ZERO).0, [gone(1)], "a failure is not remembered");
+    }
+
+    #[test]
+    fn what_is_remembered_of_repositories_is_bounded() {
+        let mut look_ups = LookUps::default();
+        for at in 0..=REPOSITORIES as u64 {
+            let repository: Scope = format!("https://github.com/acme/r{at}").parse().unwrap();
+            look_ups.remember(&repository, true, Timestamp::from_millis(at));
+        }
+        assert_eq!(look_ups.readable.len(), REPOSITORIES);
+        assert!(
+            !look_ups.readable.values().any(|(_, since)| *since == Timestamp::default()),
+            "the oldest goes"
+        );
+    }
+
+    #[test]
+    fn a_limit_ends_the_round() {
+        let mut github = Github::new(|_| Err(GithubError::RateLimited { until: NOW }));
+        let (told, ended, asked) = github.round(2, Duration::ZERO);
         assert!(told.is_empty() && matches!(ended, Err(GithubError::RateLimited { .. })));
-        let (told, ended) = looked_up((0..ROUND + 5).map(|_| Ok(None)).collect());
-        assert!(ended.is_ok());
-        assert_eq!(told.len(), ROUND);
+        assert_eq!(asked, [1]);
+    }
+
+    #[test]
+    fn jobs_without_an_answer_do_not_keep_the_others_from_their_turn() {
+        let mut github = Github::new(|_| Err(GithubError::Refused("403".to_owned())));
+        let all = ROUND as u64 + 5;
+        let (_, _, asked) = github.round(all, Duration::ZERO);
+        assert_eq!(asked.len(), ROUND, "a round is bounded");
+        let (_, _, asked) = github.round(all, Duration::from_mins(1));
+        assert_eq!(asked[..5], [21, 22, 23, 24, 25]);
+        let _ = github.round(3, Duration::from_mins(2));
+        assert_eq!(github.look_ups.asked.len(), 3, "only those that are stale are remembered");
     }
 }

@@ -11,7 +11,7 @@ mod schedule;
 pub use self::{
     deliveries::{Repair, Repaired, watch_deliveries},
     groups::watch_groups,
-    lookups::{Stale, look_up, stale, watch_jobs},
+    lookups::{Stale, stale, watch_jobs},
     queue::{QueueDoor, QueueWatch},
     schedule::{REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
 };

@@ -5,14 +5,14 @@
 
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Client, Endpoint, GithubError,
     client::Ask,
     link,
     refusal::one_line,
-    webhook::{DeliveryEvent, Encoding, Malformed, Told, Wire, moment},
+    webhook::{DeliveryEvent, Encoding, Malformed, Told, moment, read_job},
 };
 use crate::fleet::Timestamp;
 
@@ -92,7 +92,8 @@ struct WireRequest {
 
 #[derive(Deserialize)]
 struct WirePayload {
-    payload: Option<Wire>,
+    /// Read by itself: what is wrong with it is wrong with this delivery, and not with the answer.
+    payload: Option<Box<RawValue>>,
 }
 
 impl Client {
@@ -168,7 +169,8 @@ impl Client {
         match reply.answer.status {
             StatusCode::OK => {
                 let wire: WireRequest = reply.answer.json()?;
-                Ok(wire.request.payload.map_or(Ok(Told::Nothing), |payload| payload.told(came_at)))
+                let payload = wire.request.payload;
+                Ok(payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at)))
             }
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),
             _ => Err(self.refused(Endpoint::Hooks, &reply)),

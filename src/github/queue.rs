@@ -270,8 +270,8 @@ impl Known {
 }
 
 impl Client {
-    /// Looks at one job of a repository on the same GitHub; `None` when GitHub does not have it (any
-    /// more), or does not show it. The job's record tells neither its workflow nor whether the
+    /// Looks at one job of a repository on the same GitHub; `None` for a 404: GitHub does not have it (any
+    /// more), or does not show the repository, which [`Client::queue_can_be_seen`] tells apart. The job's record tells neither its workflow nor whether the
     /// repository is public.
     pub async fn job(&self, repository: &Scope, id: JobId) -> Result<Option<(Job, JobState)>, GithubError> {
         let began = now();

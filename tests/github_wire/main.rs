@@ -4,6 +4,7 @@
 
 mod apps;
 mod by_hand;
+mod deliveries;
 mod enterprise;
 mod expiry;
 #[path = "../keys/mod.rs"]

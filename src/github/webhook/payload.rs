@@ -74,6 +74,11 @@ pub fn read(
             payload.as_bytes()
         }
     };
+    read_job(json, came_at)
+}
+
+/// Reads the payload of an event of jobs.
+pub(in crate::github) fn read_job(json: &[u8], came_at: Timestamp) -> Result<Told, Malformed> {
     let wire: Wire = serde_json::from_slice(json)
         .map_err(|error| Malformed::NoSuchPayload { line: error.line(), column: error.column() })?;
     wire.told(came_at)
@@ -81,7 +86,7 @@ pub fn read(
 
 /// A payload of an event of jobs, as sent.
 #[derive(Deserialize)]
-pub(in crate::github) struct Wire {
+struct Wire {
     action: String,
     workflow_job: WireJob,
     repository: WireRepository,
@@ -96,6 +101,7 @@ struct WireJob {
     name: Option<String>,
     html_url: Option<String>,
     created_at: Option<String>,
+    started_at: Option<String>,
     labels: Option<Vec<String>>,
     runner_name: Option<String>,
 }
@@ -113,7 +119,7 @@ struct WireEnterprise {
 
 impl Wire {
     /// What it tells, having come then.
-    pub(in crate::github) fn told(self, came_at: Timestamp) -> Result<Told, Malformed> {
+    fn told(self, came_at: Timestamp) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;
         let state = match action.as_str() {
             "queued" => JobState::Queued,
@@ -133,12 +139,16 @@ impl Wire {
         if labels.len() > MAX_LABELS || labels.iter().any(|label| label.len() > MAX_TEXT) {
             return Err(Malformed::TooManyLabels);
         }
+        let created_at = workflow_job.created_at.as_deref().and_then(moment);
+        let started_at = workflow_job.started_at.as_deref().and_then(moment);
+        // As a queue's jobs are read: one that an approval held was made long before it was queued.
+        let started_at = started_at.filter(|&at| state == JobState::Queued && at <= came_at);
         let facts = JobFacts {
             name: short(workflow_job.name.unwrap_or_default()),
             repository: scope,
             run_id: workflow_job.run_id.and_then(|id| id.as_u64()).unwrap_or_default(),
             url: short(workflow_job.html_url.unwrap_or_default()),
-            queued_at: workflow_job.created_at.as_deref().and_then(moment).unwrap_or(came_at),
+            queued_at: started_at.max(created_at).unwrap_or(came_at),
         };
         let slug = enterprise.and_then(|enterprise| enterprise.slug).filter(|slug| !slug.is_empty());
         let job = Job {
@@ -232,6 +242,20 @@ mod tests {
             payload["workflow_job"]["runner_name"] = name;
             assert_eq!(job(&payload).1, expected, "{action}");
         }
+    }
+
+    #[test]
+    fn a_job_that_was_held_is_queued_since_its_approval() {
+        let queued_at = |action: &str, started_at: &str| {
+            let mut payload = with("/action", json!(action));
+            payload["workflow_job"]["started_at"] = json!(started_at);
+            let (job, _) = job(&payload);
+            CAME_AT.since(job.facts.queued_at).as_secs()
+        };
+        assert_eq!(queued_at("queued", "2026-11-22T11:59:50Z"), 10);
+        assert_eq!(queued_at("queued", "2026-11-22T11:00:00Z"), 60, "the later of both");
+        assert_eq!(queued_at("queued", "2026-11-22T12:00:01Z"), 60, "no moment that is yet to come");
+        assert_eq!(queued_at("in_progress", "2026-11-22T11:59:50Z"), 60, "there it tells of the runner");
     }
 
     #[test]
