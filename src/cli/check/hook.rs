@@ -33,8 +33,8 @@ pub(super) async fn lines(subject: &str, scope: &Scope, pools: &[&Pool], client:
                 subject,
                 "its webhooks cannot be seen with this credential; they are taken in all the same, but those that \
                  get lost are not looked for",
-                "give it \"Webhooks: read\" (classic token: admin:org_hook, or admin:repo_hook), or add \"queue\" to \
-                 demand",
+                "give it \"Webhooks: read\" (classic token: admin:org_hook; at a repository repo or \
+                 admin:repo_hook), or add \"queue\" to demand",
             )];
         }
         Err(error) => return vec![Line::warn(subject, chain(&error), "")],
