@@ -1,7 +1,7 @@
 //! What `check` says of the rate limit: how many requests an hour this configuration makes at rest, what
 //! bounds the rest, and whether GitHub allows as many.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use super::{counted, scope::Seen};
 use crate::{
@@ -125,27 +125,29 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
         (asked.groups, "runner groups".to_owned()),
     ] {
         if requests > 0 {
-            text.push_str(&format!(", {requests} for {what}"));
+            let _ = write!(text, ", {requests} for {what}");
         }
     }
     let per_job = requests_per_hour(config.poll_interval, 0, 0, Reach::Own).charged_per_job;
-    text.push_str(&format!(
+    let _ = write!(
+        text,
         "\n{charged} of them are charged, the others only when the answer has changed; each job costs about \
          {per_job} more besides its mint"
-    ));
+    );
     if asked.open > 0 || !asked.repositories.is_empty() {
         let bound = u64::from(REQUESTS_PER_MINUTE) * 60;
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\nwhile jobs wait or run, a look asks for their runs too: at most {bound} requests an hour for all queues"
-        ));
+        );
     }
     if asked.open > 0 {
         let pools = counted(asked.open, "pool");
-        text.push_str(&format!("\nthat includes the queues of {pools} without named repositories"));
+        let _ = write!(text, "\nthat includes the queues of {pools} without named repositories");
     }
     if asked.hooked > 0 {
         let bound = LOOK_UPS * asked.hooked;
-        text.push_str(&format!("\njobs that only webhooks tell of are looked up, at most {bound} an hour"));
+        let _ = write!(text, "\njobs that only webhooks tell of are looked up, at most {bound} an hour");
     }
     let Some(rate) = asked.rate else {
         return Line::ok(subject, format_args!("{text}\nthis GitHub tells no limit"));
