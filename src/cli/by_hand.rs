@@ -12,7 +12,8 @@ pub struct Which {
     /// configuration
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// This credential of the configuration [default: that of the pools there, else $GITHUB_TOKEN]
+    /// This credential of the configuration [default: that of the pools there, else $GITHUB_TOKEN, for other servers than
+    /// github.com and GHE.com $GH_ENTERPRISE_TOKEN]
     #[arg(long, value_name = "NAME", conflicts_with = "pool")]
     pub credentials: Option<String>,
 }

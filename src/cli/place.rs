@@ -13,7 +13,10 @@ use crate::{
 };
 
 /// The variable that every tool around GitHub takes a token from.
-const VARIABLE: &str = "GITHUB_TOKEN";
+const OF_GITHUB: &str = "GITHUB_TOKEN";
+
+/// The one that GitHub's own `gh` takes a token for other servers from.
+const OF_SERVERS: &str = "GH_ENTERPRISE_TOKEN";
 
 /// GitHub's names are shorter; what is longer is cut.
 pub(super) const MOST: usize = 80;
@@ -123,12 +126,13 @@ fn source_for(
     asked: Option<&str>,
     config: Option<&Config>,
 ) -> anyhow::Result<CredentialSource> {
-    let variable = CredentialSource::from(TokenSource::Env(VARIABLE.to_owned()));
-    let is_set = std::env::var_os(VARIABLE).is_some_and(|token| !token.is_empty());
+    let variable = variable_for(scope);
+    let from = |variable: &str| CredentialSource::from(TokenSource::Env(variable.to_owned()));
+    let is_set = |variable: &str| std::env::var_os(variable).is_some_and(|token| !token.is_empty());
     let Some(config) = config else {
         return match asked {
             Some(name) => bail!("there is no configuration that could hold the credential {name:?}"),
-            None => Ok(variable),
+            None => Ok(from(variable)),
         };
     };
     if let Some(name) = asked {
@@ -144,11 +148,53 @@ fn source_for(
     match names[..] {
         [name] => named(name, config),
         _ if names.contains(&"default") => named("default", config),
-        _ if is_set => Ok(variable),
-        _ => bail!(
-            "no pool is at {}, and so no token is meant for it; name one with --credentials ({}), or set {VARIABLE}",
+        _ if is_set(variable) => Ok(from(variable)),
+        [] => bail!(
+            "no pool is at {}, and so no token is meant for it; name one with --credentials ({}), or set {variable}",
             scope.site(),
             config.credentials.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
         ),
+        // Where pools are, the token of that variable is not a stranger's to see.
+        _ if is_set(OF_GITHUB) => Ok(from(OF_GITHUB)),
+        _ => bail!(
+            "the pools at {} have several credentials ({}), and none of them is for {scope}; name one with \
+             --credentials, or set {variable}",
+            scope.site(),
+            names.join(", ")
+        ),
+    }
+}
+
+/// The variable whose token may go to an address unasked. An address can be anybody's server, so the token
+/// for GitHub goes to GitHub alone: to github.com and GHE.com.
+fn variable_for(scope: &Scope) -> &'static str {
+    let host = scope.site().split_once("://").map_or("", |(_, host)| host);
+    if matches!(host, "github.com" | "www.github.com") || host.ends_with(".ghe.com") {
+        OF_GITHUB
+    } else {
+        OF_SERVERS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_for_github_goes_to_github_alone() {
+        for (url, variable) in [
+            ("https://github.com/acme", OF_GITHUB),
+            ("https://WWW.github.com/acme/widgets", OF_GITHUB),
+            ("https://acme.ghe.com/ci", OF_GITHUB),
+            ("https://git.example.org/acme", OF_SERVERS),
+            ("https://github.com.example.org/acme", OF_SERVERS),
+            ("https://notgithub.com/acme", OF_SERVERS),
+            ("https://ghe.com.example.org/acme", OF_SERVERS),
+            ("https://evilghe.com/acme", OF_SERVERS),
+            ("https://github.com:8443/acme", OF_SERVERS),
+            ("http://127.0.0.1:9/acme", OF_SERVERS),
+        ] {
+            assert_eq!(variable_for(&url.parse().unwrap()), variable, "{url}");
+        }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,7 +17,7 @@ use super::{
     RunnerApi, RunnerRecord,
     credential::Token,
     groups::Groups,
-    limits::{Limits, stretched},
+    limits::{Limits, retry_interval, stretched},
     link::Origin,
     listing::Pages,
     record,
@@ -44,6 +47,8 @@ struct Inner {
     reporter: Reporter,
     /// What the newest complete listing was made of.
     pages: Mutex<Pages>,
+    /// Listings in a row that were refused.
+    refusals: AtomicU32,
     groups: tokio::sync::Mutex<Option<Groups>>,
 }
 
@@ -106,6 +111,7 @@ impl Client {
             transport: Transport::new(origin, deadline, credential.source().ca_file.clone()),
             reporter,
             pages: Mutex::default(),
+            refusals: AtomicU32::default(),
             groups: tokio::sync::Mutex::default(),
             scope,
             base,
@@ -139,8 +145,10 @@ impl Client {
         self.0.transport.proxy()
     }
 
-    /// How long to wait between listings: `base`, or longer when the budget runs low.
+    /// How long to wait between listings: `base`, or longer when the budget runs low, and ever longer
+    /// while they are refused.
     pub fn effective_interval(&self, base: Duration) -> Duration {
+        let base = retry_interval(base, self.0.refusals.load(Ordering::Relaxed));
         let pages = self.pages(|pages| pages.count());
         self.rate().map_or(base, |rate| stretched(base, &rate, pages, now()))
     }
@@ -161,8 +169,21 @@ impl Client {
     /// All runners of the scope, everybody's, in full. An incomplete list is an error.
     pub async fn records(&self) -> Result<Vec<RunnerRecord>, GithubError> {
         let mut runners = Vec::new();
-        self.walk(|record| runners.push(record.clone())).await?;
+        self.count(self.walk(|record| runners.push(record.clone())).await)?;
         Ok(runners)
+    }
+
+    /// Remembers whether a listing was refused. One that failed otherwise is neither.
+    fn count(&self, listed: Result<(), GithubError>) -> Result<(), GithubError> {
+        let refusals = &self.0.refusals;
+        match &listed {
+            Ok(()) => refusals.store(0, Ordering::Relaxed),
+            Err(GithubError::Refused(_)) => {
+                refusals.store(refusals.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+            }
+            Err(_) => {}
+        }
+        listed
     }
 
     /// Sends a request, with a renewed token if the first is refused, along redirects of the same
@@ -367,7 +388,7 @@ impl Client {
 impl RunnerApi for Client {
     async fn list(&self) -> Result<Vec<Registration>, GithubError> {
         let mut registrations = Vec::new();
-        self.walk(|record| registrations.push(Registration::from(record))).await?;
+        self.count(self.walk(|record| registrations.push(Registration::from(record))).await)?;
         Ok(registrations)
     }
 

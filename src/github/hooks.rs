@@ -24,7 +24,8 @@ const HOOK_PAGES: usize = 5;
 pub struct HookRecord {
     /// GitHub's number.
     pub id: u64,
-    /// Where it delivers to.
+    /// Where it delivers to: scheme, host and path, since what else is in an address may be a secret. Empty
+    /// when it cannot be read.
     pub url: String,
     /// How it writes; `None` for a word that is not known.
     pub encoding: Option<Encoding>,
@@ -183,7 +184,7 @@ fn hook(wire: WireHook) -> HookRecord {
     let events = wire.events.unwrap_or_default();
     HookRecord {
         id: wire.id,
-        url: one_line(&config.url.unwrap_or_default()),
+        url: one_line(&without_secrets(&config.url.unwrap_or_default())),
         // GitHub's default (OpenAPI: webhook-config-content-type).
         encoding: match config.content_type.as_deref() {
             Some("json") => Some(Encoding::Json),
@@ -194,6 +195,14 @@ fn hook(wire: WireHook) -> HookRecord {
         active: wire.active.unwrap_or(true),
         tells_of_jobs: events.iter().any(|event| event == "workflow_job" || event == "*"),
     }
+}
+
+/// Scheme, host and path of an address.
+fn without_secrets(address: &str) -> String {
+    let Ok(uri) = address.parse::<Uri>() else { return String::new() };
+    let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return String::new() };
+    let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{host}{port}{}", uri.path())
 }
 
 fn delivery(wire: WireDelivery) -> Option<DeliveryRecord> {
@@ -234,6 +243,21 @@ mod tests {
         assert_eq!(read.iter().map(|one| one.id).collect::<Vec<_>>(), [120_000_000_000_000_001, 2]);
         assert!(read[0].delivered && read[0].event == DeliveryEvent::WorkflowJob);
         assert!(!read[1].delivered && read[1].status == "timed out [1m (0)", "{}", read[1].status);
+    }
+
+    #[test]
+    fn an_address_is_kept_without_what_may_be_secret() {
+        for (address, kept) in [
+            ("https://user:pass@host/webhook?x=y", "https://host/webhook"),
+            ("https://user:pass@host:8443/a/webhook#x", "https://host:8443/a/webhook"),
+            ("http://[::1]:9/webhook", "http://[::1]:9/webhook"),
+            ("https://user:pa?ss@host/webhook", "https://user/"),
+            ("user:pass@host", ""),
+            ("/webhook?secret", ""),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(address), kept, "{address}");
+        }
     }
 
     #[test]

@@ -78,6 +78,13 @@ pub fn poll_interval(base: Duration, rate: &Rate, now: Timestamp) -> Duration {
     stretched(base, rate, 1, now)
 }
 
+/// How long to wait before a poll after so many refusals in a row: `base`, and twice as long after each, up to
+/// a cap. GitHub counts bad authentications, and who is refused once is mostly refused until somebody acts.
+pub fn retry_interval(base: Duration, failures: u32) -> Duration {
+    let doubled = base.saturating_mul(2_u32.saturating_pow(failures));
+    doubled.min(LONGEST_INTERVAL.max(base))
+}
+
 /// As [`poll_interval`], for polls of several requests.
 pub(super) fn stretched(base: Duration, rate: &Rate, requests: u32, now: Timestamp) -> Duration {
     if now >= rate.reset_at {
@@ -344,6 +351,24 @@ mod tests {
             let interval = poll_interval(BASE, &rate(remaining, 3600), NOW);
             assert!(interval >= before && interval <= LONGEST_INTERVAL, "{remaining}: {interval:?}");
             before = interval;
+        }
+    }
+
+    #[test]
+    fn refusals_double_the_interval_up_to_a_cap() {
+        for (base, failures, seconds) in [
+            (10, 0, 10),
+            (10, 1, 20),
+            (10, 2, 40),
+            (10, 4, 160),
+            (10, 5, 300),
+            (10, u32::MAX, 300),
+            (200, 1, 300),
+            (600, 0, 600),
+            (600, 9, 600),
+        ] {
+            let interval = retry_interval(Duration::from_secs(base), failures);
+            assert_eq!(interval.as_secs(), seconds, "{base} {failures}");
         }
     }
 

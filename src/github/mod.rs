@@ -51,7 +51,7 @@ pub use self::{
     hooks::{DeliveryRecord, HookRecord, LogMark},
     jwt::AppSource,
     labels::RunnerLabel,
-    limits::{Rate, clock_skew, poll_interval},
+    limits::{Rate, clock_skew, poll_interval, retry_interval},
     probe::Probe,
     queue::{Look, Queue},
     record::RunnerRecord,

@@ -210,7 +210,7 @@ fn hook_permission(scope: &Scope) -> &'static str {
         }
         Target::Enterprise { .. } => "no way to an enterprise's webhooks, which no token has",
         Target::Repository { .. } => {
-            "the repository permission \"Webhooks: read\" (classic token: read:repo_hook)"
+            "the repository permission \"Webhooks: read\" (classic token: repo or admin:repo_hook)"
         }
     }
 }

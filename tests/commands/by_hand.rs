@@ -224,11 +224,26 @@ async fn a_token_goes_to_no_github_that_it_is_not_configured_for() {
     let (here, stand) = simulator(Settings::default()).await;
     let elsewhere = Simulator::start(Settings::default()).await.unwrap();
     let url = elsewhere.scope_url("acme");
-    stand.configure(&pool(&here.scope_url("acme")));
+    let pools = |url: &str| {
+        let other = pool(&format!("{url}/tools")).replace("\"linux\"\nurl", "\"other\"\nurl");
+        let given =
+            |name: &str, pool: String| pool.replace("labels", &format!("credentials = \"{name}\"\nlabels"));
+        let of = |name: &str| format!("[credentials.{name}]\ntoken_file = \"token\"\n");
+        [of("one"), of("two"), given("one", pool(url)), given("two", other)].concat()
+    };
+    stand.configure(&pools(&here.scope_url("acme")));
+    let said = stand.run(&["runners", "list", "--url", &here.scope_url("enterprises/acme")]).await;
+    assert!(said.code() == 2 && said.err.contains("have several credentials (one, two)"), "{said:?}");
 
+    stand.configure(&pool(&here.scope_url("acme")));
     let said = stand.run(&["runners", "list", "--url", &url]).await;
     assert_eq!((said.code(), said.err.lines().count()), (2, 1), "{said:?}");
-    assert!(said.err.contains("name one with --credentials (default), or set GITHUB_TOKEN"), "{said:?}");
+    assert!(
+        said.err.contains("name one with --credentials (default), or set GH_ENTERPRISE_TOKEN"),
+        "{said:?}"
+    );
+    let said = Stand::run_with("GITHUB_TOKEN", TOKEN, &["runners", "list", "--url", &url]).await;
+    assert!(said.code() == 2 && said.err.contains("GH_ENTERPRISE_TOKEN"), "{said:?}");
     assert_eq!(elsewhere.requests().len(), 0);
 
     for said in [
@@ -244,5 +259,5 @@ async fn a_token_goes_to_no_github_that_it_is_not_configured_for() {
     let said = Stand::run_bare(TOKEN, &["runners", "list"]).await;
     assert!(said.code() == 2 && said.err.contains("say with --url which scope is meant"), "{said:?}");
     let said = Stand::run_bare("", &["runners", "list", "--url", &url]).await;
-    assert!(said.code() == 2 && said.err.contains("environment variable GITHUB_TOKEN"), "{said:?}");
+    assert!(said.code() == 2 && said.err.contains("environment variable GH_ENTERPRISE_TOKEN"), "{said:?}");
 }

@@ -397,7 +397,10 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
     for part in [
         "[ok]",
-        "at most 2046 requests an hour",
+        "at rest 2046 requests an hour",
+        "6 of them are charged",
+        "about 6 more",
+        "27000",
         "360 for lists",
         "1680 for the queues of 2 rep",
         "allows 5000",
@@ -442,7 +445,7 @@ async fn an_apps_permissions_count_once_they_are_approved() {
     assert!(said.line(&["credential \"app\"", "has a private key"]).starts_with("[ok]"), "{said:?}");
     assert!(said.line(&["the App's installation 41 may add runners"]).starts_with("[ok]"), "{said:?}");
     assert!(
-        said.line(&["rate limit of credential \"app\"", "/acme: at most"]).starts_with("[ok]"),
+        said.line(&["rate limit of credential \"app\"", "/acme: at rest"]).starts_with("[ok]"),
         "{said:?}"
     );
     assert!(!said.out.contains("lacks"), "{said:?}");
@@ -499,7 +502,10 @@ async fn webhooks_are_looked_at_where_pools_take_them() {
     assert!(line.starts_with("[warn]") && line.contains("application/json"), "{line}");
 
     // Nobody listens there.
-    let hook = Hook { form: true, ..Hook::new("acme", "http://127.0.0.1:9/webhook", TOKEN) };
+    let hook = Hook {
+        form: true,
+        ..Hook::new("acme", "http://user:pass-canary@127.0.0.1:9/webhook?x=query-canary", TOKEN)
+    };
     simulator.add_hook(hook);
     let tried = || simulator.deliveries().iter().any(|delivery| delivery.over);
     simulator.until(crate::stand::DEADLINE, |_| tried()).await.unwrap();
@@ -507,6 +513,13 @@ async fn webhooks_are_looked_at_where_pools_take_them() {
     assert!(said.line(&["tells of jobs, signed and as a form"]).starts_with("[ok]"), "{said:?}");
     let line = said.line(&["did not get through when it was last used"]);
     assert!(line.starts_with("[warn]") && line.contains("the address leads to it"), "{line}");
+    assert!(said.out.contains("to http://127.0.0.1:9/webhook tells"), "{said:?}");
+    let json = stand.run(&["check", "--json"]).await;
+    for said in [&said, &json] {
+        assert!(!said.out.contains("canary") && !said.out.contains("user:"), "{said:?}");
+    }
+    let line = said.line(&["rate limit of credential"]);
+    assert!(line.contains("12 for the log of 1 webhook") && line.contains("7 of them"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,11 +93,16 @@ impl Stand {
         command
     }
 
-    /// Runs a command to its end where there is no configuration, with this token in the environment.
+    /// Runs a command to its end where there is no configuration, with this token for servers of one's own.
     pub(crate) async fn run_bare(token: &str, arguments: &[&str]) -> Said {
+        Self::run_with("GH_ENTERPRISE_TOKEN", token, arguments).await
+    }
+
+    /// The same with the token in this variable.
+    pub(crate) async fn run_with(variable: &str, token: &str, arguments: &[&str]) -> Said {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly"));
         let nowhere = tempfile::tempdir().unwrap();
-        command.args(arguments).current_dir(nowhere.path()).env_clear().env("GITHUB_TOKEN", token);
+        command.args(arguments).current_dir(nowhere.path()).env_clear().env(variable, token);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         finish(command).await
     }

@@ -85,6 +85,31 @@ async fn when_the_budget_runs_low_mints_go_on_and_the_interval_stretches() {
 }
 
 #[tokio::test]
+async fn listings_that_are_refused_are_tried_ever_more_rarely_until_one_is_not() {
+    let status = Arc::new(Mutex::new(401));
+    let told = Arc::clone(&status);
+    let world = World::new("acme", move |_| match *told.lock().unwrap() {
+        200 => says(200, &runners(1, [1])),
+        status => complains(status, "Bad credentials"),
+    })
+    .await;
+    let interval = || world.client.effective_interval(Duration::from_secs(10)).as_secs();
+    for seconds in [20, 40, 80, 160, 300, 300] {
+        assert!(matches!(world.client.list().await, Err(GithubError::Refused(_))));
+        assert_eq!(interval(), seconds);
+    }
+    *status.lock().unwrap() = 502;
+    assert!(world.client.list().await.is_err());
+    assert_eq!(interval(), 300, "trouble of another kind says nothing of the refusal");
+    *status.lock().unwrap() = 200;
+    world.client.records().await.unwrap();
+    assert_eq!(interval(), 10);
+    *status.lock().unwrap() = 502;
+    assert!(world.client.list().await.is_err());
+    assert_eq!(interval(), 10);
+}
+
+#[tokio::test]
 async fn fifty_mints_at_once_are_not_slowed_down_and_more_are_told_when() {
     let world = World::new("acme/widgets", |_| minted()).await;
     let credential = world.credential();

@@ -1,12 +1,13 @@
-//! What `check` says of the rate limit: how many requests an hour this configuration makes at most, and
-//! whether GitHub allows as many.
+//! What `check` says of the rate limit: how many requests an hour this configuration makes at rest, what
+//! bounds the rest, and whether GitHub allows as many.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use super::{counted, scope::Seen};
 use crate::{
     cli::lines::Line,
     config::Config,
+    demand::{REQUESTS_PER_MINUTE, Reach, requests_per_hour},
     fleet::{Demand, Pool, Scope, Target},
     github::CredentialKind,
 };
@@ -16,15 +17,20 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Runners in one page of a list.
 const PAGE: usize = 100;
 
-/// Lists that one look at a repository's queue asks for: of queued and of running workflow runs. Once a
-/// minute come those of the runs that wait for somebody.
-const LISTS: u64 = 2;
+/// Times in an hour that an organization's repositories are listed.
+const FINDS: u64 = 60;
 
-/// Times in an hour that something is looked at once a minute: an organization's repositories, a hook's log.
-const MINUTES: u64 = 60;
+/// Times in an hour that the log of a webhook is looked at.
+const LOOKS_AT_LOG: u64 = 12;
 
-/// Times in an hour that runner groups are read.
+/// Times in an hour that the webhooks are listed, which is charged.
+const HOOK_LISTS: u64 = 1;
+
+/// Times in an hour that runner groups are read, which is charged.
 const GROUPS: u64 = 6;
+
+/// Jobs of a scope that only webhooks told of are asked for so often in an hour at most.
+const LOOK_UPS: u64 = 1200;
 
 /// What is asked for with one budget.
 #[derive(Default)]
@@ -33,8 +39,13 @@ struct Asked<'a> {
     repositories: Vec<&'a Scope>,
     /// Pools whose repositories are not named.
     open: usize,
-    /// Requests for runner groups, repositories and logs of webhooks.
-    others: u64,
+    /// Scopes whose repositories are listed by when they were pushed to.
+    finds: u64,
+    hooks: usize,
+    hook_lists: u64,
+    groups: u64,
+    /// Scopes with jobs that only webhooks tell of.
+    hooked: u64,
     rate: Option<&'a crate::github::Rate>,
 }
 
@@ -59,9 +70,14 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         asked.rate = asked.rate.or(seen.rate.as_ref());
         let own = || config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == seen.scope);
         let any = |wanted: fn(&Pool) -> bool| u64::from(own().any(wanted));
-        asked.others += MINUTES * any(|pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. }));
-        asked.others += MINUTES * any(is_open);
-        asked.others += GROUPS * any(|pool| !matches!(pool.scope.target(), Target::Repository { .. }));
+        let is_enterprise = matches!(seen.scope.target(), Target::Enterprise { .. });
+        let takes = any(|pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. }));
+        asked.hooks += seen.hooks;
+        asked.hook_lists += if is_enterprise { 0 } else { HOOK_LISTS * takes };
+        asked.hooked += any(|pool| pool.demand == Demand::Jobs { queue: false, webhook: true });
+        asked.finds += any(is_open);
+        let has_groups = |pool: &Pool| !matches!(pool.scope.target(), Target::Repository { .. });
+        asked.groups += GROUPS * u64::from(own().any(|pool| has_groups(pool) && pool.demand.counts_jobs()));
         for pool in own() {
             let Demand::Jobs { queue: true, .. } = pool.demand else { continue };
             match pool.scope.target() {
@@ -76,8 +92,8 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         .map(|((credential, site, account), mut asked)| {
             asked.repositories.sort_unstable();
             asked.repositories.dedup();
-            let each = per_hour(LISTS).saturating_add(LISTS * MINUTES);
-            let queues = each.saturating_mul(asked.repositories.len() as u64);
+            let count = u32::try_from(asked.repositories.len()).unwrap_or(u32::MAX);
+            let queues = requests_per_hour(config.poll_interval, count, 0, Reach::Named).at_rest;
             let place = if account.is_empty() { site.to_owned() } else { format!("{site}/{account}") };
             line(config, &format!("rate limit of credential {credential:?} at {place}"), &asked, queues)
         })
@@ -91,24 +107,48 @@ fn is_open(pool: &Pool) -> bool {
 }
 
 fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line {
-    let total = asked.listings.saturating_add(queues).saturating_add(asked.others);
-    let for_queues = match asked.repositories.len() {
-        0 => String::new(),
-        1 => format!(", {queues} for the queue of 1 repository"),
-        count => format!(", {queues} for the queues of {count} repositories"),
-    };
-    let for_others = match asked.open {
-        0 => String::new(),
-        open => format!(
-            "\nbesides, what is left is spent on the queues of {} without named repositories",
-            counted(open, "pool")
+    let (finds, logs) = (FINDS * asked.finds, LOOKS_AT_LOG * asked.hooks as u64);
+    let charged = asked.groups + asked.hook_lists;
+    let total = [queues, finds, logs, charged].into_iter().fold(asked.listings, u64::saturating_add);
+    let mut text = format!("at rest {total} requests an hour: {} for lists of runners", asked.listings);
+    for (requests, what) in [
+        (
+            queues,
+            match asked.repositories.len() {
+                1 => "the queue of 1 repository".to_owned(),
+                count => format!("the queues of {count} repositories"),
+            },
         ),
-    };
-    let text = format!(
-        "at most {total} requests an hour: {} for lists of runners{for_queues}; unchanged answers are not charged, \
-         each job costs about 3 more{for_others}",
-        asked.listings
+        (finds, "lists of repositories".to_owned()),
+        (logs, format!("the log of {}", counted(asked.hooks, "webhook"))),
+        (asked.hook_lists, "lists of webhooks".to_owned()),
+        (asked.groups, "runner groups".to_owned()),
+    ] {
+        if requests > 0 {
+            let _ = write!(text, ", {requests} for {what}");
+        }
+    }
+    let per_job = requests_per_hour(config.poll_interval, 0, 0, Reach::Own).charged_per_job;
+    let _ = write!(
+        text,
+        "\n{charged} of them are charged, the others only when the answer has changed; each job costs about \
+         {per_job} more besides its mint"
     );
+    if asked.open > 0 || !asked.repositories.is_empty() {
+        let bound = u64::from(REQUESTS_PER_MINUTE) * 60;
+        let _ = write!(
+            text,
+            "\nwhile jobs wait or run, a look asks for their runs too: at most {bound} requests an hour for all queues"
+        );
+    }
+    if asked.open > 0 {
+        let pools = counted(asked.open, "pool");
+        let _ = write!(text, "\nthat includes the queues of {pools} without named repositories");
+    }
+    if asked.hooked > 0 {
+        let bound = LOOK_UPS * asked.hooked;
+        let _ = write!(text, "\njobs that only webhooks tell of are looked up, at most {bound} an hour");
+    }
     let Some(rate) = asked.rate else {
         return Line::ok(subject, format_args!("{text}\nthis GitHub tells no limit"));
     };

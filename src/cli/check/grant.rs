@@ -84,15 +84,15 @@ fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -
     }
     let hooks: &[&str] = match scope.target() {
         Target::Organization { .. } => &["admin:org_hook"],
-        Target::Repository { .. } => &["read:repo_hook", "write:repo_hook", "admin:repo_hook", "repo"],
+        Target::Repository { .. } => &["repo", "admin:repo_hook"],
         Target::Enterprise { .. } => &[],
     };
     if webhook && !hooks.is_empty() && !has(hooks) {
         lines.push(Line::warn(
             subject,
             format_args!(
-                "the token lacks the scope {:?}, without which webhooks that got lost are not looked for (it has: {shown})",
-                hooks[0]
+                "the token lacks the scope {}, without which webhooks that got lost are not looked for (it has: {shown})",
+                hooks.iter().map(|scope| format!("{scope:?}")).collect::<Vec<_>>().join(" or ")
             ),
             PAGE,
         ));

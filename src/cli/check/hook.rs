@@ -14,51 +14,57 @@ const PATH: &str = "/webhook";
 const SETTINGS: &str = "Settings, Webhooks: payload address https://YOUR-ADDRESS/webhook, content type \
                         application/json, the secret of webhook_secret_file, event \"Workflow jobs\"";
 
-/// Looks at the hooks of a scope whose pools take webhooks.
-pub(super) async fn lines(subject: &str, scope: &Scope, pools: &[&Pool], client: &Client) -> Vec<Line> {
+/// Looks at the hooks of a scope whose pools take webhooks; says too of how many the daemon reads the log.
+pub(super) async fn lines(
+    subject: &str,
+    scope: &Scope,
+    pools: &[&Pool],
+    client: &Client,
+) -> (Vec<Line>, usize) {
     let webhook = |pool: &&Pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. });
     if !pools.iter().any(webhook) {
-        return Vec::new();
+        return (Vec::new(), 0);
     }
     if let Target::Enterprise { .. } = scope.target() {
-        return vec![Line::ok(
-            subject,
-            "an enterprise's webhooks cannot be looked at; its own settings show them",
-        )];
+        let text = "an enterprise's webhooks cannot be looked at; its own settings show them";
+        return (vec![Line::ok(subject, text)], 0);
     }
     let hooks = match client.hooks().await {
         Ok(hooks) => hooks,
         Err(GithubError::Refused(_) | GithubError::NotFound) => {
-            return vec![Line::warn(
+            let line = Line::warn(
                 subject,
                 "its webhooks cannot be seen with this credential; they are taken in all the same, but those that \
                  get lost are not looked for",
-                "give it \"Webhooks: read\" (classic token: admin:org_hook, or admin:repo_hook), or add \"queue\" to \
-                 demand",
-            )];
+                "give it \"Webhooks: read\" (classic token: admin:org_hook; at a repository repo or \
+                 admin:repo_hook), or add \"queue\" to demand",
+            );
+            return (vec![line], 0);
         }
-        Err(error) => return vec![Line::warn(subject, chain(&error), "")],
+        Err(error) => return (vec![Line::warn(subject, chain(&error), "")], 0),
     };
     let telling: Vec<&HookRecord> = hooks.iter().filter(|hook| hook.active && hook.tells_of_jobs).collect();
     let ours: Vec<&&HookRecord> =
         telling.iter().filter(|hook| hook.url.trim_end_matches('/').ends_with(PATH)).collect();
     if ours.is_empty() {
         let other = if telling.is_empty() { "" } else { " at an address that ends with /webhook" };
-        return vec![Line::warn(
+        let line = Line::warn(
             subject,
             format_args!(
                 "has no active webhook that tells of jobs{other}; that of a GitHub App or of an enterprise may, \
                  which is not to be seen here"
             ),
             SETTINGS,
-        )];
+        );
+        // A proxy may give the daemon any address, so it reads the logs of all that tell of jobs.
+        return (vec![line], telling.len());
     }
-    let mut lines = Vec::new();
+    let (mut lines, count) = (Vec::new(), ours.len());
     for hook in ours {
         lines.push(form(subject, hook));
         lines.extend(last(subject, hook, client).await);
     }
-    lines
+    (lines, count)
 }
 
 fn form(subject: &str, hook: &HookRecord) -> Line {

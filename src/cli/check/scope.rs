@@ -35,6 +35,8 @@ pub(super) struct Seen {
     pub(super) rate: Option<Rate>,
     /// How many runners it has.
     pub(super) runners: usize,
+    /// How many logs of webhooks are looked at.
+    pub(super) hooks: usize,
 }
 
 /// Looks at a scope: whether it can be seen, its runners, and what its pools need of it.
@@ -94,8 +96,10 @@ pub(super) async fn look(
     for pool in &pools {
         lines.extend(demand::lines(pool, &client).await);
     }
-    lines.extend(hook::lines(&subject, &scope, &pools, &client).await);
-    let seen = Seen { scope, credential: name.clone(), rate: probe.rate, runners: runners.len() };
+    let (told, hooks) = hook::lines(&subject, &scope, &pools, &client).await;
+    lines.extend(told);
+    let (credential, runners) = (name.clone(), runners.len());
+    let seen = Seen { scope, credential, rate: probe.rate, runners, hooks };
     (lines, Some(seen))
 }
 
