@@ -10,6 +10,7 @@ use dayfly::{
     fleet::RunnerStatus,
     github::{GithubError, RunnerApi},
 };
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::world::{Seen, World, answer, chain, complains, runner, runners, says};
@@ -198,4 +199,35 @@ async fn missing_fields_and_unknown_words_cost_nobody_else_anything() {
     assert_eq!((&listed[1].status, listed[1].busy), (&RunnerStatus::Other(String::new()), true));
     assert_eq!(listed[2].status, RunnerStatus::Other("napping".to_owned()));
     assert_eq!(listed[3].name.len(), 1 << 20);
+}
+
+/// Bytes that are nearly a page of runners.
+fn nearly_a_page() -> impl Strategy<Value = Vec<u8>> {
+    let good = runners(2, 1..=2).to_string().into_bytes();
+    let length = good.len();
+    let changed = prop::collection::vec((0..length, any::<u8>()), 0..6).prop_map(move |changes| {
+        let mut bytes = good.clone();
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        bytes
+    });
+    prop_oneof![3 => changed, 1 => prop::collection::vec(any::<u8>(), 0..200)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn no_page_of_runners_makes_a_list_panic(page in nearly_a_page()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let world = World::new("acme/widgets", move |_| {
+                answer(200, &[("content-type", "application/json")], page.clone())
+            })
+            .await;
+            if let Ok(listed) = world.client.list().await {
+                assert!(listed.len() <= 2);
+            }
+        });
+    }
 }
