@@ -8,7 +8,7 @@ pub struct Which {
     /// The scope of this pool
     #[arg(long, value_name = "POOL", conflicts_with = "url")]
     pub pool: Option<String>,
-    /// This repository, organization or enterprise (https://github.com/enterprises/NAME); needs no
+    /// This repository, organization or enterprise (…/enterprises/NAME); needs no
     /// configuration
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
