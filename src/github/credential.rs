@@ -4,14 +4,13 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{AppSource, GithubError, TokenSource, app::App, expiry::Expiry, limits::Limits};
+use super::{AppSource, GithubError, TokenSource, app::App, expiry::Expiry, limits::Limits, stamp::Stamp};
 use crate::fleet::Timestamp;
 
 /// What a credential is made of.
@@ -87,14 +86,6 @@ impl Token {
     pub(super) fn expose(&self) -> &str {
         self.secret.expose_secret()
     }
-}
-
-/// What tells that a file was written or replaced.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    place: (u64, u64),
-    size: u64,
-    changed: [(i64, i64); 2],
 }
 
 struct Held {
@@ -204,12 +195,7 @@ impl Credential {
 
     async fn stamp(&self) -> Option<Stamp> {
         let CredentialKind::Token(TokenSource::File(path)) = &self.0.source.kind else { return None };
-        let metadata = tokio::fs::metadata(path).await.ok()?;
-        Some(Stamp {
-            place: (metadata.dev(), metadata.ino()),
-            size: metadata.size(),
-            changed: [(metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec())],
-        })
+        tokio::fs::metadata(path).await.ok().as_ref().map(Stamp::of)
     }
 }
 

@@ -29,6 +29,7 @@ mod refusal;
 mod repositories;
 mod route;
 pub mod scale_set;
+mod stamp;
 mod token_kind;
 mod token_source;
 mod tokens;

@@ -13,7 +13,7 @@ use dayfly::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{Seen, World, answer, chain, complains, runner, runners, says};
+use crate::world::{Seen, World, answer, chain, complains, nearly, runner, runners, says};
 
 /// Serves `count` runners in pages of 100, with ETags, under the path that GitHub's links have.
 fn paged(count: u64) -> impl Fn(&Seen) -> Response + Send + Sync {
@@ -201,24 +201,10 @@ async fn missing_fields_and_unknown_words_cost_nobody_else_anything() {
     assert_eq!(listed[3].name.len(), 1 << 20);
 }
 
-/// Bytes that are nearly a page of runners.
-fn nearly_a_page() -> impl Strategy<Value = Vec<u8>> {
-    let good = runners(2, 1..=2).to_string().into_bytes();
-    let length = good.len();
-    let changed = prop::collection::vec((0..length, any::<u8>()), 0..6).prop_map(move |changes| {
-        let mut bytes = good.clone();
-        for (at, byte) in changes {
-            bytes[at] = byte;
-        }
-        bytes
-    });
-    prop_oneof![3 => changed, 1 => prop::collection::vec(any::<u8>(), 0..200)]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn no_page_of_runners_makes_a_list_panic(page in nearly_a_page()) {
+    fn no_page_of_runners_makes_a_list_panic(page in nearly(runners(2, 1..=2).to_string().into_bytes())) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let world = World::new("acme/widgets", move |_| {

@@ -18,6 +18,7 @@ use dayfly::{
         Client, Credential, GithubError, LOG_CAPS, Mint, MintedRunner, RequestReport, RunnerApi, TokenSource,
     },
 };
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
@@ -234,4 +235,17 @@ impl std::io::Write for Log {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Bytes that are nearly these: some changed, and now and then any.
+pub(crate) fn nearly(good: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let length = good.len();
+    let changed = prop::collection::vec((0..length, any::<u8>()), 0..6).prop_map(move |changes| {
+        let mut bytes = good.clone();
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        bytes
+    });
+    prop_oneof![3 => changed, 1 => prop::collection::vec(any::<u8>(), 0..200)]
 }

@@ -1,7 +1,7 @@
 //! A job that waits although a runner of its pool idles: nothing that we do mends it, so it is told, with
 //! what was read of the usual causes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Fleet, Pass};
 use crate::fleet::{
@@ -18,15 +18,21 @@ const STUCK: Duration = Duration::from_mins(10);
 impl Fleet {
     /// Tells of each queued job, once, that its pool has had a runner idle for as long as it waits.
     pub(super) fn tell_stuck(&mut self, pass: &mut Pass) {
-        let mut stuck: Vec<(PoolName, JobId)> = Vec::new();
-        for (name, state) in &mut self.pools {
+        for state in self.pools.values_mut() {
             state.stuck.retain(|job| state.demand.contains_key(job));
-            if state.demand.is_empty() {
-                continue;
-            }
-            let idle = self.runners.values().filter(|runner| runner.name.pool() == name.as_str());
-            let idle = idle.filter(|runner| runner.phase == Phase::Idle).map(|runner| runner.phase_since);
-            let Some(idle_since) = idle.min() else { continue };
+        }
+        if self.pools.values().all(|state| state.demand.is_empty()) {
+            return;
+        }
+        // Since when each pool has had a runner idle.
+        let mut idle: BTreeMap<&str, Timestamp> = BTreeMap::new();
+        for runner in self.runners.values().filter(|runner| runner.phase == Phase::Idle) {
+            let since = idle.entry(runner.name.pool()).or_insert(runner.phase_since);
+            *since = runner.phase_since.min(*since);
+        }
+        let mut stuck: Vec<(PoolName, JobId)> = Vec::new();
+        for (name, state) in &self.pools {
+            let Some(&idle_since) = idle.get(name.as_str()) else { continue };
             for (&job, waiting) in &state.demand {
                 let both_since: Timestamp = idle_since.max(waiting.queued_at);
                 if !state.stuck.contains(&job) && pass.due(both_since + STUCK) {

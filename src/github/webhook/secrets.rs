@@ -4,13 +4,14 @@
 use std::{
     fmt, fs, io,
     io::Read as _,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::github::stamp::Stamp;
 
 /// More than two secrets of any length that is of use.
 const MAX_FILE: u64 = 4096;
@@ -40,9 +41,6 @@ pub enum SecretError {
         what: &'static str,
     },
 }
-
-/// Tells a file that was written or replaced from the same as before.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 struct Held {
     keys: Arc<[hmac::Key]>,
@@ -109,8 +107,7 @@ fn key(secret: &str) -> hmac::Key {
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
-    let at = fs::metadata(path).ok()?;
-    Some((at.dev(), at.ino(), at.size(), (at.mtime(), at.mtime_nsec()), (at.ctime(), at.ctime_nsec())))
+    fs::metadata(path).ok().as_ref().map(Stamp::of)
 }
 
 fn keys_in(path: &Path) -> Result<Arc<[hmac::Key]>, SecretError> {
