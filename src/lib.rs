@@ -3,10 +3,11 @@
 //! The map of the house; imports point one way, and `tests/architecture.rs` holds them to it:
 //!
 //! ```text
-//! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → fleet
+//! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
 //! ```
 //!
 //! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
+//! - [`clock`] reads this machine's clocks.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
 //! - [`demand`] tells of waiting jobs: it looks at queues, repairs what webhooks lost, and holds the sessions
 //!   of runner scale sets.
@@ -17,6 +18,7 @@
 //! - [`cli`] has one file per command.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demand;

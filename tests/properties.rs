@@ -10,18 +10,23 @@ use std::{
 };
 
 use dayfly::fleet::{
-    Action, Container, ContainerId, ContainerState, Demand, Deregistered, Evidence, Exit, Fleet, Host,
-    HostName, ImageState, Job, JobFacts, JobId, JobState, Launched, Minted, Phase, Policy, Pool,
-    Registration, RegistrationId, Removed, Resources, RunnerName, RunnerStatus, Said, Scope, Stopped,
-    Template, Timestamp, Trouble, TroubleKind, Why,
+    Action, ClockReading, Container, ContainerId, ContainerState, Demand, Deregistered, Evidence, Exit,
+    Fleet, Host, HostName, ImageState, Instant, Job, JobFacts, JobId, JobState, Launched, Minted, Phase,
+    Policy, Pool, Registration, RegistrationId, Removed, Resources, RunnerName, RunnerStatus, Said, Scope,
+    Stopped, Template, Timestamp, Trouble, TroubleKind, Why,
 };
 use proptest::{collection::vec, prelude::*};
 
-const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const START: Instant = Instant::from_millis(1_800_000_000_000);
 const MAX: u32 = 6;
 
+/// What the wall clock shows where nobody has set it.
+fn shown(at: Instant) -> Timestamp {
+    ClockReading::default().timestamp(at)
+}
+
 /// A queue of these jobs, as a look at their repository shows it.
-fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Timestamp, began: Timestamp) -> Evidence {
+fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Instant, began: Instant) -> Evidence {
     let repository: Scope = "https://github.com/acme/widgets".parse().unwrap();
     let job = |id| Job {
         id: JobId(id),
@@ -29,12 +34,13 @@ fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Timestamp, began: Tim
         enterprise: None,
         public: Some(false),
         workflows: Vec::new(),
+        queued_at,
         facts: Arc::new(JobFacts {
             name: "build".to_owned(),
             repository: repository.clone(),
             run_id: 1,
             url: String::new(),
-            queued_at,
+            queued_at: shown(queued_at),
         }),
     };
     let jobs = ids.into_iter().map(|id| (job(id), JobState::Queued)).collect();
@@ -138,18 +144,18 @@ struct Truth {
 /// A fleet and the truth that its evidence is made from.
 struct Stage {
     fleet: Fleet,
-    now: Timestamp,
+    now: Instant,
     truth: BTreeMap<RunnerName, Truth>,
-    before: (Timestamp, BTreeMap<RunnerName, Truth>),
+    before: (Instant, BTreeMap<RunnerName, Truth>),
     under_way: Vec<Action>,
     /// Since when neither list has succeeded.
-    scope_trouble: Option<Timestamp>,
-    host_trouble: Option<Timestamp>,
+    scope_trouble: Option<Instant>,
+    host_trouble: Option<Instant>,
     number: u64,
 }
 
 fn trouble(kind: TroubleKind) -> Trouble {
-    Trouble { kind, retry_at: None, detail: "so it goes".to_owned() }
+    Trouble { kind, retry_after: None, detail: "so it goes".to_owned() }
 }
 
 fn runner_of(action: &Action) -> &RunnerName {
@@ -227,7 +233,8 @@ impl Stage {
 
     fn exit(&self, code: i64) -> Exit {
         Exit {
-            at: self.now,
+            at: shown(self.now),
+            ran: None,
             code,
             out_of_memory: false,
             job: None,
@@ -238,7 +245,7 @@ impl Stage {
     }
 
     fn up(truth: &Truth) -> bool {
-        matches!(truth.container, Some(ContainerState::Up(_)))
+        matches!(truth.container, Some(ContainerState::Up))
     }
 
     fn outcome(&mut self, n: u8, bad: Option<u8>) {
@@ -254,7 +261,7 @@ impl Stage {
             (Action::Launch { .. }, None) => {
                 truth.registration = Some(id);
                 // Its end may have been seen before its start is told.
-                truth.container.get_or_insert(ContainerState::Up(self.now));
+                truth.container.get_or_insert(ContainerState::Up);
                 let outcome =
                     Launched::Up { registration: id, container: ContainerId(runner.as_str().into()) };
                 Evidence::Launch { runner, outcome }
@@ -281,9 +288,7 @@ impl Stage {
                 Evidence::Deregister { runner, outcome }
             }
             (Action::Stop { .. }, None) => {
-                let at = self.now;
-                let mut exit = self.exit(143);
-                exit.at = at;
+                let exit = self.exit(143);
                 if let Some(truth) = self.truth.get_mut(&runner) {
                     truth.container = Some(ContainerState::Down(exit.clone()));
                 }
@@ -368,7 +373,7 @@ impl Stage {
                 self.observe(queue_of(ids.iter().map(|&id| id.into()), self.now, self.now));
             }
             Happening::News(job, how, age, asked) => {
-                let at = Timestamp::from_millis(self.now.as_millis() - 1000 * u64::from(*age));
+                let at = Instant::from_millis(self.now.as_millis() - 1000 * u64::from(*age));
                 let Evidence::Queue { mut jobs, repository, .. } = queue_of([u64::from(*job)], at, at) else {
                     unreachable!("that is what it makes")
                 };
@@ -397,7 +402,7 @@ impl Stage {
     fn nonsense(&mut self, n: u8, how: u8) {
         let runner = match self.truth.keys().nth(usize::from(n) % self.truth.len().max(1)) {
             Some(name) if how.is_multiple_of(2) => name.clone(),
-            _ => RunnerName::new(&"gone".parse().unwrap(), &"ci1".parse().unwrap(), START, n.into()),
+            _ => RunnerName::new(&"gone".parse().unwrap(), &"ci1".parse().unwrap(), shown(START), n.into()),
         };
         let failed = trouble(TroubleKind::EngineFailed);
         let evidence = match how / 2 % 6 {

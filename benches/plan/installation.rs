@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use dayfly::fleet::{
     Container, ContainerId, ContainerState, Demand, Evidence, Exit, Fleet, Host, HostName, ImageState,
-    InstanceId, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration, RegistrationId, Resources,
-    RunnerName, RunnerStatus, Scope, Template, Timestamp,
+    InstanceId, Instant, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration, RegistrationId,
+    Resources, RunnerName, RunnerStatus, Scope, Template, Timestamp,
 };
 
 /// Each scope and each host serves so many pools.
@@ -15,7 +15,7 @@ const POOLS_TOGETHER: usize = 10;
 /// Of ten runners of a pool so many have a job.
 const BUSY_OF_TEN: usize = 6;
 
-const START: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+const START: Instant = Instant::from_millis(1_795_348_800_000);
 
 /// Pools, and the runners that both sides show.
 pub(crate) struct Installation {
@@ -59,7 +59,9 @@ impl Installation {
         let pools = pools.collect::<Result<Vec<Pool>>>()?;
         let mut names = Names::new(instance.clone(), 1);
         let runners = (0..pools.len() * per_pool)
-            .map(|number| (names.next(&pools[number % pools.len()].name, START), number / pools.len()))
+            .map(|number| {
+                (names.next(&pools[number % pools.len()].name, Timestamp::default()), number / pools.len())
+            })
             .collect();
         Ok(Self { instance, pools, hosts, runners, per_pool })
     }
@@ -75,7 +77,7 @@ impl Installation {
     }
 
     /// A look at the queue of one repository for each pool, `jobs` in all.
-    pub(crate) fn queues(&self, jobs: usize, began: Timestamp) -> Result<Vec<Evidence>> {
+    pub(crate) fn queues(&self, jobs: usize, began: Instant) -> Result<Vec<Evidence>> {
         let per_pool = jobs / self.pools.len();
         let queues = self.pools.iter().enumerate().map(|(number, pool)| {
             let repository: Scope = format!("{}/repository-{number}", pool.scope).parse()?;
@@ -85,12 +87,13 @@ impl Installation {
                 enterprise: None,
                 public: Some(false),
                 workflows: Vec::new(),
+                queued_at: START,
                 facts: Arc::new(JobFacts {
                     name: "build".to_owned(),
                     repository: repository.clone(),
                     run_id: nth as u64,
                     url: String::new(),
-                    queued_at: START,
+                    queued_at: Timestamp::default(),
                 }),
             };
             let jobs = (0..per_pool).map(|nth| (job(nth), JobState::Queued)).collect();
@@ -105,7 +108,7 @@ impl Installation {
     }
 
     /// A fleet that has seen everything three times and has planned.
-    pub(crate) fn settled(&self) -> (Fleet, Timestamp) {
+    pub(crate) fn settled(&self) -> (Fleet, Instant) {
         let mut fleet = Fleet::new(self.instance.clone(), 2, self.pools.clone(), self.hosts.clone());
         let template = Template::default();
         for host in &self.hosts {
@@ -126,7 +129,7 @@ impl Installation {
     }
 
     /// A complete list of each host and each scope.
-    pub(crate) fn everything(&self, began: Timestamp) -> Vec<Evidence> {
+    pub(crate) fn everything(&self, began: Instant) -> Vec<Evidence> {
         let (template, pools) = (Template::default().digest(), self.pools.len());
         let numbered = || self.runners.iter().enumerate();
         let containers = self.hosts.iter().map(|host| {
@@ -139,7 +142,7 @@ impl Installation {
                 image: None,
                 template: template.clone(),
                 resources: Resources::default(),
-                state: ContainerState::Up(START),
+                state: ContainerState::Up,
             });
             Evidence::Containers { host: host.name.clone(), began, containers: containers.collect() }
         });
@@ -164,13 +167,14 @@ impl Installation {
     }
 
     /// The end of one idle runner of each pool, which each pool then replaces.
-    pub(crate) fn an_end_in_each_pool(&self, now: Timestamp) -> Vec<Evidence> {
+    pub(crate) fn an_end_in_each_pool(&self) -> Vec<Evidence> {
         let last = self.per_pool - 1;
         let ending = self.runners.iter().filter(|(_, nth)| *nth == last);
         let ends = ending.map(|(runner, _)| Evidence::Exited {
             runner: runner.clone(),
             exit: Exit {
-                at: now,
+                at: Timestamp::default(),
+                ran: None,
                 code: 0,
                 out_of_memory: false,
                 job: None,

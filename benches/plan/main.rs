@@ -33,7 +33,7 @@ fn main() -> Result<()> {
         group.bench_function(BenchmarkId::new("plan with an end in each pool", &size), |bench| {
             let setup = || {
                 let (mut fleet, now) = all.settled();
-                for evidence in all.an_end_in_each_pool(now) {
+                for evidence in all.an_end_in_each_pool() {
                     fleet.observe(evidence, now);
                 }
                 fleet
@@ -96,7 +96,7 @@ fn check(all: &Installation) -> Result<()> {
     ensure!(present == all.len(), "{present} of {} runners are known", all.len());
     let at_rest = fleet.plan(now).actions.len();
     ensure!(at_rest == 0, "{at_rest} actions at rest");
-    let ends = all.an_end_in_each_pool(now);
+    let ends = all.an_end_in_each_pool();
     let (pools, mut due) = (ends.len(), 0);
     for evidence in ends {
         fleet.observe(evidence, now);

@@ -1,18 +1,11 @@
 //! The real server in a process of its own: what it is told of jobs goes through a channel with a bound, as
 //! in the daemon, and is counted at its other end.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::SocketAddr,
-    process::Stdio,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, fs, net::SocketAddr, process::Stdio, sync::Arc};
 
 use anyhow::{Context, Result};
 use dayfly::{
-    fleet::{Evidence, Status, Timestamp},
+    fleet::{Evidence, Status},
     github::webhook::Secrets,
     http::{App, Snapshot, Webhook},
     telemetry::Metrics,
@@ -89,11 +82,6 @@ impl Server {
     }
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// Is the server, until a line comes.
 pub(crate) async fn serve() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -115,12 +103,13 @@ pub(crate) async fn serve() -> Result<()> {
         Secrets::fixed(&SECRET.into()),
         Arc::new(move |evidence| sender.try_send(evidence).is_ok()),
         Arc::new(move |event, result| counted.record_webhook(event, result)),
+        Arc::new(dayfly::clock::wall),
     );
     let (_snapshot, shown) = watch::channel(Arc::new(Snapshot {
         instance: "bench".into(),
         version: "0.1.0",
-        started_at: now(),
-        planned_at: Some(now() + std::time::Duration::from_hours(1)),
+        started_at: dayfly::clock::wall().shown,
+        planned: Some(dayfly::clock::wall()),
         status: Status::default(),
         engines: BTreeMap::new(),
         rates: BTreeMap::new(),
@@ -128,7 +117,7 @@ pub(crate) async fn serve() -> Result<()> {
     let app = App {
         snapshot: shown,
         metrics: Arc::new(move || metrics.gather()),
-        now: Arc::new(now),
+        now: Arc::new(dayfly::clock::now),
         webhook: Some(webhook),
     };
     println!("{address}");

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     fleet::{
-        Action, ContainerId, Deregistered, Evidence, HostName, InstanceId, Launched, Minted, Occupation,
-        Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope, Stopped, Timestamp,
+        Action, ContainerId, Deregistered, Evidence, HostName, InstanceId, Instant, Launched, Minted,
+        Occupation, Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope, Stopped,
         Trouble, TroubleKind,
     },
     github::{GithubError, Mint, RunnerApi},
@@ -55,7 +55,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     }
 
     /// Lists a scope's registrations; `began` is when.
-    pub async fn list_registrations(&self, scope: &Scope, began: Timestamp) -> Evidence {
+    pub async fn list_registrations(&self, scope: &Scope, began: Instant) -> Evidence {
         let scope = scope.clone();
         let Some(api) = self.scopes.get(&scope) else {
             return Evidence::ScopeTrouble { trouble: unknown("scope", &scope), scope };
@@ -81,7 +81,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     }
 
     /// Lists a host's containers; `began` is when.
-    pub async fn list_containers(&self, host: &HostName, began: Timestamp) -> Evidence {
+    pub async fn list_containers(&self, host: &HostName, began: Instant) -> Evidence {
         let host = host.clone();
         let Some(engine) = self.hosts.get(&host) else {
             return Evidence::HostTrouble { trouble: unknown("host", &host), host };
@@ -218,7 +218,7 @@ fn add_those_of_sets(registrations: &mut Vec<Registration>, of_sets: Vec<Registr
 fn unknown(what: &str, name: &dyn std::fmt::Display) -> Trouble {
     Trouble {
         kind: TroubleKind::Refused,
-        retry_at: None,
+        retry_after: None,
         detail: format!("{what} {name} is not in the configuration"),
     }
 }
@@ -237,18 +237,18 @@ impl GithubError {
 impl From<GithubError> for Trouble {
     fn from(error: GithubError) -> Self {
         let detail = chain(&error);
-        let (kind, retry_at) = match error {
+        let (kind, retry_after) = match error {
             GithubError::NameTaken => (TroubleKind::NameTaken, None),
             GithubError::RegistrationLimit(_) => (TroubleKind::RegistrationLimit, None),
             GithubError::Refused(_) | GithubError::Busy | GithubError::NotFound => {
                 (TroubleKind::Refused, None)
             }
-            GithubError::RateLimited { until } => (TroubleKind::RateLimited, Some(until)),
+            GithubError::RateLimited { wait } => (TroubleKind::RateLimited, Some(wait)),
             GithubError::Unreachable(_) | GithubError::Failed { .. } | GithubError::NoJitConfig { .. } => {
                 (TroubleKind::GithubFailed, None)
             }
         };
-        Self { kind, retry_at, detail }
+        Self { kind, retry_after, detail }
     }
 }
 
@@ -260,6 +260,6 @@ impl From<HostError> for Trouble {
             HostError::Refused(_) => TroubleKind::EngineRefused,
             HostError::Failed { .. } => TroubleKind::EngineFailed,
         };
-        Self { kind, retry_at: None, detail }
+        Self { kind, retry_after: None, detail }
     }
 }

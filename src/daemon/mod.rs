@@ -7,7 +7,6 @@
 //! ```
 
 mod bounds;
-mod clock;
 mod edges;
 mod failures;
 mod lock;
@@ -35,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    clock,
     config::Config,
     fleet::{Event, Evidence, Fleet, HostName, Scope},
     github::{self, Client, Credential, CredentialKind, CredentialSource, webhook::SecretError},
@@ -45,7 +45,6 @@ use crate::{
 
 pub use self::{
     bounds::Bounded,
-    clock::Clock,
     edges::{Edges, STOP_GRACE},
     lock::{InstanceLock, LockError},
 };
@@ -106,10 +105,9 @@ impl Daemon {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|error| StartError::Listen(config.listen, error))?;
-        let clock = Clock::start();
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
         let (sender, evidence) = mpsc::unbounded_channel();
-        let publisher = Publisher { evidence: sender, clock };
+        let publisher = Publisher { evidence: sender };
 
         let clients = clients(config, &metrics)?;
         let engines = engines(config, &metrics);
@@ -130,8 +128,8 @@ impl Daemon {
         let (snapshot, shown) = watch::channel(Arc::new(Snapshot {
             instance: config.instance.as_str().into(),
             version: env!("CARGO_PKG_VERSION"),
-            started_at: clock.now(),
-            planned_at: None,
+            started_at: clock::wall().shown,
+            planned: None,
             status: fleet.status(),
             engines: engines.keys().map(|host| (host.clone(), "docker")).collect(),
             rates: BTreeMap::new(),
@@ -140,7 +138,7 @@ impl Daemon {
         let sources =
             Sources { config, clients: &clients, publisher: &publisher, events: &events, shown: &shown };
         let doors = sources.start(&mut observers);
-        let (webhook, hints) = webhook(config, doors, &metrics)?.unzip();
+        let (webhook, hints) = webhook(config, doors, &clients, &metrics)?.unzip();
         let (sessions, stop) = (TaskTracker::new(), CancellationToken::new());
         for pool in config.pools.iter().map(|pool| &pool.pool) {
             let tasks = (&sessions, &stop);
@@ -150,7 +148,7 @@ impl Daemon {
         let app = http::App {
             snapshot: shown,
             metrics: Arc::new(move || gather.gather()),
-            now: Arc::new(move || clock.now()),
+            now: Arc::new(clock::now),
             webhook,
         };
         let failures = Failures::new(&config.state_dir);
@@ -235,7 +233,7 @@ fn look_at_all(
         let list = move || {
             let (edges, publisher, scope) = (edges.clone(), publisher.clone(), listed.clone());
             async move {
-                let began = publisher.clock.now();
+                let began = clock::now();
                 publisher.publish(edges.list_registrations(&scope, began).await);
             }
         };
@@ -253,7 +251,7 @@ fn look_at_all(
         let list = move || {
             let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
             async move {
-                let began = publisher.clock.now();
+                let began = clock::now();
                 publisher.publish(edges.list_containers(&host, began).await);
             }
         };

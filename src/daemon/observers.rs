@@ -11,8 +11,8 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::clock::Clock;
 use crate::{
+    clock,
     fleet::{
         ContainerId, Evidence, HostName, ImageState, Phase, PullPolicy, RunnerName, RunnerReport, Status,
     },
@@ -39,8 +39,6 @@ const DISK_LOOK: Duration = Duration::from_secs(30);
 pub(super) struct Publisher {
     /// To the planner.
     pub(super) evidence: UnboundedSender<Evidence>,
-    /// When the looks begin.
-    pub(super) clock: Clock,
 }
 
 impl Publisher {
@@ -92,13 +90,13 @@ pub(super) async fn keep_image(
         let (host, image) = (host.clone(), image.clone());
         publisher.publish(Evidence::Image { host, image, state });
     };
-    let mut refresh_at = publisher.clock.now();
+    let mut refresh_at = clock::now();
     let mut retry = PULL_RETRY.0;
     loop {
         let present = docker.image(&image).await;
         let wanted = match (&present, pull) {
             (Ok(None), PullPolicy::Missing | PullPolicy::Always) => true,
-            (Ok(Some(_)), PullPolicy::Always) => publisher.clock.now() >= refresh_at,
+            (Ok(Some(_)), PullPolicy::Always) => clock::now() >= refresh_at,
             _ => false,
         };
         let mut next = IMAGE_LOOK;
@@ -119,7 +117,7 @@ pub(super) async fn keep_image(
             match docker.pull(&image).await {
                 Ok(id) => {
                     publish(ImageState::Present(id));
-                    (retry, refresh_at) = (PULL_RETRY.0, publisher.clock.now() + IMAGE_REFRESH);
+                    (retry, refresh_at) = (PULL_RETRY.0, clock::now() + IMAGE_REFRESH);
                 }
                 Err(error) => {
                     let error = chain(&error);
@@ -129,7 +127,7 @@ pub(super) async fn keep_image(
                     }
                     next = retry;
                     retry = (retry * 2).min(PULL_RETRY.1);
-                    refresh_at = publisher.clock.now() + next;
+                    refresh_at = clock::now() + next;
                 }
             }
         }

@@ -26,6 +26,7 @@ use super::{
     observers::{LogFollowers, Publisher},
 };
 use crate::{
+    clock,
     fleet::{Event, Evidence, Fleet, HostName, Plan, Scope},
     github::{Client, scale_set::ScaleSetRunners},
     host::Docker,
@@ -71,10 +72,9 @@ impl Planner {
         let mut news = Vec::new();
         tokio::pin!(shutdown);
         loop {
-            let clock = self.publisher.clock;
             let wake = async {
                 match wake_at {
-                    Some(at) => sleep_until(clock.instant(at)).await,
+                    Some(at) => sleep_until(clock::timer(at)).await,
                     None => std::future::pending().await,
                 }
             };
@@ -106,15 +106,17 @@ impl Planner {
         news: impl Iterator<Item = Evidence>,
         followers: &mut LogFollowers,
         actions: &TaskTracker,
-    ) -> Option<crate::fleet::Timestamp> {
-        let (now, began) = (self.publisher.clock.now(), Instant::now());
+    ) -> Option<crate::fleet::Instant> {
+        let (wall, began) = (clock::wall(), Instant::now());
+        let now = wall.at;
+        self.fleet.observe(Evidence::WallClock(wall), now);
         for evidence in news {
             self.fleet.observe(evidence, now);
         }
         let Plan { actions: planned, events, wake_at } = self.fleet.plan(now);
         let took = began.elapsed();
         for event in &events {
-            if let Err(error) = self.failures.record(event, now) {
+            if let Err(error) = self.failures.record(event, wall.shown) {
                 warn!(%error, "why a runner failed cannot be kept in the state directory");
             }
         }
@@ -131,12 +133,12 @@ impl Planner {
             log_event(event, &status);
         }
         followers.follow(&status, &self.engines, &self.publisher);
-        self.metrics.record_pass(&events, &status, now, took);
+        self.metrics.record_pass(&events, &status, wall.shown, took);
         let rates = self.clients.iter().filter_map(|(scope, client)| Some((scope.clone(), client.rate()?)));
         let rates = rates.collect();
         self.snapshot.send_modify(|snapshot| {
             let before = Arc::make_mut(snapshot);
-            (before.planned_at, before.status, before.rates) = (Some(now), status, rates);
+            (before.planned, before.status, before.rates) = (Some(wall), status, rates);
         });
         for event in events {
             // Nobody need listen.

@@ -12,8 +12,12 @@ use tracing::{info, warn};
 
 use super::{LAST_WORDS, bounds::Bounded, observers::Publisher};
 use crate::{
+    clock,
     demand::scale_set::{self, ScaleSetNews, ScaleSetPool, Waits},
-    fleet::{Demand, Evidence, InstanceId, JobFacts, Pool, PoolName, Scope, Source, Trouble, TroubleKind},
+    fleet::{
+        ClockReading, Demand, Evidence, InstanceId, JobFacts, Pool, PoolName, Scope, Source, Timestamp,
+        Trouble, TroubleKind,
+    },
     github::{
         Client,
         scale_set::{Job, ScaleSetError, ScaleSetRunners, ScaleSets},
@@ -23,6 +27,7 @@ use crate::{
 
 /// The runner APIs of the pools that are scale sets.
 pub(super) struct Sets {
+    clients: BTreeMap<Scope, Client>,
     scopes: BTreeMap<Scope, ScaleSets>,
     runners: BTreeMap<PoolName, ScaleSetRunners>,
 }
@@ -36,7 +41,7 @@ impl Sets {
                 scopes.entry(pool.scope.clone()).or_insert_with(|| ScaleSets::new(client.clone())).clone();
             runners.insert(pool.name.clone(), ScaleSetRunners::new(sets));
         }
-        Self { scopes, runners }
+        Self { clients: clients.clone(), scopes, runners }
     }
 
     /// What mints and removes each of these pools' runners.
@@ -67,14 +72,16 @@ impl Sets {
             remembered: Some(scale_set::note_of(state_dir, &pool.name)),
             waits: Waits { goodbye: LAST_WORDS / 2, ..Waits::default() },
         };
-        let (pool, publisher, stop, clock) = (pool.clone(), publisher.clone(), stop.clone(), publisher.clock);
+        let client = self.clients.get(&pool.scope).cloned();
+        let github = move || client.as_ref().map_or_else(clock::wall, Client::clock);
+        let (pool, publisher, stop) = (pool.clone(), publisher.clone(), stop.clone());
         let (capacity, wanted) = watch::channel(pool.policy.max);
         let most = pool.policy.max;
         tasks.spawn(follow_draining(snapshot, capacity, most, stop.clone()));
         tasks.spawn(async move {
             let assigned = Mutex::new(None);
-            let tell = |news| learn(&pool, news, &assigned, &publisher);
-            scale_set::serve(&sets, &runners, &set, wanted, stop, move || clock.now(), tell).await;
+            let tell = |news| learn(&pool, news, &assigned, github(), &publisher);
+            scale_set::serve(&sets, &runners, &set, wanted, stop, clock::now, tell).await;
         });
     }
 }
@@ -98,16 +105,23 @@ async fn follow_draining(
     }
 }
 
-/// Turns what a set's session tells into evidence; `last` is what its statistics said last.
-fn learn(pool: &Pool, news: ScaleSetNews, last: &Mutex<Option<u32>>, publisher: &Publisher) {
+/// Turns what a set's session tells into evidence; `last` is what its statistics said last, `github` GitHub's
+/// clock.
+fn learn(
+    pool: &Pool,
+    news: ScaleSetNews,
+    last: &Mutex<Option<u32>>,
+    github: ClockReading,
+    publisher: &Publisher,
+) {
     let name = pool.name.clone();
     let source = |trouble| Evidence::Source { pool: name.clone(), source: Source::ScaleSet, trouble };
-    let trouble = |kind, detail| Some(Trouble { kind, retry_at: None, detail });
+    let trouble = |kind, detail| Some(Trouble { kind, retry_after: None, detail });
     let assigned = |jobs: Option<u32>, at| {
         *last.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
         publisher.publish(Evidence::Assigned { pool: name.clone(), jobs, at });
     };
-    let let_go = || assigned(None, publisher.clock.now());
+    let let_go = || assigned(None, clock::now());
     match news {
         ScaleSetNews::Found { set, created } => {
             let done = if created { "created" } else { "found" };
@@ -142,8 +156,9 @@ fn learn(pool: &Pool, news: ScaleSetNews, last: &Mutex<Option<u32>>, publisher: 
             publisher.publish(source(Some(error.into())));
         }
         ScaleSetNews::JobStarted { runner, job, at } => {
-            if let Some(facts) = facts(&pool.scope, job, at) {
-                publisher.publish(Evidence::Took { runner, facts: Arc::new(facts) });
+            let queued_at = job.queued_at.map_or(at, |queued_at| github.instant(queued_at));
+            if let Some(facts) = facts(&pool.scope, job, github.timestamp(at)) {
+                publisher.publish(Evidence::Took { runner, facts: Arc::new(facts), queued_at });
             }
         }
         ScaleSetNews::JobCompleted { runner: Some(runner), .. } => {
@@ -155,7 +170,7 @@ fn learn(pool: &Pool, news: ScaleSetNews, last: &Mutex<Option<u32>>, publisher: 
 }
 
 /// What people want to know of a job; `None` when its repository's name is none.
-fn facts(scope: &Scope, job: Job, at: crate::fleet::Timestamp) -> Option<JobFacts> {
+fn facts(scope: &Scope, job: Job, at: Timestamp) -> Option<JobFacts> {
     let repository = scope.repository(&job.repository)?;
     let run_id = job.run.unwrap_or_default();
     Some(JobFacts {
@@ -171,7 +186,7 @@ impl From<ScaleSetError> for Trouble {
     fn from(error: ScaleSetError) -> Self {
         match error {
             ScaleSetError::Github(error) => error.into(),
-            other => Self { kind: TroubleKind::GithubFailed, retry_at: None, detail: other.to_string() },
+            other => Self { kind: TroubleKind::GithubFailed, retry_after: None, detail: other.to_string() },
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::{
 
 use super::observers::Publisher;
 use crate::{
+    clock,
     config::Config,
     demand::{QueueDoor, QueueWatch, stale, watch_deliveries, watch_groups, watch_jobs},
     fleet::{Demand, Event, Evidence, JobState, Pool, PoolName, Scope},
@@ -55,14 +56,16 @@ impl Sources<'_> {
             }
             let hooked = with(is_hooked);
             if !hooked.is_empty() {
-                let clock = self.publisher.clock;
-                observers.spawn(watch_deliveries(client.clone(), move || clock.now(), self.publish()));
+                observers.spawn(watch_deliveries(client.clone(), clock::now, self.publish()));
                 // What nothing confirms is asked for. Queues need not show all that webhooks tell of: a pool
                 // can name repositories, and its queue is looked at in these alone.
                 let hooked: BTreeSet<PoolName> = hooked.into_iter().map(|pool| pool.name).collect();
                 let shown = self.shown.clone();
-                let stale = move |now| stale(&shown.borrow().status, &hooked, now);
-                observers.spawn(watch_jobs(client.clone(), stale, move || clock.now(), self.publish()));
+                let stale = move |now| {
+                    let shown = shown.borrow();
+                    stale(&shown.status, &hooked, shown.planned.unwrap_or_default(), now)
+                };
+                observers.spawn(watch_jobs(client.clone(), stale, clock::now, self.publish()));
             }
         }
         doors
@@ -85,10 +88,8 @@ impl Sources<'_> {
     }
 
     fn watch_queues(&self, client: &Client, pools: &[Pool], observers: &mut JoinSet<()>) -> QueueDoor {
-        let clock = self.publisher.clock;
         let (interval, shared_by) = (self.config.poll_interval, self.scopes_with_queues_of(client.scope()));
-        let watch =
-            QueueWatch::new(client.clone(), pools, interval, shared_by, self.publish(), move || clock.now());
+        let watch = QueueWatch::new(client.clone(), pools, interval, shared_by, self.publish(), clock::now);
         let (door, news) = (watch.door(), Arc::new(Notify::new()));
         let names: BTreeSet<PoolName> = pools.iter().map(|pool| pool.name.clone()).collect();
         observers.spawn(notice(self.events.subscribe(), names, news.clone()));
@@ -111,6 +112,7 @@ const fn is_hooked(demand: Demand) -> bool {
 pub(super) fn webhook(
     config: &Config,
     doors: Vec<QueueDoor>,
+    clients: &BTreeMap<Scope, Client>,
     metrics: &Arc<Metrics>,
 ) -> Result<Option<(Webhook, mpsc::Receiver<Evidence>)>, SecretError> {
     let Some(path) = &config.webhook_secret_file else { return Ok(None) };
@@ -128,7 +130,10 @@ pub(super) fn webhook(
     metrics.expect_webhooks();
     let metrics = metrics.clone();
     let recorder = move |event, result| metrics.record_webhook(event, result);
-    Ok(Some((Webhook::new(secrets, Arc::new(sink), Arc::new(recorder)), coming)))
+    let hooked = config.pools.iter().find(|pool| is_hooked(pool.pool.demand));
+    let github = hooked.and_then(|pool| clients.get(&pool.pool.scope)).cloned();
+    let clock = move || github.as_ref().map_or_else(clock::wall, Client::clock);
+    Ok(Some((Webhook::new(secrets, Arc::new(sink), Arc::new(recorder), Arc::new(clock)), coming)))
 }
 
 /// Tells a watch of queues that a runner of its pools took a job or ended.

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use self::log::{Left, Log};
 use crate::{
-    fleet::{Evidence, JobId, JobState, Scope, Target, Timestamp},
+    fleet::{Evidence, Instant, JobId, JobState, Scope, Target},
     github::{Client, GithubError, HookRecord},
     host::chain,
 };
@@ -47,7 +47,7 @@ const OUR_PATH: &str = "/webhook";
 /// Never ends, but for an enterprise, whose hooks no API shows.
 pub async fn watch_deliveries(
     client: Client,
-    clock: impl Fn() -> Timestamp + Send + Sync,
+    clock: impl Fn() -> Instant + Send + Sync,
     publish: impl Fn(Evidence) + Send + Sync,
 ) {
     let scope = client.scope().clone();
@@ -94,7 +94,7 @@ fn pause(repaired: &Repaired, ended: &Result<(), GithubError>) -> Duration {
 /// The hooks of one scope, and how far their logs were read.
 pub struct Repair {
     client: Client,
-    listed_at: Option<Timestamp>,
+    listed_at: Option<Instant>,
     logs: BTreeMap<u64, Log>,
     /// Jobs that a runner had, of which something is left to be read.
     begun: BTreeSet<(Scope, JobId)>,
@@ -154,7 +154,7 @@ impl Repair {
     /// are all the repair there is.
     pub async fn look(
         &mut self,
-        now: Timestamp,
+        now: Instant,
         mut tell: impl FnMut(Evidence) + Send,
     ) -> (Repaired, Result<(), GithubError>) {
         if let Err(error) = self.list_hooks(now).await {
@@ -185,7 +185,7 @@ impl Repair {
         (Repaired { hooks: self.logs.len(), told, more }, progress.ended)
     }
 
-    async fn list_hooks(&mut self, now: Timestamp) -> Result<(), GithubError> {
+    async fn list_hooks(&mut self, now: Instant) -> Result<(), GithubError> {
         if self.listed_at.is_none_or(|at| now.since(at) >= HOOKS_FRESH) {
             let hooks = ours(self.client.hooks().await?);
             self.logs.retain(|id, _| hooks.contains(id));
@@ -208,7 +208,7 @@ impl Repair {
         &mut self,
         part: Part,
         progress: &mut Progress,
-        now: Timestamp,
+        now: Instant,
         tell: &mut (impl FnMut(Evidence) + Send),
     ) -> usize {
         let mut found = Vec::new();

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::{
-    fleet::{Evidence, Job, JobId, JobState, PoolName, Scope, Status, Timestamp},
+    fleet::{ClockReading, Evidence, Instant, Job, JobId, JobState, PoolName, Scope, Status},
     github::{Client, GithubError},
     host::chain,
 };
@@ -41,17 +41,17 @@ pub struct Stale {
     /// The job.
     pub job: JobId,
     /// When it was last confirmed.
-    pub seen_at: Timestamp,
+    pub seen_at: Instant,
 }
 
 /// The queued jobs of these pools that nothing has confirmed for two minutes, the oldest news first. What a
-/// look at a queue shows is confirmed by that.
-pub fn stale(status: &Status, pools: &BTreeSet<PoolName>, now: Timestamp) -> Vec<Stale> {
-    let old = status.jobs.iter().filter(|job| now.since(job.seen_at) >= BELIEVED);
+/// look at a queue shows is confirmed by that. `clock` is what the status is written by.
+pub fn stale(status: &Status, pools: &BTreeSet<PoolName>, clock: ClockReading, now: Instant) -> Vec<Stale> {
+    let old = status.jobs.iter().filter(|job| now.since(clock.instant(job.seen_at)) >= BELIEVED);
     let mut old: Vec<Stale> = old
         .filter_map(|job| {
             let pool = job.pool.as_ref().filter(|pool| pools.contains(*pool))?.clone();
-            let (repository, seen_at) = (job.facts.repository.clone(), job.seen_at);
+            let (repository, seen_at) = (job.facts.repository.clone(), clock.instant(job.seen_at));
             Some(Stale { pool, repository, job: job.id, seen_at })
         })
         .collect();
@@ -63,8 +63,8 @@ pub fn stale(status: &Status, pools: &BTreeSet<PoolName>, now: Timestamp) -> Vec
 /// and publishes what came. Never ends.
 pub async fn watch_jobs(
     client: Client,
-    stale: impl Fn(Timestamp) -> Vec<Stale> + Send + Sync,
-    clock: impl Fn() -> Timestamp + Send + Sync,
+    stale: impl Fn(Instant) -> Vec<Stale> + Send + Sync,
+    clock: impl Fn() -> Instant + Send + Sync,
     publish: impl Fn(Evidence) + Send + Sync,
 ) {
     let (mut look_ups, mut told) = (LookUps::default(), false);
@@ -101,9 +101,9 @@ pub async fn watch_jobs(
 #[derive(Default)]
 struct LookUps {
     /// When each of the stale jobs was last asked for, so that those without an answer go to the end.
-    asked: BTreeMap<(Scope, JobId), Timestamp>,
+    asked: BTreeMap<(Scope, JobId), Instant>,
     /// Whether a repository can be read, and since when that is known.
-    readable: BTreeMap<Scope, (bool, Timestamp)>,
+    readable: BTreeMap<Scope, (bool, Instant)>,
 }
 
 impl LookUps {
@@ -116,7 +116,7 @@ impl LookUps {
     async fn round<L, S>(
         &mut self,
         mut stale: Vec<Stale>,
-        now: impl Fn() -> Timestamp,
+        now: impl Fn() -> Instant,
         look: impl Fn(Stale) -> L,
         can_be_seen: impl Fn(Scope) -> S,
         mut tell: impl FnMut(Evidence),
@@ -166,7 +166,7 @@ impl LookUps {
     async fn is_readable<S>(
         &mut self,
         repository: &Scope,
-        at: Timestamp,
+        at: Instant,
         can_be_seen: impl Fn(Scope) -> S,
     ) -> Result<bool, GithubError>
     where
@@ -200,7 +200,7 @@ impl LookUps {
         Ok(readable)
     }
 
-    fn remember(&mut self, repository: &Scope, readable: bool, at: Timestamp) {
+    fn remember(&mut self, repository: &Scope, readable: bool, at: Instant) {
         if self.readable.len() >= REPOSITORIES && !self.readable.contains_key(repository) {
             let oldest = self.readable.iter().min_by_key(|(_, (_, since))| *since);
             if let Some(oldest) = oldest.map(|(repository, _)| repository.clone()) {
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
     use crate::fleet::{JobFacts, JobReport, Unmatched};
 
-    const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+    const NOW: Instant = Instant::from_millis(1_795_348_800_000);
 
     type Answer = Result<Option<(Job, JobState)>, GithubError>;
 
@@ -232,7 +232,7 @@ mod tests {
             repository: repository(),
             run_id: 7,
             url: String::new(),
-            queued_at: NOW - Duration::from_mins(9),
+            queued_at: ClockReading::default().timestamp(NOW - Duration::from_mins(9)),
         })
     }
 
@@ -243,13 +243,13 @@ mod tests {
             labels: vec!["linux".to_owned()],
             pool: pool.map(|pool| pool.parse().unwrap()),
             unmatched: pool.is_none().then_some(Unmatched::ALL[0]),
-            seen_at: NOW - Duration::from_secs(seconds),
+            seen_at: ClockReading::default().timestamp(NOW - Duration::from_secs(seconds)),
         }
     }
 
     fn stale_jobs(jobs: Vec<JobReport>) -> Vec<Stale> {
         let pools = BTreeSet::from(["hooked".parse().unwrap()]);
-        stale(&Status { jobs, ..Status::default() }, &pools, NOW)
+        stale(&Status { jobs, ..Status::default() }, &pools, ClockReading::default(), NOW)
     }
 
     #[test]
@@ -312,6 +312,7 @@ mod tests {
             enterprise: None,
             public: None,
             workflows: Vec::new(),
+            queued_at: NOW - Duration::from_mins(9),
             facts: facts(),
         }
     }
@@ -364,18 +365,18 @@ mod tests {
         let mut look_ups = LookUps::default();
         for at in 0..=REPOSITORIES as u64 {
             let repository: Scope = format!("https://github.com/acme/r{at}").parse().unwrap();
-            look_ups.remember(&repository, true, Timestamp::from_millis(at));
+            look_ups.remember(&repository, true, Instant::from_millis(at));
         }
         assert_eq!(look_ups.readable.len(), REPOSITORIES);
         assert!(
-            !look_ups.readable.values().any(|(_, since)| *since == Timestamp::default()),
+            !look_ups.readable.values().any(|(_, since)| *since == Instant::default()),
             "the oldest goes"
         );
     }
 
     #[test]
     fn a_limit_ends_the_round() {
-        let mut github = Github::new(|_| Err(GithubError::RateLimited { until: NOW }));
+        let mut github = Github::new(|_| Err(GithubError::RateLimited { wait: Duration::ZERO }));
         let (told, ended, asked) = github.round(2, Duration::ZERO);
         assert!(told.is_empty() && matches!(ended, Err(GithubError::RateLimited { .. })));
         assert_eq!(asked, [1]);

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::schedule::{Reach, Schedule, Shortfall};
 use crate::{
-    fleet::{Evidence, Pool, PoolName, Scope, Source, Target, Timestamp, Trouble, TroubleKind},
+    fleet::{Evidence, Instant, Pool, PoolName, Scope, Source, Target, Trouble, TroubleKind},
     github::{Client, GithubError, Look, PushedRepository, Queue, Repositories},
     host::chain,
 };
@@ -85,7 +85,7 @@ enum Done {
     Found(Box<Repositories>, Result<Vec<PushedRepository>, GithubError>),
 }
 
-impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
+impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
     /// A watch over the queues that the pools of the client's scope learn of jobs from, each looked at
     /// every `interval` while it is active and the limits of the credential allow it, which `shared_by`
     /// scopes share.
@@ -164,7 +164,7 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
     }
 
     /// Begins the looks that are due, and says when the next will be.
-    fn begin(&mut self, work: &mut JoinSet<Done>, now: Timestamp) -> Timestamp {
+    fn begin(&mut self, work: &mut JoinSet<Done>, now: Instant) -> Instant {
         let rate = self.client.rate();
         self.tell_shortfall(self.schedule.shortfall(rate.as_ref(), now));
         while work.len() < AT_ONCE
@@ -204,13 +204,13 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Timestamp + Send> QueueWatch<P, C> {
                         }
                         let detail = format!("the queue of {repository} is known in part: {missing}");
                         let kind = TroubleKind::GithubFailed;
-                        self.troubles.insert(repository, Trouble { kind, retry_at: None, detail });
+                        self.troubles.insert(repository, Trouble { kind, retry_after: None, detail });
                     }
                 }
             }
             Err(error) => {
                 let trouble = self.trouble(&repository, error);
-                self.schedule.failed(&repository, trouble.retry_at, now);
+                self.schedule.failed(&repository, trouble.retry_after.map(|wait| now + wait), now);
                 self.troubles.insert(repository, trouble);
             }
         }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    fleet::{Scope, Timestamp},
+    fleet::{Instant, Scope},
     github::{Look, Rate},
 };
 
@@ -75,23 +75,23 @@ pub(super) struct Schedule {
     shared_by: u32,
     turns: BTreeMap<Scope, Turn>,
     /// When the requests so far would have been over at this scope's share of [`REQUESTS_PER_MINUTE`].
-    paid_until: Timestamp,
+    paid_until: Instant,
 }
 
 struct Turn {
     reach: Reach,
     /// When it was last pushed to, or had jobs that were not over.
-    active_at: Timestamp,
+    active_at: Instant,
     /// Whether jobs waited for a runner at the last look.
     queued: bool,
-    looked_at: Option<Timestamp>,
+    looked_at: Option<Instant>,
     /// Whether a look is under way.
     looking: bool,
     /// Whether somebody knows that there is news.
     soon: bool,
     /// Failures in a row, and when to try again.
     failures: u32,
-    retry_at: Timestamp,
+    retry_at: Instant,
     requests: f64,
     charged: f64,
 }
@@ -102,12 +102,12 @@ impl Schedule {
             base: base.max(SHORTEST),
             shared_by: shared_by.max(1),
             turns: BTreeMap::new(),
-            paid_until: Timestamp::default(),
+            paid_until: Instant::default(),
         }
     }
 
     /// Looks at a repository from now on, or learns when it was pushed to.
-    pub(super) fn add(&mut self, repository: &Scope, reach: Reach, pushed_at: Timestamp) {
+    pub(super) fn add(&mut self, repository: &Scope, reach: Reach, pushed_at: Instant) {
         let turn = self.turns.entry(repository.clone()).or_insert(Turn {
             reach,
             active_at: pushed_at,
@@ -116,7 +116,7 @@ impl Schedule {
             looking: false,
             soon: false,
             failures: 0,
-            retry_at: Timestamp::default(),
+            retry_at: Instant::default(),
             requests: USUAL_REQUESTS,
             charged: NEWEST,
         });
@@ -125,7 +125,7 @@ impl Schedule {
     }
 
     /// Keeps of the found repositories only those that pass, and those with jobs; tells the others.
-    pub(super) fn forget_found(&mut self, keep: impl Fn(&Scope) -> bool, now: Timestamp) -> Vec<Scope> {
+    pub(super) fn forget_found(&mut self, keep: impl Fn(&Scope) -> bool, now: Instant) -> Vec<Scope> {
         let gone = |(repository, turn): (&Scope, &Turn)| {
             let stays = turn.reach != Reach::Found
                 || turn.looking
@@ -154,7 +154,7 @@ impl Schedule {
     }
 
     /// The repository whose turn is next, and when.
-    pub(super) fn next(&self, rate: Option<&Rate>, now: Timestamp) -> Option<(Scope, Timestamp)> {
+    pub(super) fn next(&self, rate: Option<&Rate>, now: Instant) -> Option<(Scope, Instant)> {
         let stretch = self.stretch(rate, now);
         let paced = self.paid_until - BURST;
         let turns = self.turns.iter().filter(|(_, turn)| !turn.looking);
@@ -165,14 +165,14 @@ impl Schedule {
     }
 
     /// A look begins.
-    pub(super) fn began(&mut self, repository: &Scope, now: Timestamp) {
+    pub(super) fn began(&mut self, repository: &Scope, now: Instant) {
         if let Some(turn) = self.turns.get_mut(repository) {
             (turn.looking, turn.soon, turn.looked_at) = (true, false, Some(now));
         }
     }
 
     /// A look has ended well.
-    pub(super) fn looked(&mut self, repository: &Scope, look: &Look, now: Timestamp) {
+    pub(super) fn looked(&mut self, repository: &Scope, look: &Look, now: Instant) {
         let Some(turn) = self.turns.get_mut(repository) else { return };
         (turn.looking, turn.failures) = (false, 0);
         turn.queued = look.jobs.iter().any(|(_, state)| *state == crate::fleet::JobState::Queued);
@@ -186,7 +186,7 @@ impl Schedule {
     }
 
     /// A look has failed, and is worth no other before `retry_at`, where GitHub said so.
-    pub(super) fn failed(&mut self, repository: &Scope, retry_at: Option<Timestamp>, now: Timestamp) {
+    pub(super) fn failed(&mut self, repository: &Scope, retry_at: Option<Instant>, now: Instant) {
         let base = self.base;
         let Some(turn) = self.turns.get_mut(repository) else { return };
         let wait = (base * 2_u32.pow(turn.failures.min(10))).min(LONGEST_RETRY.max(base));
@@ -197,7 +197,7 @@ impl Schedule {
     }
 
     /// What the limits do not allow of what the configured interval needs.
-    pub(super) fn shortfall(&self, rate: Option<&Rate>, now: Timestamp) -> Option<Shortfall> {
+    pub(super) fn shortfall(&self, rate: Option<&Rate>, now: Instant) -> Option<Shortfall> {
         let per_second = self.per_second(|turn| turn.requests, now);
         let by_pace = per_second * 60.0 * f64::from(self.shared_by) / f64::from(REQUESTS_PER_MINUTE);
         let stretch = self.stretch(rate, now).max(by_pace);
@@ -211,19 +211,19 @@ impl Schedule {
 
     /// How much longer all intervals must be for the rate limit to last until its window ends, if looks
     /// go on to be charged as they were.
-    fn stretch(&self, rate: Option<&Rate>, now: Timestamp) -> f64 {
+    fn stretch(&self, rate: Option<&Rate>, now: Instant) -> f64 {
         let Some(rate) = rate.filter(|rate| now < rate.reset_at) else { return 1.0 };
         let left = u32::try_from(rate.remaining.saturating_sub(rate.reserve())).unwrap_or(u32::MAX);
         let needed = self.per_second(|turn| turn.charged, now) * rate.reset_at.since(now).as_secs_f64();
         (needed * f64::from(self.shared_by) / f64::from(left.max(1))).clamp(1.0, 1000.0)
     }
 
-    fn per_second(&self, of: impl Fn(&Turn) -> f64, now: Timestamp) -> f64 {
+    fn per_second(&self, of: impl Fn(&Turn) -> f64, now: Instant) -> f64 {
         let each = |turn: &Turn| of(turn) / turn.interval(self.base, now).as_secs_f64();
         self.turns.values().map(each).sum()
     }
 
-    fn pay(&mut self, requests: u32, now: Timestamp) {
+    fn pay(&mut self, requests: u32, now: Instant) {
         let each = Duration::from_mins(1) * self.shared_by / REQUESTS_PER_MINUTE;
         self.paid_until = self.paid_until.max(now) + each * requests;
     }
@@ -231,7 +231,7 @@ impl Schedule {
 
 impl Turn {
     /// How often it is looked at while the limits allow it.
-    fn interval(&self, base: Duration, now: Timestamp) -> Duration {
+    fn interval(&self, base: Duration, now: Instant) -> Duration {
         let quiet = now.since(self.active_at);
         if quiet < ACTIVE {
             return base;
@@ -239,8 +239,8 @@ impl Turn {
         (quiet / QUIETER).clamp(base, self.reach.longest(base))
     }
 
-    fn due(&self, base: Duration, stretch: f64, now: Timestamp) -> Timestamp {
-        let Some(looked_at) = self.looked_at else { return Timestamp::default() };
+    fn due(&self, base: Duration, stretch: f64, now: Instant) -> Instant {
+        let Some(looked_at) = self.looked_at else { return Instant::default() };
         let due = if self.soon {
             looked_at + SHORTEST
         } else {

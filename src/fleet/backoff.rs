@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{report::Held, time::Timestamp};
+use super::{report::Held, time::Instant};
 
 /// How long a runner must have been ready, without ending, to end a streak of failures: a runner
 /// of a refused version listens for a moment before it ends.
@@ -15,9 +15,9 @@ pub(super) struct Backoff {
     /// How many; what failed together counts once.
     pub(super) failures: u32,
     /// When the last one was counted.
-    pub(super) last_at: Timestamp,
+    pub(super) last_at: Instant,
     /// When to try again.
-    pub(super) retry_at: Timestamp,
+    pub(super) retry_at: Instant,
     /// What it means for the pool.
     pub(super) held: Option<Held>,
     /// The last cause, for people.
@@ -26,7 +26,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Takes in a failure of something that was begun at `begun`.
-    pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Timestamp, now: Timestamp) {
+    pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Instant, now: Instant) {
         detail.clone_into(&mut self.detail);
         // The retry at once is begun in the moment of the failure, and is not one of those.
         if self.failures > 0 && (begun < self.last_at || now == self.last_at) {
@@ -50,14 +50,14 @@ impl Backoff {
     }
 
     /// Takes in that a runner begun at `begun` proved itself.
-    pub(super) fn succeeded(&mut self, begun: Timestamp) {
+    pub(super) fn succeeded(&mut self, begun: Instant) {
         if self.failures > 0 && begun >= self.last_at {
             *self = Self::default();
         }
     }
 
     /// What holds launches back now, if anything does.
-    pub(super) fn holds(&self, now: Timestamp) -> Option<Held> {
+    pub(super) fn holds(&self, now: Instant) -> Option<Held> {
         self.held.filter(|_| now < self.retry_at)
     }
 
@@ -71,8 +71,8 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
+    fn at(seconds: u64) -> Instant {
+        Instant::from_millis(seconds * 1000)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the edges have seen: plain facts with when the look began, and the outcomes of actions.
 //! Nothing here decides anything.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     job::{GroupPolicy, Job, JobFacts, JobId, JobState},
@@ -9,7 +9,7 @@ use super::{
     pool::{Resources, TemplateDigest},
     report::Source,
     scope::Scope,
-    time::Timestamp,
+    time::{ClockReading, Instant, Timestamp},
 };
 
 /// GitHub's number for a registration.
@@ -82,8 +82,8 @@ pub struct Container {
 pub enum ContainerState {
     /// Made but never started.
     Created,
-    /// Running (or paused, or restarting: whatever may hold a live runner), and since when.
-    Up(Timestamp),
+    /// Running (or paused, or restarting: whatever may hold a live runner).
+    Up,
     /// Not running any more.
     Down(Exit),
 }
@@ -91,8 +91,10 @@ pub enum ContainerState {
 /// How a container ended, collected before it is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// When.
+    /// When, by the engine's clock; for people.
     pub at: Timestamp,
+    /// How long the container ran: both its times are of the engine's clock. `None` where one is missing.
+    pub ran: Option<Duration>,
     /// Exit code of its first process. The runner's wrapper turns nearly everything into 0.
     pub code: i64,
     /// Whether the kernel killed any of its processes for want of memory.
@@ -134,8 +136,8 @@ pub enum Occupation {
 pub struct Trouble {
     /// What kind.
     pub kind: TroubleKind,
-    /// When it is worth trying again, where the other side said so.
-    pub retry_at: Option<Timestamp>,
+    /// How long to wait before it is worth trying again, where the other side said so.
+    pub retry_after: Option<Duration>,
     /// The whole chain of causes, for people.
     pub detail: String,
 }
@@ -277,7 +279,7 @@ pub enum Evidence {
         /// The scope.
         scope: Scope,
         /// When the first page was asked for.
-        began: Timestamp,
+        began: Instant,
         /// Everybody's runners.
         registrations: Vec<Registration>,
         /// Pools whose runners may be missing from it: their scale sets could not be listed.
@@ -295,7 +297,7 @@ pub enum Evidence {
         /// The host.
         host: HostName,
         /// When the list was asked for.
-        began: Timestamp,
+        began: Instant,
         /// Ours.
         containers: Vec<Container>,
     },
@@ -346,7 +348,7 @@ pub enum Evidence {
         /// The repository.
         repository: Scope,
         /// When the look began.
-        began: Timestamp,
+        began: Instant,
         /// The jobs, and how far each is.
         jobs: Vec<(Job, JobState)>,
     },
@@ -357,7 +359,7 @@ pub enum Evidence {
         /// How far it is.
         state: JobState,
         /// When the look began, or when the webhook came.
-        at: Timestamp,
+        at: Instant,
         /// Whether GitHub was asked: then it is the truth of that moment. A webhook is a hint, which
         /// may be late, doubled or out of order.
         asked: bool,
@@ -369,7 +371,7 @@ pub enum Evidence {
         /// The job.
         job: JobId,
         /// When the look began.
-        at: Timestamp,
+        at: Instant,
     },
     /// A runner has a job, as its scale set says.
     Took {
@@ -377,6 +379,8 @@ pub enum Evidence {
         runner: String,
         /// The job.
         facts: Arc<JobFacts>,
+        /// When it was queued.
+        queued_at: Instant,
     },
     /// The job of a runner is over and not assigned any more, as its scale set says. To be told after
     /// the [`Assigned`](Self::Assigned) of the same message.
@@ -391,7 +395,7 @@ pub enum Evidence {
         /// How many; `None` when nobody can say any more, since the set is not ours now.
         jobs: Option<u32>,
         /// When the answer came that says so.
-        at: Timestamp,
+        at: Instant,
     },
     /// Whether a pool's source of waiting jobs works.
     Source {
@@ -409,6 +413,9 @@ pub enum Evidence {
         /// The groups.
         groups: Vec<GroupPolicy>,
     },
+    /// What this machine's wall clock shows, by which schedules go. To be told before every plan, since it may be
+    /// set at any time.
+    WallClock(ClockReading),
     /// How a launch went.
     Launch {
         /// The runner.

@@ -17,7 +17,7 @@ use super::{
     report::{Census, Event, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Source, Status},
     runner::Runner,
     scope::Scope,
-    time::Timestamp,
+    time::{ClockReading, Instant, Timestamp},
 };
 
 /// The whole state of an installation, rebuilt at every start from what the edges see.
@@ -32,6 +32,8 @@ pub struct Fleet {
     pub(super) runners: BTreeMap<RunnerName, Runner>,
     pub(super) jobs: Jobs,
     pub(super) draining: bool,
+    /// The newest reading of the wall clock.
+    pub(super) clock: ClockReading,
     pub(super) events: Vec<Event>,
 }
 
@@ -42,13 +44,13 @@ pub(super) struct PoolState {
     pub(super) digest: TemplateDigest,
     pub(super) demand: BTreeMap<JobId, Waiting>,
     /// When which runners took jobs that are not known yet.
-    pub(super) taken: BTreeMap<RunnerName, Timestamp>,
+    pub(super) taken: BTreeMap<RunnerName, Instant>,
     /// Queued jobs that were told to be stuck.
     pub(super) stuck: BTreeSet<JobId>,
     /// Jobs that GitHub has assigned to its scale set, and when it said so.
-    pub(super) assigned: Option<(u32, Timestamp)>,
+    pub(super) assigned: Option<(u32, Instant)>,
     /// When which of its runners ended after their jobs, since then.
-    pub(super) finished: BTreeMap<RunnerName, Timestamp>,
+    pub(super) finished: BTreeMap<RunnerName, Instant>,
     /// Its runners that are up and whose jobs are assigned no more.
     pub(super) jobs_over: BTreeSet<RunnerName>,
     /// The sources of waiting jobs that do not work, and why.
@@ -57,7 +59,8 @@ pub(super) struct PoolState {
     pub(super) queued: u32,
     /// Runners to keep idle, as the last pass had it.
     pub(super) min_idle: u32,
-    /// When the schedule has another number; `None` is never.
+    /// When the schedule was last evaluated, and when it has another number (`None` is never), by the wall clock.
+    pub(super) min_idle_at: Timestamp,
     pub(super) min_idle_until: Option<Timestamp>,
     pub(super) backoff: Backoff,
     pub(super) desired: u32,
@@ -81,16 +84,16 @@ pub(super) struct ScopeState {
     /// Its runner groups, where they were read.
     pub(super) groups: Vec<GroupPolicy>,
     /// GitHub asked that nothing be minted before then.
-    pub(super) limited_until: Timestamp,
+    pub(super) limited_until: Instant,
 }
 
 /// How well a scope or host can be seen.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
     /// When the last complete list began.
-    pub(super) listed_at: Option<Timestamp>,
+    pub(super) listed_at: Option<Instant>,
     /// When the look after it failed, and why.
-    pub(super) trouble: Option<(Timestamp, Trouble)>,
+    pub(super) trouble: Option<(Instant, Trouble)>,
 }
 
 impl Sight {
@@ -100,7 +103,7 @@ impl Sight {
     }
 
     /// Takes in a complete list; false when it began before what is known already.
-    pub(super) fn listed(&mut self, began: Timestamp) -> bool {
+    pub(super) fn listed(&mut self, began: Instant) -> bool {
         let failed_at = self.trouble.as_ref().map(|(at, _)| *at);
         if self.listed_at.max(failed_at).is_some_and(|at| began < at) {
             return false;
@@ -110,7 +113,7 @@ impl Sight {
     }
 
     /// Takes in a look that failed; true when it failed otherwise than the one before.
-    pub(super) fn failed(&mut self, trouble: &Trouble, now: Timestamp) -> bool {
+    pub(super) fn failed(&mut self, trouble: &Trouble, now: Instant) -> bool {
         let before = self.trouble.replace((now, trouble.clone()));
         before.is_none_or(|(_, before)| before.kind != trouble.kind)
     }
@@ -165,6 +168,7 @@ impl Fleet {
                 sources: BTreeMap::new(),
                 queued: 0,
                 min_idle: 0,
+                min_idle_at: Timestamp::default(),
                 min_idle_until: Some(Timestamp::default()),
                 backoff: Backoff::default(),
                 desired: 0,
@@ -186,13 +190,15 @@ impl Fleet {
             runners: BTreeMap::new(),
             jobs: Jobs::default(),
             draining: false,
+            clock: ClockReading::default(),
             events: Vec::new(),
         }
     }
 
     /// What a person may want to see, as the last pass left it.
     pub fn status(&self) -> Status {
-        let mut phases: BTreeMap<&str, (Census, Option<Timestamp>)> = BTreeMap::new();
+        let shown = |at| self.clock.timestamp(at);
+        let mut phases: BTreeMap<&str, (Census, Option<Instant>)> = BTreeMap::new();
         let present = || self.runners.values().filter(|runner| !runner.is_over());
         for runner in present() {
             let (census, oldest) = phases.entry(runner.name.pool()).or_default();
@@ -213,9 +219,9 @@ impl Fleet {
                 min_idle: state.min_idle,
                 max: pool.policy.max,
                 queued: state.queued,
-                oldest_queued_at: demand.values().map(|waiting| waiting.queued_at).min(),
+                oldest_queued_at: demand.values().map(|waiting| waiting.queued_at).min().map(shown),
                 phases,
-                oldest_starting_at,
+                oldest_starting_at: oldest_starting_at.map(shown),
                 held: *held,
                 sources_down: Self::sources_down(state),
             }
@@ -227,14 +233,14 @@ impl Fleet {
             registration_id: runner.registered.id(),
             container_id: runner.container().map(|(_, id)| id.clone()),
             host: runner.host.clone(),
-            since: runner.phase_since,
+            since: shown(runner.phase_since),
             job: runner.latch.as_ref().and_then(|latch| latch.job.clone()),
             facts: runner.latch.as_ref().and_then(|latch| latch.facts.clone()),
         });
         let scopes = self.scopes.iter().map(|(scope, state)| ScopeReport {
             url: scope.clone(),
             up: state.sight.is_clear(),
-            last_listed_at: state.sight.listed_at,
+            last_listed_at: state.sight.listed_at.map(shown),
         });
         let committed = self.committed();
         let hosts = self.hosts.iter().map(|(name, state)| {
@@ -242,7 +248,7 @@ impl Fleet {
             HostReport {
                 name: name.clone(),
                 up: state.sight.is_clear(),
-                last_listed_at: state.sight.listed_at,
+                last_listed_at: state.sight.listed_at.map(shown),
                 runners: committed.runners,
                 committed: committed.resources,
                 blocked: self.blocked(name, state, committed),

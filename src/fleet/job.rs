@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{scope::Scope, time::Timestamp};
+use super::{
+    scope::Scope,
+    time::{Instant, Timestamp},
+};
 
 /// How long a job can be queued: GitHub gives up on it then.
 pub(super) const MAX_QUEUE_AGE: std::time::Duration = std::time::Duration::from_hours(24);
@@ -24,7 +27,7 @@ pub struct JobFacts {
     pub run_id: u64,
     /// Where a person can look at it.
     pub url: String,
-    /// When it was queued.
+    /// When it was queued, by GitHub's clock.
     pub queued_at: Timestamp,
 }
 
@@ -42,6 +45,8 @@ pub struct Job {
     /// The workflow files that it may come from (`owner/repository/path@ref`): its run's own and those that
     /// it calls. Empty when not known.
     pub workflows: Vec<String>,
+    /// When it was queued.
+    pub queued_at: Instant,
     /// The rest.
     pub facts: Arc<JobFacts>,
 }

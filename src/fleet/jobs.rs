@@ -12,7 +12,7 @@ use super::{
     name::{PoolName, RunnerName},
     report::{Event, JobReport, Source, Unmatched},
     scope::Scope,
-    time::Timestamp,
+    time::Instant,
 };
 
 /// How old what was told of a job must be before a list that lacks it counts: lists lag.
@@ -28,6 +28,9 @@ const REMEMBERED: Duration = Duration::from_hours(3);
 /// looks that began before.
 const LOOK: Duration = Duration::from_mins(1);
 
+/// How exact a reading of GitHub's clock is at least: its `Date` has whole seconds, and an answer takes a moment.
+const CLOCK_PRECISION: Duration = Duration::from_secs(5);
+
 /// Jobs that are kept, and ends that are remembered, at most: more than any pool can serve.
 const MOST: usize = 100_000;
 
@@ -36,10 +39,10 @@ const MOST: usize = 100_000;
 pub(super) struct Jobs {
     known: BTreeMap<(Scope, JobId), Known>,
     /// When those that are over were told to be, or were missing.
-    over: BTreeMap<(Scope, JobId), Timestamp>,
+    over: BTreeMap<(Scope, JobId), Instant>,
     /// When the newest complete look at each repository's queue began.
-    looked_at: BTreeMap<Scope, Timestamp>,
-    swept_at: Timestamp,
+    looked_at: BTreeMap<Scope, Instant>,
+    swept_at: Instant,
 }
 
 /// A job that is known and not over.
@@ -48,9 +51,9 @@ struct Known {
     job: Job,
     state: JobState,
     /// When the look began that said so last, or when the webhook came.
-    seen_at: Timestamp,
+    seen_at: Instant,
     /// When it was so for certain: a webhook comes after the fact, and often after the runner's own log.
-    sure_at: Timestamp,
+    sure_at: Instant,
     placement: Placement,
     told: Option<Unmatched>,
 }
@@ -58,9 +61,9 @@ struct Known {
 /// A queued job in its pool's demand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
-    pub(super) queued_at: Timestamp,
+    pub(super) queued_at: Instant,
     /// When it was last certain to be queued.
-    pub(super) sure_at: Timestamp,
+    pub(super) sure_at: Instant,
 }
 
 impl PoolState {
@@ -80,9 +83,9 @@ impl PoolState {
         if self.taken.is_empty() {
             return count(self.demand.len());
         }
-        let mut taken: Vec<Timestamp> = self.taken.values().copied().collect();
+        let mut taken: Vec<Instant> = self.taken.values().copied().collect();
         taken.sort_unstable();
-        let mut sure: Vec<Timestamp> = self.demand.values().map(|waiting| waiting.sure_at).collect();
+        let mut sure: Vec<Instant> = self.demand.values().map(|waiting| waiting.sure_at).collect();
         sure.sort_unstable();
         let mut jobs = sure.iter().peekable();
         let accounted = taken.iter().filter(|&&at| jobs.next_if(|&&sure_at| sure_at <= at).is_some()).count();
@@ -90,7 +93,7 @@ impl PoolState {
     }
 
     /// Forgets what can take nothing away any more.
-    pub(super) fn settle_taken(&mut self, now: Timestamp) {
+    pub(super) fn settle_taken(&mut self, now: Instant) {
         if !self.taken.is_empty() {
             let oldest = self.demand.values().map(|waiting| waiting.sure_at).min();
             let matters = |at| oldest.is_some_and(|oldest| oldest <= at) || now.since(at) < LOOK;
@@ -119,9 +122,9 @@ impl Fleet {
     pub(super) fn queue_looked_at(
         &mut self,
         repository: &Scope,
-        began: Timestamp,
+        began: Instant,
         jobs: Vec<(Job, JobState)>,
-        now: Timestamp,
+        now: Instant,
     ) {
         let before = self.jobs.looked_at.get(repository).copied().unwrap_or_default();
         if began < before {
@@ -146,28 +149,27 @@ impl Fleet {
     }
 
     /// Takes in one job: what GitHub answered when it was asked, or a hint.
-    pub(super) fn job_seen(
-        &mut self,
-        mut job: Job,
-        state: JobState,
-        at: Timestamp,
-        asked: bool,
-        now: Timestamp,
-    ) {
+    pub(super) fn job_seen(&mut self, mut job: Job, state: JobState, at: Instant, asked: bool, now: Instant) {
         self.sweep(now);
         let key = (job.facts.repository.clone(), job.id);
         if let Some(known) = self.jobs.known.get(&key) {
             // Its record tells when it was made; an approval may have come long after.
             let queued_at = match (&known.state, &state) {
-                (JobState::Waiting, JobState::Queued) => job.facts.queued_at.max(known.seen_at),
-                _ => job.facts.queued_at.max(known.job.facts.queued_at),
+                (JobState::Waiting, JobState::Queued) => job.queued_at.max(known.seen_at),
+                _ => job.queued_at.max(known.job.queued_at),
             };
-            if queued_at != job.facts.queued_at {
-                Arc::make_mut(&mut job.facts).queued_at = queued_at;
+            if queued_at != job.queued_at {
+                let later = queued_at.since(job.queued_at);
+                job.queued_at = queued_at;
+                // A reading of GitHub's clock is exact to the second, and what people see need not change for that.
+                if later >= CLOCK_PRECISION {
+                    let facts = Arc::make_mut(&mut job.facts);
+                    facts.queued_at = facts.queued_at + later;
+                }
             }
         }
         if let JobState::InProgress { runner: Some(runner) } = &state {
-            self.took(runner, &job.facts, now);
+            self.took(runner, &job.facts, job.queued_at, now);
         }
         if let Some(&over_at) = self.jobs.over.get(&key) {
             // A new attempt has a new number, so only a list that missed it once can show it again.
@@ -182,7 +184,7 @@ impl Fleet {
             }
             return;
         }
-        let sure_at = if asked { at } else { at.min(job.facts.queued_at) };
+        let sure_at = if asked { at } else { at.min(job.queued_at) };
         let Some(known) = self.jobs.known.get_mut(&key) else {
             let placement = self.place(&job);
             if placement != Placement::Foreign && self.jobs.known.len() < MOST {
@@ -216,7 +218,7 @@ impl Fleet {
     }
 
     /// Takes in that GitHub does not have a job any more, or not in its queue.
-    pub(super) fn job_gone(&mut self, repository: &Scope, id: JobId, at: Timestamp) {
+    pub(super) fn job_gone(&mut self, repository: &Scope, id: JobId, at: Instant) {
         let key = (repository.clone(), id);
         if self.jobs.known.get(&key).is_some_and(|known| known.seen_at <= at) {
             self.job_over(key, at);
@@ -224,7 +226,7 @@ impl Fleet {
     }
 
     /// Forgets a job but for its number.
-    fn job_over(&mut self, key: (Scope, JobId), at: Timestamp) {
+    fn job_over(&mut self, key: (Scope, JobId), at: Instant) {
         if let Some(Known { placement: Placement::Pool(pool), .. }) = self.jobs.known.remove(&key)
             && let Some(pool) = self.pools.get_mut(&pool)
         {
@@ -237,7 +239,7 @@ impl Fleet {
     }
 
     /// Takes in that a runner, perhaps one of ours, has this job.
-    pub(super) fn took(&mut self, runner: &str, facts: &Arc<JobFacts>, now: Timestamp) {
+    pub(super) fn took(&mut self, runner: &str, facts: &Arc<JobFacts>, queued_at: Instant, now: Instant) {
         let Some(name) = RunnerName::parse(runner) else { return };
         if name.instance() != self.names.instance().as_str() || !self.runners.contains_key(&name) {
             return;
@@ -255,14 +257,13 @@ impl Fleet {
             latch.facts = Some(facts.clone());
             // When one that was found with its job took it is not known.
             let watched = launched || latch.since.since(known_since) >= QUEUE_LAG;
-            let (pool, queued) =
-                (name.pool().to_owned(), watched.then(|| latch.since.since(facts.queued_at)));
+            let (pool, queued) = (name.pool().to_owned(), watched.then(|| latch.since.since(queued_at)));
             self.events.push(Event::JobKnown { pool, runner: name, facts: facts.clone(), queued });
         }
     }
 
     /// Takes in a scope's runner groups, which may change where jobs belong.
-    pub(super) fn groups_read(&mut self, scope: &Scope, groups: Vec<GroupPolicy>, now: Timestamp) {
+    pub(super) fn groups_read(&mut self, scope: &Scope, groups: Vec<GroupPolicy>, now: Instant) {
         let Some(state) = self.scopes.get_mut(scope) else { return };
         if state.groups == groups {
             return;
@@ -288,7 +289,7 @@ impl Fleet {
     }
 
     /// Takes in how many jobs GitHub has assigned to a scale set.
-    pub(super) fn assigned(&mut self, pool: &PoolName, jobs: Option<u32>, at: Timestamp) {
+    pub(super) fn assigned(&mut self, pool: &PoolName, jobs: Option<u32>, at: Instant) {
         let Some(state) = self.pools.get_mut(pool) else { return };
         let Some(jobs) = jobs else {
             state.assigned = None;
@@ -303,7 +304,7 @@ impl Fleet {
     }
 
     /// Takes in that the job of a runner, perhaps one of ours, is not assigned to its scale set any more.
-    pub(super) fn job_of_runner_over(&mut self, runner: &str, now: Timestamp) {
+    pub(super) fn job_of_runner_over(&mut self, runner: &str, now: Instant) {
         let Some(name) = RunnerName::parse(runner) else { return };
         let Some(up) = self.runners.get(&name).map(super::runner::Runner::takes_room) else { return };
         self.latch(&name, None, now);
@@ -330,7 +331,7 @@ impl Fleet {
                 labels: known.job.labels.clone(),
                 pool,
                 unmatched,
-                seen_at: known.seen_at,
+                seen_at: self.clock.timestamp(known.seen_at),
             }
         };
         queued.map(report).collect()
@@ -350,9 +351,9 @@ impl Fleet {
     }
 
     /// Puts a job into the demand of the pool that it belongs to now, and out of any other's.
-    fn replace_job(&mut self, key: &(Scope, JobId), placement: Placement, now: Timestamp) {
+    fn replace_job(&mut self, key: &(Scope, JobId), placement: Placement, now: Instant) {
         let Some(known) = self.jobs.known.get(key) else { return };
-        let queued = known.state == JobState::Queued && now.since(known.job.facts.queued_at) < MAX_QUEUE_AGE;
+        let queued = known.state == JobState::Queued && now.since(known.job.queued_at) < MAX_QUEUE_AGE;
         let reason = match &placement {
             Placement::Unmatched(reason) if queued && known.told != Some(*reason) => Some(*reason),
             _ => None,
@@ -376,13 +377,13 @@ impl Fleet {
             && let Some(pool) = self.pools.get_mut(name)
             && pool.pool.demand.counts_jobs()
         {
-            let waiting = Waiting { queued_at: known.job.facts.queued_at, sure_at: known.sure_at };
+            let waiting = Waiting { queued_at: known.job.queued_at, sure_at: known.sure_at };
             pool.demand.insert(key.1, waiting);
         }
     }
 
     /// Drops the jobs that GitHub has given up on, and what can come too late no more.
-    fn sweep(&mut self, now: Timestamp) {
+    fn sweep(&mut self, now: Instant) {
         if now.since(self.jobs.swept_at) < SWEEP {
             return;
         }
@@ -391,7 +392,7 @@ impl Fleet {
         let pools = &mut self.pools;
         known.retain(|(_, id), known| {
             // A moment that is yet to come is not believed.
-            let keeps = now.since(known.job.facts.queued_at.min(known.seen_at)) < MAX_QUEUE_AGE + SWEEP;
+            let keeps = now.since(known.job.queued_at.min(known.seen_at)) < MAX_QUEUE_AGE + SWEEP;
             if let Placement::Pool(pool) = &known.placement
                 && !keeps
                 && let Some(pool) = pools.get_mut(pool)

@@ -153,7 +153,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::fleet::{Demand, JobFacts, JobId, Policy, Template, Timestamp};
+    use crate::fleet::{Demand, Instant, JobFacts, JobId, Policy, Template, Timestamp};
 
     fn pool(name: &str, url: &str, labels: &[&str]) -> Pool {
         Pool {
@@ -178,6 +178,7 @@ mod tests {
             enterprise: None,
             public: None,
             workflows: Vec::new(),
+            queued_at: Instant::default(),
             facts: Arc::new(JobFacts {
                 name: "build".to_owned(),
                 repository: repository.parse().unwrap(),

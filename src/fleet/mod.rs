@@ -38,4 +38,4 @@ pub use pool::{Mount, Policy, Pool, PullPolicy, Resources, Template, TemplateDig
 pub use report::*;
 pub use schedule::{DAY, Days, Schedule, Window};
 pub use scope::{Scope, ScopeError, Target};
-pub use time::Timestamp;
+pub use time::{ClockReading, Instant, Timestamp};

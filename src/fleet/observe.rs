@@ -14,12 +14,12 @@ use super::{
     report::{Event, ExitReason, Held, Veto},
     runner::{Contained, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
     scope::Scope,
-    time::Timestamp,
+    time::Instant,
 };
 
 impl Fleet {
     /// Takes in one fact. Never fails, never decides.
-    pub fn observe(&mut self, evidence: Evidence, now: Timestamp) {
+    pub fn observe(&mut self, evidence: Evidence, now: Instant) {
         match evidence {
             Evidence::Registrations { scope, began, registrations, unseen } => {
                 self.registrations(&scope, began, &registrations, &unseen, now);
@@ -47,7 +47,7 @@ impl Fleet {
             }
             Evidence::Job { job, state, at, asked } => self.job_seen(job, state, at, asked, now),
             Evidence::JobGone { repository, job, at } => self.job_gone(&repository, job, at),
-            Evidence::Took { runner, facts } => self.took(&runner, &facts, now),
+            Evidence::Took { runner, facts, queued_at } => self.took(&runner, &facts, queued_at, now),
             Evidence::JobOver { runner } => self.job_of_runner_over(&runner, now),
             Evidence::Assigned { pool, jobs, at } => self.assigned(&pool, jobs, at),
             Evidence::Source { pool, source, trouble } => self.source_tried(&pool, source, trouble),
@@ -56,6 +56,7 @@ impl Fleet {
             Evidence::Deregister { runner, outcome } => self.deregister_ended(&runner, outcome, now),
             Evidence::Stop { runner, outcome } => self.stop_ended(&runner, outcome, now),
             Evidence::Remove { runner, outcome } => self.remove_ended(&runner, &outcome, now),
+            Evidence::WallClock(reading) => self.clock = reading,
             Evidence::Drain(draining) => self.draining = draining,
         }
     }
@@ -78,10 +79,10 @@ impl Fleet {
     fn registrations(
         &mut self,
         scope: &Scope,
-        began: Timestamp,
+        began: Instant,
         registrations: &[Registration],
         unseen: &[PoolName],
-        now: Timestamp,
+        now: Instant,
     ) {
         let Some(state) = self.scopes.get_mut(scope) else { return };
         if !state.sight.listed(began) {
@@ -118,14 +119,14 @@ impl Fleet {
         self.forget();
     }
 
-    fn scope_trouble(&mut self, scope: Scope, trouble: Trouble, now: Timestamp) {
+    fn scope_trouble(&mut self, scope: Scope, trouble: Trouble, now: Instant) {
         let Some(state) = self.scopes.get_mut(&scope) else { return };
         if state.sight.failed(&trouble, now) {
             self.events.push(Event::Scope { scope, trouble: Some(trouble) });
         }
     }
 
-    fn containers(&mut self, host: &HostName, began: Timestamp, containers: Vec<Container>, now: Timestamp) {
+    fn containers(&mut self, host: &HostName, began: Instant, containers: Vec<Container>, now: Instant) {
         let Some(state) = self.hosts.get_mut(host) else { return };
         if !state.sight.listed(began) {
             return;
@@ -202,14 +203,14 @@ impl Fleet {
         self.forget();
     }
 
-    fn host_trouble(&mut self, host: HostName, trouble: Trouble, now: Timestamp) {
+    fn host_trouble(&mut self, host: HostName, trouble: Trouble, now: Instant) {
         let Some(state) = self.hosts.get_mut(&host) else { return };
         if state.sight.failed(&trouble, now) {
             self.events.push(Event::Host { host, trouble: Some(trouble) });
         }
     }
 
-    fn said(&mut self, name: &RunnerName, said: Said, now: Timestamp) {
+    fn said(&mut self, name: &RunnerName, said: Said, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         match said {
             Said::Listening => {
@@ -227,7 +228,7 @@ impl Fleet {
     }
 
     /// Sets the latch: this runner has a job, until its container ends.
-    pub(super) fn latch(&mut self, name: &RunnerName, job: Option<String>, now: Timestamp) {
+    pub(super) fn latch(&mut self, name: &RunnerName, job: Option<String>, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         if let Some(latch) = &mut runner.latch {
             latch.job = latch.job.take().or(job);
@@ -254,30 +255,28 @@ impl Fleet {
         self.events.push(Event::JobStarted { pool, runner, job });
     }
 
-    fn exited(&mut self, name: &RunnerName, exit: Exit, now: Timestamp) {
+    fn exited(&mut self, name: &RunnerName, exit: Exit, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Contained::Present { at, missed, life, .. } = &mut runner.contained else { return };
         if matches!(life, Life::Down(_)) {
             return;
         }
         (*at, *missed, *life) = ((*at).max(now), false, Life::Down(exit.clone()));
-        let reason = runner.exit_reason(&exit);
+        let reason = runner.exit_reason(&exit, now);
         self.told_end(name, reason, Some(exit), now);
     }
 
     /// Tells the end of a container, and what it means for its pool.
-    fn told_end(&mut self, name: &RunnerName, reason: ExitReason, exit: Option<Exit>, now: Timestamp) {
+    fn told_end(&mut self, name: &RunnerName, reason: ExitReason, exit: Option<Exit>, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        (runner.retries, runner.retry_at, runner.ended_at) = (0, Timestamp::default(), Some(now));
-        // The engine's clock may be another; its end lies between the job's start and now.
-        let ended = exit.as_ref().map_or(now, |exit| exit.at.min(now));
-        let job_duration = runner.latch.as_ref().map(|latch| ended.since(latch.since));
+        (runner.retries, runner.retry_at, runner.ended_at) = (0, Instant::default(), Some(now));
+        let job_duration = runner.latch.as_ref().map(|latch| now.since(latch.since));
         if let Some(exit) = exit.as_ref().filter(|exit| exit.job.is_some()) {
-            let latch = runner.latch.get_or_insert(Latch { since: ended, job: None, facts: None });
+            let latch = runner.latch.get_or_insert(Latch { since: now, job: None, facts: None });
             latch.job = latch.job.take().or_else(|| exit.job.clone());
         }
         let begun = runner.begun();
-        let quick = ended.since(begun) < QUICK_EXIT;
+        let quick = runner.lived(exit.as_ref(), now) < QUICK_EXIT;
         let held = match reason {
             ExitReason::VersionDeprecated => Some(Held::VersionDeprecated),
             _ if runner.latch.is_some() => None,
@@ -333,7 +332,7 @@ impl Fleet {
     }
 }
 
-fn ready(runner: &Runner, now: Timestamp) -> Event {
+fn ready(runner: &Runner, now: Instant) -> Event {
     Event::Ready {
         pool: runner.name.pool().to_owned(),
         runner: runner.name.clone(),

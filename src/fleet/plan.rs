@@ -18,7 +18,7 @@ use super::{
     name::PoolName,
     report::{Action, Held, Plan, Why},
     runner::{Contained, Life, Registered, Runner, TakeDown},
-    time::Timestamp,
+    time::{ClockReading, Instant},
 };
 
 /// How long a registration must have been gone before its idle container is a ghost.
@@ -26,14 +26,14 @@ const GHOST_GRACE: Duration = Duration::from_mins(1);
 
 /// One run through all decisions.
 struct Pass {
-    now: Timestamp,
-    wake_at: Option<Timestamp>,
+    now: Instant,
+    wake_at: Option<Instant>,
     actions: Vec<Action>,
 }
 
 impl Pass {
     /// Whether the moment has come; if not, asks to be woken then.
-    fn due(&mut self, at: Timestamp) -> bool {
+    fn due(&mut self, at: Instant) -> bool {
         if self.now >= at {
             return true;
         }
@@ -57,7 +57,7 @@ struct Tally {
 
 impl Fleet {
     /// Decides. Actions are in flight until their outcome is observed.
-    pub fn plan(&mut self, now: Timestamp) -> Plan {
+    pub fn plan(&mut self, now: Instant) -> Plan {
         let mut pass = Pass { now, wake_at: None, actions: Vec::new() };
         self.end_streaks(&mut pass);
         self.mark_unfit(&mut pass);
@@ -146,7 +146,7 @@ impl Fleet {
         let Some(PoolState { pool, digest, .. }) = pool else { return Some(Why::PoolGone) };
         let Some(ready_at) = runner.ready_at else {
             let boot_timeout = pool.policy.boot_timeout;
-            return pass.due(runner.known_since + boot_timeout).then_some(Why::BootTimeout);
+            return pass.due(runner.boots_since + boot_timeout).then_some(Why::BootTimeout);
         };
         let image = self.hosts.get(&pool.host).and_then(|host| host.images.get(&pool.template.image));
         let other_image = match (&runner.image, image) {
@@ -168,13 +168,7 @@ impl Fleet {
             state.demand.retain(|_, waiting| pass.now.since(waiting.queued_at) < MAX_QUEUE_AGE);
             state.settle_taken(pass.now);
             state.queued = state.waiting(tally.busy);
-            while let Some(at) = state.min_idle_until
-                && pass.due(at)
-            {
-                let policy = &state.pool.policy;
-                (state.min_idle, state.min_idle_until) =
-                    policy.schedule.min_idle_at(policy.min_idle, pass.now);
-            }
+            state.keep_to_schedule(self.clock, pass);
             let spares = if self.draining { 0 } else { state.queued + state.min_idle };
             state.desired = state.pool.policy.max.min(tally.busy + spares);
         }
@@ -185,7 +179,7 @@ impl Fleet {
         if !self.pools.iter().any(too_many) {
             return tallies;
         }
-        let mut idle: BTreeMap<&str, Vec<(Timestamp, &Runner)>> = BTreeMap::new();
+        let mut idle: BTreeMap<&str, Vec<(Instant, &Runner)>> = BTreeMap::new();
         for runner in self.runners.values() {
             let (Some(pool), Some(tally)) =
                 (self.pools.get(runner.name.pool()), tallies.get(runner.name.pool()))
@@ -229,7 +223,7 @@ impl Fleet {
         self.tallies(pass.now)
     }
     /// The configured pools' runners, counted.
-    fn tallies(&self, now: Timestamp) -> BTreeMap<PoolName, Tally> {
+    fn tallies(&self, now: Instant) -> BTreeMap<PoolName, Tally> {
         let mut tallies: BTreeMap<PoolName, Tally> =
             self.order.iter().map(|name| (name.clone(), Tally::default())).collect();
         let mut runners = self.runners.values().peekable();
@@ -257,7 +251,7 @@ impl Fleet {
         tallies
     }
 
-    fn update_phases(&mut self, now: Timestamp) {
+    fn update_phases(&mut self, now: Instant) {
         let mut runners = std::mem::take(&mut self.runners);
         let mut nearby = self.nearby();
         for runner in runners.values_mut() {
@@ -270,7 +264,23 @@ impl Fleet {
     }
 }
 
-fn take_down(runner: &mut Runner, why: Why, now: Timestamp) {
+impl PoolState {
+    /// Takes the number of idle runners from the schedule when the wall clock reaches its next change, and anew when
+    /// the clock was set back before the last one.
+    fn keep_to_schedule(&mut self, clock: ClockReading, pass: &mut Pass) {
+        let wall = clock.timestamp(pass.now);
+        if wall < self.min_idle_at || self.min_idle_until.is_some_and(|until| until <= wall) {
+            let policy = &self.pool.policy;
+            (self.min_idle, self.min_idle_until) = policy.schedule.min_idle_at(policy.min_idle, wall);
+            self.min_idle_at = wall;
+        }
+        if let Some(until) = self.min_idle_until {
+            pass.due(clock.instant(until));
+        }
+    }
+}
+
+fn take_down(runner: &mut Runner, why: Why, now: Instant) {
     // Without a number there is nothing to deregister.
     let deregistered_at = runner.registered.id().is_none().then_some(now);
     runner.take_down = Some(TakeDown { why, deregistered_at, stopped: false });

@@ -14,7 +14,7 @@ use super::{
     name::{HostName, PoolName, RunnerName},
     pool::Resources,
     scope::Scope,
-    time::Timestamp,
+    time::{Instant, Timestamp},
 };
 
 /// How many runners are in each phase.
@@ -364,5 +364,5 @@ pub struct Plan {
     /// What happened since the pass before.
     pub events: Vec<Event>,
     /// When a timeout needs the next look, at the latest.
-    pub wake_at: Option<Timestamp>,
+    pub wake_at: Option<Instant>,
 }

@@ -11,7 +11,7 @@ use super::{
     pool::{Resources, TemplateDigest},
     report::{ExitReason, Phase, Why},
     scope::Scope,
-    time::Timestamp,
+    time::Instant,
 };
 
 /// How far GitHub's list may lag behind a mint or a removal.
@@ -33,14 +33,14 @@ pub(super) enum Registered {
     /// Nothing points to one.
     Never,
     /// It was minted, or perhaps was; no list has shown it yet.
-    Expected { id: Option<RegistrationId>, since: Timestamp },
+    Expected { id: Option<RegistrationId>, since: Instant },
     /// A list that began at `at` showed it.
-    Listed { id: RegistrationId, at: Timestamp, offline_since: Option<Timestamp> },
+    Listed { id: RegistrationId, at: Instant, offline_since: Option<Instant> },
     /// It was to be expected in a list that began at `since`, and was not there. One list proves
     /// nothing: a page walk is not a snapshot.
-    Missed { id: Option<RegistrationId>, since: Timestamp },
+    Missed { id: Option<RegistrationId>, since: Instant },
     /// Removed by us, or missing in two lists.
-    Gone { id: Option<RegistrationId>, at: Timestamp },
+    Gone { id: Option<RegistrationId>, at: Instant },
 }
 
 impl Registered {
@@ -60,7 +60,7 @@ impl Registered {
 
     /// Takes in that a complete list which began at `began` did not show it. Once the container has
     /// ended, the list need not be waited for: the registration had time to show.
-    pub(super) fn absent(&mut self, began: Timestamp, ended_at: Option<Timestamp>) {
+    pub(super) fn absent(&mut self, began: Instant, ended_at: Option<Instant>) {
         *self = match *self {
             Self::Expected { id, since } if began > ended_at.unwrap_or(since + LIST_LAG) => {
                 Self::Missed { id, since: began }
@@ -81,20 +81,20 @@ pub(super) enum Contained {
     Present {
         id: ContainerId,
         /// When the look began that showed it last.
-        at: Timestamp,
+        at: Instant,
         /// The list that began then should have shown it, and did not.
         missed: bool,
         life: Life,
     },
     /// There was one.
-    Gone { at: Timestamp },
+    Gone { at: Instant },
 }
 
 /// What a container that is there does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Life {
     /// Made, and not known to have been started.
-    Created { since: Timestamp },
+    Created { since: Instant },
     /// Running.
     Up,
     /// Ended.
@@ -104,7 +104,7 @@ pub(super) enum Life {
 /// A runner has a job, since when and which.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Latch {
-    pub(super) since: Timestamp,
+    pub(super) since: Instant,
     pub(super) job: Option<String>,
     pub(super) facts: Option<Arc<JobFacts>>,
 }
@@ -123,7 +123,7 @@ pub(super) enum InFlight {
 pub(super) struct TakeDown {
     pub(super) why: Why,
     /// When its registration was gone for certain: removed now, or not there to remove.
-    pub(super) deregistered_at: Option<Timestamp>,
+    pub(super) deregistered_at: Option<Instant>,
     /// Whether its stop was asked of the engine.
     pub(super) stopped: bool,
 }
@@ -141,11 +141,13 @@ pub(super) struct Runner {
     pub(super) contained: Contained,
     pub(super) latch: Option<Latch>,
     /// When it was first known to be able to take a job.
-    pub(super) ready_at: Option<Timestamp>,
+    pub(super) ready_at: Option<Instant>,
     /// When this process first knew of it: launched it, or found it.
-    pub(super) known_since: Timestamp,
+    pub(super) known_since: Instant,
+    /// Since when it boots: its launch ended, or it was found.
+    pub(super) boots_since: Instant,
     /// When its container ended, or was found to be gone.
-    pub(super) ended_at: Option<Timestamp>,
+    pub(super) ended_at: Option<Instant>,
     /// Whether this process launched it.
     pub(super) launched: bool,
     /// Whether its launch failed, so that whatever it left is to be cleared away.
@@ -155,16 +157,16 @@ pub(super) struct Runner {
     pub(super) in_flight: Option<InFlight>,
     pub(super) take_down: Option<TakeDown>,
     /// Do nothing about it before then: something failed.
-    pub(super) retry_at: Timestamp,
+    pub(super) retry_at: Instant,
     /// Failures in a row of actions on it.
     pub(super) retries: u32,
     pub(super) phase: Phase,
-    pub(super) phase_since: Timestamp,
+    pub(super) phase_since: Instant,
 }
 
 impl Runner {
     /// A runner of which nothing but the name is known.
-    pub(super) fn new(name: RunnerName, now: Timestamp) -> Self {
+    pub(super) fn new(name: RunnerName, now: Instant) -> Self {
         Self {
             name,
             scope: None,
@@ -177,13 +179,14 @@ impl Runner {
             latch: None,
             ready_at: None,
             known_since: now,
+            boots_since: now,
             ended_at: None,
             launched: false,
             launch_failed: false,
             out_of_memory: false,
             in_flight: None,
             take_down: None,
-            retry_at: Timestamp::default(),
+            retry_at: Instant::default(),
             retries: 0,
             phase: Phase::Starting,
             phase_since: now,
@@ -201,10 +204,10 @@ impl Runner {
     /// | down | finished | finished | finished | finished |
     ///
     /// A runner whose host or scope cannot be seen is unknown, unless what is known cannot change.
-    pub(super) fn phase(&self, host_up: bool, scope_up: bool, now: Timestamp) -> Phase {
+    pub(super) fn phase(&self, host_up: bool, scope_up: bool, now: Instant) -> Phase {
         let just_ended = self.ended_at.is_some_and(|at| now.since(at) < FINISHED_GRACE);
         match &self.contained {
-            Contained::Never if matches!(self.in_flight, Some(InFlight::Launch(_))) => Phase::Starting,
+            Contained::Never if self.is_launching() => Phase::Starting,
             Contained::Present { life: Life::Down(_), .. } => Phase::Finished,
             Contained::Gone { .. } if just_ended => Phase::Finished,
             Contained::Never | Contained::Gone { .. } => Phase::Orphaned,
@@ -223,20 +226,25 @@ impl Runner {
     pub(super) fn takes_room(&self) -> bool {
         match &self.contained {
             Contained::Present { life, .. } => !matches!(life, Life::Down(_)),
-            Contained::Never => matches!(self.in_flight, Some(InFlight::Launch(_))),
+            Contained::Never => self.is_launching(),
             Contained::Gone { .. } => false,
         }
     }
 
     /// Whether it can take a job now, or will soon.
-    pub(super) fn is_capacity(&self, boot_timeout: Duration, now: Timestamp) -> bool {
+    pub(super) fn is_capacity(&self, boot_timeout: Duration, now: Instant) -> bool {
         self.takes_room()
             && self.latch.is_none()
             && self.take_down.is_none()
             && !matches!(self.contained, Contained::Present { missed: true, .. })
             && !matches!(self.registered, Registered::Gone { .. })
             && !self.connection_lost()
-            && (self.ready_at.is_some() || now.since(self.known_since) < boot_timeout)
+            && (self.ready_at.is_some() || self.is_launching() || now.since(self.boots_since) < boot_timeout)
+    }
+
+    /// Whether its launch is under way, however long that takes: another would only make it longer.
+    fn is_launching(&self) -> bool {
+        matches!(self.in_flight, Some(InFlight::Launch(_)))
     }
 
     /// Whether it has a job, and its container has not ended.
@@ -270,7 +278,7 @@ impl Runner {
     }
 
     /// Takes in what a list says of its registration.
-    pub(super) fn listed(&mut self, registration: &Registration, began: Timestamp, now: Timestamp) {
+    pub(super) fn listed(&mut self, registration: &Registration, began: Instant, now: Instant) {
         // A list lags behind a removal as it does behind a mint.
         if let Registered::Gone { at, .. } = self.registered
             && began <= at + LIST_LAG
@@ -295,7 +303,7 @@ impl Runner {
     }
 
     /// Takes in what a list says of its container, apart from its end.
-    pub(super) fn found(&mut self, host: &HostName, container: &Container, began: Timestamp, now: Timestamp) {
+    pub(super) fn found(&mut self, host: &HostName, container: &Container, began: Instant, now: Instant) {
         self.host = Some(host.clone());
         self.template = Some(container.template.clone());
         self.image.clone_from(&container.image);
@@ -319,12 +327,10 @@ impl Runner {
             (ContainerState::Created, _) => Life::Created { since: now },
             // A list that began before the end was seen. One that began after tells of somebody
             // who started it again: see `Fleet::observe`.
-            (ContainerState::Up(_), Contained::Present { at, life: Life::Down(exit), .. })
-                if began <= *at =>
-            {
+            (ContainerState::Up, Contained::Present { at, life: Life::Down(exit), .. }) if began <= *at => {
                 Life::Down(exit.clone())
             }
-            (ContainerState::Up(_), _) => Life::Up,
+            (ContainerState::Up, _) => Life::Up,
             (ContainerState::Down(exit), _) => Life::Down(exit.clone()),
         };
         let at = match &self.contained {
@@ -342,7 +348,7 @@ impl Runner {
     }
 
     /// Takes in that its log says it listens for jobs.
-    pub(super) fn listening(&mut self, now: Timestamp) {
+    pub(super) fn listening(&mut self, now: Instant) {
         self.shows_life();
         if self.ready_at.is_none() {
             self.ready_at = Some(now);
@@ -353,13 +359,13 @@ impl Runner {
     }
 
     /// Does nothing more about it for a while, longer each time: from `base` up to 64 times that.
-    pub(super) fn retry_later(&mut self, base: Duration, now: Timestamp) {
+    pub(super) fn retry_later(&mut self, base: Duration, now: Instant) {
         self.retry_at = now + base * (1 << self.retries.min(6));
         self.retries += 1;
     }
 
     /// Whether what it does now began under our eyes: one that was found with its job took it before.
-    pub(super) fn was_watched(&self, now: Timestamp) -> bool {
+    pub(super) fn was_watched(&self, now: Instant) -> bool {
         self.launched || now.since(self.known_since) >= QUEUE_LAG
     }
 
@@ -373,22 +379,31 @@ impl Runner {
             && self.ready_at.is_some()
     }
 
-    /// How long it was able to take a job. Of one that ended unseen only its minting time is known.
-    fn lived(&self, ended: Timestamp) -> Duration {
-        match self.ready_at {
-            Some(ready_at) => ended.since(ready_at),
-            None if self.launched => Duration::ZERO,
-            None => ended.since(self.name.minted_at()),
-        }
+    /// How long its container ran, at most: by the engine's word, and by how long it has been known where this
+    /// process launched it.
+    pub(super) fn lived(&self, exit: Option<&Exit>, now: Instant) -> Duration {
+        let known = if self.launched { now.since(self.known_since) } else { Duration::MAX };
+        exit.and_then(|exit| exit.ran).unwrap_or(Duration::MAX).min(known)
     }
 
-    /// When it was begun: launched by us, or minted by a run of the daemon before.
-    pub(super) fn begun(&self) -> Timestamp {
-        if self.launched { self.known_since } else { self.name.minted_at() }
+    /// How long it was able to take a job.
+    fn was_able_for(&self, exit: &Exit, now: Instant) -> Duration {
+        let able = match self.ready_at {
+            Some(ready_at) if self.launched => now.since(ready_at),
+            None if self.launched => Duration::ZERO,
+            // Found, not launched: it may have been able to long before.
+            _ => Duration::MAX,
+        };
+        able.min(self.lived(Some(exit), now))
+    }
+
+    /// When it was begun. One that this process did not launch was begun before all that it remembers.
+    pub(super) fn begun(&self) -> Instant {
+        if self.launched { self.known_since } else { Instant::default() }
     }
 
     /// How it ended, in a word.
-    pub(super) fn exit_reason(&self, exit: &Exit) -> ExitReason {
+    pub(super) fn exit_reason(&self, exit: &Exit, now: Instant) -> ExitReason {
         let had_job = self.latch.is_some() || exit.job.is_some();
         let stopped = self.take_down.filter(|t| t.stopped).map(|t| t.why);
         let by_signal = matches!(exit.code, 130 | 137 | 143);
@@ -411,7 +426,7 @@ impl Runner {
             ExitReason::DaemonStop
         } else if exit.code != 0 {
             ExitReason::Failed
-        } else if self.lived(exit.at) >= QUICK_EXIT {
+        } else if self.was_able_for(exit, now) >= QUICK_EXIT {
             ExitReason::IdleRemoved
         } else {
             ExitReason::QuickExit

@@ -22,7 +22,7 @@ const HOUR: Duration = Duration::from_hours(1);
 /// One pool on one host, told in letters.
 struct Board {
     fleet: Fleet,
-    now: Timestamp,
+    now: Instant,
     letters: Vec<(char, RunnerName)>,
 }
 
@@ -34,8 +34,13 @@ fn host_name() -> HostName {
     "local".parse().unwrap()
 }
 
+/// What the wall clock shows where nobody has set it.
+fn shown(at: Instant) -> Timestamp {
+    ClockReading::default().timestamp(at)
+}
+
 /// A queue of these jobs, as a look at their repository shows it.
-fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Timestamp, began: Timestamp) -> Evidence {
+fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Instant, began: Instant) -> Evidence {
     let repository: Scope = "https://github.com/acme/widgets".parse().unwrap();
     let job = |id| Job {
         id: JobId(id),
@@ -43,12 +48,13 @@ fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Timestamp, began: Tim
         enterprise: None,
         public: Some(false),
         workflows: Vec::new(),
+        queued_at,
         facts: Arc::new(JobFacts {
             name: "build".to_owned(),
             repository: repository.clone(),
             run_id: 1,
             url: String::new(),
-            queued_at,
+            queued_at: shown(queued_at),
         }),
     };
     let jobs = ids.into_iter().map(|id| (job(id), JobState::Queued)).collect();
@@ -79,9 +85,10 @@ fn host() -> Host {
     Host { name: host_name(), max_runners: None, budget: Resources::default() }
 }
 
-fn exit(job: Option<&str>, code: i64, at: Timestamp) -> Exit {
+fn exit(job: Option<&str>, code: i64, at: Instant) -> Exit {
     Exit {
-        at,
+        at: shown(at),
+        ran: None,
         code,
         out_of_memory: false,
         job: job.map(str::to_owned),
@@ -95,9 +102,10 @@ impl Board {
     /// An hour has passed since the runners in capitals came to be what they are.
     fn new(letters: &str, pool: Pool, host: Host) -> Self {
         let instance: InstanceId = "ci1".parse().unwrap();
-        let start = Timestamp::from_millis(1_800_000_000_000);
+        let start = Instant::from_millis(1_800_000_000_000);
         let mut names = Names::new(instance.clone(), 1);
-        let letters: Vec<_> = letters.chars().map(|letter| (letter, names.next(&pool.name, start))).collect();
+        let letters: Vec<_> =
+            letters.chars().map(|letter| (letter, names.next(&pool.name, shown(start)))).collect();
         let image = pool.template.image.clone();
         let mut board = Self { fleet: Fleet::new(instance, 2, vec![pool], vec![host]), now: start, letters };
         let present = ImageState::Present("sha256:1".to_owned());
@@ -141,7 +149,7 @@ impl Board {
                 'c' | 'C' => ContainerState::Created,
                 'F' => ContainerState::Down(exit(Some("build"), 0, self.now)),
                 'E' => ContainerState::Down(exit(None, 0, self.now)),
-                _ => ContainerState::Up(self.now),
+                _ => ContainerState::Up,
             };
             containers.push(Container {
                 id: ContainerId(format!("c{number}").into()),
@@ -249,7 +257,7 @@ fn planning_twice_does_nothing_the_second_time() {
 
 #[test]
 fn nothing_of_a_scope_or_host_that_cannot_be_seen_is_removed() {
-    let trouble = Trouble { kind: TroubleKind::GithubFailed, retry_at: None, detail: "502".to_owned() };
+    let trouble = Trouble { kind: TroubleKind::GithubFailed, retry_after: None, detail: "502".to_owned() };
     let mut board = Board::new("SILGCOII", pool(policy(0, 1)), host());
     board.observe(Evidence::ScopeTrouble { scope: scope(), trouble: trouble.clone() });
     assert_eq!(board.plan(), "");
@@ -261,7 +269,7 @@ fn nothing_of_a_scope_or_host_that_cannot_be_seen_is_removed() {
 #[test]
 fn an_orphan_waits_until_every_host_was_seen() {
     let mut fleet = Board::new("O", pool(policy(0, 1)), host());
-    let trouble = Trouble { kind: TroubleKind::EngineFailed, retry_at: None, detail: "down".to_owned() };
+    let trouble = Trouble { kind: TroubleKind::EngineFailed, retry_after: None, detail: "down".to_owned() };
     fleet.observe(Evidence::HostTrouble { host: host_name(), trouble });
     assert_eq!(fleet.plan(), "");
     fleet.look(|_| true);
@@ -315,7 +323,7 @@ fn the_order_of_a_removal_is_deregister_settle_stop_remove() {
 
 #[test]
 fn every_refusal_of_a_removal_leaves_the_runner_alone() {
-    let trouble = Trouble { kind: TroubleKind::GithubFailed, retry_at: None, detail: String::new() };
+    let trouble = Trouble { kind: TroubleKind::GithubFailed, retry_after: None, detail: String::new() };
     for (outcome, phase) in [
         (Deregistered::Busy, Phase::Busy),
         (Deregistered::Vetoed(Some("build".to_owned())), Phase::Busy),
@@ -380,7 +388,7 @@ fn a_job_that_takes_too_long_is_stopped_only_where_that_is_configured() {
 #[test]
 fn another_instance_is_never_touched() {
     let mut board = Board::new("", pool(policy(0, 5)), host());
-    let foreign = Names::new("ci2".parse().unwrap(), 9).next(&"p".parse().unwrap(), board.now);
+    let foreign = Names::new("ci2".parse().unwrap(), 9).next(&"p".parse().unwrap(), shown(board.now));
     for _ in 0..5 {
         board.now = board.now + HOUR;
         let registrations = ["my-own-runner", foreign.as_str()]
@@ -403,7 +411,7 @@ fn another_instance_is_never_touched() {
 #[test]
 fn nothing_is_launched_before_scope_host_and_image_were_seen() {
     let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, vec![pool(policy(1, 1))], vec![host()]);
-    let mut now = Timestamp::from_millis(1_800_000_000_000);
+    let mut now = Instant::from_millis(1_800_000_000_000);
     let mut step = |evidence: Option<Evidence>| {
         now = now + MINUTE;
         if let Some(evidence) = evidence {
@@ -412,7 +420,7 @@ fn nothing_is_launched_before_scope_host_and_image_were_seen() {
         let launches = fleet.plan(now).actions.len();
         (launches, fleet.status().pools[0].held)
     };
-    let began = Timestamp::from_millis(1_800_000_000_000);
+    let began = Instant::from_millis(1_800_000_000_000);
     assert_eq!(step(None), (0, Some(Held::HostUnseen)));
     let containers = Evidence::Containers { host: host_name(), began, containers: vec![] };
     assert_eq!(step(Some(containers)), (0, Some(Held::ScopeUnseen)));
@@ -485,7 +493,7 @@ fn a_schedule_launches_when_its_window_begins() {
     let plan = board.fleet.plan(board.now);
     assert_eq!((plan.actions.len(), board.fleet.status().pools[0].min_idle), (0, 1));
     let at = plan.wake_at.expect("a moment to wake at");
-    assert_eq!(at.to_string(), "2027-01-15T09:30:00.000Z");
+    assert_eq!(shown(at).to_string(), "2027-01-15T09:30:00.000Z");
     board.now = at;
     board.look(|_| true);
     assert_eq!((board.plan().as_str(), board.fleet.status().pools[0].min_idle), ("++++", 5));
@@ -510,7 +518,7 @@ fn runners_on_a_host_that_is_not_seen_count_against_the_most() {
     let mut names = Names::new("ci1".parse().unwrap(), 7);
     let registrations = (1..=2).map(|id| Registration {
         id: RegistrationId(id),
-        name: names.next(&"p".parse().unwrap(), board.now).to_string(),
+        name: names.next(&"p".parse().unwrap(), shown(board.now)).to_string(),
         status: RunnerStatus::Online,
         busy: true,
     });
@@ -528,4 +536,57 @@ fn a_list_that_may_lack_a_pools_runners_says_nothing_of_them() {
         board.observe(Evidence::Registrations { scope: scope(), began, registrations: vec![], unseen });
         assert_eq!(board.plan(), "");
     }
+}
+
+#[test]
+fn a_schedule_follows_the_wall_clock_however_it_is_set() {
+    let policy = Policy { schedule: berlin(10 * 60 + 30, 18 * 60, 3), ..policy(1, 10) };
+    let mut board = Board::new("i", pool(policy), host());
+    let hour = |hours: i64, board: &mut Board| {
+        let millis = shown(board.now).as_millis().saturating_add_signed(hours * 3_600_000);
+        let reading = ClockReading { at: board.now, shown: Timestamp::from_millis(millis) };
+        board.observe(Evidence::WallClock(reading));
+        board.plan();
+        board.fleet.status().pools[0].min_idle
+    };
+    // Set forward into the window, back before it, and over its end; no runner waits for the old time.
+    assert_eq!(hour(0, &mut board), 1);
+    assert_eq!(hour(1, &mut board), 3);
+    assert_eq!(hour(-2, &mut board), 1);
+    assert_eq!(hour(9, &mut board), 1);
+    assert_eq!(hour(3, &mut board), 3);
+    assert_eq!(hour(0, &mut board), 1);
+}
+
+#[test]
+fn how_long_a_found_runner_ran_is_told_by_the_engines_clock_alone() {
+    for (ran, held) in [(20, Some(Held::BackingOff)), (3600, None)] {
+        let mut board = Board::new("is", pool(policy(1, 4)), host());
+        for runner in [0, 1] {
+            let (_, runner) = board.letters[runner].clone();
+            // The engine's clock is a day behind.
+            let at = shown(board.now) - 24 * HOUR;
+            let ended = Exit { at, ran: Some(Duration::from_secs(ran)), ..exit(None, 0, board.now) };
+            board.observe(Evidence::Exited { runner, exit: ended });
+        }
+        board.plan();
+        let failing = board.fleet.pools.values().next().unwrap().backoff.held;
+        assert_eq!(failing, held, "{ran} s");
+    }
+}
+
+#[test]
+fn a_launch_under_way_is_capacity_however_long_it_takes() {
+    let mut board = Board::new("", pool(policy(2, 10)), host());
+    assert_eq!(board.plan(), "++");
+    board.now = board.now + HOUR;
+    board.look(|_| true);
+    assert_eq!(board.plan(), "", "a suspended machine or a slow engine makes no second launch");
+    let runner = board.fleet.runners.keys().next().unwrap().clone();
+    let up = Launched::Up { registration: RegistrationId(7), container: ContainerId("c7".into()) };
+    board.observe(Evidence::Launch { runner, outcome: up });
+    board.now = board.now + MINUTE;
+    assert_eq!(board.plan(), "", "it has only begun to boot");
+    board.now = board.now + 2 * MINUTE;
+    assert_eq!(board.plan(), "-+", "and now it has not come up in time");
 }

@@ -1,53 +1,73 @@
-//! Moments and their distances. The core never reads a clock: every moment is given to it.
+//! Two kinds of time, which the compiler keeps apart.
+//!
+//! Everything that is decided is decided by [`Instant`]s: one clock of this machine, which counts on through
+//! steps of the wall clock and while the machine is suspended. The core never reads it: every moment is given
+//! to it, and edges hand over moments of it ("not before then"), or durations.
+//!
+//! [`Timestamp`]s are wall-clock times, written by GitHub, by an engine, or for people. Each is of its own
+//! clock, so two of them may be compared only if one clock wrote both. Where a timestamp matters to a decision,
+//! the edge turns it into an instant by a [`ClockReading`] of the clock that wrote it. Schedules go by the wall
+//! clock of this machine, by its newest reading.
 
 use std::{
     fmt,
     ops::{Add, Sub},
+    str::FromStr,
     time::Duration,
 };
 
 use serde::{Serialize, Serializer};
 
-/// A moment, in milliseconds since the Unix epoch.
-///
-/// The shell derives it from one monotonic clock, so within a process it never goes back.
+/// A moment by this machine's monotonic clock, in milliseconds. Its zero has no meaning, but lies before
+/// everything that can matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+/// A wall-clock time, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
-impl Timestamp {
-    /// The moment this many milliseconds after the Unix epoch.
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
+macro_rules! moment {
+    ($moment:ident) => {
+        impl $moment {
+            /// The moment of this many milliseconds.
+            pub const fn from_millis(millis: u64) -> Self {
+                Self(millis)
+            }
 
-    /// Milliseconds since the Unix epoch.
-    pub const fn as_millis(self) -> u64 {
-        self.0
-    }
+            /// Its milliseconds.
+            pub const fn as_millis(self) -> u64 {
+                self.0
+            }
 
-    /// How long ago `earlier` was; zero when it lies ahead.
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
+            /// How long ago `earlier` was; zero when it lies ahead.
+            pub const fn since(self, earlier: Self) -> Duration {
+                Duration::from_millis(self.0.saturating_sub(earlier.0))
+            }
+        }
+
+        impl Add<Duration> for $moment {
+            type Output = Self;
+
+            fn add(self, duration: Duration) -> Self {
+                let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                Self(self.0.saturating_add(millis))
+            }
+        }
+
+        impl Sub<Duration> for $moment {
+            type Output = Self;
+
+            fn sub(self, duration: Duration) -> Self {
+                let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                Self(self.0.saturating_sub(millis))
+            }
+        }
+    };
 }
 
-impl Add<Duration> for Timestamp {
-    type Output = Self;
-
-    fn add(self, duration: Duration) -> Self {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(millis))
-    }
-}
-
-impl Sub<Duration> for Timestamp {
-    type Output = Self;
-
-    fn sub(self, duration: Duration) -> Self {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(millis))
-    }
-}
+moment!(Instant);
+moment!(Timestamp);
 
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC, to the millisecond.
@@ -60,9 +80,61 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is no time in RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time in RFC 3339")]
+pub struct NoTimestamp;
+
+impl FromStr for Timestamp {
+    type Err = NoTimestamp;
+
+    /// Reads RFC 3339. Before 1970 is no time: Docker writes the year 1 for "not yet".
+    fn from_str(text: &str) -> Result<Self, NoTimestamp> {
+        let moment: jiff::Timestamp = text.parse().map_err(|_| NoTimestamp)?;
+        u64::try_from(moment.as_millisecond()).map(Self).map_err(|_| NoTimestamp)
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// What some wall clock showed at a moment: by it, times of that clock become moments, and the reverse.
+///
+/// The default is a clock that shows the milliseconds of the instants themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockReading {
+    /// When it was read.
+    pub at: Instant,
+    /// What it showed.
+    pub shown: Timestamp,
+}
+
+impl ClockReading {
+    /// What the clock shows at `instant`, provided that nobody sets it meanwhile.
+    pub fn timestamp(self, instant: Instant) -> Timestamp {
+        if instant >= self.at {
+            self.shown + instant.since(self.at)
+        } else {
+            self.shown - self.at.since(instant)
+        }
+    }
+
+    /// When the clock showed, or will show, `timestamp`.
+    pub fn instant(self, timestamp: Timestamp) -> Instant {
+        if timestamp >= self.shown {
+            self.at + timestamp.since(self.shown)
+        } else {
+            self.at - self.shown.since(timestamp)
+        }
+    }
+
+    /// How far this clock is ahead of `other`, in milliseconds; negative when it is behind.
+    pub fn ahead_of(self, other: Self) -> i64 {
+        let theirs = other.timestamp(self.at).as_millis();
+        i64::try_from(i128::from(self.shown.as_millis()) - i128::from(theirs)).unwrap_or(i64::MAX)
     }
 }
 
@@ -71,15 +143,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_shown_as_rfc_3339() {
+    fn a_timestamp_is_shown_as_rfc_3339() {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp::from_millis(u64::MAX).to_string().len(), 24);
     }
 
     #[test]
+    fn a_timestamp_is_read_as_github_and_docker_write_it() {
+        assert_eq!("1970-01-01T01:00:00.250123+01:00".parse(), Ok(Timestamp::from_millis(250)));
+        for text in ["0001-01-01T00:00:00Z", "yesterday", "", "2026-02-30T00:00:00Z"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(NoTimestamp), "{text}");
+        }
+    }
+
+    #[test]
     fn distances_never_go_below_zero() {
-        let early = Timestamp::from_millis(10);
+        let early = Instant::from_millis(10);
         assert_eq!(early.since(early + Duration::from_secs(1)), Duration::ZERO);
-        assert_eq!(early - Duration::from_secs(1), Timestamp::default());
+        assert_eq!(early - Duration::from_secs(1), Instant::default());
+    }
+
+    #[test]
+    fn a_reading_turns_times_of_its_clock_into_moments_and_back() {
+        let (at, shown) = (Instant::from_millis(1_000_000), Timestamp::from_millis(50_000));
+        let clock = ClockReading { at, shown };
+        let minute = Duration::from_mins(1);
+        assert_eq!(clock.instant(shown + minute), at + minute);
+        assert_eq!(clock.timestamp(at + minute), shown + minute);
+        assert_eq!(clock.instant(shown - Duration::from_secs(20)), at - Duration::from_secs(20));
+        assert_eq!(clock.timestamp(at - Duration::from_secs(20)), shown - Duration::from_secs(20));
+    }
+
+    #[test]
+    fn readings_of_two_clocks_tell_how_far_they_are_apart() {
+        let clock =
+            |at, shown| ClockReading { at: Instant::from_millis(at), shown: Timestamp::from_millis(shown) };
+        assert_eq!(clock(5_000, 90_000).ahead_of(clock(1_000, 80_000)), 6_000);
+        assert_eq!(clock(1_000, 80_000).ahead_of(clock(5_000, 90_000)), -6_000);
     }
 }

@@ -13,12 +13,15 @@ use serde::Deserialize;
 
 use super::{
     AppSource, Client, Endpoint, GithubError,
-    client::{self, Ask, Bearer, Reply},
+    client::{Ask, Bearer, Reply},
     credential::Token,
     flight::Flight,
     limits::{self, Limits},
 };
-use crate::fleet::{Scope, Timestamp};
+use crate::{
+    clock,
+    fleet::{Instant, Scope, Timestamp},
+};
 
 /// A token is renewed so long before it expires.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
@@ -71,8 +74,8 @@ struct Installation {
 #[derive(Clone)]
 struct Held {
     token: Token,
-    expires_at: Timestamp,
-    renew_at: Timestamp,
+    expires_at: Instant,
+    renew_at: Instant,
     permissions: BTreeMap<String, String>,
 }
 
@@ -123,9 +126,9 @@ impl Installation {
     }
 
     /// What it is known by, unless it is the one that was refused, or `due` says that it is too old.
-    fn usable(&self, refused: Option<u64>, due: impl Fn(&Held) -> Timestamp) -> Option<Bearer> {
+    fn usable(&self, refused: Option<u64>, due: impl Fn(&Held) -> Instant) -> Option<Bearer> {
         let held = self.held().filter(|held| Some(held.token.generation) != refused)?;
-        (client::now() < due(&held)).then(|| Bearer {
+        (clock::now() < due(&held)).then(|| Bearer {
             token: held.token,
             limits: Arc::clone(&self.limits),
             // Every token of an installation draws from the same limits.
@@ -162,7 +165,7 @@ impl Client {
             self.mint_token(app, &site, id, &installation).await?;
             // However short its life is, it is good for the request that it was minted for.
             installation
-                .usable(None, |_| Timestamp::from_millis(u64::MAX))
+                .usable(None, |_| Instant::from_millis(u64::MAX))
                 .ok_or_else(|| GithubError::failed("the installation token was lost"))
         });
         match minted.await {
@@ -171,7 +174,7 @@ impl Client {
                 Some(bearer) => {
                     tracing::debug!(app = %app.source, %error, "keeping the installation token that is still good");
                     if let Some(held) = &mut *locked(&installation.held) {
-                        held.renew_at = client::now() + RETRY_RENEWAL;
+                        held.renew_at = clock::now() + RETRY_RENEWAL;
                     }
                     Ok(bearer)
                 }
@@ -221,14 +224,10 @@ impl Client {
             return Err(self.refused_as_app(app, Endpoint::Token, &reply));
         }
         let wire: WireToken = reply.answer.json()?;
-        let now = client::now();
-        // Told by GitHub's clock.
-        let skew = limits::clock_skew(&reply.answer.headers, now).unwrap_or(0);
-        let expires_at = wire.expires_at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let expires_at = expires_at.map_or(now + USUAL_LIFE, |at| {
-            let millis = at.as_millisecond().saturating_add(skew.saturating_mul(1000));
-            Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
-        });
+        let wall = clock::wall();
+        let clock = limits::github_clock(&reply.answer.headers, wall).unwrap_or(wall);
+        let expires_at = wire.expires_at.as_deref().and_then(|text| text.parse().ok());
+        let expires_at = expires_at.map_or(wall.at + USUAL_LIFE, |at| clock.instant(at));
         let mut held = locked(&installation.held);
         let generation = held.as_ref().map_or(0, |held| held.token.generation + 1);
         *held = Some(Held {
@@ -246,9 +245,9 @@ impl Client {
         let corrected = |skew: Option<i64>| {
             skew.filter(|skew| skew.abs() > SKEW_BORNE && skew.abs() <= SKEW_CORRECTED).unwrap_or(0)
         };
-        let skew = corrected(limits.skew());
+        let skew = corrected(limits.skew(clock::wall()));
         let reply = self.ask_with_jwt(app, &ask, &limits, skew).await?;
-        let learnt = corrected(limits.skew());
+        let learnt = corrected(limits.skew(clock::wall()));
         if reply.answer.status != StatusCode::UNAUTHORIZED || (learnt - skew).abs() <= SKEW_BORNE {
             return Ok(reply);
         }
@@ -266,7 +265,7 @@ impl Client {
         limits: &Arc<Limits>,
         skew: i64,
     ) -> Result<Reply, GithubError> {
-        let millis = client::now().as_millis().saturating_add_signed(-skew * 1000);
+        let millis = clock::wall().shown.as_millis().saturating_add_signed(-skew * 1000);
         let jwt = app.source.jwt(Timestamp::from_millis(millis)).await?;
         let bearer = Bearer { token: Token::new(jwt, 0), limits: Arc::clone(limits), holder: 0 };
         bearer.admit(ask.endpoint)?;
@@ -282,7 +281,7 @@ impl Client {
         }
         let mend = match (status, endpoint) {
             (StatusCode::UNAUTHORIZED, _) => {
-                let skew = limits::clock_skew(&reply.answer.headers, client::now()).unwrap_or(0);
+                let skew = limits::clock_skew(&reply.answer.headers, clock::wall()).unwrap_or(0);
                 // A smaller one was corrected, and was not the reason.
                 if skew.abs() > SKEW_CORRECTED {
                     format!(

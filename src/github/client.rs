@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Method, StatusCode, Uri, header};
@@ -23,7 +23,10 @@ use super::{
     record,
     transport::{Answer, Transport},
 };
-use crate::fleet::{Registration, RegistrationId, Scope, Timestamp};
+use crate::{
+    clock,
+    fleet::{ClockReading, Registration, RegistrationId, Scope, Timestamp},
+};
 
 /// Redirects that are followed in a row.
 const MAX_REDIRECTS: u32 = 5;
@@ -64,7 +67,8 @@ pub(super) struct Bearer {
 impl Bearer {
     /// Whether its limits let a request go out now.
     pub(super) fn admit(&self, endpoint: Endpoint) -> Result<(), GithubError> {
-        self.limits.admit(endpoint, self.holder, now()).map_err(|until| GithubError::RateLimited { until })
+        let admitted = self.limits.admit(endpoint, self.holder, clock::now());
+        admitted.map_err(|wait| GithubError::RateLimited { wait })
     }
 }
 
@@ -128,6 +132,11 @@ impl Client {
         self.limits().rate(Endpoint::List)
     }
 
+    /// GitHub's clock, as its last answer told it; this machine's before there is one.
+    pub fn clock(&self) -> ClockReading {
+        self.limits().clock().unwrap_or_else(clock::wall)
+    }
+
     /// When the personal token expires, as GitHub said with its last answer; `None` for one that
     /// never does, for one that was not used yet, and for an App, whose tokens renew themselves.
     pub fn token_expires_at(&self) -> Option<Timestamp> {
@@ -150,7 +159,7 @@ impl Client {
     pub fn effective_interval(&self, base: Duration) -> Duration {
         let base = retry_interval(base, self.0.refusals.load(Ordering::Relaxed));
         let pages = self.pages(|pages| pages.count());
-        self.rate().map_or(base, |rate| stretched(base, &rate, pages, now()))
+        self.rate().map_or(base, |rate| stretched(base, &rate, pages, clock::now()))
     }
 
     /// Looks at one runner.
@@ -261,8 +270,8 @@ impl Client {
         let etag = ask.known.filter(|known| known.1 == token.generation).map(|known| known.0);
         let began = Instant::now();
         let exchanged = transport.exchange(ask.method.clone(), address, etag, ask.body, token).await;
-        let (at, took) = (now(), began.elapsed());
-        let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, at));
+        let (wall, took) = (clock::wall(), began.elapsed());
+        let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, wall));
         let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
         tracing::debug!(%scope, endpoint = endpoint.as_str(), status, ?took, "asked GitHub");
         // An App's own budget is not the one that its installations live on.
@@ -270,7 +279,7 @@ impl Client {
         self.report(endpoint.as_str(), status, took, rate);
         let answer = exchanged?;
         if credential.app().is_none()
-            && let Some(left) = credential.expiry().learn(&answer.headers, token.generation, at)
+            && let Some(left) = credential.expiry().learn(&answer.headers, token.generation, wall)
         {
             let days = left.as_secs() / 86_400;
             tracing::warn!(
@@ -283,8 +292,8 @@ impl Client {
         let is_error = answer.status.is_client_error() || answer.status.is_server_error();
         let complaint = if is_error { answer.complaint(token) } else { String::new() };
         limits
-            .learn(endpoint, answer.status, &answer.headers, &complaint, at)
-            .map_err(|until| GithubError::RateLimited { until })?;
+            .learn(endpoint, answer.status, &answer.headers, &complaint, wall)
+            .map_err(|wait| GithubError::RateLimited { wait })?;
         Ok(Reply { answer, complaint, generation: token.generation })
     }
 
@@ -424,10 +433,4 @@ impl Ask<'_> {
     pub(super) fn get(endpoint: Endpoint, address: Uri) -> Self {
         Self { endpoint, method: Method::GET, address, body: None, known: None }
     }
-}
-
-/// The wall clock, which GitHub's times are told by.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -32,18 +32,15 @@ impl Client {
             StatusCode::OK => {
                 let wire: Wire = reply.answer.json()?;
                 Ok(Some(Deprecation {
-                    registration_ends_at: wire.registration_deprecates_at.as_deref().and_then(moment),
-                    jobs_end_at: wire.runtime_deprecates_at.as_deref().and_then(moment),
+                    registration_ends_at: wire
+                        .registration_deprecates_at
+                        .as_deref()
+                        .and_then(|text| text.parse().ok()),
+                    jobs_end_at: wire.runtime_deprecates_at.as_deref().and_then(|text| text.parse().ok()),
                 }))
             }
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.refused(Endpoint::Deprecation, &reply)),
         }
     }
-}
-
-/// A moment as GitHub writes it (RFC 3339).
-fn moment(text: &str) -> Option<Timestamp> {
-    let moment: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
 }

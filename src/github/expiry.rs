@@ -7,7 +7,8 @@ use std::{
 
 use http::{HeaderMap, HeaderName};
 
-use crate::fleet::Timestamp;
+use super::limits::github_clock;
+use crate::fleet::{ClockReading, Instant, Timestamp};
 
 /// Sent with every answer to a token that expires (docs.github.com, "Managing your personal access
 /// tokens").
@@ -26,7 +27,7 @@ struct Memory {
     /// The token that it was said of.
     generation: u64,
     at: Option<Timestamp>,
-    warned_at: Option<Timestamp>,
+    warned_at: Option<Instant>,
 }
 
 impl Expiry {
@@ -34,8 +35,9 @@ impl Expiry {
         self.memory().at
     }
 
-    /// Learns from an answer to a token; how long is left of it, if that is to be told now.
-    pub(super) fn learn(&self, headers: &HeaderMap, generation: u64, now: Timestamp) -> Option<Duration> {
+    /// Learns from an answer to a token that came now, by our clock; how long is left of it, if that is to be
+    /// logged now.
+    pub(super) fn learn(&self, headers: &HeaderMap, generation: u64, wall: ClockReading) -> Option<Duration> {
         let mut memory = self.memory();
         // An answer to the token before says nothing of this one.
         if generation < memory.generation {
@@ -47,12 +49,12 @@ impl Expiry {
         // An answer without it, a 304 or a proxy's, takes nothing back.
         let at = headers.get(HEADER).and_then(|value| parse(value.to_str().ok()?)).or(memory.at)?;
         memory.at = Some(at);
-        let left = at.since(now);
-        let told = memory.warned_at.is_some_and(|told| now.since(told) < AGAIN);
+        let left = at.since(github_clock(headers, wall).unwrap_or(wall).shown);
+        let told = memory.warned_at.is_some_and(|told| wall.at.since(told) < AGAIN);
         if left >= SOON || told {
             return None;
         }
-        memory.warned_at = Some(now);
+        memory.warned_at = Some(wall.at);
         Some(left)
     }
 
@@ -105,17 +107,18 @@ mod tests {
     #[test]
     fn it_is_warned_of_once_a_day_in_the_last_week_and_anew_for_another_token() {
         let expiry = Expiry::default();
+        let at = |shown: Timestamp| ClockReading { at: Instant::from_millis(shown.as_millis()), shown };
         let end = parse("2026-12-01 09:00:00 UTC").unwrap();
         let header = headers("2026-12-01 09:00:00 UTC");
-        assert_eq!(expiry.learn(&header, 0, end - 8 * DAY), None);
+        assert_eq!(expiry.learn(&header, 0, at(end - 8 * DAY)), None);
         assert_eq!(expiry.at(), Some(end));
-        assert_eq!(expiry.learn(&header, 0, end - 6 * DAY), Some(6 * DAY));
-        assert_eq!(expiry.learn(&header, 0, end - 6 * DAY), None);
-        assert_eq!(expiry.learn(&HeaderMap::new(), 0, end - 5 * DAY), Some(5 * DAY));
-        assert_eq!(expiry.learn(&header, 0, end + DAY), Some(Duration::ZERO));
-        assert_eq!(expiry.learn(&HeaderMap::new(), 1, end), None);
+        assert_eq!(expiry.learn(&header, 0, at(end - 6 * DAY)), Some(6 * DAY));
+        assert_eq!(expiry.learn(&header, 0, at(end - 6 * DAY)), None);
+        assert_eq!(expiry.learn(&HeaderMap::new(), 0, at(end - 5 * DAY)), Some(5 * DAY));
+        assert_eq!(expiry.learn(&header, 0, at(end + DAY)), Some(Duration::ZERO));
+        assert_eq!(expiry.learn(&HeaderMap::new(), 1, at(end)), None);
         assert_eq!(expiry.at(), None, "the next token has no end");
-        assert_eq!(expiry.learn(&header, 0, end), None);
+        assert_eq!(expiry.learn(&header, 0, at(end)), None);
         assert_eq!(expiry.at(), None, "a late answer to the one before");
     }
 }

@@ -38,7 +38,7 @@ impl Flight {
 pub(super) fn again(error: &GithubError) -> GithubError {
     match error {
         GithubError::Refused(text) => GithubError::Refused(text.clone()),
-        GithubError::RateLimited { until } => GithubError::RateLimited { until: *until },
+        GithubError::RateLimited { wait } => GithubError::RateLimited { wait: *wait },
         GithubError::Unreachable(cause) => GithubError::Unreachable(causes(&**cause).into()),
         other => GithubError::failed(causes(other)),
     }

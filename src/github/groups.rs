@@ -7,8 +7,11 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Client, Endpoint, GithubError, client, client::Ask, link, listing::MAX_PAGES};
-use crate::fleet::{Target, Timestamp};
+use super::{Client, Endpoint, GithubError, client::Ask, link, listing::MAX_PAGES};
+use crate::{
+    clock,
+    fleet::{Instant, Target},
+};
 
 /// How long groups are remembered.
 const GROUPS_FRESH: Duration = Duration::from_hours(1);
@@ -50,7 +53,7 @@ pub struct RunnerGroup {
 
 /// The groups as last listed, and when.
 pub(super) struct Groups {
-    listed_at: Timestamp,
+    listed_at: Instant,
     groups: Vec<RunnerGroup>,
 }
 
@@ -117,7 +120,7 @@ impl Client {
         // exchange may take.
         let found = tokio::time::timeout(self.deadline(), async {
             let mut cache = self.group_cache().lock().await;
-            let now = client::now();
+            let now = clock::now();
             if let Some(known) = cache.as_ref().filter(|known| now.since(known.listed_at) < GROUPS_FRESH)
                 && let Some(group) = find(&known.groups, name)
             {
@@ -143,7 +146,7 @@ impl Client {
             // The group may be gone, or its name another's now.
             *cache = None;
             let groups = self.groups().await.ok()?;
-            *cache = Some(Groups { listed_at: client::now(), groups });
+            *cache = Some(Groups { listed_at: clock::now(), groups });
         }
         let groups = &cache.as_ref()?.groups;
         match find(groups, name) {

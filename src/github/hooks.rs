@@ -12,9 +12,9 @@ use super::{
     client::Ask,
     link,
     refusal::one_line,
-    webhook::{DeliveryEvent, Encoding, Malformed, Told, moment, read_job},
+    webhook::{DeliveryEvent, Encoding, Malformed, Told, read_job},
 };
-use crate::fleet::Timestamp;
+use crate::fleet::{ClockReading, Timestamp};
 
 /// More pages of hooks than any scope has: 20 for each event, on GHES 250.
 const HOOK_PAGES: usize = 5;
@@ -44,7 +44,7 @@ pub struct DeliveryRecord {
     pub id: u64,
     /// What all attempts of the same have in common: `X-GitHub-Delivery`.
     pub guid: String,
-    /// When it was tried.
+    /// When it was tried, by GitHub's clock.
     pub delivered_at: Timestamp,
     /// Its event.
     pub event: DeliveryEvent,
@@ -117,7 +117,7 @@ impl Client {
         Ok(hooks)
     }
 
-    /// The deliveries of a hook, newest first, until one that was tried before `since`, or so many pages of
+    /// The deliveries of a hook, newest first, until one that was tried before `since` by GitHub's clock, or so many pages of
     /// a hundred; and whether that was all. `None` when nothing is new since the mark was made.
     pub async fn deliveries(
         &self,
@@ -163,7 +163,7 @@ impl Client {
         &self,
         hook: u64,
         delivery: u64,
-        came_at: Timestamp,
+        came_at: ClockReading,
     ) -> Result<Result<Told, Malformed>, GithubError> {
         let address: Uri = self.address(&format!("/hooks/{hook}/deliveries/{delivery}"))?;
         let reply = self.ask(Ask::get(Endpoint::Hooks, address)).await?;
@@ -211,7 +211,7 @@ fn delivery(wire: WireDelivery) -> Option<DeliveryRecord> {
     Some(DeliveryRecord {
         id: wire.id,
         guid: wire.guid.unwrap_or_default(),
-        delivered_at: moment(wire.delivered_at.as_deref()?)?,
+        delivered_at: wire.delivered_at.as_deref()?.parse().ok()?,
         event: DeliveryEvent::of(wire.event.as_deref().unwrap_or_default()),
         action: wire.action,
         // `status=failure` in a query leaves out refused connections; the word does not.

@@ -10,20 +10,21 @@ use std::{
 use http::{HeaderMap, StatusCode, header};
 
 use super::{Endpoint, pace::Pace};
-use crate::fleet::Timestamp;
+use crate::fleet::{ClockReading, Instant, Timestamp};
 
 /// The shortest wait after a secondary limit without a time (docs.github.com, "Rate limits for the
 /// REST API": at least one minute, then exponentially longer).
 const SECONDARY_WAIT: Duration = Duration::from_mins(1);
 
-/// The longest wait that is believed. GitHub's windows are one hour.
-const LONGEST_WAIT: Duration = Duration::from_hours(24);
+/// The longest wait that is believed: GitHub's windows are one hour (docs.github.com, "Rate limits for the REST
+/// API"). After it one request finds out whether the limit still holds.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// The longest interval that a dwindling budget stretches polling to.
 const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
 
-/// A clock that differs by less is not corrected for; GitHub's `Date` has whole seconds.
-const SKEW_TOLERANCE: i64 = 5;
+/// A clock that differs by less is not corrected for, in milliseconds; GitHub's `Date` has whole seconds.
+const SKEW_TOLERANCE: u64 = 5000;
 
 /// What is left of a primary rate limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,26 +33,29 @@ pub struct Rate {
     pub limit: u64,
     /// Requests left in it.
     pub remaining: u64,
-    /// When the window ends, by our clock even where it differs from GitHub's.
-    pub reset_at: Timestamp,
+    /// When the window ends.
+    pub reset_at: Instant,
     /// Which of GitHub's budgets this is, `core` for most calls.
     pub resource: String,
 }
 
 impl Rate {
     /// Reads the `x-ratelimit-*` headers; `None` where there are none, as on GHES by default.
-    pub fn parse(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
+    ///
+    /// `wall` is this machine's clock when they came: the end of the window is told by GitHub's.
+    pub fn parse(headers: &HeaderMap, wall: ClockReading) -> Option<Self> {
         let number = |name| text(headers, name)?.parse::<u64>().ok();
-        let reset = number("x-ratelimit-reset")?;
-        let skew = clock_skew(headers, now).filter(|skew| skew.abs() > SKEW_TOLERANCE).unwrap_or(0);
-        let reset = reset.saturating_add_signed(skew).saturating_mul(1000);
+        let reset = Timestamp::from_millis(number("x-ratelimit-reset")?.saturating_mul(1000));
+        let clock = github_clock(headers, wall);
+        let clock =
+            clock.filter(|clock| clock.ahead_of(wall).unsigned_abs() > SKEW_TOLERANCE).unwrap_or(wall);
         let resource = text(headers, "x-ratelimit-resource").unwrap_or("core");
         // It becomes a metric's label, so not just anything will do.
         let plain = resource.len() <= 40 && resource.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         Some(Self {
             limit: number("x-ratelimit-limit")?,
             remaining: number("x-ratelimit-remaining")?,
-            reset_at: Timestamp::from_millis(reset).min(now + LONGEST_WAIT),
+            reset_at: clock.instant(reset).min(wall.at + LONGEST_WAIT),
             resource: if plain { resource } else { "other" }.to_owned(),
         })
     }
@@ -63,18 +67,27 @@ impl Rate {
     }
 }
 
-/// Our clock minus GitHub's in seconds, by the `Date` header.
-pub fn clock_skew(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
+/// What GitHub's clock showed when an answer came, by its `Date` header; `wall` is this machine's.
+pub(super) fn github_clock(headers: &HeaderMap, wall: ClockReading) -> Option<ClockReading> {
     let date = httpdate::parse_http_date(text(headers, header::DATE.as_str())?).ok()?;
-    let theirs = date.duration_since(UNIX_EPOCH).ok()?.as_secs();
-    i64::try_from(now.as_millis() / 1000).ok()?.checked_sub(i64::try_from(theirs).ok()?)
+    let shown = Timestamp::default() + date.duration_since(UNIX_EPOCH).ok()?;
+    Some(ClockReading { at: wall.at, shown })
+}
+
+/// Our clock minus GitHub's in seconds, by the `Date` header.
+pub(super) fn clock_skew(headers: &HeaderMap, wall: ClockReading) -> Option<i64> {
+    github_clock(headers, wall).map(|github| skew_of(wall, github))
+}
+
+fn skew_of(wall: ClockReading, github: ClockReading) -> i64 {
+    wall.ahead_of(github) / 1000
 }
 
 /// How long to wait between two polls of one request each: `base` while the budget lasts until its
 /// window ends, else as long as makes it last, up to a cap.
 ///
 /// A conditional request whose answer has not changed costs nothing, so this assumes the worst.
-pub fn poll_interval(base: Duration, rate: &Rate, now: Timestamp) -> Duration {
+pub fn poll_interval(base: Duration, rate: &Rate, now: Instant) -> Duration {
     stretched(base, rate, 1, now)
 }
 
@@ -86,7 +99,7 @@ pub fn retry_interval(base: Duration, failures: u32) -> Duration {
 }
 
 /// As [`poll_interval`], for polls of several requests.
-pub(super) fn stretched(base: Duration, rate: &Rate, requests: u32, now: Timestamp) -> Duration {
+pub(super) fn stretched(base: Duration, rate: &Rate, requests: u32, now: Instant) -> Duration {
     if now >= rate.reset_at {
         return base;
     }
@@ -101,7 +114,7 @@ pub(super) fn stretched(base: Duration, rate: &Rate, requests: u32, now: Timesta
     }
 }
 
-/// Whether a 403 or 429 asks to slow down, and until when; `None` is a refusal. `streak` counts the
+/// Whether a 403 or 429 asks to slow down, and for how long; `None` is a refusal. `streak` counts the
 /// secondary limits in a row before this one.
 ///
 /// In the order that docs.github.com gives ("Rate limits for the REST API", exceeding).
@@ -110,20 +123,21 @@ pub(super) fn limited(
     headers: &HeaderMap,
     complaint: &str,
     streak: u32,
-    now: Timestamp,
-) -> Option<Timestamp> {
+    wall: ClockReading,
+) -> Option<Duration> {
     if status != StatusCode::FORBIDDEN && status != StatusCode::TOO_MANY_REQUESTS {
         return None;
     }
-    if let Some(wait) = retry_after(headers, now) {
-        return Some(now + wait.min(LONGEST_WAIT));
+    if let Some(wait) = retry_after(headers, wall) {
+        return Some(wait.min(LONGEST_WAIT));
     }
-    if let Some(rate) = Rate::parse(headers, now).filter(|rate| rate.remaining == 0 && rate.reset_at > now) {
+    let used_up = |rate: &Rate| rate.remaining == 0 && rate.reset_at > wall.at;
+    if let Some(rate) = Rate::parse(headers, wall).filter(used_up) {
         // A second more, because the header has whole seconds.
-        return Some(rate.reset_at + Duration::from_secs(1));
+        return Some(rate.reset_at.since(wall.at) + Duration::from_secs(1));
     }
     (status == StatusCode::TOO_MANY_REQUESTS || says_secondary_limit(complaint))
-        .then(|| now + SECONDARY_WAIT * 2_u32.pow(streak.min(6)))
+        .then(|| (SECONDARY_WAIT * 2_u32.pow(streak.min(6))).min(LONGEST_WAIT))
 }
 
 /// Whether the text of a 403 is that of a secondary limit. GitHub gives no other sign when it sends
@@ -135,15 +149,14 @@ fn says_secondary_limit(complaint: &str) -> bool {
 }
 
 /// `retry-after`, in seconds or as a date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, wall: ClockReading) -> Option<Duration> {
     let value = text(headers, header::RETRY_AFTER.as_str())?;
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let at = httpdate::parse_http_date(value).ok()?;
-    let theirs = text(headers, header::DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
-    let now = theirs.unwrap_or(UNIX_EPOCH + Duration::from_millis(now.as_millis()));
-    Some(at.duration_since(now).unwrap_or_default())
+    let at = httpdate::parse_http_date(value).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let clock = github_clock(headers, wall).unwrap_or(wall);
+    Some((Timestamp::default() + at).since(clock.shown))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -161,52 +174,55 @@ struct Memory {
     /// Which budget an endpoint drew from last; GitHub does not document it for mints.
     drawn: BTreeMap<Endpoint, String>,
     /// Nothing goes out before this.
-    latched_until: Timestamp,
+    latched_until: Instant,
     /// Secondary limits in a row.
     streak: u32,
     pace: Pace,
-    skew: Option<i64>,
+    /// What GitHub's clock showed at the last answer.
+    clock: Option<ClockReading>,
     /// The token that all this was said to.
     generation: u64,
 }
 
 impl Limits {
-    /// Whether a request may go out now with the token of this generation; else when. Housekeeping
+    /// Whether a request may go out now with the token of this generation; else how long it has to wait. Housekeeping
     /// stops at the reserve, so that mints come first; everything stops at zero. Another token may
     /// be another user's, so what was said to the one before is forgotten.
-    pub(super) fn admit(&self, endpoint: Endpoint, generation: u64, now: Timestamp) -> Result<(), Timestamp> {
+    pub(super) fn admit(&self, endpoint: Endpoint, generation: u64, now: Instant) -> Result<(), Duration> {
         let mut memory = self.memory();
         if generation > memory.generation {
-            let Memory { pace, skew, .. } = std::mem::take(&mut *memory);
-            *memory = Memory { pace, skew, generation, ..Memory::default() };
+            let Memory { pace, clock, .. } = std::mem::take(&mut *memory);
+            *memory = Memory { pace, clock, generation, ..Memory::default() };
         }
         if now < memory.latched_until {
-            return Err(memory.latched_until);
+            return Err(memory.latched_until.since(now));
         }
         let floor = |rate: &Rate| if endpoint.is_housekeeping() { rate.reserve() } else { 0 };
         match memory.rate(endpoint) {
-            Some(rate) if now < rate.reset_at && rate.remaining <= floor(rate) => Err(rate.reset_at),
+            Some(rate) if now < rate.reset_at && rate.remaining <= floor(rate) => {
+                Err(rate.reset_at.since(now))
+            }
             _ => Ok(()),
         }
     }
 
     /// Takes a mint's turn; see [`Pace::turn`].
-    pub(super) fn mint_turn(&self, patience: Duration, now: Timestamp) -> Result<Duration, Timestamp> {
+    pub(super) fn mint_turn(&self, patience: Duration, now: Instant) -> Result<Duration, Duration> {
         self.memory().pace.turn(patience, now)
     }
 
-    /// Learns from an answer; if it asks to slow down, until when.
+    /// Learns from an answer that came now; if it asks to slow down, for how long.
     pub(super) fn learn(
         &self,
         endpoint: Endpoint,
         status: StatusCode,
         headers: &HeaderMap,
         complaint: &str,
-        now: Timestamp,
-    ) -> Result<(), Timestamp> {
+        wall: ClockReading,
+    ) -> Result<(), Duration> {
         let mut memory = self.memory();
-        memory.skew = clock_skew(headers, now).or(memory.skew);
-        if let Some(rate) = Rate::parse(headers, now) {
+        memory.clock = github_clock(headers, wall).or(memory.clock);
+        if let Some(rate) = Rate::parse(headers, wall) {
             memory.drawn.insert(endpoint, rate.resource.clone());
             // GitHub has about a dozen; anything that sends ever new ones is not to fill memory.
             if memory.rates.len() >= 32 && !memory.rates.contains_key(&rate.resource) {
@@ -215,15 +231,14 @@ impl Limits {
             memory.rates.insert(rate.resource.clone(), rate);
         }
         // What was on its way when the latch fell is of the same streak.
-        let latched = now < memory.latched_until;
-        if let Some(until) =
-            limited(status, headers, complaint, memory.streak.saturating_sub(u32::from(latched)), now)
-        {
+        let latched = wall.at < memory.latched_until;
+        let streak = memory.streak.saturating_sub(u32::from(latched));
+        if let Some(wait) = limited(status, headers, complaint, streak, wall) {
             if !latched {
                 memory.streak = memory.streak.saturating_add(1);
             }
-            memory.latched_until = memory.latched_until.max(until);
-            Err(until)
+            memory.latched_until = memory.latched_until.max(wall.at + wait);
+            Err(wait)
         } else {
             if !latched {
                 memory.streak = 0;
@@ -237,9 +252,14 @@ impl Limits {
         self.memory().rate(endpoint).cloned()
     }
 
-    /// Our clock minus GitHub's in seconds, at the last answer.
-    pub(super) fn skew(&self) -> Option<i64> {
-        self.memory().skew
+    /// What GitHub's clock showed at the last answer that told.
+    pub(super) fn clock(&self) -> Option<ClockReading> {
+        self.memory().clock
+    }
+
+    /// Our clock minus GitHub's in seconds; `wall` is ours now.
+    pub(super) fn skew(&self, wall: ClockReading) -> Option<i64> {
+        self.clock().map(|github| skew_of(wall, github))
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -265,7 +285,13 @@ mod tests {
     use super::*;
 
     /// 2026-11-22T12:00:00Z.
-    const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+    const SHOWN: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+    const NOW: Instant = Instant::from_millis(777_000_000);
+    const WALL: ClockReading = ClockReading { at: NOW, shown: SHOWN };
+
+    fn wall(at: Instant) -> ClockReading {
+        ClockReading { at, shown: WALL.timestamp(at) }
+    }
     const BASE: Duration = Duration::from_secs(10);
 
     fn headers(of: &[(&'static str, &str)]) -> HeaderMap {
@@ -276,7 +302,7 @@ mod tests {
         vec![
             ("x-ratelimit-limit", "5000".to_owned()),
             ("x-ratelimit-remaining", remaining.to_string()),
-            ("x-ratelimit-reset", (NOW.as_millis() / 1000 + reset_in).to_string()),
+            ("x-ratelimit-reset", (SHOWN.as_millis() / 1000 + reset_in).to_string()),
             ("x-ratelimit-resource", "core".to_owned()),
         ]
     }
@@ -286,12 +312,12 @@ mod tests {
     }
 
     fn rate(remaining: u64, reset_in: u64) -> Rate {
-        Rate::parse(&budget_headers(remaining, reset_in), NOW).unwrap()
+        Rate::parse(&budget_headers(remaining, reset_in), WALL).unwrap()
     }
 
     fn until(status: u16, of: &[(&'static str, &str)], complaint: &str, streak: u32) -> Option<u64> {
-        limited(StatusCode::from_u16(status).unwrap(), &headers(of), complaint, streak, NOW)
-            .map(|until| until.since(NOW).as_secs())
+        limited(StatusCode::from_u16(status).unwrap(), &headers(of), complaint, streak, WALL)
+            .map(|wait| wait.as_secs())
     }
 
     #[test]
@@ -299,8 +325,8 @@ mod tests {
         let parsed = rate(4990, 600);
         assert_eq!((parsed.limit, parsed.remaining, parsed.resource.as_str()), (5000, 4990, "core"));
         assert_eq!(parsed.reset_at.since(NOW).as_secs(), 600);
-        assert_eq!(Rate::parse(&HeaderMap::new(), NOW), None);
-        assert_eq!(Rate::parse(&headers(&[("x-ratelimit-limit", "many")]), NOW), None);
+        assert_eq!(Rate::parse(&HeaderMap::new(), WALL), None);
+        assert_eq!(Rate::parse(&headers(&[("x-ratelimit-limit", "many")]), WALL), None);
     }
 
     #[test]
@@ -308,15 +334,15 @@ mod tests {
         // GitHub's clock is 15 minutes behind ours.
         let mut late = budget_headers(10, 0);
         late.insert("date", "Sun, 22 Nov 2026 11:45:00 GMT".parse().unwrap());
-        assert_eq!(clock_skew(&late, NOW), Some(900));
-        assert_eq!(Rate::parse(&late, NOW).unwrap().reset_at.since(NOW).as_secs(), 900);
+        assert_eq!(clock_skew(&late, WALL), Some(900));
+        assert_eq!(Rate::parse(&late, WALL).unwrap().reset_at.since(NOW).as_secs(), 900);
     }
 
     #[test]
     fn a_strange_resource_does_not_become_a_label() {
         let mut strange = budget_headers(1, 1);
         strange.insert("x-ratelimit-resource", "core\"} evil".parse().unwrap());
-        assert_eq!(Rate::parse(&strange, NOW).unwrap().resource, "other");
+        assert_eq!(Rate::parse(&strange, WALL).unwrap().resource, "other");
     }
 
     #[test]
@@ -329,12 +355,12 @@ mod tests {
         let text = "You have exceeded a secondary rate limit.";
         assert_eq!(until(403, &[], text, 0), Some(60));
         assert_eq!(until(403, &[], text, 2), Some(240));
-        assert_eq!(until(403, &[], text, 1000), Some(3840));
-        assert_eq!(until(403, &[("retry-after", "99999999999999")], "", 0), Some(86_400));
-        let used_up = limited(StatusCode::FORBIDDEN, &budget_headers(0, 100), "", 0, NOW);
-        assert_eq!(used_up.map(|until| until.since(NOW).as_secs()), Some(101));
-        assert_eq!(limited(StatusCode::FORBIDDEN, &budget_headers(7, 100), "", 0, NOW), None);
-        assert_eq!(limited(StatusCode::NOT_FOUND, &budget_headers(0, 100), "", 0, NOW), None);
+        assert_eq!(until(403, &[], text, 1000), Some(3600));
+        assert_eq!(until(403, &[("retry-after", "99999999999999")], "", 0), Some(3600));
+        let used_up = limited(StatusCode::FORBIDDEN, &budget_headers(0, 100), "", 0, WALL);
+        assert_eq!(used_up.map(|wait| wait.as_secs()), Some(101));
+        assert_eq!(limited(StatusCode::FORBIDDEN, &budget_headers(7, 100), "", 0, WALL), None);
+        assert_eq!(limited(StatusCode::NOT_FOUND, &budget_headers(0, 100), "", 0, WALL), None);
     }
 
     #[test]
@@ -383,10 +409,10 @@ mod tests {
         let learn = |remaining| {
             for endpoint in [Endpoint::List, Endpoint::Mint] {
                 let headers = budget_headers(remaining, 600);
-                limits.learn(endpoint, StatusCode::OK, &headers, "", NOW).unwrap();
+                limits.learn(endpoint, StatusCode::OK, &headers, "", WALL).unwrap();
             }
         };
-        let reset = NOW + Duration::from_mins(10);
+        let reset = Duration::from_mins(10);
         learn(501);
         assert_eq!(limits.admit(Endpoint::List, 0, NOW), Ok(()));
         learn(500);
@@ -394,30 +420,31 @@ mod tests {
         assert_eq!(limits.admit(Endpoint::Mint, 0, NOW), Ok(()));
         learn(0);
         assert_eq!(limits.admit(Endpoint::Mint, 0, NOW), Err(reset));
-        assert_eq!(limits.admit(Endpoint::List, 0, reset), Ok(()));
+        assert_eq!(limits.admit(Endpoint::List, 0, NOW + reset), Ok(()));
     }
 
     #[test]
     fn a_latch_holds_everything_and_a_burst_of_limits_is_one_streak() {
         let limits = Limits::default();
-        let refuse =
-            |now| limits.learn(Endpoint::Mint, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), "", now);
-        let minute = NOW + Duration::from_mins(1);
+        let refuse = |now| {
+            limits.learn(Endpoint::Mint, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), "", wall(now))
+        };
+        let minute = Duration::from_mins(1);
         for _ in 0..10 {
             assert_eq!(refuse(NOW), Err(minute));
         }
         assert_eq!(limits.admit(Endpoint::Get, 0, NOW), Err(minute));
-        assert_eq!(limits.admit(Endpoint::Get, 0, minute), Ok(()));
-        assert_eq!(refuse(minute), Err(minute + Duration::from_mins(2)));
-        let later = minute + Duration::from_mins(2);
-        limits.learn(Endpoint::Mint, StatusCode::CREATED, &HeaderMap::new(), "", later).unwrap();
-        assert_eq!(refuse(later), Err(later + Duration::from_mins(1)));
+        assert_eq!(limits.admit(Endpoint::Get, 0, NOW + minute), Ok(()));
+        assert_eq!(refuse(NOW + minute), Err(2 * minute));
+        let later = NOW + 3 * minute;
+        limits.learn(Endpoint::Mint, StatusCode::CREATED, &HeaderMap::new(), "", wall(later)).unwrap();
+        assert_eq!(refuse(later), Err(minute));
     }
 
     #[test]
     fn another_token_starts_afresh() {
         let limits = Limits::default();
-        let slow = limits.learn(Endpoint::List, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), "", NOW);
+        let slow = limits.learn(Endpoint::List, StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), "", WALL);
         assert_eq!(limits.admit(Endpoint::List, 0, NOW), slow);
         assert_eq!(limits.admit(Endpoint::List, 1, NOW), Ok(()));
     }

@@ -5,10 +5,10 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{
-    Client, Endpoint, GithubError, Mint, MintedRunner, client,
+    Client, Endpoint, GithubError, Mint, MintedRunner,
     client::{Ask, Reply},
 };
-use crate::fleet::RegistrationId;
+use crate::{clock, fleet::RegistrationId};
 
 impl Client {
     /// Mints a runner: waits for its turn, finds the group, asks once.
@@ -28,8 +28,8 @@ impl Client {
         self.admitted(Endpoint::Mint).await?;
         let wait = self
             .limits()
-            .mint_turn(self.deadline(), client::now())
-            .map_err(|until| GithubError::RateLimited { until })?;
+            .mint_turn(self.deadline(), clock::now())
+            .map_err(|wait| GithubError::RateLimited { wait })?;
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }

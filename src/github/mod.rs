@@ -52,7 +52,7 @@ pub use self::{
     hooks::{DeliveryRecord, HookRecord, LogMark},
     jwt::AppSource,
     labels::RunnerLabel,
-    limits::{Rate, clock_skew, poll_interval, retry_interval},
+    limits::{Rate, poll_interval, retry_interval},
     probe::Probe,
     queue::{Look, Queue},
     record::RunnerRecord,
@@ -63,7 +63,7 @@ pub use self::{
     transport::DEADLINE,
     version::{NoVersion, RunnerVersion},
 };
-use crate::fleet::{Registration, RegistrationId, RunnerName, Scope, Timestamp};
+use crate::fleet::{Registration, RegistrationId, RunnerName, Scope};
 
 /// Tracing directives that hold whatever an operator asks for: these crates log requests, or log
 /// as errors what the caller here decides upon.
@@ -98,10 +98,10 @@ pub enum GithubError {
     },
     /// Asked to slow down, primary or secondary limit; or not asked at all, because of such an
     /// answer before or because the budget is kept for mints. Nothing was done.
-    #[error("GitHub's rate limit allows no such request until {until}")]
+    #[error("GitHub's rate limit allows no such request for another {} s", wait.as_secs())]
     RateLimited {
-        /// When to try again.
-        until: Timestamp,
+        /// How long to wait.
+        wait: Duration,
     },
     /// No answer, and it is certain that GitHub did not get the request.
     #[error("cannot reach GitHub")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::Timestamp;
+use crate::fleet::Instant;
 
 /// Mints that may go at once.
 const MINT_BURST: u32 = 50;
@@ -17,17 +17,17 @@ const MINT_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// When the mints so far would have been over at one per interval.
-    paid_until: Timestamp,
+    paid_until: Instant,
 }
 
 impl Pace {
-    /// Takes a turn: how long to wait for it, or, if that is longer than `patience`, when to try
-    /// again, without having taken one.
-    pub(super) fn turn(&mut self, patience: Duration, now: Timestamp) -> Result<Duration, Timestamp> {
+    /// Takes a turn: how long to wait for it, or, if that is longer than `patience`, how long until
+    /// it is worth trying again, without having taken one.
+    pub(super) fn turn(&mut self, patience: Duration, now: Instant) -> Result<Duration, Duration> {
         let turn = self.paid_until.max(now - MINT_INTERVAL * MINT_BURST) + MINT_INTERVAL;
         let wait = turn.since(now);
         if wait > patience {
-            return Err(now + wait.saturating_sub(patience));
+            return Err(wait.saturating_sub(patience));
         }
         self.paid_until = turn;
         Ok(wait)
@@ -38,7 +38,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+    const NOW: Instant = Instant::from_millis(1_795_348_800_000);
 
     #[test]
     fn fifty_mints_go_at_once_and_then_one_a_second() {
@@ -49,7 +49,7 @@ mod tests {
         }
         assert_eq!(pace.turn(patience, NOW), Ok(Duration::from_secs(1)));
         assert_eq!(pace.turn(patience, NOW), Ok(Duration::from_secs(2)));
-        assert_eq!(pace.turn(patience, NOW), Err(NOW + Duration::from_secs(1)));
+        assert_eq!(pace.turn(patience, NOW), Err(Duration::from_secs(1)));
         assert_eq!(pace.turn(patience, NOW + Duration::from_secs(1)), Ok(Duration::from_secs(2)));
         let later = NOW + Duration::from_hours(1);
         let free = (0..100).filter(|_| pace.turn(patience, later) == Ok(Duration::ZERO)).count();

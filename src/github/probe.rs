@@ -4,7 +4,10 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{AppGrant, Client, Endpoint, GithubError, Rate, client::Ask, refusal::app_permission_name};
-use crate::fleet::{Target, Timestamp};
+use crate::{
+    clock,
+    fleet::{Target, Timestamp},
+};
 
 /// What a look at a scope tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +62,7 @@ impl Client {
             app,
             app_lacks,
             rate: self.limits().rate(Endpoint::Scope),
-            clock_skew: self.limits().skew(),
+            clock_skew: self.limits().skew(clock::wall()),
         })
     }
 }

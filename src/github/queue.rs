@@ -11,11 +11,11 @@ use http::StatusCode;
 
 use super::{
     Client, Endpoint, GithubError,
-    client::{Ask, Reply, now},
+    client::{Ask, Reply},
     conditional::{Cost, Pages, Walk, readable},
     workflow::{Run, WireJob, WireJobs, WireRuns},
 };
-use crate::fleet::{Job, JobId, JobState, Scope, Target, Timestamp};
+use crate::fleet::{Instant, Job, JobId, JobState, Scope, Target};
 
 /// GitHub lists a thousand runs of a state and no more.
 const MAX_RUN_PAGES: usize = 10;
@@ -50,7 +50,7 @@ pub struct Queue {
     repository: Scope,
     lists: BTreeMap<&'static str, Pages<Run>>,
     held: Vec<Run>,
-    held_listed_at: Option<Timestamp>,
+    held_listed_at: Option<Instant>,
     runs: BTreeMap<u64, Known>,
 }
 
@@ -58,7 +58,7 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
     /// When the first request went out.
-    pub began: Timestamp,
+    pub began: Instant,
     /// The jobs that are not over.
     pub jobs: Vec<(Job, JobState)>,
     /// Why there may be more; `None` when these are all.
@@ -73,7 +73,7 @@ pub struct Look {
 struct Known {
     run: Run,
     /// When its jobs were asked for, and what the run looked like then.
-    asked: Option<(Timestamp, (String, String, u64))>,
+    asked: Option<(Instant, (String, String, u64))>,
     /// Its jobs that are not over.
     pages: Pages<(Job, JobState)>,
 }
@@ -108,7 +108,7 @@ impl Queue {
 
     /// Looks at the queue; `began` is now. What was learned before an error is kept, so that the next look goes on
     /// from there; an error says nothing about any job.
-    pub async fn look(&mut self, began: Timestamp) -> Result<Look, GithubError> {
+    pub async fn look(&mut self, began: Instant) -> Result<Look, GithubError> {
         let (mut cost, mut missing) = (Cost::default(), None);
         let mut listed: BTreeMap<u64, Run> = BTreeMap::new();
         if self.held_listed_at.is_none_or(|at| began.since(at) >= HELD_RUNS) {
@@ -174,11 +174,11 @@ impl Queue {
 
     async fn ask_for_jobs(
         &mut self,
-        began: Timestamp,
+        began: Instant,
         cost: &mut Cost,
         missing: &mut Option<String>,
     ) -> Result<(), GithubError> {
-        let mut turns: Vec<(Urgency, Timestamp, u64)> =
+        let mut turns: Vec<(Urgency, Instant, u64)> =
             self.runs.iter().map(|(&id, known)| (known.urgency(began), known.asked_at(), id)).collect();
         turns.sort_unstable();
         let most = cost.requests + MAX_JOB_REQUESTS;
@@ -211,19 +211,15 @@ impl Queue {
         Ok(())
     }
 
-    async fn ask_for_jobs_of(
-        &mut self,
-        id: u64,
-        began: Timestamp,
-        cost: &mut Cost,
-    ) -> Result<(), GithubError> {
+    async fn ask_for_jobs_of(&mut self, id: u64, began: Instant, cost: &mut Cost) -> Result<(), GithubError> {
         let repository = &self.repository;
         let Some(known) = self.runs.get_mut(&id) else { return Ok(()) };
         let path = format!("/actions/runs/{id}/jobs?filter=latest&per_page=100");
         let first = self.client.address_in(repository, &path)?;
+        let clock = self.client.clock();
         let read = |reply: &Reply| {
             let wire: WireJobs = reply.answer.json()?;
-            let rows = readable(wire.jobs, "jobs", repository, |row| Some(row.job(repository, began)));
+            let rows = readable(wire.jobs, "jobs", repository, |row| Some(row.job(repository, clock)));
             // Those that are over need not be remembered.
             let open = rows.into_iter().filter(|(_, state)| *state != JobState::Completed);
             Ok((wire.total_count.unwrap_or_default(), open.collect()))
@@ -242,10 +238,10 @@ impl Queue {
 }
 
 impl Known {
-    fn urgency(&self, began: Timestamp) -> Urgency {
+    fn urgency(&self, began: Instant) -> Urgency {
         let Some((_, mark)) = &self.asked else { return Urgency::New };
         let in_the_queue = |(job, state): &(Job, JobState)| {
-            *state == JobState::Queued && began.since(job.facts.queued_at) < GIVEN_UP
+            *state == JobState::Queued && began.since(job.queued_at) < GIVEN_UP
         };
         if *mark != self.run.mark {
             Urgency::Changed
@@ -256,8 +252,8 @@ impl Known {
         }
     }
 
-    fn asked_at(&self) -> Timestamp {
-        self.asked.as_ref().map_or_else(Timestamp::default, |(at, _)| *at)
+    fn asked_at(&self) -> Instant {
+        self.asked.as_ref().map_or_else(Instant::default, |(at, _)| *at)
     }
 
     /// Its jobs, with what the run tells of them.
@@ -274,13 +270,12 @@ impl Client {
     /// more), or does not show the repository, which [`Client::queue_can_be_seen`] tells apart. The job's record tells neither its workflow nor whether the
     /// repository is public.
     pub async fn job(&self, repository: &Scope, id: JobId) -> Result<Option<(Job, JobState)>, GithubError> {
-        let began = now();
         let address = self.address_in(repository, &format!("/actions/jobs/{}", id.0))?;
         let reply = self.ask(Ask::get(Endpoint::Job, address)).await?;
         match reply.answer.status {
             StatusCode::OK => {
                 let wire: WireJob = reply.answer.json()?;
-                Ok(Some(wire.job(repository, began)))
+                Ok(Some(wire.job(repository, self.clock())))
             }
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.refused_at(Endpoint::Job, repository, &reply)),

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use super::{
     Client, Endpoint, GithubError,
     conditional::{Cost, Pages, Row, Walk, readable},
-    workflow::{WireRepository, moment},
+    workflow::WireRepository,
 };
-use crate::fleet::{Scope, Target, Timestamp};
+use crate::fleet::{ClockReading, Instant, Scope, Target};
 
 /// A thousand repositories; who has more that were pushed to lately had better name them.
 const MAX_PAGES: usize = 10;
@@ -18,7 +18,7 @@ pub struct PushedRepository {
     /// Its address.
     pub repository: Scope,
     /// When it was last pushed to.
-    pub pushed_at: Timestamp,
+    pub pushed_at: Instant,
 }
 
 /// The repositories of an organization that were pushed to lately, as they were last listed.
@@ -39,7 +39,7 @@ impl Repositories {
 
     /// Those that were pushed to since, newest first and without archived ones; at most a thousand.
     /// What has not changed costs nothing. Fails for a scope that is no organization.
-    pub async fn pushed_since(&mut self, since: Timestamp) -> Result<Vec<PushedRepository>, GithubError> {
+    pub async fn pushed_since(&mut self, since: Instant) -> Result<Vec<PushedRepository>, GithubError> {
         let scope = self.client.scope();
         let Target::Organization { .. } = scope.target() else {
             return Err(GithubError::Refused(format!(
@@ -47,9 +47,10 @@ impl Repositories {
             )));
         };
         let first = self.client.address("/repos?sort=pushed&direction=desc&per_page=100")?;
+        let clock = self.client.clock();
         let read = |reply: &super::client::Reply| {
             let Wire(rows) = reply.answer.json()?;
-            Ok((0, readable(rows, "repositories", scope, |row| pushed(&row, scope))))
+            Ok((0, readable(rows, "repositories", scope, |row| pushed(&row, scope, clock))))
         };
         let walk = Walk {
             client: &self.client,
@@ -68,12 +69,17 @@ impl Repositories {
 }
 
 /// A repository in which workflows can run.
-fn pushed(wire: &WireRepository, organization: &Scope) -> Option<PushedRepository> {
+fn pushed(wire: &WireRepository, organization: &Scope, clock: ClockReading) -> Option<PushedRepository> {
     if wire.archived == Some(true) || wire.disabled == Some(true) {
         return None;
     }
     let repository = organization.repository(wire.full_name.as_deref()?)?;
     // Never pushed to is null.
-    let pushed_at = wire.pushed_at.as_deref().and_then(moment).unwrap_or_default();
+    let pushed_at = wire
+        .pushed_at
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .map(|at| clock.instant(at))
+        .unwrap_or_default();
     Some(PushedRepository { repository, pushed_at })
 }

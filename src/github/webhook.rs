@@ -9,7 +9,7 @@ mod secrets;
 
 use std::fmt;
 
-pub(super) use self::payload::{moment, read_job};
+pub(super) use self::payload::read_job;
 pub use self::{
     payload::{Malformed, Told, read},
     secrets::{SecretError, Secrets},

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::conditional::Row;
-use crate::fleet::{Job, JobFacts, JobId, JobState, Scope, Timestamp};
+use crate::fleet::{ClockReading, Job, JobFacts, JobId, JobState, Scope};
 
 /// A run, as far as it matters where jobs wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +114,8 @@ impl WireRun {
 
 impl WireJob {
     /// The job as one of a repository, and how far it is. What neither says when it was queued was
-    /// queued when it was first asked for, `now`.
-    pub(super) fn job(self, repository: &Scope, now: Timestamp) -> (Job, JobState) {
+    /// queued when it was first asked for. `clock` is GitHub's.
+    pub(super) fn job(self, repository: &Scope, clock: ClockReading) -> (Job, JobState) {
         let state = match self.status.as_deref() {
             Some("queued") => JobState::Queued,
             Some("in_progress") => {
@@ -125,17 +125,21 @@ impl WireJob {
             // waiting, pending, requested, and what this version does not know: no runner is wanted.
             _ => JobState::Waiting,
         };
-        let created_at = self.created_at.as_deref().and_then(moment);
-        let started_at = self.started_at.as_deref().and_then(moment).filter(|_| state == JobState::Queued);
+        let created_at = self.created_at.as_deref().and_then(|text| text.parse().ok());
+        let started_at = self
+            .started_at
+            .as_deref()
+            .and_then(|text| text.parse().ok())
+            .filter(|_| state == JobState::Queued);
         // A job that an approval held for days was made then and is queued now. GitHub sets `started_at`
         // before a runner has the job, and does not say to what.
-        let queued_at = started_at.filter(|&at| at <= now).max(created_at);
+        let queued_at = started_at.filter(|&at| at <= clock.shown).max(created_at).unwrap_or(clock.shown);
         let facts = JobFacts {
             name: self.name.unwrap_or_default(),
             repository: repository.clone(),
             run_id: self.run_id.unwrap_or_default(),
             url: self.html_url.unwrap_or_default(),
-            queued_at: queued_at.unwrap_or(now),
+            queued_at,
         };
         let job = Job {
             id: JobId(self.id),
@@ -143,14 +147,9 @@ impl WireJob {
             enterprise: None,
             public: None,
             workflows: Vec::new(),
+            queued_at: clock.instant(queued_at),
             facts: Arc::new(facts),
         };
         (job, state)
     }
-}
-
-/// A moment as GitHub writes it.
-pub(super) fn moment(text: &str) -> Option<Timestamp> {
-    let moment: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
 }

@@ -12,7 +12,6 @@ use secrecy::ExposeSecret;
 use super::{HostError, Launch};
 use crate::fleet::{
     ContainerId, InstanceId, Mount, RegistrationId, Resources, RunnerName, Scope, Template, TemplateDigest,
-    Timestamp,
 };
 
 /// Label: the instance that made the container.
@@ -273,12 +272,6 @@ pub(super) fn resources(inspected: &ContainerInspectResponse) -> Resources {
     }
 }
 
-/// A moment as the engine writes it; `None` for the year 1, which means "not yet".
-pub(super) fn moment(text: Option<&str>) -> Option<Timestamp> {
-    let moment: jiff::Timestamp = text?.parse().ok()?;
-    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,13 +340,5 @@ mod tests {
         ] {
             assert!(read(&listed).unwrap_err().contains(why), "{listed:?}");
         }
-    }
-
-    #[test]
-    fn the_year_one_is_no_moment() {
-        assert_eq!(moment(Some("0001-01-01T00:00:00Z")), None);
-        assert_eq!(moment(Some("yesterday")), None);
-        let at = moment(Some("2026-01-01T00:00:00.123456789Z")).unwrap();
-        assert_eq!(at.to_string(), "2026-01-01T00:00:00.123Z");
     }
 }

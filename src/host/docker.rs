@@ -51,7 +51,7 @@ struct Inner {
 #[derive(Clone, Default)]
 struct Known {
     resources: Resources,
-    started_at: Option<Timestamp>,
+    started: bool,
     exit: Option<Exit>,
 }
 
@@ -140,7 +140,8 @@ impl Docker {
             let state = match ours.condition? {
                 Condition::Created => ContainerState::Created,
                 // A container that ran again after its end was restarted by hand: look anew.
-                Condition::Up => ContainerState::Up(known.started_at.filter(|_| known.exit.is_none())?),
+                Condition::Up if known.started && known.exit.is_none() => ContainerState::Up,
+                Condition::Up => return None,
                 Condition::Down => ContainerState::Down(known.exit?),
             };
             Some((known.resources, state))
@@ -159,16 +160,14 @@ impl Docker {
     async fn learn(&self, id: &ContainerId) -> Result<Option<(Resources, ContainerState)>, HostError> {
         let Some(inspected) = self.inspect(id).await? else { return Ok(None) };
         let resources = container::resources(&inspected);
-        let created_at = container::moment(inspected.created.as_deref());
         let engine_state = inspected.state.unwrap_or_default();
-        let started_at = container::moment(engine_state.started_at.as_deref());
-        let mut known = Known { resources, started_at, exit: None };
+        let started = engine_state.started_at.as_deref().is_some_and(|at| at.parse::<Timestamp>().is_ok());
+        let mut known = Known { resources, started, exit: None };
         let state = match container::condition(&engine_state) {
             Condition::Created => ContainerState::Created,
-            Condition::Up => ContainerState::Up(started_at.or(created_at).unwrap_or_default()),
+            Condition::Up => ContainerState::Up,
             Condition::Down => {
-                let ended = self.ended(id, &engine_state, started_at.or(created_at)).await?;
-                let Some(exit) = ended else { return Ok(None) };
+                let Some(exit) = self.ended(id, &engine_state).await? else { return Ok(None) };
                 known.exit = Some(exit.clone());
                 ContainerState::Down(exit)
             }
@@ -295,7 +294,7 @@ impl Host for Docker {
     async fn exit(&self, id: &ContainerId) -> Result<Option<Exit>, HostError> {
         match self.learn(id).await? {
             Some((_, ContainerState::Down(exit))) => Ok(Some(exit)),
-            Some((_, ContainerState::Created | ContainerState::Up(_))) | None => Ok(None),
+            Some((_, ContainerState::Created | ContainerState::Up)) | None => Ok(None),
         }
     }
 

@@ -59,9 +59,10 @@ impl Docker {
         &self,
         id: &ContainerId,
         state: &EngineState,
-        began_at: Option<Timestamp>,
     ) -> Result<Option<Exit>, HostError> {
         let code = state.exit_code.unwrap_or_default();
+        let started_at = state.started_at.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+        let finished_at = state.finished_at.as_deref().and_then(|at| at.parse().ok());
         let mut story = match self.story(id).await {
             Ok(story) => story,
             Err(fault) if fault.is(404) => return Ok(None),
@@ -72,7 +73,8 @@ impl Docker {
             Err(fault) => Story::without_log(&HostError::from(fault).to_string()),
         };
         Ok(Some(Exit {
-            at: container::moment(state.finished_at.as_deref()).or(began_at).unwrap_or_default(),
+            at: finished_at.or(started_at).unwrap_or_default(),
+            ran: started_at.zip(finished_at).map(|(from, to)| to.since(from)),
             code,
             out_of_memory: state.oom_killed.unwrap_or(false),
             version_deprecated: story.version_refused()

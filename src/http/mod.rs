@@ -9,4 +9,4 @@ mod webhook;
 pub use pages::App;
 pub use server::serve;
 pub use status::Snapshot;
-pub use webhook::{Recorder, Sink, Webhook};
+pub use webhook::{GithubClock, Recorder, Sink, Webhook};

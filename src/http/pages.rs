@@ -16,7 +16,7 @@ use super::{
     status::{Snapshot, StatusDocument},
     webhook::Webhook,
 };
-use crate::fleet::Timestamp;
+use crate::fleet::Instant;
 
 /// Without a plan for this long the daemon is not healthy: even at rest it plans at every poll.
 const PLAN_STALE: Duration = Duration::from_mins(1);
@@ -34,8 +34,8 @@ pub struct App {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The metrics as text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// The clock that the snapshot's times are from.
-    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// The monotonic clock.
+    pub now: Arc<dyn Fn() -> Instant + Send + Sync>,
     /// Where GitHub's webhooks go; without it there is no such page.
     pub webhook: Option<Webhook>,
 }
@@ -66,7 +66,7 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
 }
 
 async fn healthz(State(app): State<App>) -> (StatusCode, String) {
-    match app.snapshot().planned_at.map(|at| (app.now)().since(at)) {
+    match app.snapshot().planned.map(|planned| (app.now)().since(planned.at)) {
         None => (StatusCode::SERVICE_UNAVAILABLE, "nothing planned yet\n".to_owned()),
         Some(age) if age < PLAN_STALE => (StatusCode::OK, "ok\n".to_owned()),
         Some(age) => (StatusCode::SERVICE_UNAVAILABLE, format!("nothing planned for {} s\n", age.as_secs())),
@@ -75,7 +75,7 @@ async fn healthz(State(app): State<App>) -> (StatusCode, String) {
 
 async fn readyz(State(app): State<App>) -> (StatusCode, String) {
     let snapshot = app.snapshot();
-    if snapshot.planned_at.is_none() {
+    if snapshot.planned.is_none() {
         return (StatusCode::SERVICE_UNAVAILABLE, "nothing planned yet\n".to_owned());
     }
     let Snapshot { status, .. } = &*snapshot;
@@ -113,7 +113,7 @@ async fn no_such_page(uri: Uri) -> impl IntoResponse {
 async fn webhook(State(app): State<App>, request: Request) -> (StatusCode, String) {
     let Some(webhook) = &app.webhook else { return (StatusCode::NOT_FOUND, String::new()) };
     let (parts, body) = request.into_parts();
-    webhook.take(&parts.headers, body, (app.now)()).await
+    webhook.take(&parts.headers, body).await
 }
 
 async fn no_such_method(uri: Uri) -> impl IntoResponse {

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     fleet::{
-        Held, HostName, HostReport, JobReport, PoolReport, RunnerReport, Scope, ScopeReport, Status,
-        Timestamp,
+        ClockReading, Held, HostName, HostReport, JobReport, PoolReport, RunnerReport, Scope, ScopeReport,
+        Status, Timestamp,
     },
     github::Rate,
 };
@@ -24,8 +24,8 @@ pub struct Snapshot {
     pub version: &'static str,
     /// When the daemon started.
     pub started_at: Timestamp,
-    /// When was decided last; `None` before the first pass.
-    pub planned_at: Option<Timestamp>,
+    /// The wall clock at the last pass, by which the status is written; `None` before the first pass.
+    pub planned: Option<ClockReading>,
     /// What the last pass reported.
     pub status: Status,
     /// What kind of engine each host is.
@@ -88,7 +88,7 @@ impl<'a> StatusDocument<'a> {
             rate_limit: snapshot.rates.get(&scope.url).map(|rate| RateLimit {
                 limit: rate.limit,
                 remaining: rate.remaining,
-                reset_at: rate.reset_at,
+                reset_at: snapshot.planned.unwrap_or_default().timestamp(rate.reset_at),
             }),
         };
         let host = |host: &'a HostReport| HostEntry {
@@ -108,7 +108,7 @@ impl<'a> StatusDocument<'a> {
             instance: &snapshot.instance,
             version: snapshot.version,
             started_at: snapshot.started_at,
-            planned_at: snapshot.planned_at,
+            planned_at: snapshot.planned.map(|planned| planned.shown),
             draining: status.draining,
             pools: &status.pools,
             runners: &status.runners,

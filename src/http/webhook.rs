@@ -15,7 +15,7 @@ use axum::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    fleet::{Evidence, Timestamp},
+    fleet::{ClockReading, Evidence},
     github::webhook::{self, DeliveryEvent, DeliveryResult, Encoding, Secrets, Told},
 };
 
@@ -38,6 +38,9 @@ const WARNING_PAUSE: Duration = Duration::from_mins(1);
 /// Takes in what a delivery tells; `false` when it has no room. It must not block.
 pub type Sink = Arc<dyn Fn(Evidence) -> bool + Send + Sync>;
 
+/// GitHub's clock now, by which payloads write their times. It must not block.
+pub type GithubClock = Arc<dyn Fn() -> ClockReading + Send + Sync>;
+
 /// Called once for every delivery. It must not block.
 pub type Recorder = Arc<dyn Fn(DeliveryEvent, DeliveryResult) + Send + Sync>;
 
@@ -49,6 +52,7 @@ struct Inner {
     secrets: Secrets,
     sink: Sink,
     recorder: Recorder,
+    clock: GithubClock,
     bodies: Semaphore,
     seen: Mutex<Seen>,
     warned_at: Mutex<Option<Instant>>,
@@ -56,11 +60,12 @@ struct Inner {
 
 impl Webhook {
     /// An endpoint that believes what these secrets have signed.
-    pub fn new(secrets: Secrets, sink: Sink, recorder: Recorder) -> Self {
+    pub fn new(secrets: Secrets, sink: Sink, recorder: Recorder, clock: GithubClock) -> Self {
         Self(Arc::new(Inner {
             secrets,
             sink,
             recorder,
+            clock,
             bodies: Semaphore::new(BODIES),
             seen: Mutex::default(),
             warned_at: Mutex::default(),
@@ -68,10 +73,10 @@ impl Webhook {
     }
 
     /// Takes a delivery in and says what to answer.
-    pub(super) async fn take(&self, headers: &HeaderMap, body: Body, now: Timestamp) -> (StatusCode, String) {
+    pub(super) async fn take(&self, headers: &HeaderMap, body: Body) -> (StatusCode, String) {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let event = DeliveryEvent::of(text("x-github-event"));
-        let (result, why) = self.result(event, headers, body, now).await;
+        let (result, why) = self.result(event, headers, body).await;
         tracing::debug!(event = event.as_str(), %result, id = text(DELIVERY_ID), "a webhook delivery came");
         (self.0.recorder)(event, result);
         let status = match result {
@@ -94,7 +99,6 @@ impl Webhook {
         event: DeliveryEvent,
         headers: &HeaderMap,
         body: Body,
-        now: Timestamp,
     ) -> (DeliveryResult, String) {
         let told = |result: DeliveryResult, why: &str| (result, why.to_owned());
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -128,11 +132,12 @@ impl Webhook {
         if self.0.seen().contains(id) {
             return told(DeliveryResult::Duplicate, "known already");
         }
-        match webhook::read(event, encoding, &body, now) {
+        let clock = (self.0.clock)();
+        match webhook::read(event, encoding, &body, clock) {
             Ok(Told::Ping) => told(DeliveryResult::Accepted, "pong"),
             Ok(Told::Nothing) => told(DeliveryResult::Ignored, "ignored"),
             Ok(Told::Job(job, state)) => {
-                if (self.0.sink)(Evidence::Job { job: *job, state, at: now, asked: false }) {
+                if (self.0.sink)(Evidence::Job { job: *job, state, at: clock.at, asked: false }) {
                     // Only now: one that was refused may come again.
                     self.0.seen().remember(id);
                     told(DeliveryResult::Accepted, "accepted")

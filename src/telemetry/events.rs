@@ -284,6 +284,7 @@ mod tests {
         let jit = "e".repeat(3000);
         let exit = Exit {
             at: Timestamp::default(),
+            ran: None,
             code: 1,
             out_of_memory: false,
             job: None,

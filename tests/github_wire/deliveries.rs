@@ -9,15 +9,18 @@ use std::{
 };
 
 use dayfly::{
+    clock,
     demand::{Repair, Repaired},
-    fleet::{Evidence, Timestamp},
+    fleet::{Evidence, Instant, Timestamp},
     github::GithubError,
 };
 use serde_json::{Value, json};
 
 use crate::world::{World, complains, says};
 
-const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+fn noon() -> Instant {
+    clock::wall().instant(Timestamp::from_millis(1_795_348_800_000))
+}
 
 fn hook(id: u64) -> Value {
     json!({ "id": id, "active": true, "events": ["workflow_job"], "config": { "url": "https://ci.example/webhook" } })
@@ -38,7 +41,7 @@ fn payload(job: u64) -> Value {
 }
 
 /// A look then; what it tells.
-async fn look(repair: &mut Repair, now: Timestamp) -> (Repaired, Result<(), GithubError>, Vec<u64>) {
+async fn look(repair: &mut Repair, now: Instant) -> (Repaired, Result<(), GithubError>, Vec<u64>) {
     let mut told = Vec::new();
     let (repaired, ended) = repair
         .look(now, |evidence| match evidence {
@@ -79,15 +82,15 @@ async fn deliveries_that_cannot_be_read_keep_no_other_back() {
     })
     .await;
     let mut repair = Repair::new(world.client.clone());
-    let (repaired, ended, told) = look(&mut repair, NOON).await;
+    let (repaired, ended, told) = look(&mut repair, noon()).await;
     assert!(ended.is_ok(), "{ended:?}");
     assert_eq!((repaired, told), (Repaired { hooks: 1, told: 1, more: false }, vec![11]));
 
     let before = world.seen().len();
     mends.store(true, Ordering::SeqCst);
-    assert!(look(&mut repair, NOON + Duration::from_mins(1)).await.2.is_empty());
+    assert!(look(&mut repair, noon() + Duration::from_mins(1)).await.2.is_empty());
     assert_eq!(world.seen().len() - before, 1, "the list alone: what cannot be read is not read again");
-    let (.., told) = look(&mut repair, NOON + Duration::from_mins(5)).await;
+    let (.., told) = look(&mut repair, noon() + Duration::from_mins(5)).await;
     assert_eq!(told, [16], "what GitHub failed to show is tried again");
 }
 
@@ -107,7 +110,7 @@ async fn a_hook_that_is_refused_or_fails_stops_no_other() {
     })
     .await;
     let mut repair = Repair::new(world.client.clone());
-    let (repaired, ended, told) = look(&mut repair, NOON).await;
+    let (repaired, ended, told) = look(&mut repair, noon()).await;
     assert_eq!((repaired, told), (Repaired { hooks: 3, told: 1, more: false }, vec![3]));
     assert!(matches!(ended, Err(GithubError::Refused(_))), "the first is told: {ended:?}");
 }

@@ -2,12 +2,13 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use dayfly::{
+    clock,
     demand::{QueueDoor, QueueWatch, watch_groups},
-    fleet::{Demand, Evidence, JobState, Policy, Pool, Scope, Source, Template, Timestamp, Visibility},
+    fleet::{Demand, Evidence, JobState, Policy, Pool, Scope, Source, Template, Visibility},
     simulator::{Endpoint, Fault, FaultKind, GroupPolicy, Job, Settings, Simulator},
 };
 use tokio::{
@@ -36,11 +37,6 @@ fn pool(scope: &Scope, repositories: Vec<Scope>) -> Pool {
     }
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap())
-}
-
 /// A watch under way, and what it publishes.
 struct Watched {
     evidence: mpsc::UnboundedReceiver<Evidence>,
@@ -56,7 +52,7 @@ impl Watched {
         let pool = pool(client.scope(), named);
         let (sender, evidence) = mpsc::unbounded_channel();
         let publish = move |fact| drop(sender.send(fact));
-        let watch = QueueWatch::new(client, &[pool], interval, 1, publish, now);
+        let watch = QueueWatch::new(client, &[pool], interval, 1, publish, clock::now);
         let (door, news) = (watch.door(), Arc::new(Notify::new()));
         let task = tokio::spawn(watch.run(news.clone())).abort_handle();
         Self { evidence, door, news, task }

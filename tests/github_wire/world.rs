@@ -13,7 +13,7 @@ use axum::{
     response::Response,
 };
 use dayfly::{
-    fleet::{RegistrationId, RunnerName, Scope, Timestamp},
+    fleet::{RegistrationId, RunnerName, Scope},
     github::{
         Client, Credential, GithubError, LOG_CAPS, Mint, MintedRunner, RequestReport, RunnerApi, TokenSource,
     },
@@ -182,17 +182,13 @@ pub(crate) fn now_secs() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// Seconds from now until the moment that a limit ends.
+/// For how many seconds a limit holds.
 pub(crate) fn limited_for<T>(outcome: Result<T, GithubError>) -> u64 {
     match outcome {
-        Err(GithubError::RateLimited { until }) => seconds_until(until),
+        Err(GithubError::RateLimited { wait }) => wait.as_secs(),
         Err(other) => panic!("not limited: {other}"),
         Ok(_) => panic!("not limited"),
     }
-}
-
-fn seconds_until(until: Timestamp) -> u64 {
-    (until.as_millis() / 1000).saturating_sub(now_secs())
 }
 
 /// An error with all its causes.

@@ -7,7 +7,7 @@ use std::{
 
 use dayfly::{
     demand::scale_set::{ScaleSetNews, ScaleSetPool, Waits, serve},
-    fleet::{RunnerName, Timestamp},
+    fleet::{Instant, RunnerName},
     github::{
         Client, Credential, GithubError, Mint, MintedRunner, RunnerApi as _, TokenSource,
         scale_set::{ScaleSetError, ScaleSetRunners, ScaleSets, Waits as ClientWaits},
@@ -93,7 +93,7 @@ impl Served {
                 (sets.clone(), stop.clone(), Arc::clone(&told), runners.clone());
             async move {
                 let began = std::time::Instant::now();
-                let clock = move || Timestamp::from_millis(1_000_000) + began.elapsed();
+                let clock = move || Instant::from_millis(1_000_000) + began.elapsed();
                 let tell = |news: ScaleSetNews| {
                     at_news(&news, &stop);
                     told.lock().unwrap().push(news);

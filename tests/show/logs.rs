@@ -122,7 +122,7 @@ fn a_launch_that_keeps_failing_warns_once() {
         runner: runner("linux", streak.into()),
         trouble: Trouble {
             kind: TroubleKind::EngineFailed,
-            retry_at: None,
+            retry_after: None,
             detail: "connect:\nrefused".to_owned(),
         },
         streak,

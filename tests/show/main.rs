@@ -98,6 +98,7 @@ fn exited(pool: &str, runner: RunnerName, reason: ExitReason, job: &str, result:
         reason,
         exit: Some(Exit {
             at: NOON,
+            ran: None,
             code: 0,
             out_of_memory: false,
             job: Some(job.to_owned()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dayfly::{
-    fleet::{Event, ExitReason, Held, Phase, RunnerReport, Status, Trouble, TroubleKind, Veto, Why},
+    fleet::{Event, ExitReason, Held, Instant, Phase, RunnerReport, Status, Trouble, TroubleKind, Veto, Why},
     github, host,
     telemetry::Metrics,
 };
@@ -31,7 +31,7 @@ fn series(text: &str) -> Vec<&str> {
 fn happen(metrics: &Metrics, status: &Status, seed: u64) {
     let (linux, gone) = (runner("linux", seed), runner("gone", seed));
     let job = format!("job {seed}");
-    let trouble = |kind| Trouble { kind, retry_at: None, detail: format!("request {seed}") };
+    let trouble = |kind| Trouble { kind, retry_after: None, detail: format!("request {seed}") };
     let mut events = vec![
         Event::Launched { pool: "linux".parse().unwrap(), runner: linux.clone(), why: Why::Demand },
         Event::Ready {
@@ -67,7 +67,7 @@ fn happen(metrics: &Metrics, status: &Status, seed: u64) {
                 rate: Some(github::Rate {
                     limit: 5000,
                     remaining: 4000,
-                    reset_at: NOON,
+                    reset_at: Instant::default(),
                     resource: format!("resource-{seed}"),
                 }),
             },

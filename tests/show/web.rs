@@ -11,7 +11,7 @@ use std::{
 };
 
 use dayfly::{
-    fleet::{ScopeReport, Status, Timestamp},
+    fleet::{ClockReading, Instant, ScopeReport, Status, Timestamp},
     github,
     http::{App, Snapshot, serve},
     telemetry::Metrics,
@@ -38,18 +38,21 @@ struct Server {
     task: JoinHandle<()>,
 }
 
+/// When it was noon.
+const AT_NOON: Instant = Instant::from_millis(5_000_000);
+
 fn snapshot(status: Status, planned_at: Option<Timestamp>) -> Arc<Snapshot> {
     let rate = github::Rate {
         limit: 5000,
         remaining: 4990,
-        reset_at: NOON + Duration::from_hours(1),
+        reset_at: AT_NOON + Duration::from_hours(1),
         resource: "core".to_owned(),
     };
     Arc::new(Snapshot {
         instance: "ci1".into(),
         version: "0.1.0",
         started_at: NOON,
-        planned_at,
+        planned: planned_at.map(|shown| ClockReading { at: AT_NOON, shown }),
         status,
         engines: BTreeMap::from([("local".parse().unwrap(), "docker")]),
         rates: BTreeMap::from([(scope(), rate)]),
@@ -61,13 +64,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, receiver) = watch::channel(first);
-        let now = Arc::new(AtomicU64::new(NOON.as_millis()));
+        let now = Arc::new(AtomicU64::new(AT_NOON.as_millis()));
         let clock = Arc::clone(&now);
         let metrics = Arc::new(Metrics::new("0.1.0").unwrap());
         let app = App {
             snapshot: receiver,
             metrics: Arc::new(move || metrics.gather()),
-            now: Arc::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst))),
+            now: Arc::new(move || Instant::from_millis(clock.load(Ordering::SeqCst))),
             webhook: None,
         };
         let (stop, stopped) = oneshot::channel();
@@ -150,9 +153,9 @@ async fn healthy_is_who_planned_within_the_minute() {
     assert_eq!(server.get("/healthz").await, (503, "nothing planned yet\n".to_owned()));
     server.snapshot.send_replace(snapshot(fleet(), Some(NOON)));
     assert_eq!(server.get("/healthz").await, (200, "ok\n".to_owned()));
-    server.now.store(NOON.as_millis() + 59_999, Ordering::SeqCst);
+    server.now.store(AT_NOON.as_millis() + 59_999, Ordering::SeqCst);
     assert_eq!(server.get("/healthz").await.0, 200);
-    server.now.store(NOON.as_millis() + 60_000, Ordering::SeqCst);
+    server.now.store(AT_NOON.as_millis() + 60_000, Ordering::SeqCst);
     assert_eq!(server.get("/healthz").await, (503, "nothing planned for 60 s\n".to_owned()));
 }
 

@@ -4,9 +4,7 @@
 use std::{future::poll_fn, task::Poll, time::Duration};
 
 use dayfly::{
-    fleet::{
-        Container, ContainerId, Exit, Occupation, Registration, RegistrationId, RunnerName, Timestamp, Why,
-    },
+    fleet::{Container, ContainerId, Exit, Occupation, Registration, RegistrationId, RunnerName, Why},
     github::{GithubError, Mint, MintedRunner, RunnerApi},
     host::{Host, HostError, Launch},
 };
@@ -147,12 +145,12 @@ impl World {
         }
         let until = self.under.limited_until[scope];
         if self.now < until {
-            return (Some(Fault::Limited(until)), false, latency);
+            return (Some(Fault::Limited(until - self.now)), false, latency);
         }
         if self.under.scope_limited[scope] > 0 {
             let until = self.now + self.random.within(20 * SECOND, 90 * SECOND);
             self.under.limited_until[scope] = until;
-            return (Some(Fault::Limited(until)), false, latency);
+            return (Some(Fault::Limited(until - self.now)), false, latency);
         }
         let mints = matches!(ask, Ask::Mint { .. });
         if self.under.scope_refuses[scope] > 0 {
@@ -173,7 +171,7 @@ impl World {
             6 => {
                 let until = self.now + self.random.within(5 * SECOND, 60 * SECOND);
                 self.under.limited_until[scope] = until;
-                (Some(Fault::Limited(until)), false, latency)
+                (Some(Fault::Limited(until - self.now)), false, latency)
             }
             _ => (Some(Fault::Failed), false, latency),
         }
@@ -282,8 +280,8 @@ impl Fault {
             }
             Self::Failed | Self::NoJitConfig => Answer::Engine(HostError::Failed { detail, source: None }),
             Self::Unreachable => Answer::Github(GithubError::Unreachable("connection refused".into())),
-            Self::Limited(until) => {
-                Answer::Github(GithubError::RateLimited { until: Timestamp::from_millis(until) })
+            Self::Limited(wait) => {
+                Answer::Github(GithubError::RateLimited { wait: Duration::from_millis(wait) })
             }
             Self::Refused => Answer::Github(GithubError::Refused(detail)),
             Self::NameTaken => Answer::Github(GithubError::NameTaken),

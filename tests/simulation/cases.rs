@@ -21,7 +21,10 @@ pub(crate) struct Cases {
 }
 
 /// What must happen to jobs, and to the news of them.
-const NEWS: [&str; 20] = [
+const NEWS: [&str; 23] = [
+    "a clock set back",
+    "a clock set forward",
+    "a suspend",
     "a job is asked for",
     "a job is gone when it is asked for",
     "a job waits for its approval",

@@ -234,9 +234,9 @@ impl Day {
     fn repair(&mut self) {
         let jobs = self.status().jobs;
         let mut world = self.world();
-        let now = world.now;
+        let (now, clock) = (world.now, world.clock_of_pass);
         for job in jobs {
-            if job.seen_at.as_millis() + 2 * MINUTE <= now {
+            if clock.instant(job.seen_at).as_millis() + 2 * MINUTE <= now {
                 world.look_up(usize::try_from(job.id.0).expect("ours"));
             }
         }
@@ -247,6 +247,9 @@ impl Day {
     /// One thing happens; false when the day is over.
     fn step(&mut self, happening: Happening) -> bool {
         let life = self.world().life;
+        if self.sleeps_through(happening) {
+            return true;
+        }
         match happening {
             Happening::Start => self.start(),
             Happening::LookScope(scope, of) if of == life => self.look_at_scope(scope),
@@ -286,11 +289,39 @@ impl Day {
         true
     }
 
+    /// Whether it is an affair of the daemon's while its machine is suspended: then it comes when that wakes.
+    fn sleeps_through(&mut self, happening: Happening) -> bool {
+        let mut world = self.world();
+        let waits = world.asleep()
+            && matches!(
+                happening,
+                Happening::Start
+                    | Happening::LookScope(..)
+                    | Happening::LookHost(..)
+                    | Happening::Wake(_)
+                    | Happening::Repair(_)
+                    | Happening::Reply(_)
+                    | Happening::LookQueue(..)
+                    | Happening::QueueAnswer(..)
+                    | Happening::LookedUp(..)
+                    | Happening::OpenSession(..)
+                    | Happening::SetNews(..)
+                    | Happening::SetSilence(..)
+                    | Happening::TellGroups(..)
+                    | Happening::TellImage(..)
+            );
+        if waits {
+            let awake = world.clocks.asleep_until;
+            world.at(awake, happening);
+        }
+        waits
+    }
+
     /// Takes in what the world tells of its own accord.
     fn listen(&mut self) {
         let (told, soon) = {
             let mut world = self.world();
-            if world.told.is_empty() && world.look_soon.is_empty() {
+            if world.asleep() || world.told.is_empty() && world.look_soon.is_empty() {
                 return;
             }
             (std::mem::take(&mut world.told), std::mem::take(&mut world.look_soon))

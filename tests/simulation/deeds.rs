@@ -2,7 +2,7 @@
 
 use dayfly::fleet::{
     Container as Found, ContainerId, ContainerState, Occupation, RegistrationId, RunnerName, RunnerStatus,
-    Timestamp, Why,
+    Why,
 };
 
 use crate::{
@@ -113,7 +113,7 @@ impl World {
                 resources: c.resources,
                 state: match &c.state {
                     State::Created => ContainerState::Created,
-                    State::Up(since) => ContainerState::Up(Timestamp::from_millis(*since)),
+                    State::Up(_) => ContainerState::Up,
                     State::Down(exit) => ContainerState::Down(exit.clone()),
                 },
             }

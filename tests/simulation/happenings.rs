@@ -37,6 +37,8 @@ impl World {
             Happening::SetSilence(pool, life) if life == self.life => self.set_silence(pool),
             Happening::LoseSession(pool, life) if life == self.life => self.lose_session(pool),
             Happening::TellGroups(scope, life) if life == self.life => self.tell_groups(scope),
+            Happening::SetClock => self.set_clock(),
+            Happening::Suspend => self.suspend(),
             Happening::SpellBegins(index) => self.spell_begins(index),
             Happening::SpellEnds(index) => self.spell_ends(index),
             _ => {}

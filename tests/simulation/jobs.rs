@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use dayfly::fleet::{Job as FleetJob, JobFacts, JobId, JobState, Timestamp};
+use dayfly::fleet::{Job as FleetJob, JobFacts, JobId, JobState};
 
 use crate::{
     setting::{MINUTE, SECOND, Source},
@@ -231,12 +231,13 @@ impl World {
             enterprise: None,
             public: Some(false),
             workflows: Vec::new(),
+            queued_at: self.by_github(job.created_at),
             facts: Arc::new(JobFacts {
                 name: format!("job {index}"),
                 repository: self.setting.repositories[job.repository].clone(),
                 run_id: job.run,
                 url: String::new(),
-                queued_at: Timestamp::from_millis(job.created_at),
+                queued_at: self.github_writes(job.created_at),
             }),
         }
     }

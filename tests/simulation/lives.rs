@@ -1,8 +1,8 @@
 //! The lives of runners and jobs: boot, connect, listen, take a job, end; well or badly.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use dayfly::fleet::{Evidence, Exit, Timestamp};
+use dayfly::fleet::{Evidence, Exit};
 
 use crate::{
     setting::{MINUTE, SECOND},
@@ -235,8 +235,11 @@ impl World {
         if !c.is_up() || spared {
             return;
         }
+        let State::Up(since) = c.state else { return };
+        let ended = self.clocks.engine_shows(c.host, self.now);
         let exit = Exit {
-            at: Timestamp::from_millis(self.now),
+            at: ended,
+            ran: Some(Duration::from_millis(self.now - since)),
             code,
             out_of_memory: out_of_memory || c.out_of_memory,
             job: c.job_at.is_some().then(|| "build".to_owned()),

@@ -7,6 +7,7 @@
 
 mod calls;
 mod cases;
+mod clocks;
 mod daemon;
 mod deeds;
 mod figures;
@@ -33,7 +34,7 @@ use daemon::Day;
 use figures::Figures;
 
 /// Days of a usual run.
-const DAYS: u64 = 100;
+const DAYS: u64 = 120;
 
 /// Days that are lived with webhooks and without.
 const EVENINGS: u64 = 10;

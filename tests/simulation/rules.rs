@@ -189,7 +189,7 @@ impl Day {
             Why::Outdated if c.template == world.setting.pools[c.pool].pool.template.digest() => {
                 Some((6, "is as configured and is taken for outdated"))
             }
-            Why::BootTimeout if now - runner.minted_at().as_millis() < millis(policy.boot_timeout) => {
+            Why::BootTimeout if now - world.planned_at[runner] < millis(policy.boot_timeout) => {
                 Some((6, "may still boot"))
             }
             Why::ConnectionLost if c.connected_at.is_none() => Some((2, "never connected and has lost it")),
@@ -247,7 +247,7 @@ impl Day {
                     memory += c.resources.memory;
                     cpu_millis += c.resources.cpu_millis;
                 }
-                let young = world.now - c.runner.minted_at().as_millis() < 50 * SECOND;
+                let young = world.now - world.planned_at[&c.runner] < 50 * SECOND;
                 let booting = c.connected_at.is_none() && !matches!(c.nature, Nature::DiesAtBoot(_)) && young;
                 coming += u32::from(c.pool == pool && booting && self.launched.contains(&c.runner));
             }

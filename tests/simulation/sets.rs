@@ -1,9 +1,7 @@
 //! Scale sets: sessions that are taken, lost and opened again, and messages with statistics that are
 //! late or, for a while, wrong.
 
-use std::sync::Arc;
-
-use dayfly::fleet::{Evidence, JobFacts, Source as FleetSource, Timestamp, TroubleKind};
+use dayfly::fleet::{Evidence, Instant, Job as FleetJob, Source as FleetSource, TroubleKind};
 
 use crate::{
     setting::{SECOND, Source},
@@ -92,7 +90,7 @@ impl World {
         let jobs = self.assigned(pool);
         (self.sets[pool].told, self.sets[pool].told_at) = (jobs, self.now);
         let name = self.setting.pools[pool].pool.name.clone();
-        self.tell(Evidence::Assigned { pool: name, jobs: Some(jobs), at: Timestamp::from_millis(self.now) });
+        self.tell(Evidence::Assigned { pool: name, jobs: Some(jobs), at: Instant::from_millis(self.now) });
         self.after(POLL, Happening::SetSilence(pool, self.life));
     }
 
@@ -105,7 +103,7 @@ impl World {
             self.tell(Evidence::Assigned {
                 pool: name,
                 jobs: Some(jobs),
-                at: Timestamp::from_millis(self.now),
+                at: Instant::from_millis(self.now),
             });
             self.after(POLL, Happening::SetSilence(pool, self.life));
         }
@@ -167,8 +165,8 @@ impl World {
         for _ in 0..copies {
             self.tell_assigned(pool);
             for (runner, job) in &started {
-                let facts: Arc<JobFacts> = self.job(*job).facts;
-                self.tell(Evidence::Took { runner: runner.clone(), facts });
+                let FleetJob { facts, queued_at, .. } = self.job(*job);
+                self.tell(Evidence::Took { runner: runner.clone(), facts, queued_at });
             }
             for runner in &over {
                 self.tell(Evidence::JobOver { runner: runner.clone() });

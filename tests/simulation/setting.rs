@@ -11,7 +11,7 @@ pub(crate) const SECOND: u64 = 1000;
 /// One minute in the world's milliseconds.
 pub(crate) const MINUTE: u64 = 60 * SECOND;
 /// When every day begins.
-pub(crate) const MORNING: u64 = 1_800_000_000_000;
+pub(crate) const MORNING: u64 = 777_000_000;
 
 const GIB: u64 = 1 << 30;
 

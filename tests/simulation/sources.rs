@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use dayfly::fleet::{
-    Evidence, GroupPolicy, JobState, Source as FleetSource, Target, Timestamp, Trouble, TroubleKind,
-    Visibility,
+    Evidence, GroupPolicy, Instant, JobState, Source as FleetSource, Target, Trouble, TroubleKind, Visibility,
 };
 
 use crate::{
@@ -119,7 +118,7 @@ impl World {
         if self.jobs[job].state_at(self.now).is_some_and(|truth| truth != state) {
             self.met.insert("a webhook is overtaken");
         }
-        let (job, at) = (self.job(job), self.timestamp());
+        let (job, at) = (self.job(job), self.instant());
         self.tell(Evidence::Job { job, state, at, asked: false });
     }
 
@@ -173,7 +172,7 @@ impl World {
             }
         }
         self.open[repository] = open;
-        let began = Timestamp::from_millis(began);
+        let began = Instant::from_millis(began);
         let evidence =
             Evidence::Queue { repository: self.setting.repositories[repository].clone(), began, jobs };
         self.sources.last_look[repository] = Some(evidence.clone());
@@ -217,7 +216,7 @@ impl World {
         if down || self.fails(self.setting.faults.github) {
             return;
         }
-        let at = Timestamp::from_millis(began);
+        let at = Instant::from_millis(began);
         let repository = self.setting.repositories[self.jobs[job].repository].clone();
         let page = self.random.within(began, self.now);
         match self.jobs[job].state_at(page) {
@@ -243,7 +242,7 @@ impl World {
 
     pub(crate) fn tell_source(&mut self, pool: usize, source: FleetSource, kind: Option<TroubleKind>) {
         let trouble =
-            kind.map(|kind| Trouble { kind, retry_at: None, detail: "it was made to fail".to_owned() });
+            kind.map(|kind| Trouble { kind, retry_after: None, detail: "it was made to fail".to_owned() });
         let pool = self.setting.pools[pool].pool.name.clone();
         self.tell(Evidence::Source { pool, source, trouble });
     }

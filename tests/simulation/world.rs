@@ -7,10 +7,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use dayfly::fleet::{ContainerId, Evidence, Exit, Resources, RunnerName, TemplateDigest, Timestamp, Why};
+use dayfly::fleet::{
+    ClockReading, ContainerId, Evidence, Exit, Instant, Resources, RunnerName, TemplateDigest, Why,
+};
 
 use crate::{
     calls::Call,
+    clocks::Clocks,
     jobs::Job,
     lives::{Line, Nature},
     random::Random,
@@ -71,6 +74,9 @@ pub(crate) enum Happening {
     LookScope(usize, u64),
     LookHost(usize, u64),
     Wake(u64),
+    SetClock,
+    Suspend,
+    Awake,
     Calm,
     Check,
 }
@@ -193,6 +199,9 @@ impl Ord for Entry {
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) random: Random,
+    pub(crate) clocks: Clocks,
+    /// What the daemon's status is written by.
+    pub(crate) clock_of_pass: ClockReading,
     pub(crate) setting: Setting,
     /// Faults have stopped, and no job comes any more.
     pub(crate) calm: bool,
@@ -210,6 +219,8 @@ pub(crate) struct World {
     pub(crate) containers: Vec<Container>,
     /// All runners that ever had a registration, with their container once there is one.
     pub(crate) runners: BTreeMap<RunnerName, Option<usize>>,
+    /// When each runner's launch was planned.
+    pub(crate) planned_at: BTreeMap<RunnerName, u64>,
     /// Per host, the containers that are not removed.
     pub(crate) present: Vec<Vec<usize>>,
     pub(crate) jobs: Vec<Job>,
@@ -255,6 +266,9 @@ impl World {
         let (scopes, hosts, pools) = (setting.scopes.len(), setting.hosts.len(), setting.pools.len());
         let mut world = Self {
             now: MORNING,
+            // Of its own, so that the rest of a day goes as it would without.
+            clocks: Clocks::draw(Random::new(random.clone().next()), hosts),
+            clock_of_pass: ClockReading::default(),
             random,
             calm: false,
             life: 0,
@@ -266,6 +280,7 @@ impl World {
             listed: vec![Vec::new(); scopes],
             containers: Vec::new(),
             runners: BTreeMap::new(),
+            planned_at: BTreeMap::new(),
             present: vec![Vec::new(); hosts],
             jobs: Vec::new(),
             waiting: vec![VecDeque::new(); pools],
@@ -289,6 +304,7 @@ impl World {
         };
         world.settle_strangers();
         world.draw_spells();
+        world.draw_clocks();
         for pool in 0..pools {
             world.after(world.setting.pools[pool].burst_gap / 2, Happening::Burst(pool));
         }
@@ -350,8 +366,8 @@ impl World {
         self.at(self.now + delay, happening);
     }
 
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp::from_millis(self.now)
+    pub(crate) fn instant(&self) -> Instant {
+        Instant::from_millis(self.now)
     }
 
     /// A draw of a fault, which there is none of once the world is calm.

@@ -20,7 +20,7 @@ use std::{
 
 use bytes::Bytes;
 use dayfly::{
-    fleet::{Evidence, Job, JobState, Status, Timestamp},
+    fleet::{ClockReading, Evidence, Instant, Job, JobState, Status, Timestamp},
     github::webhook::Secrets,
     http::{App, Snapshot, Webhook, serve},
     telemetry::Metrics,
@@ -35,6 +35,9 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+
+/// GitHub's clock, at noon.
+const CLOCK: ClockReading = ClockReading { at: Instant::from_millis(5_000_000_000), shown: NOON };
 const SECRET: &str = "a secret of the hook";
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -127,18 +130,18 @@ impl Server {
                 fits
             };
             let recorder = move |event, result| counted.record_webhook(event, result);
-            Webhook::new(secrets, Arc::new(sink), Arc::new(recorder))
+            Webhook::new(secrets, Arc::new(sink), Arc::new(recorder), Arc::new(|| CLOCK))
         });
         let (_, snapshot) = watch::channel(Arc::new(Snapshot {
             instance: "ci1".into(),
             version: "0.1.0",
             started_at: NOON,
-            planned_at: None,
+            planned: None,
             status: Status::default(),
             engines: BTreeMap::new(),
             rates: BTreeMap::new(),
         }));
-        let app = App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| NOON), webhook };
+        let app = App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| CLOCK.at), webhook };
         let task = tokio::spawn(serve(listener, app, std::future::pending()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { address, client, room, told, metrics, task }
@@ -168,7 +171,9 @@ impl Server {
         let told = self.told.lock().unwrap();
         told.iter()
             .map(|evidence| match evidence {
-                Evidence::Job { job, state, at: NOON, asked: false } => (job.clone(), state.clone()),
+                Evidence::Job { job, state, at, asked: false } if *at == CLOCK.at => {
+                    (job.clone(), state.clone())
+                }
                 other => panic!("no hint of a job: {other:?}"),
             })
             .collect()

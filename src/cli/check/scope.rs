@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{counted, credential::Credentials, demand, grant, group, hook, version};
 use crate::{
     cli::lines::Line,
+    clock,
     config::Config,
     fleet::{Pool, RunnerName, Scope, Target, Timestamp},
     github::{Client, Credential, CredentialKind, GithubError, Probe, Rate, RunnerRecord, TokenKind},
@@ -177,6 +178,7 @@ fn about(subject: &str, pools: &[&Pool], probe: &Probe) -> Vec<Line> {
 
 fn budget(subject: &str, rate: &Rate) -> Option<Line> {
     let Rate { limit, remaining, reset_at, .. } = rate;
+    let reset_at = clock::wall().timestamp(*reset_at);
     (*remaining < rate.reserve()).then(|| {
         Line::warn(
             subject,
@@ -189,8 +191,9 @@ fn budget(subject: &str, rate: &Rate) -> Option<Line> {
 /// An answer other than what was asked for, with the mend on a line of its own.
 pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line {
     match error {
-        GithubError::RateLimited { until } => {
-            let wait = until.since(now()).as_secs();
+        GithubError::RateLimited { wait } => {
+            let until = clock::wall().shown + *wait;
+            let wait = wait.as_secs();
             let text = format!("not asked further: GitHub's rate limit allows it in {wait} s, at {until}");
             Line::warn(subject, text, "run this again then; the daemon waits by itself")
         }
@@ -229,6 +232,5 @@ pub(super) fn plainly(error: &GithubError) -> String {
 }
 
 pub(super) fn now() -> Timestamp {
-    let millis = jiff::Timestamp::now().as_millisecond();
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+    clock::wall().shown
 }

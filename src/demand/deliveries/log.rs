@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::Part;
 use crate::{
-    fleet::{Job, JobState, Timestamp},
+    fleet::{ClockReading, Instant, Job, JobState},
     github::{
         Client, DeliveryRecord, GithubError, LogMark,
         webhook::{DeliveryEvent, Told},
@@ -43,7 +43,7 @@ const RETRY: Duration = Duration::from_mins(4);
 pub(super) struct Log {
     mark: LogMark,
     /// Whatever was tried before was listed.
-    since: Option<Timestamp>,
+    since: Option<Instant>,
     /// Deliveries after that which were listed already.
     listed: BTreeSet<u64>,
     /// What failed and was not read yet, by its number.
@@ -55,7 +55,7 @@ pub(super) struct Left {
     delivery: DeliveryRecord,
     /// How often GitHub failed to show it.
     pub(super) failures: u32,
-    retry_at: Timestamp,
+    retry_at: Instant,
 }
 
 impl Left {
@@ -66,17 +66,12 @@ impl Left {
 
 impl Log {
     /// Lists what came since it was listed last, and notes what of it failed.
-    pub(super) async fn list(
-        &mut self,
-        client: &Client,
-        hook: u64,
-        now: Timestamp,
-    ) -> Result<(), GithubError> {
-        let since = self.since.unwrap_or(now - FIRST_LOOK);
+    pub(super) async fn list(&mut self, client: &Client, hook: u64, now: Instant) -> Result<(), GithubError> {
+        let since = client.clock().timestamp(self.since.unwrap_or(now - FIRST_LOOK));
         let Some((deliveries, all)) = client.deliveries(hook, since, PAGES, &mut self.mark).await? else {
             return Ok(());
         };
-        self.note(&deliveries, now);
+        self.note(&deliveries, now, client.clock());
         let mut all = all;
         while self.left.len() > LEFT {
             self.left.pop_first();
@@ -91,8 +86,9 @@ impl Log {
         Ok(())
     }
 
-    fn note(&mut self, deliveries: &[DeliveryRecord], now: Timestamp) {
-        let recent = deliveries.iter().filter(|one| one.delivered_at >= now - OVERLAP);
+    fn note(&mut self, deliveries: &[DeliveryRecord], now: Instant, clock: ClockReading) {
+        let overlap = clock.timestamp(now - OVERLAP);
+        let recent = deliveries.iter().filter(|one| one.delivered_at >= overlap);
         let recent = recent.map(|one| one.id).collect();
         let new: Vec<&DeliveryRecord> =
             lost(deliveries).into_iter().filter(|one| !self.listed.contains(&one.id)).collect();
@@ -102,7 +98,7 @@ impl Log {
         self.left
             .retain(|_, left| left.delivery.guid.is_empty() || !again.contains(left.delivery.guid.as_str()));
         for one in new {
-            let left = Left { delivery: one.clone(), failures: 0, retry_at: Timestamp::default() };
+            let left = Left { delivery: one.clone(), failures: 0, retry_at: Instant::default() };
             self.left.insert(one.id, left);
         }
         (self.listed, self.since) = (recent, Some(now - OVERLAP));
@@ -115,8 +111,8 @@ impl Log {
         hook: u64,
         part: Part,
         reads: &mut usize,
-        now: Timestamp,
-        found: &mut Vec<(Job, JobState, Timestamp)>,
+        now: Instant,
+        found: &mut Vec<(Job, JobState, Instant)>,
     ) -> Result<(), GithubError> {
         let due = self.left.iter().filter(|(_, left)| left.part() == part && left.retry_at <= now);
         let mut turns: Vec<_> =
@@ -128,7 +124,8 @@ impl Log {
                 break;
             }
             *reads -= 1;
-            let read = client.delivered_job(hook, id, at).await;
+            let came_at = ClockReading { at: client.clock().instant(at), shown: at };
+            let read = client.delivered_job(hook, id, came_at).await;
             let scope = client.scope();
             match read {
                 Err(error @ GithubError::Failed { .. }) => {
@@ -151,7 +148,7 @@ impl Log {
                     }
                     continue;
                 }
-                Ok(Ok(Told::Job(job, state))) => found.push((*job, state, at)),
+                Ok(Ok(Told::Job(job, state))) => found.push((*job, state, came_at.at)),
                 Ok(Ok(Told::Ping | Told::Nothing)) | Err(GithubError::NotFound) => {}
                 Ok(Err(why)) => warn!(
                     %scope, hook, delivery = id, error = %why,
@@ -179,6 +176,7 @@ fn lost(deliveries: &[DeliveryRecord]) -> Vec<&DeliveryRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::Timestamp;
 
     fn record(id: u64, guid: &str, action: &str, delivered: bool) -> DeliveryRecord {
         DeliveryRecord {
@@ -212,14 +210,14 @@ mod tests {
     #[test]
     fn what_arrived_or_was_tried_again_meanwhile_is_not_left() {
         let mut log = Log::default();
-        let now = Timestamp::from_millis(100);
+        let (now, clock) = (Instant::from_millis(100), ClockReading::default());
         let ids = |log: &Log| log.left.keys().copied().collect::<Vec<u64>>();
-        log.note(&[record(3, "c", "queued", false), record(2, "b", "queued", false)], now);
-        log.note(&[record(4, "d", "queued", false), record(3, "c", "queued", false)], now);
+        log.note(&[record(3, "c", "queued", false), record(2, "b", "queued", false)], now, clock);
+        log.note(&[record(4, "d", "queued", false), record(3, "c", "queued", false)], now, clock);
         assert_eq!(ids(&log), [2, 3, 4]);
         log.left.remove(&3);
         let (sixth, fifth) = (record(6, "d", "queued", false), record(5, "b", "queued", true));
-        log.note(&[sixth, fifth, record(3, "c", "queued", false)], now);
+        log.note(&[sixth, fifth, record(3, "c", "queued", false)], now, clock);
         assert_eq!(ids(&log), [6], "what was read is not read again");
     }
 }

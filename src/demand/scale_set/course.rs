@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{ScaleSetNews, ScaleSetPool, Waits, remembered::Remembered};
 use crate::{
-    fleet::Timestamp,
+    fleet::Instant,
     github::{
         GithubError,
         scale_set::{Ensured, JobMessage, Message, ScaleSetError, ScaleSetId, Session, SessionId},
@@ -86,7 +86,7 @@ pub(super) struct Course {
     failures: u32,
     pause: Duration,
     /// When the last answer was received.
-    heard_at: Timestamp,
+    heard_at: Instant,
 }
 
 impl Course {
@@ -102,7 +102,7 @@ impl Course {
             refusals: 0,
             failures: 0,
             pause: Duration::ZERO,
-            heard_at: Timestamp::default(),
+            heard_at: Instant::default(),
         }
     }
 
@@ -140,7 +140,7 @@ impl Course {
     }
 
     /// Takes in an answer that was received `at` and tells what it means for the pool.
-    pub(super) fn hear(&mut self, answer: Answer, at: Timestamp) -> Vec<ScaleSetNews> {
+    pub(super) fn hear(&mut self, answer: Answer, at: Instant) -> Vec<ScaleSetNews> {
         self.pause = Duration::ZERO;
         let since = at.since(std::mem::replace(&mut self.heard_at, at));
         match answer {
@@ -214,17 +214,17 @@ impl Course {
             Answer::Acquired(Err(error)) => {
                 // Not applied and not acknowledged, it is sent again.
                 self.hold(Hand::Nothing);
-                self.failed(error, at)
+                self.failed(error)
             }
             Answer::Acknowledged(Err(error)) => {
                 // It was applied; should it be sent again, it is applied again.
                 self.acknowledged();
-                self.failed(error, at)
+                self.failed(error)
             }
             Answer::Ensured(Err(error))
             | Answer::Opened(Err(error))
             | Answer::Refreshed(Err(error))
-            | Answer::Polled(Err(error)) => self.failed(error, at),
+            | Answer::Polled(Err(error)) => self.failed(error),
         }
     }
 
@@ -271,7 +271,7 @@ impl Course {
         news
     }
 
-    fn begin(&mut self, session: Session, hand: Hand, at: Timestamp) -> Vec<ScaleSetNews> {
+    fn begin(&mut self, session: Session, hand: Hand, at: Instant) -> Vec<ScaleSetNews> {
         let statistics = session.statistics;
         self.place = Place::With(Box::new(session), hand);
         statistics.map(|statistics| ScaleSetNews::Up { at, statistics }).into_iter().collect()
@@ -285,7 +285,7 @@ impl Course {
         }
     }
 
-    fn apply(&mut self, message: Message, at: Timestamp) -> Vec<ScaleSetNews> {
+    fn apply(&mut self, message: Message, at: Instant) -> Vec<ScaleSetNews> {
         if let Some(id) = message.id {
             self.hold(Hand::Applied(id));
         }
@@ -320,10 +320,10 @@ impl Course {
             return Vec::new();
         }
         let says = "its token was refused again after a refresh".to_owned();
-        self.failed(ScaleSetError::SessionLost { says }, self.heard_at)
+        self.failed(ScaleSetError::SessionLost { says })
     }
 
-    fn failed(&mut self, error: ScaleSetError, at: Timestamp) -> Vec<ScaleSetNews> {
+    fn failed(&mut self, error: ScaleSetError) -> Vec<ScaleSetNews> {
         match &error {
             ScaleSetError::NoSuchSet => {
                 self.place = Place::Without;
@@ -340,9 +340,7 @@ impl Course {
         }
         let doubled = self.waits.first.saturating_mul(1 << self.failures.min(16));
         self.pause = match &error {
-            ScaleSetError::Github(GithubError::RateLimited { until }) => {
-                until.since(at).max(self.waits.first)
-            }
+            ScaleSetError::Github(GithubError::RateLimited { wait }) => (*wait).max(self.waits.first),
             // Nothing is wrong with asking once more; with asking again and again there is.
             ScaleSetError::NoSuchSet | ScaleSetError::SessionLost { .. } if self.failures == 0 => {
                 Duration::ZERO

@@ -19,7 +19,7 @@ pub use self::{
     serve::serve,
 };
 use crate::{
-    fleet::{InstanceId, Timestamp},
+    fleet::{InstanceId, Instant},
     github::scale_set::{Job, ScaleSetError, ScaleSetId, Statistics},
 };
 
@@ -100,14 +100,14 @@ pub enum ScaleSetNews {
     /// What the set has to do, as of now.
     Up {
         /// When it was received.
-        at: Timestamp,
+        at: Instant,
         /// The counts; `assigned` is how many runners are needed.
         statistics: Statistics,
     },
     /// A poll ended without a message: the statistics that were told last still stand.
     Quiet {
         /// When that was received.
-        at: Timestamp,
+        at: Instant,
     },
     /// Something failed and will be tried again; until then what was told last stands.
     Trouble {
@@ -119,14 +119,14 @@ pub enum ScaleSetNews {
     /// A job was given to the set. It is in the statistics too.
     JobAssigned {
         /// When it was received.
-        at: Timestamp,
+        at: Instant,
         /// The job.
         job: Job,
     },
     /// A runner has a job.
     JobStarted {
         /// When it was received.
-        at: Timestamp,
+        at: Instant,
         /// The runner's name; it may be none of ours.
         runner: String,
         /// The job.
@@ -135,7 +135,7 @@ pub enum ScaleSetNews {
     /// A job is over. Its runner may still be at work: this is no leave to stop it.
     JobCompleted {
         /// When it was received.
-        at: Timestamp,
+        at: Instant,
         /// The runner's name, if the job ever had one.
         runner: Option<String>,
         /// `succeeded`, `failed`, `canceled` and the like; GitHub's own word.

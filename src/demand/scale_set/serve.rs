@@ -9,7 +9,7 @@ use super::{
     remembered,
 };
 use crate::{
-    fleet::Timestamp,
+    fleet::Instant,
     github::scale_set::{ScaleSetError, ScaleSetId, ScaleSetRunners, ScaleSets, SessionId},
 };
 
@@ -25,7 +25,7 @@ pub async fn serve(
     pool: &ScaleSetPool,
     mut capacity: watch::Receiver<u32>,
     stop: CancellationToken,
-    clock: impl Fn() -> Timestamp + Sync,
+    clock: impl Fn() -> Instant + Sync,
     tell: impl Fn(ScaleSetNews) + Sync,
 ) {
     let before = pool.remembered.as_deref().and_then(remembered::recall);
@@ -101,7 +101,7 @@ fn learned(
     answer: Answer,
     runners: &ScaleSetRunners,
     pool: &ScaleSetPool,
-    at: Timestamp,
+    at: Instant,
 ) -> Vec<ScaleSetNews> {
     let opened = match &answer {
         Answer::Opened(Ok(session)) => Some((session.set, session.id.clone())),

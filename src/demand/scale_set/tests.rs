@@ -8,7 +8,7 @@ use super::{
     remembered::{self, Remembered},
 };
 use crate::{
-    fleet::Timestamp,
+    fleet::Instant,
     github::{
         GithubError,
         scale_set::{
@@ -74,11 +74,11 @@ fn lost() -> ScaleSetError {
 }
 
 /// A course with the time since its begin, which each answer takes a minute of unless it is said.
-struct Walk(Course, Timestamp);
+struct Walk(Course, Instant);
 
 impl Walk {
     fn begin() -> Self {
-        Self(Course::new(&pool(&["linux"]), None), Timestamp::from_millis(0))
+        Self(Course::new(&pool(&["linux"]), None), Instant::from_millis(0))
     }
 
     fn in_session() -> Self {
@@ -194,8 +194,8 @@ fn failures_wait_ever_longer_and_a_limit_as_long_as_it_says() {
         })
         .collect();
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-    let until = walk.1 + Duration::from_mins(6);
-    walk.hear(Answer::Ensured(Err(GithubError::RateLimited { until }.into())));
+    let wait = Duration::from_mins(5);
+    walk.hear(Answer::Ensured(Err(GithubError::RateLimited { wait }.into())));
     assert_eq!(walk.pause(), 300);
     for _ in 0..100 {
         walk.hear(Answer::Ensured(Err(down())));
@@ -265,7 +265,7 @@ fn the_session_of_a_daemon_before_us_is_closed_if_it_was_of_this_set() {
     let before = |set| Remembered { set, session: SessionId::parse("old").unwrap() };
     for (set, asks) in [(SET, "close old"), (ScaleSetId(8), "open")] {
         let course = Course::new(&pool(&["linux"]), Some(before(set)));
-        let mut walk = Walk(course, Timestamp::default());
+        let mut walk = Walk(course, Instant::default());
         walk.hear(found(&["linux"]));
         assert_eq!(walk.asks(), asks);
         walk.hear(Answer::Closed(true));
@@ -276,7 +276,7 @@ fn the_session_of_a_daemon_before_us_is_closed_if_it_was_of_this_set() {
 #[test]
 fn a_session_of_ours_that_could_not_be_closed_is_closed_when_it_is_in_the_way() {
     let before = Remembered { set: SET, session: SessionId::parse("old").unwrap() };
-    let mut walk = Walk(Course::new(&pool(&["linux"]), Some(before)), Timestamp::default());
+    let mut walk = Walk(Course::new(&pool(&["linux"]), Some(before)), Instant::default());
     let in_the_way = || Answer::Opened(Err(ScaleSetError::Conflict { says: String::new() }));
     walk.hear(found(&["linux"]));
     for _ in 0..3 {
@@ -302,7 +302,7 @@ fn labels_are_compared_without_letter_case_and_the_sets_name_is_always_allowed()
         (&["x64", "gpu"], &["linux"], true, 2),
         (&["linux"], &["linux", "x64"], false, 1),
     ] {
-        let mut walk = Walk(Course::new(&pool(wanted), None), Timestamp::default());
+        let mut walk = Walk(Course::new(&pool(wanted), None), Instant::default());
         let news = walk.hear(found(kept));
         assert_eq!((walk.asks() == "open", news.len()), (served, told), "{wanted:?} {kept:?}: {news:?}");
         assert_eq!(walk.pause(), if served { 0 } else { 30 });

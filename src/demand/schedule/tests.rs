@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::fleet::{Job, JobFacts, JobId, JobState};
+use crate::fleet::{ClockReading, Job, JobFacts, JobId, JobState};
 
-const NOW: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+const NOW: Instant = Instant::from_millis(1_795_348_800_000);
 const BASE: Duration = Duration::from_secs(10);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -20,7 +20,7 @@ fn look(state: Option<JobState>) -> Look {
         repository: repository("a"),
         run_id: 1,
         url: String::new(),
-        queued_at: NOW,
+        queued_at: ClockReading::default().timestamp(NOW),
     };
     let job = Job {
         id: JobId(1),
@@ -28,6 +28,7 @@ fn look(state: Option<JobState>) -> Look {
         enterprise: None,
         public: None,
         workflows: Vec::new(),
+        queued_at: NOW,
         facts: Arc::new(facts),
     };
     let jobs = state.map(|state| (job, state)).into_iter().collect();

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::fleet::{
-    Action, Container, ContainerId, ContainerState, Evidence, Exit, Host, HostName, ImageState, Launched,
-    Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble, TroubleKind, Visibility,
+    Action, ClockReading, Container, ContainerId, ContainerState, Evidence, Exit, Host, HostName, ImageState,
+    Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble, TroubleKind,
+    Visibility,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -13,7 +14,7 @@ const REPOSITORY: &str = "https://github.com/acme/widgets";
 /// Pools of one organization, and a clock.
 struct Table {
     fleet: Fleet,
-    now: Timestamp,
+    now: Instant,
     /// Runners that were launched, and their pools.
     launched: Vec<RunnerName>,
     events: Vec<Event>,
@@ -54,7 +55,7 @@ fn set_pool() -> Pool {
 impl Table {
     fn of(pools: Vec<Pool>) -> Self {
         let host_of = Host { name: host(), max_runners: None, budget: Resources::default() };
-        let now = Timestamp::from_millis(1_800_000_000_000);
+        let now = Instant::from_millis(1_800_000_000_000);
         let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, pools, vec![host_of]);
         let image = Template::default().image;
         let state = ImageState::Present("sha256:1".to_owned());
@@ -87,12 +88,13 @@ impl Table {
             enterprise: None,
             public: Some(false),
             workflows: Vec::new(),
+            queued_at: self.now,
             facts: Arc::new(JobFacts {
                 name: format!("job {id}"),
                 repository: REPOSITORY.parse().unwrap(),
                 run_id: 1,
                 url: String::new(),
-                queued_at: self.now,
+                queued_at: ClockReading::default().timestamp(self.now),
             }),
         }
     }
@@ -104,7 +106,7 @@ impl Table {
 
     /// A look that began `ago`.
     fn look(&mut self, ago: Duration, jobs: &[(u64, JobState)]) {
-        let began = Timestamp::from_millis(self.now.as_millis() - u64::try_from(ago.as_millis()).unwrap());
+        let began = Instant::from_millis(self.now.as_millis() - u64::try_from(ago.as_millis()).unwrap());
         let jobs = jobs.iter().map(|(id, state)| (self.job(*id, &["linux"]), state.clone())).collect();
         self.observe(Evidence::Queue { repository: REPOSITORY.parse().unwrap(), began, jobs });
     }
@@ -139,7 +141,8 @@ impl Table {
 
     fn ends(&mut self, runner: usize) {
         let exit = Exit {
-            at: self.now,
+            at: ClockReading::default().timestamp(self.now),
+            ran: None,
             code: 0,
             out_of_memory: false,
             job: Some("job".to_owned()),
@@ -434,7 +437,7 @@ fn nothing_is_remembered_for_ever() {
     table.hint(1, JobState::Queued);
     table.hint(2, JobState::Completed);
     let mut early = table.job(3, &["linux"]);
-    Arc::make_mut(&mut early.facts).queued_at = Timestamp::from_millis(u64::MAX / 2);
+    early.queued_at = Instant::from_millis(u64::MAX / 2);
     table.observe(Evidence::Job { job: early, state: JobState::Queued, at: table.now, asked: false });
     table.look(MINUTE, &[]);
     table.pass_by(REMEMBERED);
@@ -526,7 +529,7 @@ fn while_another_session_holds_the_set_nothing_is_launched_or_removed() {
         source: Source::ScaleSet,
         trouble: taken.then(|| Trouble {
             kind: TroubleKind::SessionTaken,
-            retry_at: None,
+            retry_after: None,
             detail: "held".to_owned(),
         }),
     };
@@ -542,7 +545,7 @@ fn while_another_session_holds_the_set_nothing_is_launched_or_removed() {
         template: Template::default().digest(),
         image: None,
         resources: Resources::default(),
-        state: ContainerState::Up(table.now),
+        state: ContainerState::Up,
     });
     let containers = containers.collect::<Vec<_>>();
     table.pass_by(60 * MINUTE);
@@ -575,7 +578,7 @@ fn a_job_that_waited_for_its_approval_is_queued_from_then_on() {
     let (made, mut job) = (table.now, table.job(1, &["linux"]));
     table.pass_by(Duration::from_hours(30));
     table.hint(1, JobState::Waiting);
-    Arc::make_mut(&mut job.facts).queued_at = made;
+    job.queued_at = made;
     let at = table.now;
     table.observe(Evidence::Job { job, state: JobState::Queued, at, asked: false });
     assert_eq!(table.queued(), [1], "it is not a day old");

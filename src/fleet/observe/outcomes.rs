@@ -8,7 +8,7 @@ use crate::fleet::{
     name::{PoolName, RunnerName},
     report::{Event, Held, Veto, Why},
     runner::{Contained, InFlight, Life, Registered, Runner},
-    time::Timestamp,
+    time::Instant,
 };
 
 /// How soon a failed action on a runner is tried again, the first time.
@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(5);
 const BUSY_RETRY: Duration = Duration::from_mins(1);
 
 impl Fleet {
-    pub(super) fn launch_ended(&mut self, name: &RunnerName, outcome: Launched, now: Timestamp) {
+    pub(super) fn launch_ended(&mut self, name: &RunnerName, outcome: Launched, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Some(InFlight::Launch(why)) = runner.in_flight else { return };
         runner.in_flight = None;
@@ -31,6 +31,7 @@ impl Fleet {
         let (pool, runner_name) = (name.pool().parse::<PoolName>(), name.clone());
         match outcome {
             Launched::Up { registration, container } => {
+                runner.boots_since = now;
                 expected(runner, Some(registration));
                 if !matches!(runner.contained, Contained::Present { life: Life::Up | Life::Down(_), .. }) {
                     runner.contained =
@@ -61,13 +62,13 @@ impl Fleet {
     }
 
     /// What a failed launch means for its pool; returns the failures in a row.
-    fn launch_failed(&mut self, name: &PoolName, trouble: &Trouble, begun: Timestamp, now: Timestamp) -> u32 {
+    fn launch_failed(&mut self, name: &PoolName, trouble: &Trouble, begun: Instant, now: Instant) -> u32 {
         let Some(pool) = self.pools.get_mut(name) else { return 0 };
         let held = match trouble.kind {
             TroubleKind::RateLimited => {
                 if let Some(scope) = self.scopes.get_mut(&pool.pool.scope) {
-                    let until = trouble.retry_at.unwrap_or(now + Duration::from_mins(1));
-                    scope.limited_until = scope.limited_until.max(until);
+                    let wait = trouble.retry_after.unwrap_or(Duration::from_mins(1));
+                    scope.limited_until = scope.limited_until.max(now + wait);
                 }
                 return pool.backoff.failures;
             }
@@ -89,7 +90,7 @@ impl Fleet {
         pool.backoff.failures
     }
 
-    pub(super) fn deregister_ended(&mut self, name: &RunnerName, outcome: Deregistered, now: Timestamp) {
+    pub(super) fn deregister_ended(&mut self, name: &RunnerName, outcome: Deregistered, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Some(InFlight::Deregister(why)) = runner.in_flight else { return };
         runner.in_flight = None;
@@ -138,7 +139,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn stop_ended(&mut self, name: &RunnerName, outcome: Stopped, now: Timestamp) {
+    pub(super) fn stop_ended(&mut self, name: &RunnerName, outcome: Stopped, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Some(InFlight::Stop(why)) = runner.in_flight else { return };
         runner.in_flight = None;
@@ -158,7 +159,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn remove_ended(&mut self, name: &RunnerName, outcome: &Removed, now: Timestamp) {
+    pub(super) fn remove_ended(&mut self, name: &RunnerName, outcome: &Removed, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Some(InFlight::Remove(why)) = runner.in_flight else { return };
         runner.in_flight = None;

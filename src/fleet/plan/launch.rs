@@ -89,7 +89,7 @@ impl Fleet {
     }
 
     fn launch_one(&mut self, pool: &PoolName, why: Why, pass: &mut Pass) {
-        let name = self.names.next(pool, pass.now);
+        let name = self.names.next(pool, self.clock.timestamp(pass.now));
         let state = &self.pools[pool];
         let mut runner = Runner::new(name.clone(), pass.now);
         runner.launched = true;
@@ -137,7 +137,10 @@ impl Fleet {
             return held(Held::NoSession);
         }
         if !pass.due(scope.limited_until) {
-            return Wish::Held(Held::RateLimited, format!("until {}", scope.limited_until));
+            return Wish::Held(
+                Held::RateLimited,
+                format!("until {}", self.clock.timestamp(scope.limited_until)),
+            );
         }
         match host.images.get(&state.pool.template.image) {
             Some(ImageState::Present(_)) => {}

@@ -9,7 +9,7 @@ use crate::fleet::{
     matching::group_of,
     name::PoolName,
     report::{Event, JobReport, Phase},
-    time::Timestamp,
+    time::Instant,
 };
 
 /// How long both have to last.
@@ -25,7 +25,7 @@ impl Fleet {
             return;
         }
         // Since when each pool has had a runner idle.
-        let mut idle: BTreeMap<&str, Timestamp> = BTreeMap::new();
+        let mut idle: BTreeMap<&str, Instant> = BTreeMap::new();
         for runner in self.runners.values().filter(|runner| runner.phase == Phase::Idle) {
             let since = idle.entry(runner.name.pool()).or_insert(runner.phase_since);
             *since = runner.phase_since.min(*since);
@@ -34,7 +34,7 @@ impl Fleet {
         for (name, state) in &self.pools {
             let Some(&idle_since) = idle.get(name.as_str()) else { continue };
             for (&job, waiting) in &state.demand {
-                let both_since: Timestamp = idle_since.max(waiting.queued_at);
+                let both_since: Instant = idle_since.max(waiting.queued_at);
                 if !state.stuck.contains(&job) && pass.due(both_since + STUCK) {
                     stuck.push((name.clone(), job));
                 }

@@ -1,13 +1,14 @@
 //! What is held of the registration with the service: what it gave, or why it failed and until when that
 //! is the answer.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{Waits, service::Service};
-use crate::github::{GithubError, client, flight::again};
+use crate::{
+    clock,
+    fleet::Instant,
+    github::{GithubError, flight::again},
+};
 
 /// The newest registration.
 #[derive(Default)]
@@ -28,7 +29,7 @@ impl Held {
     pub(super) fn service(&self, refused: Option<&Arc<Service>>) -> Option<Arc<Service>> {
         let service = self.service.as_ref()?;
         let refused = refused.is_some_and(|refused| Arc::ptr_eq(refused, service));
-        (!refused && client::now() < service.renew_at).then(|| Arc::clone(service))
+        (!refused && clock::now() < service.renew_at).then(|| Arc::clone(service))
     }
 
     /// Whether a registration may be tried; otherwise how the last one failed.
@@ -55,7 +56,7 @@ impl Held {
                 let doubled = self.failed.as_ref().map_or(waits.first, |before| before.pause * 2);
                 let pause = doubled.min(waits.longest);
                 let wait = match &error {
-                    GithubError::RateLimited { until } => until.since(client::now()).max(pause),
+                    GithubError::RateLimited { wait } => (*wait).max(pause),
                     _ => pause,
                 };
                 self.failed = Some(Failed { error: again(&error), pause, retry_at: now + wait });
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn failures_in_a_row_are_the_answer_ever_longer_and_a_limit_as_long_as_it_says() {
         let (mut held, waits) = (Held::default(), Waits::default());
-        let mut now = Instant::now();
+        let mut now = clock::now();
         let mut pauses = Vec::new();
         for _ in 0..8 {
             held.admit(now).unwrap();
@@ -82,13 +83,13 @@ mod tests {
                 pause += Duration::from_secs(1);
             }
             pauses.push(pause.as_secs());
-            now += pause;
+            now = now + pause;
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        let until = client::now() + Duration::from_hours(1);
-        assert!(held.learn(Err(GithubError::RateLimited { until }), &waits, now).is_err());
+        let wait = Duration::from_hours(1);
+        assert!(held.learn(Err(GithubError::RateLimited { wait }), &waits, now).is_err());
         let later = now + Duration::from_mins(59);
-        assert!(matches!(held.admit(later), Err(GithubError::RateLimited { until: told }) if told == until));
+        assert!(matches!(held.admit(later), Err(GithubError::RateLimited { wait: told }) if told == wait));
         held.admit(now + Duration::from_mins(61)).unwrap();
     }
 }

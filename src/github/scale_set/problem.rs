@@ -4,7 +4,8 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::{GithubError, client, limits, refusal::one_line, transport::Answer};
+use super::super::{GithubError, limits, refusal::one_line, transport::Answer};
+use crate::clock;
 
 /// What can go wrong with a scale set, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +70,7 @@ pub(super) struct Problem {
     pub(super) exception: Exception,
     /// The service's words with the id that GitHub's support asks for, on one line.
     pub(super) says: String,
-    retry_at: Option<crate::fleet::Timestamp>,
+    retry_after: Option<std::time::Duration>,
 }
 
 /// The part of an exception's body that all have.
@@ -95,22 +96,21 @@ impl Problem {
         let id = header("activityid").or_else(|| header("x-github-request-id"));
         let id = id.map(|id| format!("activity {}", one_line(id)));
         let parts = [Some(one_line(&message)).filter(|text| !text.is_empty()), id];
-        let now = client::now();
         let throttled = answer.status == StatusCode::TOO_MANY_REQUESTS;
         Self {
             status: answer.status,
             exception: body.type_name.as_deref().map_or(Exception::Other, Exception::named),
             says: parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
-            retry_at: throttled
-                .then(|| limits::limited(answer.status, &answer.headers, &message, 0, now))
+            retry_after: throttled
+                .then(|| limits::limited(answer.status, &answer.headers, &message, 0, clock::wall()))
                 .flatten(),
         }
     }
 
     /// The error where no exception has a meaning of its own; `what` reads after "to".
     pub(super) fn error(self, what: &str) -> GithubError {
-        if let Some(until) = self.retry_at {
-            return GithubError::RateLimited { until };
+        if let Some(wait) = self.retry_after {
+            return GithubError::RateLimited { wait };
         }
         let status = self.status.as_u16();
         let says = if self.says.is_empty() { String::new() } else { format!(" ({})", self.says) };

@@ -15,8 +15,9 @@ use super::{
     service::{MAX_ANSWER, Service},
 };
 use crate::{
+    clock,
     fleet::Timestamp,
-    github::{Endpoint, GithubError, client, limits::clock_skew, transport::Foreign},
+    github::{Endpoint, GithubError, limits::github_clock, transport::Foreign},
 };
 
 /// How often a registration is asked for. A fresh registration token is not known to all of
@@ -76,9 +77,9 @@ impl ScaleSets {
                     answer.status,
                     &answer.headers,
                     &problem.says,
-                    client::now(),
+                    clock::wall(),
                 )
-                .map_err(|until| GithubError::RateLimited { until })?;
+                .map_err(|wait| GithubError::RateLimited { wait })?;
             if answer.status.is_success() {
                 let registered: Registered = answer.json()?;
                 return service(registered, &answer.headers, transport.origin().is_https());
@@ -108,13 +109,12 @@ fn service(registered: Registered, headers: &HeaderMap, secure: bool) -> Result<
         return Err(GithubError::failed("the registration was answered without a token for the service"));
     }
     let (base, origin) = address::given(&url, secure)?;
-    let now = client::now();
-    // Told by GitHub's clock, and kept by ours.
-    let skew = clock_skew(headers, now).unwrap_or_default();
-    let expires_at = expiry(token.expose_secret()).map_or(now + UNKNOWN_LIFETIME, |seconds| {
-        Timestamp::from_millis(seconds.saturating_add_signed(skew).saturating_mul(1000))
+    let wall = clock::wall();
+    let clock = github_clock(headers, wall).unwrap_or(wall);
+    let expires_at = expiry(token.expose_secret()).map_or(wall.at + UNKNOWN_LIFETIME, |seconds| {
+        clock.instant(Timestamp::from_millis(seconds.saturating_mul(1000)))
     });
-    let renew_at = (expires_at - RENEWED_BEFORE).max(now + USED_AT_LEAST);
+    let renew_at = (expires_at - RENEWED_BEFORE).max(wall.at + USED_AT_LEAST);
     Ok(Service { base, origin, token, renew_at })
 }
 
@@ -153,18 +153,18 @@ mod tests {
     fn a_token_without_expiry_is_used_for_a_while_and_none_is_an_error() {
         let with = |token: &str| Registered { url: "https://x.example/".to_owned(), token: token.into() };
         let made = service(with("opaque"), &HeaderMap::new(), true).unwrap();
-        assert!(made.renew_at > client::now() + Duration::from_mins(3));
+        assert!(made.renew_at > clock::now() + Duration::from_mins(3));
         assert!(service(with(""), &HeaderMap::new(), true).is_err());
     }
 
     #[test]
     fn a_token_is_renewed_before_its_end_but_not_at_once() {
         let uses = |lifetime: i64| {
-            let now = client::now();
-            let exp = (now.as_millis() / 1000).saturating_add_signed(lifetime);
+            let wall = clock::wall();
+            let exp = (wall.shown.as_millis() / 1000).saturating_add_signed(lifetime);
             let token = jwt(&format!(r#"{{"exp":{exp}}}"#)).into();
             let registered = Registered { url: "https://x.example/".to_owned(), token };
-            service(registered, &HeaderMap::new(), true).unwrap().renew_at.since(now)
+            service(registered, &HeaderMap::new(), true).unwrap().renew_at.since(wall.at)
         };
         assert!(uses(3600) > Duration::from_mins(58) && uses(3600) <= Duration::from_mins(59));
         for short in [-7200, 0, 50] {

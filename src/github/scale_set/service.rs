@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{address, held::Held, problem::Problem, registration::secret_header};
 use crate::{
-    fleet::Timestamp,
+    clock,
     github::{
         Client, GithubError,
         link::Origin,
@@ -68,7 +68,7 @@ pub(super) struct Service {
     pub(super) origin: Origin,
     pub(super) token: SecretString,
     /// When it is time for another token, by our clock.
-    pub(super) renew_at: Timestamp,
+    pub(super) renew_at: crate::fleet::Instant,
 }
 
 /// A request to the service.
@@ -200,9 +200,9 @@ impl ScaleSets {
         if let Some(service) = held.service(refused) {
             return Ok(service);
         }
-        held.admit(Instant::now())?;
+        held.admit(clock::now())?;
         let registered = self.register().await;
-        held.learn(registered, self.waits(), Instant::now())
+        held.learn(registered, self.waits(), clock::now())
     }
 
     /// The way to a server; made when it is first needed.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Number;
 
 use super::{DeliveryEvent, Encoding};
-use crate::fleet::{Job, JobFacts, JobId, JobState, Scope, Target, Timestamp};
+use crate::fleet::{ClockReading, Job, JobFacts, JobId, JobState, Scope, Target};
 
 /// The longest name or address that is kept of a job.
 const MAX_TEXT: usize = 512;
@@ -48,7 +48,7 @@ pub enum Malformed {
     TooManyLabels,
 }
 
-/// Reads a delivery: its `X-GitHub-Event`, how it is written, its body, and when it came.
+/// Reads a delivery: its `X-GitHub-Event`, how it is written, its body, and GitHub's clock when it came.
 ///
 /// A job's state is what the top-level `action` says, never its `status`: that of a job just approved says
 /// "waiting" while it is queued. What a runner or an action is called that this version does not know is
@@ -57,7 +57,7 @@ pub fn read(
     event: DeliveryEvent,
     encoding: Encoding,
     body: &[u8],
-    came_at: Timestamp,
+    clock: ClockReading,
 ) -> Result<Told, Malformed> {
     match event {
         DeliveryEvent::Ping => return Ok(Told::Ping),
@@ -74,14 +74,14 @@ pub fn read(
             payload.as_bytes()
         }
     };
-    read_job(json, came_at)
+    read_job(json, clock)
 }
 
 /// Reads the payload of an event of jobs.
-pub(in crate::github) fn read_job(json: &[u8], came_at: Timestamp) -> Result<Told, Malformed> {
+pub(in crate::github) fn read_job(json: &[u8], clock: ClockReading) -> Result<Told, Malformed> {
     let wire: Wire = serde_json::from_slice(json)
         .map_err(|error| Malformed::NoSuchPayload { line: error.line(), column: error.column() })?;
-    wire.told(came_at)
+    wire.told(clock)
 }
 
 /// A payload of an event of jobs, as sent.
@@ -118,8 +118,8 @@ struct WireEnterprise {
 }
 
 impl Wire {
-    /// What it tells, having come then.
-    fn told(self, came_at: Timestamp) -> Result<Told, Malformed> {
+    /// What it tells; `clock` is GitHub's when it came.
+    fn told(self, clock: ClockReading) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;
         let state = match action.as_str() {
             "queued" => JobState::Queued,
@@ -139,16 +139,17 @@ impl Wire {
         if labels.len() > MAX_LABELS || labels.iter().any(|label| label.len() > MAX_TEXT) {
             return Err(Malformed::TooManyLabels);
         }
-        let created_at = workflow_job.created_at.as_deref().and_then(moment);
-        let started_at = workflow_job.started_at.as_deref().and_then(moment);
+        let created_at = workflow_job.created_at.as_deref().and_then(|text| text.parse().ok());
+        let started_at = workflow_job.started_at.as_deref().and_then(|text| text.parse().ok());
         // As a queue's jobs are read: one that an approval held was made long before it was queued.
-        let started_at = started_at.filter(|&at| state == JobState::Queued && at <= came_at);
+        let started_at = started_at.filter(|&at| state == JobState::Queued && at <= clock.shown);
+        let queued_at = started_at.max(created_at).unwrap_or(clock.shown);
         let facts = JobFacts {
             name: short(workflow_job.name.unwrap_or_default()),
             repository: scope,
             run_id: workflow_job.run_id.and_then(|id| id.as_u64()).unwrap_or_default(),
             url: short(workflow_job.html_url.unwrap_or_default()),
-            queued_at: started_at.max(created_at).unwrap_or(came_at),
+            queued_at,
         };
         let slug = enterprise.and_then(|enterprise| enterprise.slug).filter(|slug| !slug.is_empty());
         let job = Job {
@@ -157,6 +158,7 @@ impl Wire {
             enterprise: slug.map(|slug| short(slug.to_ascii_lowercase()).into()),
             public: repository.private.map(|private| !private),
             workflows: Vec::new(),
+            queued_at: clock.instant(queued_at),
             facts: Arc::new(facts),
         };
         Ok(Told::Job(Box::new(job), state))
@@ -169,19 +171,15 @@ fn short(mut text: String) -> String {
     text
 }
 
-/// A moment as GitHub writes it; `None` when it is none.
-pub(in crate::github) fn moment(text: &str) -> Option<Timestamp> {
-    let moment: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::fleet::{Instant, Timestamp};
 
     const CAME_AT: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+    const CLOCK: ClockReading = ClockReading { at: Instant::from_millis(5_000_000_000), shown: CAME_AT };
 
     fn payload() -> Value {
         json!({
@@ -198,7 +196,7 @@ mod tests {
     }
 
     fn told(payload: &Value) -> Result<Told, Malformed> {
-        read(DeliveryEvent::WorkflowJob, Encoding::Json, payload.to_string().as_bytes(), CAME_AT)
+        read(DeliveryEvent::WorkflowJob, Encoding::Json, payload.to_string().as_bytes(), CLOCK)
     }
 
     fn job(payload: &Value) -> (Box<Job>, JobState) {
@@ -250,6 +248,7 @@ mod tests {
             let mut payload = with("/action", json!(action));
             payload["workflow_job"]["started_at"] = json!(started_at);
             let (job, _) = job(&payload);
+            assert_eq!(CLOCK.at.since(job.queued_at), CAME_AT.since(job.facts.queued_at));
             CAME_AT.since(job.facts.queued_at).as_secs()
         };
         assert_eq!(queued_at("queued", "2026-11-22T11:59:50Z"), 10);
@@ -261,8 +260,8 @@ mod tests {
     #[test]
     fn what_is_not_known_or_not_there_is_no_trouble() {
         assert_eq!(told(&with("/action", json!("requeued"))), Ok(Told::Nothing));
-        assert_eq!(read(DeliveryEvent::Other, Encoding::Json, b"\xff", CAME_AT), Ok(Told::Nothing));
-        assert_eq!(read(DeliveryEvent::Ping, Encoding::Form, b"", CAME_AT), Ok(Told::Ping));
+        assert_eq!(read(DeliveryEvent::Other, Encoding::Json, b"\xff", CLOCK), Ok(Told::Nothing));
+        assert_eq!(read(DeliveryEvent::Ping, Encoding::Form, b"", CLOCK), Ok(Told::Ping));
         let bare = json!({
             "action": "queued", "workflow_job": { "id": 1, "labels": null, "steps": "?" },
             "repository": { "html_url": "https://github.com/acme/.github" }, "sender": 3,
@@ -307,8 +306,7 @@ mod tests {
     fn a_form_holds_the_same_payload() {
         let written: String = form_urlencoded::byte_serialize(payload().to_string().as_bytes()).collect();
         let form = format!("other=1&payload={written}");
-        let read_form =
-            |body: &str| read(DeliveryEvent::WorkflowJob, Encoding::Form, body.as_bytes(), CAME_AT);
+        let read_form = |body: &str| read(DeliveryEvent::WorkflowJob, Encoding::Form, body.as_bytes(), CLOCK);
         assert_eq!(read_form(&form), told(&payload()));
         assert_eq!(read_form("load=1"), Err(Malformed::NoPayload));
         assert!(matches!(read_form("payload=%"), Err(Malformed::NoSuchPayload { .. })));

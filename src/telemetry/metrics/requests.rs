@@ -8,6 +8,7 @@ use super::{
     int,
 };
 use crate::{
+    clock,
     fleet::{Scope, Timestamp},
     github, host,
 };
@@ -97,7 +98,9 @@ impl RequestMetrics {
             let resource = RESOURCES.into_iter().find(|&known| known == rate.resource).unwrap_or("other");
             self.rate_limit.at([credential, resource]).set(int(rate.limit));
             self.rate_remaining.at([credential, resource]).set(int(rate.remaining));
-            self.rate_reset.at([credential, resource]).set(epoch_seconds(Some(rate.reset_at)));
+            self.rate_reset
+                .at([credential, resource])
+                .set(epoch_seconds(Some(clock::wall().timestamp(rate.reset_at))));
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dayfly::fleet::{Evidence, Job, JobId, JobState, Source, Timestamp, TroubleKind, Unmatched};
+use dayfly::fleet::{Evidence, Instant, Job, JobId, JobState, Source, TroubleKind, Unmatched};
 
 use crate::world::World;
 
@@ -120,7 +120,7 @@ impl Beliefs {
     }
 
     /// A webhook that came before, once more.
-    pub(crate) fn a_hint(&self, which: u64, at: Timestamp) -> Option<Evidence> {
+    pub(crate) fn a_hint(&self, which: u64, at: Instant) -> Option<Evidence> {
         let last = &self.hints[self.hints.len().saturating_sub(20)..];
         let job = last.get(usize::try_from(which % 20).expect("few"))?.clone();
         Some(Evidence::Job { job, state: JobState::Queued, at, asked: false })

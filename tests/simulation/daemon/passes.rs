@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dayfly::fleet::{Action, Event, Timestamp, TroubleKind, Unmatched, Why};
+use dayfly::fleet::{Action, Event, Evidence, Instant, TroubleKind, Unmatched, Why};
 
 use super::{Day, LANES, brief::brief_action};
 use crate::{
@@ -13,8 +13,11 @@ use crate::{
 impl Day {
     /// Plans, and holds the plan against the rules.
     pub(super) fn pass(&mut self) {
-        let now = self.world().timestamp();
+        let wall = self.world().wall();
+        let now = wall.at;
+        self.world().clock_of_pass = wall;
         let Some(fleet) = &mut self.fleet else { return };
+        fleet.observe(Evidence::WallClock(wall), now);
         let plan = fleet.plan(now);
         self.figures.passes += 1;
         self.cases.plan(&plan);
@@ -62,7 +65,7 @@ impl Day {
     }
 
     /// Rules 7 and 10: with nothing new, and with old demand told again, nothing is to be done.
-    pub(super) fn plan_again(&mut self, now: Timestamp) {
+    pub(super) fn plan_again(&mut self, now: Instant) {
         let stirred = (self.random.index(3) == 0).then(|| {
             let (which, hint) = (self.random.next(), self.random.chance(500));
             let mut world = self.world();
@@ -129,7 +132,9 @@ impl Day {
                 ask.as_ref().map(|(host, _)| host)
             }
         };
-        if let Action::Launch { .. } = action {
+        if let Action::Launch { runner, .. } = &action {
+            let now = self.world().now;
+            self.world().planned_at.insert(runner.clone(), now);
             self.figures.launches += 1;
         }
         let host = host.and_then(|host| self.host_index(host)).unwrap_or(0);

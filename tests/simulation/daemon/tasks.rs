@@ -7,9 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use dayfly::fleet::{
-    Deregistered, Evidence, HostName, Launched, Scope, Stopped, Timestamp, TroubleKind, Why,
-};
+use dayfly::fleet::{Deregistered, Evidence, HostName, Instant, Launched, Scope, Stopped, TroubleKind, Why};
 
 use super::{Day, INTERVAL, Task, brief::brief};
 use crate::{
@@ -19,7 +17,7 @@ use crate::{
 
 impl Day {
     pub(super) fn look_at_scope(&mut self, scope: usize) {
-        let (edges, began) = (Arc::clone(&self.edges), self.world().timestamp());
+        let (edges, began) = (Arc::clone(&self.edges), self.world().instant());
         let url = self.world().setting.scopes[scope].clone();
         let look = async move { vec![edges.list_registrations(&url, began).await] };
         self.spawn(Box::pin(look), None, None);
@@ -31,7 +29,7 @@ impl Day {
             return;
         }
         self.looking_at_host[host] = true;
-        let (edges, began) = (Arc::clone(&self.edges), Timestamp::from_millis(now));
+        let (edges, began) = (Arc::clone(&self.edges), Instant::from_millis(now));
         let name = self.world().setting.hosts[host].name.clone();
         let look = async move { vec![edges.list_containers(&name, began).await] };
         self.spawn(Box::pin(look), None, None);
@@ -81,7 +79,7 @@ impl Day {
     }
 
     pub(super) fn observe(&mut self, evidence: Evidence) {
-        let now = self.world().timestamp();
+        let now = self.world().instant();
         note!(self.world(), "evidence: {}", brief(&evidence));
         self.cases.evidence(&evidence);
         self.learn(&evidence);
