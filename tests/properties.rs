@@ -60,6 +60,7 @@ fn fleet(min_idle: u32) -> Fleet {
     let pool = |name: &str, priority| Pool {
         name: name.parse().unwrap(),
         scope: scope(),
+        credential: "default".into(),
         host: host_name(),
         group: "Default".to_owned(),
         labels: vec!["self-hosted".to_owned()],

@@ -90,6 +90,7 @@ impl Stand {
         Ok(Pool {
             name: "bench".parse()?,
             scope: github.scope_url(ORGANIZATION).parse()?,
+            credential: "default".into(),
             host: "local".parse()?,
             group: "Default".to_owned(),
             labels: LABELS.map(str::to_owned).to_vec(),

@@ -41,6 +41,7 @@ impl Installation {
             Ok(Pool {
                 name: format!("pool-{number}").parse()?,
                 scope: scope_of(number)?,
+                credential: "default".into(),
                 host: host_of(number)?,
                 group: "Default".to_owned(),
                 labels: vec!["self-hosted".to_owned(), format!("pool-{number}")],

@@ -341,6 +341,7 @@ fn config(
     let pool = Pool {
         name: "demo".parse()?,
         scope: github.scope_url(ORGANIZATION).parse()?,
+        credential: "default".into(),
         host: host.clone(),
         group: "Default".to_owned(),
         labels: LABELS.map(str::to_owned).to_vec(),

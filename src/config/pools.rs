@@ -1,5 +1,6 @@
 //! The pools: what they are called, where they serve, how many there are.
 
+use std::sync::Arc;
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
@@ -121,6 +122,7 @@ fn pool(
     demand::without_effect(written, demand, at);
     let pool = Pool {
         name: name?,
+        credential: limits_of(file, &credential, scope.as_ref()),
         scope: scope?,
         host: host?.host.name.clone(),
         group,
@@ -133,6 +135,13 @@ fn pool(
         template,
     };
     Some(PoolConfig { pool, credential })
+}
+
+/// What GitHub counts a pool's requests by. An App has limits for each account that it is installed on.
+fn limits_of(file: &File, credential: &str, scope: Option<&Scope>) -> Arc<str> {
+    let is_app = file.credentials.get(credential).is_some_and(|written| written.app_id.is_some());
+    let account = scope.filter(|_| is_app).and_then(|scope| scope.path().split('/').next());
+    account.map_or_else(|| credential.into(), |account| format!("{credential}/{account}").into())
 }
 
 fn name(written: &file::Pool, instance: Option<&InstanceId>, at: &At<'_>) -> Option<PoolName> {

@@ -17,7 +17,7 @@ const QUIETER: u32 = 15;
 /// Requests a minute for the queues of all scopes of one credential. GitHub allows 900 points to everything
 /// that it does (docs.github.com, "Rate limits for the REST API"); the other half is for listing, minting
 /// and removing runners.
-pub const REQUESTS_PER_MINUTE: u32 = 450;
+pub const REQUESTS_PER_MINUTE: u32 = 350;
 
 /// Looks may run ahead of that pace for so long.
 const BURST: Duration = Duration::from_secs(30);

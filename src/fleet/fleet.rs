@@ -12,6 +12,7 @@ use super::{
     host::Host,
     job::{GroupPolicy, JobId},
     jobs::{Jobs, Waiting},
+    mints::Mints,
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
     pool::{Pool, Resources, TemplateDigest},
     report::{Census, Event, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Source, Status},
@@ -31,7 +32,10 @@ pub struct Fleet {
     pub(super) scopes: BTreeMap<Scope, ScopeState>,
     pub(super) runners: BTreeMap<RunnerName, Runner>,
     pub(super) jobs: Jobs,
+    pub(super) mints: Mints,
     pub(super) draining: bool,
+    /// Runners of ours that are online and run on none of our hosts.
+    pub(super) elsewhere: u32,
     /// The newest reading of the wall clock.
     pub(super) clock: ClockReading,
     pub(super) events: Vec<Event>,
@@ -83,8 +87,6 @@ pub(super) struct ScopeState {
     pub(super) sight: Sight,
     /// Its runner groups, where they were read.
     pub(super) groups: Vec<GroupPolicy>,
-    /// GitHub asked that nothing be minted before then.
-    pub(super) limited_until: Instant,
 }
 
 /// How well a scope or host can be seen.
@@ -154,6 +156,7 @@ impl Fleet {
     pub fn new(instance: InstanceId, seed: u64, pools: Vec<Pool>, hosts: Vec<Host>) -> Self {
         let order = pools.iter().map(|pool| pool.name.clone()).collect();
         let scopes = pools.iter().map(|pool| (pool.scope.clone(), ScopeState::default())).collect();
+        let mints = Mints::of(pools.iter());
         let pools = pools.into_iter().map(|pool| {
             let (digest, name) = (pool.template.digest(), pool.name.clone());
             let state = PoolState {
@@ -189,7 +192,9 @@ impl Fleet {
             scopes,
             runners: BTreeMap::new(),
             jobs: Jobs::default(),
+            mints,
             draining: false,
+            elsewhere: 0,
             clock: ClockReading::default(),
             events: Vec::new(),
         }

@@ -159,6 +159,7 @@ mod tests {
         Pool {
             name: name.parse().unwrap(),
             scope: url.parse().unwrap(),
+            credential: "default".into(),
             host: "local".parse().unwrap(),
             group: "Default".to_owned(),
             labels: labels.iter().map(|&label| label.to_owned()).collect(),

@@ -12,6 +12,7 @@ mod host;
 mod job;
 mod jobs;
 mod matching;
+mod mints;
 mod name;
 mod observe;
 mod plan;

@@ -10,6 +10,7 @@ use super::{
     evidence::{Container, Evidence, Exit, ImageState, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
     job::Demand,
+    mints::MintBudget,
     name::{HostName, PoolName, RunnerName},
     report::{Event, ExitReason, Held, Veto},
     runner::{Contained, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
@@ -97,7 +98,14 @@ impl Fleet {
             if name.instance() != self.names.instance().as_str() {
                 continue;
             }
-            let runner = self.runners.entry(name.clone()).or_insert_with(|| Runner::new(name.clone(), now));
+            let runner = self.runners.entry(name.clone()).or_insert_with(|| {
+                // Minted by a run before this one, perhaps just now.
+                if let Some(pool) = self.pools.get(name.pool()) {
+                    let minted_at = self.clock.instant(name.minted_at()).min(now);
+                    self.mints.found(MintBudget::of(&pool.pool), minted_at, now);
+                }
+                Runner::new(name.clone(), now)
+            });
             runner.scope.get_or_insert_with(|| scope.clone());
             let was_ready = runner.ready_at.is_some();
             runner.listed(registration, began, now);
@@ -321,7 +329,7 @@ impl Fleet {
                 _ => true,
             };
             let registered = match runner.registered {
-                Registered::Gone { at, .. } => listed_since(
+                Registered::Missing { since: at, .. } | Registered::Gone { at, .. } => listed_since(
                     at + LIST_LAG,
                     runner.scope.as_ref().and_then(|s| scopes.get(s)).map(|s| &s.sight),
                 ),

@@ -2,6 +2,7 @@
 //! what was decided is in flight, or waits for a moment that [`Plan::wake_at`] names.
 
 mod clear;
+mod elsewhere;
 mod launch;
 mod stuck;
 
@@ -17,7 +18,7 @@ use super::{
     job::MAX_QUEUE_AGE,
     name::PoolName,
     report::{Action, Held, Plan, Why},
-    runner::{Contained, Life, Registered, Runner, TakeDown},
+    runner::{Contained, Life, Runner, TakeDown},
     time::{ClockReading, Instant},
 };
 
@@ -66,6 +67,7 @@ impl Fleet {
         self.launch(tallies, &mut pass);
         self.update_phases(now);
         self.tell_stuck(&mut pass);
+        self.report_elsewhere(&mut pass);
         Plan { actions: pass.actions, events: std::mem::take(&mut self.events), wake_at: pass.wake_at }
     }
 
@@ -134,7 +136,7 @@ impl Fleet {
         if !nearby.scope_is_up(runner) || !pass.due(runner.retry_at) {
             return None;
         }
-        if let Registered::Gone { at, .. } = runner.registered {
+        if let Some(at) = runner.registered.gone_since() {
             return pass.due(at + GHOST_GRACE).then_some(Why::Ghost);
         }
         if runner.connection_lost() {

@@ -1,6 +1,6 @@
 //! A pool: identical runners of one scope, group, label set and container template, with a policy.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -18,6 +18,8 @@ pub struct Pool {
     pub name: PoolName,
     /// Where its runners are registered.
     pub scope: Scope,
+    /// The credential that mints them, and of a GitHub App the account too: what GitHub counts requests by.
+    pub credential: Arc<str>,
     /// The engine that runs them.
     pub host: HostName,
     /// The runner group's name; repositories have only `Default`.

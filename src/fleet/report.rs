@@ -269,6 +269,14 @@ pub enum Event {
         /// Why.
         why: Why,
     },
+    /// Runners of our instance are online at GitHub and have no container on any host of ours; reported once while
+    /// it lasts.
+    Elsewhere {
+        /// How many.
+        runners: u32,
+        /// One of them.
+        example: RunnerName,
+    },
     /// A removal was refused.
     Vetoed {
         /// Its pool.

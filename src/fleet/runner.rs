@@ -39,7 +39,9 @@ pub(super) enum Registered {
     /// It was to be expected in a list that began at `since`, and was not there. One list proves
     /// nothing: a page walk is not a snapshot.
     Missed { id: Option<RegistrationId>, since: Instant },
-    /// Removed by us, or missing in two lists.
+    /// Missing in two lists. If it is listed again, it was never gone.
+    Missing { id: Option<RegistrationId>, since: Instant },
+    /// Removed: GitHub said so to our removal. Lists may show it for a while still.
     Gone { id: Option<RegistrationId>, at: Instant },
 }
 
@@ -49,13 +51,24 @@ impl Registered {
         match *self {
             Self::Never => None,
             Self::Listed { id, .. } => Some(id),
-            Self::Expected { id, .. } | Self::Missed { id, .. } | Self::Gone { id, .. } => id,
+            Self::Expected { id, .. }
+            | Self::Missed { id, .. }
+            | Self::Missing { id, .. }
+            | Self::Gone { id, .. } => id,
         }
     }
 
     /// Whether there may be a registration.
     pub(super) fn may_exist(&self) -> bool {
-        !matches!(self, Self::Never | Self::Gone { .. })
+        !matches!(self, Self::Never) && self.gone_since().is_none()
+    }
+
+    /// Since when it is gone, by our removal or by GitHub's lists.
+    pub(super) fn gone_since(&self) -> Option<Instant> {
+        match *self {
+            Self::Missing { since: at, .. } | Self::Gone { at, .. } => Some(at),
+            _ => None,
+        }
     }
 
     /// Takes in that a complete list which began at `began` did not show it. Once the container has
@@ -66,7 +79,7 @@ impl Registered {
                 Self::Missed { id, since: began }
             }
             Self::Listed { id, at, .. } if began > at => Self::Missed { id: Some(id), since: began },
-            Self::Missed { id, since } if began > since => Self::Gone { id, at: began },
+            Self::Missed { id, since } if began > since => Self::Missing { id, since: began },
             _ => return,
         };
     }
@@ -215,7 +228,7 @@ impl Runner {
             Contained::Present { .. } if self.latch.is_some() => Phase::Busy,
             Contained::Present { .. } if self.take_down.is_some() => Phase::Stopping,
             Contained::Present { missed: true, .. } => Phase::Unknown,
-            Contained::Present { .. } if matches!(self.registered, Registered::Gone { .. }) => Phase::Ghost,
+            Contained::Present { .. } if self.registered.gone_since().is_some() => Phase::Ghost,
             Contained::Present { .. } if !scope_up => Phase::Unknown,
             Contained::Present { .. } if self.ready_at.is_some() => Phase::Idle,
             Contained::Present { .. } => Phase::Starting,
@@ -237,7 +250,8 @@ impl Runner {
             && self.latch.is_none()
             && self.take_down.is_none()
             && !matches!(self.contained, Contained::Present { missed: true, .. })
-            && !matches!(self.registered, Registered::Gone { .. })
+            && self.registered.gone_since().is_none()
+            && !self.start_failed()
             && !self.connection_lost()
             && (self.ready_at.is_some() || self.is_launching() || now.since(self.boots_since) < boot_timeout)
     }
@@ -245,6 +259,11 @@ impl Runner {
     /// Whether its launch is under way, however long that takes: another would only make it longer.
     fn is_launching(&self) -> bool {
         matches!(self.in_flight, Some(InFlight::Launch(_)))
+    }
+
+    /// Whether its container was made and is not known to run after a start that failed.
+    fn start_failed(&self) -> bool {
+        self.launch_failed && matches!(self.contained, Contained::Present { life: Life::Created { .. }, .. })
     }
 
     /// Whether it has a job, and its container has not ended.
@@ -279,6 +298,11 @@ impl Runner {
 
     /// Takes in what a list says of its registration.
     pub(super) fn listed(&mut self, registration: &Registration, began: Instant, now: Instant) {
+        if let (Registered::Missing { .. }, Some(TakeDown { why: Why::Ghost, stopped: false, .. })) =
+            (&self.registered, self.take_down)
+        {
+            self.take_down = None;
+        }
         // A list lags behind a removal as it does behind a mint.
         if let Registered::Gone { at, .. } = self.registered
             && began <= at + LIST_LAG

@@ -65,6 +65,7 @@ fn pool(policy: Policy) -> Pool {
     Pool {
         name: "p".parse().unwrap(),
         scope: scope(),
+        credential: "default".into(),
         host: host_name(),
         group: "Default".to_owned(),
         labels: vec!["self-hosted".to_owned()],
@@ -128,7 +129,7 @@ impl Board {
     /// Lists everything that is shown, as of now.
     fn look(&mut self, shown: impl Fn(char) -> bool) {
         let long = self.fleet.runners.len();
-        let (mut registrations, mut containers) = (Vec::new(), Vec::new());
+        let (mut registrations, mut containers, up) = (Vec::new(), Vec::new(), self.up());
         for (number, (letter, name)) in
             self.letters.iter().enumerate().filter(|(_, (letter, _))| shown(*letter))
         {
@@ -151,20 +152,26 @@ impl Board {
                 'E' => ContainerState::Down(exit(None, 0, self.now)),
                 _ => ContainerState::Up,
             };
-            containers.push(Container {
-                id: ContainerId(format!("c{number}").into()),
-                runner: name.clone(),
-                registration: Some(id),
-                scope: Some(scope()),
-                template: Template::default().digest(),
-                image: Some("sha256:1".to_owned()),
-                resources: Resources::default(),
-                state,
-            });
+            containers.push(Container { state, ..up[number].clone() });
         }
         let began = self.now;
         self.observe(Evidence::Containers { host: host_name(), began, containers });
         self.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
+    }
+
+    /// The containers of all letters, running.
+    fn up(&self) -> Vec<Container> {
+        let container = |(number, (_, name)): (usize, &(char, RunnerName))| Container {
+            id: ContainerId(format!("c{number}").into()),
+            runner: name.clone(),
+            registration: Some(RegistrationId(number as u64 + 1)),
+            scope: Some(scope()),
+            template: Template::default().digest(),
+            image: Some("sha256:1".to_owned()),
+            resources: Resources::default(),
+            state: ContainerState::Up,
+        };
+        self.letters.iter().enumerate().map(container).collect()
     }
 
     fn queue(&mut self, jobs: u64) -> &mut Self {
@@ -589,4 +596,100 @@ fn a_launch_under_way_is_capacity_however_long_it_takes() {
     assert_eq!(board.plan(), "", "it has only begun to boot");
     board.now = board.now + 2 * MINUTE;
     assert_eq!(board.plan(), "-+", "and now it has not come up in time");
+}
+
+#[test]
+fn a_runner_that_lists_omitted_and_show_again_was_never_gone() {
+    let mut board = Board::new("i", pool(policy(1, 2)), host());
+    let mut lists = |shown: bool, times: u32| {
+        for _ in 0..times {
+            board.now = board.now + Duration::from_secs(10);
+            let registrations = Registration {
+                id: RegistrationId(1),
+                name: board.letters[0].1.to_string(),
+                status: RunnerStatus::Online,
+                busy: false,
+            };
+            let registrations = Some(registrations).filter(|_| shown).into_iter().collect();
+            let (began, unseen) = (board.now, Vec::new());
+            board.observe(Evidence::Containers { host: host_name(), began, containers: board.up() });
+            board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen });
+            let plan = board.plan();
+            assert!(plan.is_empty() || plan == "+", "{plan}");
+        }
+        board.fleet.status().runners.iter().filter(|runner| runner.phase == Phase::Idle).count()
+    };
+    assert_eq!(lists(false, 3), 0);
+    assert_eq!(lists(true, 20), 1, "it is listed, so it is idle");
+}
+
+#[test]
+fn a_container_whose_start_failed_is_no_capacity() {
+    let mut board = Board::new("", pool(policy(1, 2)), host());
+    assert_eq!(board.plan(), "+");
+    let runner = board.fleet.runners.keys().next().unwrap().clone();
+    let trouble = Trouble { kind: TroubleKind::EngineFailed, retry_after: None, detail: "500".to_owned() };
+    let (registration, container) = (Minted::Yes(RegistrationId(7)), Some(ContainerId("c7".into())));
+    let failed = Launched::Failed { registration, container, trouble };
+    board.observe(Evidence::Launch { runner, outcome: failed });
+    board.now = board.now + Duration::from_secs(6);
+    assert_eq!(board.plan(), "+");
+}
+
+#[test]
+fn a_registration_that_another_process_may_have_minted_just_now_is_left_alone() {
+    let mut board = Board::new("", pool(policy(0, 2)), host());
+    let name = Names::new("ci1".parse().unwrap(), 9).next(&"p".parse().unwrap(), shown(board.now));
+    let mut acted = Vec::new();
+    for _ in 0..15 {
+        board.now = board.now + Duration::from_secs(10);
+        let registrations = vec![Registration {
+            id: RegistrationId(9),
+            name: name.to_string(),
+            status: RunnerStatus::Offline,
+            busy: false,
+        }];
+        let began = board.now;
+        board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
+        board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
+        acted.push(board.plan());
+    }
+    assert_eq!(acted.iter().position(|plan| plan == "-"), Some(12), "after `boot_timeout`: {acted:?}");
+}
+
+#[test]
+fn runners_that_are_online_and_run_on_no_host_are_reported_once() {
+    let mut board = Board::new("", pool(policy(0, 2)), host());
+    let name = Names::new("ci1".parse().unwrap(), 9).next(&"p".parse().unwrap(), shown(board.now));
+    let mut reports = 0;
+    for _ in 0..30 {
+        board.now = board.now + Duration::from_secs(10);
+        let registrations = vec![Registration {
+            id: RegistrationId(9),
+            name: name.to_string(),
+            status: RunnerStatus::Online,
+            busy: false,
+        }];
+        let began = board.now;
+        board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
+        board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
+        let plan = board.fleet.plan(board.now);
+        assert_eq!(plan.actions, []);
+        reports +=
+            plan.events.iter().filter(|event| matches!(event, Event::Elsewhere { runners: 1, .. })).count();
+    }
+    assert_eq!(reports, 1);
+}
+
+#[test]
+fn a_burst_stops_where_githubs_limits_begin_and_goes_on_by_itself() {
+    let idle = Pool { demand: Demand::IDLE, ..pool(policy(200, 300)) };
+    let mut board = Board::new("", idle, host());
+    let plan = board.fleet.plan(board.now);
+    assert_eq!((plan.actions.len(), board.held()), (150, Some(Held::Paced)));
+    let at = plan.wake_at.expect("a moment to go on");
+    assert_eq!(at.since(board.now), MINUTE);
+    board.now = at;
+    board.look(|_| true);
+    assert_eq!((board.plan().len(), board.held()), (50, None));
 }

@@ -34,7 +34,7 @@ const MAX_REDIRECTS: u32 = 5;
 /// GitHub's runner API for one scope and credential. Cheap to clone; clones share everything.
 ///
 /// Every exchange ends within the deadline. A call is one exchange, or two when the token was
-/// renewed; a listing is one for each page; a mint may wait one deadline for its turn, and asks for
+/// renewed; a listing is one for each page; a mint asks for
 /// the runner groups first, once an hour. With a GitHub App there is one more each hour for an
 /// installation token, and one at first to find the installation. Nothing else is ever asked twice.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Endpoint, pace::Pace};
+use super::Endpoint;
 use crate::fleet::{ClockReading, Instant, Timestamp};
 
 /// The shortest wait after a secondary limit without a time (docs.github.com, "Rate limits for the
@@ -177,7 +177,6 @@ struct Memory {
     latched_until: Instant,
     /// Secondary limits in a row.
     streak: u32,
-    pace: Pace,
     /// What GitHub's clock showed at the last answer.
     clock: Option<ClockReading>,
     /// The token that all this was said to.
@@ -191,8 +190,7 @@ impl Limits {
     pub(super) fn admit(&self, endpoint: Endpoint, generation: u64, now: Instant) -> Result<(), Duration> {
         let mut memory = self.memory();
         if generation > memory.generation {
-            let Memory { pace, clock, .. } = std::mem::take(&mut *memory);
-            *memory = Memory { pace, clock, generation, ..Memory::default() };
+            *memory = Memory { clock: memory.clock, generation, ..Memory::default() };
         }
         if now < memory.latched_until {
             return Err(memory.latched_until.since(now));
@@ -204,11 +202,6 @@ impl Limits {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Takes a mint's turn; see [`Pace::turn`].
-    pub(super) fn mint_turn(&self, patience: Duration, now: Instant) -> Result<Duration, Duration> {
-        self.memory().pace.turn(patience, now)
     }
 
     /// Learns from an answer that came now; if it asks to slow down, for how long.

@@ -8,10 +8,10 @@ use super::{
     Client, Endpoint, GithubError, Mint, MintedRunner,
     client::{Ask, Reply},
 };
-use crate::{clock, fleet::RegistrationId};
+use crate::fleet::RegistrationId;
 
 impl Client {
-    /// Mints a runner: waits for its turn, finds the group, asks once.
+    /// Mints a runner: finds the group, asks once.
     pub(super) async fn generate(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
         self.mint_named(mint.name.as_str(), mint.group, mint.labels).await
     }
@@ -24,15 +24,6 @@ impl Client {
         labels: &[String],
     ) -> Result<MintedRunner, GithubError> {
         let group_id = self.group_id(group).await?;
-        // Before it takes a turn that others could use.
-        self.admitted(Endpoint::Mint).await?;
-        let wait = self
-            .limits()
-            .mint_turn(self.deadline(), clock::now())
-            .map_err(|wait| GithubError::RateLimited { wait })?;
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
         let body = json!({
             "name": name,
             "runner_group_id": group_id,

@@ -21,7 +21,6 @@ mod link;
 mod listing;
 mod look_up;
 mod mint;
-mod pace;
 mod probe;
 mod queue;
 mod record;

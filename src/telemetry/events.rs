@@ -71,6 +71,12 @@ pub fn log_event(event: &Event, status: &Status) {
         Event::Removed { pool, runner, why } => {
             info!(pool, runner = %runner, reason = why.as_str(), "removed runner {runner} ({})", why.as_str());
         }
+        Event::Elsewhere { runners, example } => warn!(
+            runners, %example,
+            "runners of this instance are online at GitHub and run on none of the configured hosts; either a host left \
+             the configuration, or a second installation has the same instance id (a cloned machine): then set \
+             `instance` to another word in one of the two"
+        ),
         Event::Vetoed { pool, runner, veto: Veto::Unanswered } => {
             let reason = Veto::Unanswered.as_str();
             warn!(pool, runner = %runner, reason, "runner {runner} stays for now: nobody could say whether it has a job");
@@ -203,6 +209,7 @@ fn is_trouble(held: Held) -> bool {
         Held::ScopeUnseen
         | Held::HostUnseen
         | Held::NoSession
+        | Held::Paced
         | Held::Draining
         | Held::AtMax
         | Held::HostFull

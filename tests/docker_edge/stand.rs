@@ -81,6 +81,7 @@ impl Stand {
         Pool {
             name: "edge".parse().unwrap(),
             scope: "https://github.com/acme".parse().unwrap(),
+            credential: "default".into(),
             host: "local".parse().unwrap(),
             group: "Default".to_owned(),
             labels: vec!["self-hosted".to_owned()],

@@ -108,23 +108,3 @@ async fn listings_that_are_refused_are_tried_ever_more_rarely_until_one_is_not()
     assert!(world.client.list().await.is_err());
     assert_eq!(interval(), 10);
 }
-
-#[tokio::test]
-async fn fifty_mints_at_once_are_not_slowed_down_and_more_are_told_when() {
-    let world = World::new("acme/widgets", |_| minted()).await;
-    let credential = world.credential();
-    let client = |deadline| {
-        let scope = world.client.scope().clone();
-        Client::with_deadline(scope, &credential, Arc::new(|_| ()), deadline).unwrap()
-    };
-    let (patient, hasty) = (client(Duration::from_secs(30)), client(SHORT));
-    let name = runner_name();
-    let mint = Mint { name: &name, group: "Default", labels: &["linux".to_owned()] };
-    let began = Instant::now();
-    let mints = futures_util::future::join_all((0..50).map(|_| patient.mint(mint.clone()))).await;
-    assert!(mints.iter().all(Result::is_ok));
-    // One a second would take fifty.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    let more = futures_util::future::join_all((0..30).map(|_| hasty.mint(mint.clone()))).await;
-    assert!(more.iter().any(|mint| matches!(mint, Err(GithubError::RateLimited { .. }))));
-}

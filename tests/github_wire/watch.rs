@@ -25,6 +25,7 @@ fn pool(scope: &Scope, repositories: Vec<Scope>) -> Pool {
     Pool {
         name: "linux".parse().unwrap(),
         scope: scope.clone(),
+        credential: "default".into(),
         host: "local".parse().unwrap(),
         group: "gpu".to_owned(),
         labels: vec!["linux".to_owned()],

@@ -125,6 +125,12 @@ impl Setting {
             .iter()
             .map(|name| PoolSetting::draw(random, name, &scopes, &hosts, aged))
             .collect();
+        if random.chance(15) {
+            // More than may be minted within a minute where queues are polled.
+            let many = &mut pools[0];
+            (many.source, many.pool.demand) = (Source::Queue, Source::Queue.demand());
+            (many.pool.policy.min_idle, many.pool.policy.max) = (100, 110);
+        }
         overlap(random, &mut pools);
         let hosts = hosts
             .into_iter()
@@ -267,6 +273,7 @@ impl PoolSetting {
             pool: Pool {
                 name: name.parse().expect("a pool name"),
                 scope: scopes[scope].clone(),
+                credential: "default".into(),
                 host: hosts[host].clone(),
                 group: "Default".to_owned(),
                 labels: vec!["self-hosted".to_owned(), name.to_owned()],

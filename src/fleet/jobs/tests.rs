@@ -32,6 +32,7 @@ fn pool(name: &str, labels: &[&str], demand: Demand) -> Pool {
     Pool {
         name: name.parse().unwrap(),
         scope: organization(),
+        credential: "default".into(),
         host: host(),
         group: "Default".to_owned(),
         labels: labels.iter().map(|&label| label.to_owned()).collect(),

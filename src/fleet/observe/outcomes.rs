@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Fleet;
 use crate::fleet::{
     evidence::{Deregistered, ImageState, Launched, Minted, Removed, Stopped, Trouble, TroubleKind},
+    mints::MintBudget,
     name::{PoolName, RunnerName},
     report::{Event, Held, Veto, Why},
     runner::{Contained, InFlight, Life, Registered, Runner},
@@ -53,24 +54,34 @@ impl Fleet {
                     runner.contained = Contained::Present { id, at: now, missed: false, life };
                 }
                 let begun = runner.known_since;
-                if let Ok(pool) = pool {
-                    let streak = self.launch_failed(&pool, &trouble, begun, now);
+                // Of one that GitHub refused to mint nothing is left.
+                if runner.is_over() {
+                    self.runners.remove(name);
+                }
+                if let Ok(pool) = pool
+                    && let Some(streak) = self.launch_failed(&pool, &trouble, begun, now)
+                {
                     self.events.push(Event::LaunchFailed { pool, runner: runner_name, trouble, streak });
                 }
             }
         }
     }
 
-    /// What a failed launch means for its pool; returns the failures in a row.
-    fn launch_failed(&mut self, name: &PoolName, trouble: &Trouble, begun: Instant, now: Instant) -> u32 {
-        let Some(pool) = self.pools.get_mut(name) else { return 0 };
+    /// What a failed launch means for its pool; returns the failures in a row, or `None` for one of many that GitHub
+    /// told to wait.
+    fn launch_failed(
+        &mut self,
+        name: &PoolName,
+        trouble: &Trouble,
+        begun: Instant,
+        now: Instant,
+    ) -> Option<u32> {
+        let pool = self.pools.get_mut(name)?;
         let held = match trouble.kind {
             TroubleKind::RateLimited => {
-                if let Some(scope) = self.scopes.get_mut(&pool.pool.scope) {
-                    let wait = trouble.retry_after.unwrap_or(Duration::from_mins(1));
-                    scope.limited_until = scope.limited_until.max(now + wait);
-                }
-                return pool.backoff.failures;
+                let wait = trouble.retry_after.unwrap_or(Duration::from_mins(1));
+                let first = self.mints.limited(MintBudget::of(&pool.pool), wait, now);
+                return first.then_some(pool.backoff.failures);
             }
             TroubleKind::ImageMissing => {
                 if let Some(host) = self.hosts.get_mut(&pool.pool.host) {
@@ -87,7 +98,7 @@ impl Fleet {
             | TroubleKind::EngineFailed => Held::BackingOff,
         };
         pool.backoff.failed(held, &trouble.detail, begun, now);
-        pool.backoff.failures
+        Some(pool.backoff.failures)
     }
 
     pub(super) fn deregister_ended(&mut self, name: &RunnerName, outcome: Deregistered, now: Instant) {

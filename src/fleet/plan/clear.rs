@@ -116,14 +116,22 @@ impl Fleet {
             Registered::Listed { at, offline_since: Some(since), .. }
                 if at.since(since) >= ORPHAN_CONFIRMATION && self.no_host_has(runner) =>
             {
-                pass.due(runner.retry_at).then_some(Why::Orphaned)
+                let settled = runner.known_since + self.boot_timeout(runner);
+                (pass.due(settled) && pass.due(runner.retry_at)).then_some(Why::Orphaned)
             }
             _ => None,
         }
     }
 
+    /// How long a registration may be that of a runner which another process has just minted and starts: where two
+    /// machines have one instance id, neither must remove the other's.
+    fn boot_timeout(&self, runner: &Runner) -> Duration {
+        let pool = self.pools.get(runner.name.pool()).filter(|_| !runner.launched);
+        pool.map_or(Duration::ZERO, |state| state.pool.policy.boot_timeout)
+    }
+
     /// Whether every host was looked at since the runner became known, and is seen now.
-    fn no_host_has(&self, runner: &Runner) -> bool {
+    pub(super) fn no_host_has(&self, runner: &Runner) -> bool {
         self.hosts.values().all(|host| {
             host.sight.trouble.is_none() && host.sight.listed_at.is_some_and(|at| at > runner.known_since)
         })

@@ -7,6 +7,7 @@ use crate::fleet::{
     evidence::ImageState,
     fleet::PoolState,
     job::Demand,
+    mints::MintBudget,
     name::PoolName,
     report::{Action, Event, Held, Why},
     runner::{InFlight, Runner},
@@ -99,6 +100,7 @@ impl Fleet {
         runner.resources = state.pool.template.resources;
         runner.in_flight = Some(InFlight::Launch(why));
         self.runners.insert(name.clone(), runner);
+        self.mints.begin(MintBudget::of(&state.pool), pass.now);
         let (pool, host) = (pool.clone(), state.pool.host.clone());
         pass.actions.push(Action::Launch { runner: name, pool, host, why });
     }
@@ -136,11 +138,10 @@ impl Fleet {
         if state.pool.demand == Demand::ScaleSet && state.assigned.is_none() {
             return held(Held::NoSession);
         }
-        if !pass.due(scope.limited_until) {
-            return Wish::Held(
-                Held::RateLimited,
-                format!("until {}", self.clock.timestamp(scope.limited_until)),
-            );
+        let budget = MintBudget::of(&state.pool);
+        let limited_until = self.mints.limited_until(&budget);
+        if !pass.due(limited_until) {
+            return Wish::Held(Held::RateLimited, format!("until {}", self.clock.timestamp(limited_until)));
         }
         match host.images.get(&state.pool.template.image) {
             Some(ImageState::Present(_)) => {}
@@ -162,6 +163,10 @@ impl Fleet {
         }
         if tally.room >= policy.max {
             return held(Held::AtMax);
+        }
+        if let Some(until) = self.mints.paced_until(&budget, pass.now) {
+            pass.due(until);
+            return held(Held::Paced);
         }
         Wish::Runner(why)
     }

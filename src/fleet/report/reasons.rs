@@ -93,8 +93,10 @@ reasons! {
         HostUnseen = "host_unseen",
         /// Its host cannot be seen now.
         HostUnreachable = "host_unreachable",
-        /// Its scope asked to slow down.
+        /// GitHub asked to slow down.
         RateLimited = "rate_limited",
+        /// As many runners were minted within a minute as GitHub's limits allow.
+        Paced = "paced",
         /// The operator drains.
         Draining = "draining",
         /// The host does not have its image.
@@ -132,6 +134,7 @@ impl Held {
             Self::HostUnseen => "its host could not be reached yet; `dayfly check` says why",
             Self::HostUnreachable => "its host cannot be reached",
             Self::RateLimited => "GitHub's rate limit is used up; it waits",
+            Self::Paced => "as many runners were minted in the last minute as GitHub's limits allow",
             Self::Draining => "draining",
             Self::ImageMissing => "its host does not have its image",
             Self::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",

@@ -214,6 +214,7 @@ impl FleetMetrics {
             | Event::JobStuck { .. }
             | Event::Source { .. }
             | Event::Adopted { .. }
+            | Event::Elsewhere { .. }
             | Event::Scope { .. }
             | Event::Host { .. }
             | Event::Held { .. } => {}

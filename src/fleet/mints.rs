@@ -1,0 +1,167 @@
+//! How fast runners may be minted, so that GitHub's limits are never met: what would have to wait is not planned.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{job::Demand, pool::Pool, time::Instant};
+
+/// The time that GitHub's secondary limit counts over: 900 points in a minute, of which a POST takes five and a GET
+/// one (docs.github.com, "Rate limits for the REST API"). How the minute is cut is not said, so any counts.
+const WINDOW: Duration = Duration::from_mins(1);
+
+/// Mints in any such minute: 750 points. The rest is for lists and removals.
+const MINTS: usize = 150;
+
+/// The same where queues are polled, which take up to 350 points a minute: 450 points.
+const MINTS_BESIDE_QUEUES: usize = 90;
+
+/// The shortest wait after GitHub asked for one.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+/// What pools' mints count against: a credential's limits, of which those of runner scale sets are others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct MintBudget {
+    credential: Arc<str>,
+    scale_sets: bool,
+}
+
+impl MintBudget {
+    pub(super) fn of(pool: &Pool) -> Self {
+        Self { credential: pool.credential.clone(), scale_sets: pool.demand == Demand::ScaleSet }
+    }
+}
+
+/// What has been minted lately against each budget.
+#[derive(Debug, Default)]
+pub(super) struct Mints(BTreeMap<MintBudget, Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
+    most: Option<usize>,
+    /// In their order.
+    begun: VecDeque<Instant>,
+    limited_until: Instant,
+}
+
+impl Mints {
+    /// The budgets of these pools.
+    pub(super) fn of<'p>(pools: impl Iterator<Item = &'p Pool>) -> Self {
+        let mut mints = Self::default();
+        for pool in pools {
+            let most = match pool.demand {
+                // Mints of scale sets are no requests of the REST API.
+                Demand::ScaleSet => None,
+                Demand::Jobs { queue: true, .. } => Some(MINTS_BESIDE_QUEUES),
+                Demand::Jobs { queue: false, .. } => Some(MINTS),
+            };
+            let recent = mints.0.entry(MintBudget::of(pool)).or_default();
+            recent.most = recent.most.into_iter().chain(most).min();
+        }
+        mints
+    }
+
+    /// When the next runner may be minted by our own pace, if that is not now.
+    pub(super) fn paced_until(&self, budget: &MintBudget, now: Instant) -> Option<Instant> {
+        let recent = self.0.get(budget)?;
+        let most = recent.most?;
+        let earliest = *recent.begun.get(recent.begun.len().checked_sub(most)?)? + WINDOW;
+        (now < earliest).then_some(earliest)
+    }
+
+    /// Until when GitHub asked that nothing be minted.
+    pub(super) fn limited_until(&self, budget: &MintBudget) -> Instant {
+        self.0.get(budget).map(|recent| recent.limited_until).unwrap_or_default()
+    }
+
+    /// Takes in that a runner is minted now.
+    pub(super) fn begin(&mut self, budget: MintBudget, now: Instant) {
+        self.found(budget, now, now);
+    }
+
+    /// Takes in that a runner was minted at `minted_at`, perhaps by a run of the daemon before.
+    pub(super) fn found(&mut self, budget: MintBudget, minted_at: Instant, now: Instant) {
+        let begun = &mut self.0.entry(budget).or_default().begun;
+        while begun.front().is_some_and(|&at| at + WINDOW <= now) {
+            begun.pop_front();
+        }
+        if minted_at + WINDOW > now {
+            let place = begun.partition_point(|&at| at <= minted_at);
+            begun.insert(place, minted_at);
+        }
+    }
+
+    /// Takes in that GitHub asked for a wait; true when none was asked for yet.
+    pub(super) fn limited(&mut self, budget: MintBudget, wait: Duration, now: Instant) -> bool {
+        let recent = self.0.entry(budget).or_default();
+        let first = recent.limited_until <= now;
+        recent.limited_until = recent.limited_until.max(now + wait.max(SHORTEST_WAIT));
+        first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(1_000_000);
+
+    fn budget(scale_sets: bool) -> MintBudget {
+        MintBudget { credential: "default".into(), scale_sets }
+    }
+
+    fn mints(most: Option<usize>, scale_sets: bool) -> Mints {
+        Mints(BTreeMap::from([(budget(scale_sets), Recent { most, ..Recent::default() })]))
+    }
+
+    #[test]
+    fn no_minute_has_more_mints_than_its_limit_allows() {
+        let (mut mints, mut now, mut begun) = (mints(Some(MINTS), false), NOW, Vec::new());
+        while begun.len() < 1000 {
+            match mints.paced_until(&budget(false), now) {
+                Some(at) => now = at,
+                None => {
+                    mints.begin(budget(false), now);
+                    begun.push(now);
+                    now = now + Duration::from_millis(70);
+                }
+            }
+        }
+        assert_eq!(begun[MINTS - 1].since(NOW), Duration::from_millis(70) * 149, "a burst goes at once");
+        for (nth, &at) in begun.iter().enumerate().skip(MINTS) {
+            assert!(at.since(begun[nth - MINTS]) >= WINDOW, "mint {nth}");
+        }
+        let hours = now.since(NOW).as_secs_f64() / 60.0;
+        assert!(1000.0 / hours > 150.0, "and what is allowed is used: {hours} minutes");
+    }
+
+    #[test]
+    fn scale_sets_have_no_pace() {
+        let mut mints = mints(None, true);
+        for _ in 0..1000 {
+            assert_eq!(mints.paced_until(&budget(true), NOW), None);
+            mints.begin(budget(true), NOW);
+        }
+    }
+
+    #[test]
+    fn what_a_run_before_has_minted_counts_while_it_is_fresh() {
+        let mut mints = mints(Some(2), false);
+        let ago = |seconds| NOW - Duration::from_secs(seconds);
+        for seconds in [50, 5, 600] {
+            mints.found(budget(false), ago(seconds), NOW);
+        }
+        assert_eq!(mints.paced_until(&budget(false), NOW), Some(ago(50) + WINDOW));
+    }
+
+    #[test]
+    fn a_limit_holds_for_a_second_at_least_and_is_new_once() {
+        let mut mints = mints(Some(2), false);
+        assert!(mints.limited(budget(false), Duration::ZERO, NOW));
+        assert!(!mints.limited(budget(false), Duration::from_secs(5), NOW));
+        assert_eq!(mints.limited_until(&budget(false)), NOW + Duration::from_secs(5));
+        assert!(mints.limited(budget(false), Duration::ZERO, NOW + Duration::from_secs(5)));
+    }
+}
