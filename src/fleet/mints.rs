@@ -120,21 +120,20 @@ mod tests {
     fn no_minute_has_more_mints_than_its_limit_allows() {
         let (mut mints, mut now, mut begun) = (mints(Some(MINTS), false), NOW, Vec::new());
         while begun.len() < 1000 {
-            match mints.paced_until(&budget(false), now) {
-                Some(at) => now = at,
-                None => {
-                    mints.begin(budget(false), now);
-                    begun.push(now);
-                    now = now + Duration::from_millis(70);
-                }
+            if let Some(at) = mints.paced_until(&budget(false), now) {
+                now = at;
+                continue;
             }
+            mints.begin(budget(false), now);
+            begun.push(now);
+            now = now + Duration::from_millis(70);
         }
         assert_eq!(begun[MINTS - 1].since(NOW), Duration::from_millis(70) * 149, "a burst goes at once");
         for (nth, &at) in begun.iter().enumerate().skip(MINTS) {
             assert!(at.since(begun[nth - MINTS]) >= WINDOW, "mint {nth}");
         }
-        let hours = now.since(NOW).as_secs_f64() / 60.0;
-        assert!(1000.0 / hours > 150.0, "and what is allowed is used: {hours} minutes");
+        let minutes = now.since(NOW).as_secs_f64() / 60.0;
+        assert!(1000.0 / minutes > 150.0, "and what is allowed is used: {minutes} minutes");
     }
 
     #[test]

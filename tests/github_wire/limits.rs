@@ -2,19 +2,17 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::http::Method;
 use dayfly::{
     fleet::{RegistrationId, Scope},
-    github::{Client, GithubError, Mint, RunnerApi},
+    github::{Client, GithubError, RunnerApi},
 };
 use serde_json::json;
 
-use crate::world::{
-    SHORT, World, answer, complains, limited_for, minted, now_secs, runner_name, runners, says,
-};
+use crate::world::{World, answer, complains, limited_for, minted, now_secs, runners, says};
 
 #[tokio::test]
 async fn a_limit_is_honoured_by_all_who_share_the_credential() {
