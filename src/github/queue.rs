@@ -216,9 +216,10 @@ impl Queue {
         let Some(known) = self.runs.get_mut(&id) else { return Ok(()) };
         let path = format!("/actions/runs/{id}/jobs?filter=latest&per_page=100");
         let first = self.client.address_in(repository, &path)?;
-        let clock = self.client.clock();
         let read = |reply: &Reply| {
             let wire: WireJobs = reply.answer.json()?;
+            // As this answer has just told it.
+            let clock = self.client.clock();
             let rows = readable(wire.jobs, "jobs", repository, |row| Some(row.job(repository, clock)));
             // Those that are over need not be remembered.
             let open = rows.into_iter().filter(|(_, state)| *state != JobState::Completed);

@@ -47,9 +47,10 @@ impl Repositories {
             )));
         };
         let first = self.client.address("/repos?sort=pushed&direction=desc&per_page=100")?;
-        let clock = self.client.clock();
         let read = |reply: &super::client::Reply| {
             let Wire(rows) = reply.answer.json()?;
+            // As this answer has just told it.
+            let clock = self.client.clock();
             Ok((0, readable(rows, "repositories", scope, |row| pushed(&row, scope, clock))))
         };
         let walk = Walk {
