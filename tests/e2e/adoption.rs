@@ -45,7 +45,7 @@ async fn a_terminated_daemon_leaves_its_runners_to_the_next_one() {
 
     let (ended, took) = world.terminate().await;
     assert!(ended.success(), "{ended}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
     assert_eq!(world.running().await, before, "all go on");
     let now = world.github_until("the job ends meanwhile", |now| now.completed() == 1).await;
     assert_eq!((now.succeeded, now.runners.len()), (1, 1));

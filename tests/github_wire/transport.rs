@@ -182,7 +182,7 @@ async fn a_body_that_never_ends_meets_the_deadline() {
     let began = Instant::now();
     let error = world.client.list().await.unwrap_err();
     assert!(chain(&error).contains("within 0.2 s"), "{}", chain(&error));
-    assert!(began.elapsed() >= SHORT && began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() >= SHORT && began.elapsed() < Duration::from_secs(30));
     assert_eq!(world.statuses(), [None]);
 }
 

@@ -18,7 +18,7 @@ use tokio::{process::Child, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything here takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) fn quick() -> Settings {
     let mut settings = Settings { busy_lag: Duration::ZERO, ..Settings::default() };

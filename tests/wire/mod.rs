@@ -10,7 +10,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
 
 /// Longer than any answer of the simulator takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The token that a simulator accepts unless told otherwise.
 pub(crate) const TOKEN: &str = "simulated-token";
