@@ -294,6 +294,14 @@ impl Client {
         limits
             .learn(endpoint, answer.status, &answer.headers, &complaint, wall)
             .map_err(|wait| GithubError::RateLimited { wait })?;
+        if let Some(skew) = limits.skew_to_report(wall) {
+            let (seconds, direction) = (skew.abs(), if skew > 0 { "ahead of" } else { "behind" });
+            tracing::warn!(
+                %scope, seconds,
+                "this machine's clock is {seconds} s {direction} GitHub's: schedules go by it, so switch on time \
+                 synchronization, such as chrony or systemd-timesyncd"
+            );
+        }
         Ok(Reply { answer, complaint, generation: token.generation })
     }
 

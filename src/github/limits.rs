@@ -26,6 +26,9 @@ const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
 /// A clock that differs by less is not corrected for, in milliseconds; GitHub's `Date` has whole seconds.
 const SKEW_TOLERANCE: u64 = 5000;
 
+/// From this difference on a clock is reported, in seconds.
+const SKEW_REPORTED: i64 = 60;
+
 /// What is left of a primary rate limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -179,6 +182,8 @@ struct Memory {
     streak: u32,
     /// What GitHub's clock showed at the last answer.
     clock: Option<ClockReading>,
+    /// Whether it was reported that ours differs.
+    skew_reported: bool,
     /// The token that all this was said to.
     generation: u64,
 }
@@ -190,7 +195,8 @@ impl Limits {
     pub(super) fn admit(&self, endpoint: Endpoint, generation: u64, now: Instant) -> Result<(), Duration> {
         let mut memory = self.memory();
         if generation > memory.generation {
-            *memory = Memory { clock: memory.clock, generation, ..Memory::default() };
+            let Memory { clock, skew_reported, .. } = *memory;
+            *memory = Memory { clock, skew_reported, generation, ..Memory::default() };
         }
         if now < memory.latched_until {
             return Err(memory.latched_until.since(now));
@@ -248,6 +254,14 @@ impl Limits {
     /// What GitHub's clock showed at the last answer that told.
     pub(super) fn clock(&self) -> Option<ClockReading> {
         self.memory().clock
+    }
+
+    /// How far our clock is off GitHub's in seconds, once when that has become much; `wall` is ours now.
+    pub(super) fn skew_to_report(&self, wall: ClockReading) -> Option<i64> {
+        let skew = self.skew(wall)?;
+        let much = skew.abs() >= SKEW_REPORTED;
+        let before = std::mem::replace(&mut self.memory().skew_reported, much);
+        (much && !before).then_some(skew)
     }
 
     /// Our clock minus GitHub's in seconds; `wall` is ours now.
@@ -432,6 +446,22 @@ mod tests {
         let later = NOW + 3 * minute;
         limits.learn(Endpoint::Mint, StatusCode::CREATED, &HeaderMap::new(), "", wall(later)).unwrap();
         assert_eq!(refuse(later), Err(minute));
+    }
+
+    #[test]
+    fn a_clock_that_differs_is_reported_once() {
+        let limits = Limits::default();
+        let dated = headers(&[("date", "Sun, 22 Nov 2026 12:00:00 GMT")]);
+        let mut reported = |seconds: i64| {
+            let shown = Timestamp::from_millis(SHOWN.as_millis().saturating_add_signed(seconds * 1000));
+            let wall = ClockReading { at: NOW, shown };
+            limits.learn(Endpoint::List, StatusCode::OK, &dated, "", wall).unwrap();
+            limits.skew_to_report(wall)
+        };
+        assert_eq!(
+            [0, 59, -90, -91, 2, 3600].map(&mut reported),
+            [None, None, Some(-90), None, None, Some(3600)]
+        );
     }
 
     #[test]
