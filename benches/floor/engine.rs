@@ -46,8 +46,8 @@ pub(crate) async fn launch(stand: &Stand, count: usize, at_once: usize) -> Resul
     launches.buffer_unordered(at_once).try_collect::<()>().await?;
     let online = github.until(PATIENCE, |snapshot| snapshot.online() == count).await;
     let online = online.map_err(|_| anyhow::anyhow!("not all runners came online"))?.at;
-    let running = stand.last_started_at(count).await?;
-    Ok(Times { running: running.since(began), online: online.since(began) })
+    let (first, last) = stand.started_at(count).await?;
+    Ok(Times { first: first.since(began), running: last.since(began), online: online.since(began) })
 }
 
 /// What Dayfly asks the engine for, told once more; [`Likeness`] holds the two together.

@@ -9,14 +9,17 @@ use super::{
     engine::{self, Likeness, PAUSE},
     stand::{PATIENCE, Stand},
     table::{Table, median, millis},
+    warnings,
 };
 
 /// How many requests the engine is given at once; the best counts.
-const AT_ONCE: [usize; 3] = [4, 8, 16];
+const AT_ONCE: [usize; 4] = [2, 4, 8, 16];
 
 /// From the moment that launching could begin.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
+    /// Until the first container ran.
+    pub(crate) first: Duration,
     /// Until the last container ran.
     pub(crate) running: Duration,
     /// Until the last runner was connected.
@@ -24,11 +27,12 @@ pub(crate) struct Times {
 }
 
 pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Result<()> {
-    let sizes: &[(usize, usize)] = if quick { &[(1, 3), (5, 2)] } else { &[(1, 9), (10, 7), (50, 3)] };
+    let sizes: &[(usize, usize)] =
+        if quick { &[(1, 3), (5, 2)] } else { &[(1, 9), (10, 7), (50, 3), (100, 2), (200, 1)] };
     let mut likenesses = (None, None);
     for &(count, rounds) in sizes {
         let mut floors: Vec<Vec<Times>> = vec![Vec::new(); AT_ONCE.len()];
-        let mut ours = Vec::new();
+        let (mut ours, warned) = (Vec::new(), warnings::count());
         for round in 1..=rounds {
             // Who goes first changes, so that a machine that gets busier favours nobody.
             for turn in 0..=AT_ONCE.len() {
@@ -58,6 +62,8 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
             );
         }
         report(table, count, &floors, &ours);
+        let warned = warnings::count() - warned;
+        table.judged(format!("warnings of {count} launches"), warned.to_string(), "0", warned == 0);
     }
     Ok(())
 }
@@ -69,11 +75,11 @@ async fn launch(stand: &Stand, count: usize) -> Result<Times> {
     let daemon = Running::start(stand, stand.pool(&github, wanted, wanted)?).await?;
     let online = github.until(PATIENCE, |snapshot| snapshot.online() == count).await;
     let online = online.map_err(|_| anyhow!("not all runners came online"))?;
-    let running = stand.last_started_at(count).await?;
+    let (first, last) = stand.started_at(count).await?;
     // A runner's name bears the moment when its launch was decided.
     let began = daemon.first_decided()?;
     daemon.stop().await?;
-    Ok(Times { running: running.since(began), online: online.at.since(began) })
+    Ok(Times { first: first.since(began), running: last.since(began), online: online.at.since(began) })
 }
 
 async fn next(stand: &Stand) -> Result<()> {
@@ -91,6 +97,7 @@ fn report(table: &mut Table, count: usize, floors: &[Vec<Times>], ours: &[Times]
     };
     for (what, which) in [
         ("running", (|times: &Times| times.running) as fn(&Times) -> Duration),
+        ("running, the first", |times| times.first),
         ("online", |times| times.online),
     ] {
         let (floor, at_once) = best(which);
@@ -99,8 +106,9 @@ fn report(table: &mut Table, count: usize, floors: &[Vec<Times>], ours: &[Times]
         let figure =
             format!("{} / engine alone {} ({at_once} at once) = {ratio:.2}", millis(ours), millis(floor));
         let what = format!("from nothing to {count} {what}");
-        if what.ends_with("running") && count >= 5 {
-            table.judged(what, figure, "<= 1.10", ratio <= 1.1);
+        // Beyond 150 GitHub's limits hold the rest back for a minute.
+        if what.ends_with("running") && (5..=150).contains(&count) {
+            table.judged(what, figure, "<= 1.05", ratio <= 1.05);
         } else {
             table.told(what, figure);
         }

@@ -12,6 +12,7 @@ mod news;
 mod process;
 mod stand;
 mod table;
+mod warnings;
 
 use std::{process::ExitCode, thread::available_parallelism};
 
@@ -89,6 +90,7 @@ async fn run(options: Options) -> Result<()> {
 }
 
 async fn measure(stand: &Stand, options: &Options) -> Result<()> {
+    warnings::begin();
     let mut table = Table::new();
     let measured = measure_into(&mut table, stand, options).await;
     // What was measured before something failed is of use too.

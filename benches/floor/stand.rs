@@ -149,22 +149,23 @@ impl Stand {
         Ok(listed.into_iter().filter_map(|container| container.id).collect())
     }
 
-    /// When the last of so many containers was running, by the engine's own record.
-    pub(crate) async fn last_started_at(&self, count: usize) -> Result<Timestamp> {
+    /// When the first and the last of so many containers ran, by the engine's own record.
+    pub(crate) async fn started_at(&self, count: usize) -> Result<(Timestamp, Timestamp)> {
         let ids = self.containers().await?;
         if ids.len() != count {
             bail!("{} containers instead of {count}", ids.len());
         }
-        let mut last = Timestamp::default();
+        let mut times = Vec::new();
         for id in ids {
             let inspected = self.docker.inspect_container(&id, None::<InspectContainerOptions>).await?;
             let state = inspected.state.unwrap_or_default();
             if state.running != Some(true) {
                 bail!("container {id} does not run");
             }
-            last = last.max(moment(state.started_at.as_deref())?);
+            times.push(moment(state.started_at.as_deref())?);
         }
-        Ok(last)
+        let first = times.iter().min().context("there is no container")?;
+        Ok((*first, times.iter().max().copied().unwrap_or(*first)))
     }
 
     /// Removes all containers that were made here; how many there were.
