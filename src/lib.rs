@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
+//! (whatever reads files) → files
 //! ```
 //!
 //! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
@@ -12,6 +13,7 @@
 //! - [`demand`] tells of waiting jobs: it looks at queues, repairs what webhooks lost, and holds the sessions
 //!   of runner scale sets.
 //! - [`config`] reads the one TOML file.
+//! - [`files`] opens every file that is read: regular, bounded, without waiting.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
 //! - [`http`] and [`telemetry`] show what passes report.
 //! - [`simulator`] is a GitHub that fits in a process, for tests, benchmarks and `dayfly demo`.
@@ -22,6 +24,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demand;
+pub mod files;
 pub mod fleet;
 pub mod github;
 pub mod host;

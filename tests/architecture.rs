@@ -10,23 +10,41 @@ use std::{
 };
 
 /// Each module, and the modules that it may import.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("main", &["cli"]),
     (
         "cli",
-        &["daemon", "http", "telemetry", "config", "demand", "github", "host", "clock", "fleet", "simulator"],
+        &[
+            "daemon",
+            "http",
+            "telemetry",
+            "config",
+            "demand",
+            "github",
+            "host",
+            "clock",
+            "fleet",
+            "files",
+            "simulator",
+        ],
     ),
-    ("daemon", &["http", "telemetry", "config", "demand", "github", "host", "clock", "fleet"]),
+    ("daemon", &["http", "telemetry", "config", "demand", "github", "host", "clock", "fleet", "files"]),
     ("http", &["github", "host", "fleet"]),
     ("telemetry", &["github", "host", "clock", "fleet"]),
-    ("config", &["github", "host", "fleet"]),
-    ("demand", &["github", "host", "clock", "fleet"]),
-    ("github", &["clock", "fleet"]),
-    ("host", &["clock", "fleet"]),
+    ("config", &["github", "host", "fleet", "files"]),
+    ("demand", &["github", "host", "clock", "fleet", "files"]),
+    ("github", &["clock", "fleet", "files"]),
+    ("host", &["clock", "fleet", "files"]),
     ("clock", &["fleet"]),
     ("simulator", &["fleet"]),
     ("fleet", &[]),
+    ("files", &[]),
 ];
+
+/// Ways to open a file that wait for the other end of a pipe, or read without a bound. Other modules than
+/// `files` have no use for them; the simulator and the demo open what they made themselves.
+const OPENS: [&str; 6] =
+    ["File::open", "File::create", "File::options", "OpenOptions", "fs::read(", "fs::read_to_string"];
 
 /// What has no place in the core: I/O, async, clocks, randomness, logging, and orders that differ
 /// from run to run.
@@ -129,6 +147,19 @@ fn the_core_is_pure() {
     for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("fleet")) {
         for impure in IMPURE {
             assert!(!code(&text).contains(impure), "src/{} has {impure:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_opened_in_one_place() {
+    let exempt = ["files.rs", "simulator", "cli/demo.rs", "cli/demo"];
+    for (path, text) in sources() {
+        if exempt.iter().any(|exempt| path.starts_with(exempt)) {
+            continue;
+        }
+        for opens in OPENS {
+            assert!(!code(&text).contains(opens), "src/{} has {opens}: use crate::files", path.display());
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Which scope is meant when somebody asks GitHub by hand, and with which credential.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
 use super::{Global, Which, plain};
 use crate::{
     config::{self, Config, Machine, PoolConfig, Tokens},
+    files,
     fleet::{InstanceId, RegistrationId, Scope},
     github::{Client, Credential, CredentialSource, GithubError, RunnerRecord, TokenSource},
     host::chain,
@@ -81,7 +82,7 @@ impl Place {
 fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
     let named = global.config.is_some() || std::env::var_os("DAYFLY_CONFIG").is_some_and(|it| !it.is_empty());
     match config::find(global.config.as_deref(), config::environment()) {
-        Ok(path) if named || File::open(&path).is_ok() => {
+        Ok(path) if named || files::open(&path, files::MAX_TEXT).is_ok() => {
             let machine = Machine::here();
             Ok(Some(config::load_for(&path, config::environment(), &machine, Tokens::Unneeded)?))
         }

@@ -1,8 +1,13 @@
 //! What the defaults take from the machine: facts in a struct, so that tests can give others.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
-use crate::fleet::InstanceId;
+use super::unit::UNIT_DIRS;
+use crate::{files::line, fleet::InstanceId};
 
 /// Facts about the machine.
 #[derive(Clone, Debug, Default)]
@@ -15,17 +20,19 @@ pub struct Machine {
     pub root: bool,
     /// Whether we are in a container, whose id and host name may not outlive it.
     pub contained: bool,
+    /// Where systemd's units are, the first one first.
+    pub unit_dirs: Vec<PathBuf>,
 }
 
 impl Machine {
     /// The machine that this runs on.
     pub fn here() -> Self {
-        let line = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         Self {
             id: line("/etc/machine-id").or_else(|| line("/var/lib/dbus/machine-id")),
             hostname: line("/proc/sys/kernel/hostname").or_else(|| line("/etc/hostname")),
             root: fs::metadata("/proc/self").is_ok_and(|us| us.uid() == 0),
             contained: ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists()),
+            unit_dirs: UNIT_DIRS.map(PathBuf::from).to_vec(),
         }
     }
 

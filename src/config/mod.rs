@@ -7,18 +7,19 @@ mod demand;
 mod file;
 mod findings;
 mod hosts;
+mod keys;
 mod labels;
 mod layers;
 mod machine;
 mod pools;
 mod problem;
 mod schedule;
+mod unit;
 mod units;
 mod wording;
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -28,6 +29,7 @@ pub use machine::Machine;
 pub use problem::{Place, Problem, Problems};
 
 use crate::{
+    files,
     fleet::{self, InstanceId},
     github::CredentialSource,
     host::Endpoint,
@@ -136,9 +138,7 @@ pub fn load_for(
         text,
         hint: hint.to_owned(),
     };
-    let bytes = fs::read(path).map_err(|error| {
-        whole(format!("cannot be read: {error}"), "check that it is there and that this user may read it")
-    })?;
+    let bytes = files::read(path, files::MAX_TEXT).map_err(|error| whole(error.to_string(), error.hint()))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..good].split(|&byte| byte == b'\n').count();
@@ -238,7 +238,8 @@ impl Reading<'_> {
     /// `$STATE_DIRECTORY` is systemd's, a list with colons (systemd.exec(5)).
     fn state_dir(&self, file: &file::File, at: &At<'_>) -> Option<PathBuf> {
         if let Some(written) = &file.state_dir {
-            let sound = at.require(written.is_absolute(), "must be an absolute path", "");
+            let sound = self.is_plain(&written.to_string_lossy(), at)
+                && at.require(written.is_absolute(), "must be an absolute path", "");
             return sound.then(|| written.clone());
         }
         let under = |name| self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute());

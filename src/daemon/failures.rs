@@ -7,7 +7,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::fleet::{Event, Timestamp};
+use crate::{
+    files,
+    fleet::{Event, Timestamp},
+};
 
 /// Records kept at most; the oldest go first.
 const KEPT: usize = 200;
@@ -57,9 +60,10 @@ impl Failures {
             job: job.as_deref(),
             log_tail: exit.map(|exit| &*exit.log_tail),
         };
-        fs::create_dir_all(&self.dir)?;
+        files::make_private_dir(&self.dir)?;
         // The name begins with the pool, so age is told by the ULID at its end.
-        fs::write(self.dir.join(format!("{runner}.json")), serde_json::to_vec_pretty(&record)?)?;
+        let file = self.dir.join(format!("{runner}.json"));
+        files::write_private(&file, &serde_json::to_vec_pretty(&record)?)?;
         self.forget_the_oldest()
     }
 

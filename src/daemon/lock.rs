@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::fleet::InstanceId;
+use crate::{
+    files::{self, FileError},
+    fleet::InstanceId,
+};
 
 /// Held for as long as the daemon lives; the kernel lets go of it however the daemon ends.
 #[derive(Debug)]
@@ -28,13 +31,23 @@ pub enum LockError {
     )]
     Taken(InstanceId),
     /// The state directory cannot be written.
-    #[error("cannot write {path}: create the directory for the user that runs dayfly, or set `state_dir`")]
+    #[error(
+        "cannot write {path} ({error}); the directory must belong to the user that runs dayfly: change its owner, \
+         or set `state_dir`"
+    )]
     StateDir {
         /// What could not be written.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: io::Error,
+        error: io::Error,
+    },
+    /// The lock cannot be made in the state directory.
+    #[error("the lock {path} {error}; remove it")]
+    File {
+        /// The lock.
+        path: PathBuf,
+        /// Why not.
+        error: FileError,
     },
 }
 
@@ -43,20 +56,22 @@ impl InstanceLock {
     /// that directory, even from containers; an abstract socket those who share the machine.
     pub fn acquire(state_dir: &Path, instance: &InstanceId) -> Result<Self, LockError> {
         let path = state_dir.join("lock");
-        let unwritable = |source| LockError::StateDir { path: path.clone(), source };
-        std::fs::create_dir_all(state_dir).map_err(unwritable)?;
-        let file =
-            File::options().create(true).truncate(false).write(true).open(&path).map_err(unwritable)?;
+        let unwritable = |error| LockError::StateDir { path: path.clone(), error };
+        files::make_private_dir(state_dir).map_err(unwritable)?;
+        let file = files::open_private(&path).map_err(|error| match error {
+            FileError::Io(error) => unwritable(error),
+            error => LockError::File { path: path.clone(), error },
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Taken(instance.clone())),
-            Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+            Err(TryLockError::Error(error)) => return Err(unwritable(error)),
         }
         let address = SocketAddr::from_abstract_name(format!("dayfly/{instance}")).map_err(unwritable)?;
         match UnixListener::bind_addr(&address) {
             Ok(name) => Ok(Self { _file: file, _name: name }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(LockError::Taken(instance.clone())),
-            Err(source) => Err(unwritable(source)),
+            Err(error) => Err(unwritable(error)),
         }
     }
 }

@@ -25,6 +25,7 @@ use rustls::{
 use tower::{Service, ServiceExt as _, service_fn};
 
 use super::link::Origin;
+use crate::files;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -199,6 +200,13 @@ pub(super) fn tls(needed: bool, ca_file: Option<&Path>) -> Result<ClientConfig, 
         return Ok(known.clone());
     }
     let mut roots = RootCertStore::empty();
+    // The library opens whatever it is pointed to.
+    if let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
+        let file = Path::new(&file);
+        files::open(file, files::MAX_TEXT).map_err(|error| {
+            format!("SSL_CERT_FILE names {}, which {error}; {}", file.display(), error.hint())
+        })?;
+    }
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let Some(ca_file) = ca_file else {
         if roots.is_empty() {
@@ -208,9 +216,10 @@ pub(super) fn tls(needed: bool, ca_file: Option<&Path>) -> Result<ClientConfig, 
         return Ok(SYSTEM.get_or_init(|| config).clone());
     };
     let unusable = |why: String| format!("the CA file {} cannot be used: {why}", ca_file.display());
-    let extra = CertificateDer::pem_file_iter(ca_file).map_err(|error| unusable(error.to_string()))?;
+    let text = files::read(ca_file, files::MAX_TEXT)
+        .map_err(|error| unusable(format!("it {error}; {}", error.hint())))?;
     let before = roots.len();
-    for certificate in extra {
+    for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }

@@ -1,12 +1,13 @@
 //! Image references, and what Docker's own configuration file knows of the registry behind one.
 
-use std::{collections::BTreeMap, env, fs, io, path::PathBuf};
+use std::{collections::BTreeMap, env, io, path::PathBuf};
 
 use base64::Engine as _;
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 
 use super::HostError;
+use crate::files::{self, FileError};
 
 /// How Docker names Docker Hub in its configuration.
 const HUB: &str = "index.docker.io";
@@ -100,12 +101,12 @@ pub(super) fn login(reference: &Reference<'_>) -> Result<Login, HostError> {
         (_, None) => return Ok(Login::None),
     };
     let path = dir.join("config.json");
-    let text = match fs::read(&path) {
+    let text = match files::read(&path, files::MAX_TEXT) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Login::None),
+        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(Login::None),
         Err(error) => {
-            let detail = format!("cannot read {}", path.display());
-            return Err(HostError::Failed { detail, source: Some(error.into()) });
+            let detail = format!("{} {error}; {}", path.display(), error.hint());
+            return Err(HostError::Failed { detail, source: None });
         }
     };
     // The parser's own error could quote a credential.

@@ -19,6 +19,7 @@ pub use self::{
     serve::serve,
 };
 use crate::{
+    files,
     fleet::{InstanceId, Instant},
     github::scale_set::{Job, ScaleSetError, ScaleSetId, Statistics},
 };
@@ -148,8 +149,7 @@ pub enum ScaleSetNews {
 /// How an installation names itself as a session's owner, so that another one that wants the same
 /// set can tell its operator where to look.
 pub fn owner(instance: &InstanceId) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
+    let host = files::line("/proc/sys/kernel/hostname").unwrap_or_default();
     let at = if host.is_empty() { "" } else { "@" };
     format!("dayfly/{instance}{at}{host}")
 }

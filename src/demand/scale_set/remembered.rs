@@ -3,12 +3,11 @@
 
 use std::{
     fs, io,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use crate::{
+    files,
     fleet::PoolName,
     github::scale_set::{ScaleSetId, SessionId},
 };
@@ -27,7 +26,7 @@ pub fn note_of(state_dir: &Path, pool: &PoolName) -> PathBuf {
 
 /// What is remembered, if anything that can be read.
 pub(super) fn recall(file: &Path) -> Option<Remembered> {
-    let text = fs::read_to_string(file).ok()?;
+    let text = String::from_utf8(files::read(file, files::MAX_SECRET).ok()?).ok()?;
     let (set, session) = text.trim_end().split_once(' ')?;
     Some(Remembered { set: ScaleSetId(set.parse().ok()?), session: SessionId::parse(session)? })
 }
@@ -36,11 +35,10 @@ pub(super) fn recall(file: &Path) -> Option<Remembered> {
 /// nobody else's business.
 pub(super) fn remember(file: &Path, set: ScaleSetId, session: &SessionId) -> io::Result<()> {
     if let Some(folder) = file.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        files::make_private_dir(folder)?;
     }
     let fresh = file.with_extension("new");
-    let mut to = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    writeln!(to, "{set} {}", session.as_str())?;
+    files::write_private(&fresh, format!("{set} {}\n", session.as_str()).as_bytes())?;
     fs::rename(&fresh, file)
 }
 

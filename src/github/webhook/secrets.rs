@@ -2,8 +2,7 @@
 //! takes the other's place. They never show.
 
 use std::{
-    fmt, fs, io,
-    io::Read as _,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,7 +10,10 @@ use std::{
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::github::stamp::Stamp;
+use crate::{
+    files::{self, FileError},
+    github::stamp::Stamp,
+};
 
 /// More than two secrets of any length that is of use.
 const MAX_FILE: u64 = 4096;
@@ -23,12 +25,12 @@ const PREFIX: &str = "sha256=";
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("{path} cannot be read: {source}")]
+    #[error("{path} {error}; {}", .error.hint())]
     Unreadable {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: FileError,
     },
     /// The file's content is not one or two secrets.
     #[error(
@@ -111,20 +113,12 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 fn keys_in(path: &Path) -> Result<Arc<[hmac::Key]>, SecretError> {
-    let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
     let refused = |what| SecretError::Content { path: path.to_owned(), what };
-    // Asked before opening: opening a pipe would wait for a writer.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(refused("is not a regular file"));
-    }
-    let mut text = String::new();
-    let file = fs::File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
-    let text = SecretString::from(text);
-    let text = text.expose_secret();
-    if text.len() as u64 > MAX_FILE {
-        return Err(refused("is too long"));
-    }
+    let text = files::read(path, MAX_FILE)
+        .map_err(|error| SecretError::Unreadable { path: path.to_owned(), error })?;
+    let text = SecretString::from(String::from_utf8(text).map_err(|_| refused("is not UTF-8"))?);
+    // Editors on Windows begin files with this mark.
+    let text = text.expose_secret().trim_start_matches('\u{feff}');
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
     if lines.iter().any(|line| line.trim() != *line) {
         return Err(refused("has white space before or after a secret"));
@@ -194,7 +188,7 @@ mod tests {
         assert!(secrets.signed(SIGNATURE, BODY));
         fs::write(&path, "new\r\nIt's a Secret to Everybody").unwrap();
         assert!(secrets.signed(SIGNATURE, BODY), "both hold during the change");
-        fs::write(&path, "new\n").unwrap();
+        fs::write(&path, "\u{feff}new\n").unwrap();
         assert!(!secrets.signed(SIGNATURE, BODY), "and then only the new one");
         fs::write(&path, "").unwrap();
         let tag = hmac::sign(&key("new"), BODY);
