@@ -5,12 +5,12 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::{rand::SystemRandom, rsa::KeyPair, signature::RSA_PKCS1_SHA256};
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use rustls::pki_types::PrivateKeyDer;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{
-    GithubError,
+    GithubError, pem,
     token_source::{open_to_others, read_file},
 };
 use crate::fleet::Timestamp;
@@ -38,18 +38,18 @@ impl AppSource {
         let refused = |why: &str| {
             let file = self.private_key_file.display();
             GithubError::Refused(format!(
-                "no private key from {file} for {self}: {why}; put the PEM file there that GitHub gave \
+                "no private key from {file} for {self}: it {why}; put the PEM file there that GitHub gave \
                  when the key was made"
             ))
         };
-        let pem = read_file(&self.private_key_file).await.map_err(|why| refused(&why))?;
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| refused("it has no private key in PEM"))?;
+        let pem = read_file(&self.private_key_file).await.map_err(|why| refused(&why.to_string()))?;
+        let key = pem::private_key(&pem).map_err(refused)?;
         let pair = match &key {
             PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
             PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
-            _ => return Err(refused("its key is not an RSA key, and GitHub's are")),
+            _ => return Err(refused("has a key that is not an RSA key, and GitHub's are")),
         };
-        pair.map_err(|error| refused(&format!("its key is no usable RSA key ({error})")))
+        pair.map_err(|error| refused(&format!("has no usable RSA key ({error})")))
     }
 
     /// What is unsafe about the key's file.
@@ -132,7 +132,7 @@ mod tests {
     async fn what_is_no_rsa_key_is_refused_with_the_reason_and_without_its_text() {
         let elliptic = include_bytes!("../../tests/keys/elliptic.pem");
         for (key, why) in [
-            (&b""[..], "no private key in PEM"),
+            (&b""[..], "is empty"),
             (b"ghp_canary", "no private key in PEM"),
             (
                 b"-----BEGIN RSA PRIVATE KEY-----\nY2FuYXJ5\n-----END RSA PRIVATE KEY-----\n",

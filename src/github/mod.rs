@@ -21,6 +21,7 @@ mod link;
 mod listing;
 mod look_up;
 mod mint;
+mod pem;
 mod probe;
 mod queue;
 mod record;

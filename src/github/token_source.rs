@@ -9,10 +9,11 @@ use std::{
     time::Duration,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
 
 use super::GithubError;
+use crate::files::{self, FileError};
 
 /// How long a token command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,16 +33,18 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
-    /// Reads the token. A trailing newline is cut off; anything else that no token has is refused.
+    /// Reads the token.
     pub async fn read(&self) -> Result<SecretString, GithubError> {
         let raw = match self {
-            Self::File(path) => read_file(path).await.map_err(|why| self.refused(&why))?,
+            Self::File(path) => {
+                read_file(path).await.map_err(|why| self.refused(&format!("it {why}; {}", why.hint())))?
+            }
             Self::Env(name) => {
                 std::env::var_os(name).ok_or_else(|| self.refused("it is not set"))?.into_encoded_bytes()
             }
             Self::Command(line) => run(line).await.map_err(|why| self.refused(&why))?,
         };
-        token_in(raw).map_err(|why| self.refused(why))
+        token_in(raw).map_err(|why| self.refused(&why))
     }
 
     /// What is unsafe about the source, for `check` and the log: a file that others may read.
@@ -80,21 +83,17 @@ pub(super) fn open_to_others(path: &Path) -> Option<u32> {
     if std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|guarded| path.starts_with(guarded)) {
         return None;
     }
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0).then_some(mode)
+    let found = std::fs::metadata(path).ok()?;
+    let mode = found.permissions().mode() & 0o777;
+    // Only a file has a mode that matters here: another answer than "no file" would be beside the point.
+    (found.is_file() && mode & 0o077 != 0).then_some(mode)
 }
 
-/// Reads a small file, or says why not.
-pub(super) async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    // Asked before opening: opening a pipe would wait for a writer.
-    let metadata = tokio::fs::metadata(path).await.map_err(|e| e.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let file = tokio::fs::File::open(path).await.map_err(|e| e.to_string())?;
-    let mut raw = Vec::new();
-    file.take(MAX_TOKEN + 1).read_to_end(&mut raw).await.map_err(|e| e.to_string())?;
-    Ok(raw)
+/// Reads a secret's file without holding up whatever else this thread does.
+pub(super) async fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
+    let path = path.to_owned();
+    let reading = tokio::task::spawn_blocking(move || files::read(&path, files::MAX_SECRET));
+    reading.await.unwrap_or_else(|error| Err(FileError::Io(error.into())))
 }
 
 async fn run(line: &[String]) -> Result<Vec<u8>, String> {
@@ -126,20 +125,52 @@ async fn run(line: &[String]) -> Result<Vec<u8>, String> {
     }
 }
 
-fn token_in(raw: Vec<u8>) -> Result<SecretString, &'static str> {
-    let Ok(mut text) = String::from_utf8(raw) else { return Err("it is not text") };
-    text.truncate(text.trim_end_matches(['\n', '\r']).len());
-    if text.is_empty() {
-        return Err("it is empty");
+/// The token in what a source gave. What stands around a token in files that other programs write is cut off:
+/// blanks, line breaks, a byte order mark, quotation marks, and the name of a variable.
+fn token_in(raw: Vec<u8>) -> Result<SecretString, String> {
+    if raw.starts_with(b"\xff\xfe") || raw.starts_with(b"\xfe\xff") {
+        return Err("it is UTF-16, as PowerShell writes files; save it as UTF-8".to_owned());
     }
-    if text.len() as u64 > MAX_TOKEN {
-        return Err("it is too long to be a token");
+    let Ok(text) = String::from_utf8(raw) else { return Err("it is not text".to_owned()) };
+    let text = SecretString::from(text);
+    let whole = text.expose_secret().trim_start_matches('\u{feff}').trim();
+    let token = unquoted(assigned(whole).unwrap_or(whole));
+    if token.is_empty() {
+        return Err("it is empty".to_owned());
     }
-    if !text.chars().all(|c| c.is_ascii_graphic()) {
-        return Err("it has white space, a line break or another character that no token has; \
-             it must hold the token and nothing else");
+    if token.len() as u64 > MAX_TOKEN {
+        return Err("it is too long to be a token".to_owned());
     }
-    Ok(text.into())
+    if whole.contains("-----BEGIN") {
+        return Err(
+            "it holds a private key or a certificate; for a GitHub App, name a key in private_key_file, \
+                    beside app_id"
+                .to_owned(),
+        );
+    }
+    let lines = whole.lines().filter(|line| !line.trim().is_empty()).count();
+    if lines > 1 {
+        return Err(format!("it has {lines} lines of text, and must hold the token and nothing else"));
+    }
+    if !token.chars().all(|c| c.is_ascii_graphic()) {
+        return Err("it has white space or another character that no token has; it must hold the token and \
+                    nothing else"
+            .to_owned());
+    }
+    Ok(token.into())
+}
+
+/// The value of a text such as `GITHUB_TOKEN=…` or `export GITHUB_TOKEN=…`, as in files of variables.
+fn assigned(text: &str) -> Option<&str> {
+    let (name, value) = text.strip_prefix("export ").unwrap_or(text).split_once('=')?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    is_name.then(|| value.trim())
+}
+
+fn unquoted(text: &str) -> &str {
+    let within = |mark: char| text.strip_prefix(mark)?.strip_suffix(mark);
+    within('"').or_else(|| within('\'')).map_or(text, str::trim)
 }
 
 #[cfg(test)]
@@ -160,10 +191,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_trailing_newline_is_not_part_of_the_token() {
-        for content in [&b"ghp_abc"[..], b"ghp_abc\n", b"ghp_abc\r\n"] {
+    async fn what_other_programs_write_around_a_token_is_not_part_of_it() {
+        for content in [
+            "ghp_abc",
+            "ghp_abc\n",
+            "ghp_abc\r\n",
+            "\n  ghp_abc \t\n\n",
+            "\u{feff}ghp_abc\r\n",
+            "\"ghp_abc\"\n",
+            "'ghp_abc'",
+            "GITHUB_TOKEN=ghp_abc\n",
+            "export GH_TOKEN='ghp_abc'\n",
+        ] {
+            let (_directory, source) = source_with(content.as_bytes());
+            assert_eq!(source.read().await.unwrap().expose_secret(), "ghp_abc", "{content:?}");
+        }
+        // No variable's name: as likely as not a token itself.
+        let (_directory, source) = source_with(b"abc=def==");
+        assert_eq!(source.read().await.unwrap().expose_secret(), "abc=def==");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_token_is_called_what_it_is() {
+        for (content, told) in [
+            (&b"\xff\xfeg\0h\0p\0"[..], "UTF-16"),
+            (b"GITHUB_TOKEN=ghp_secret\nOTHER=1\n", "2 lines of text"),
+            (b"GITHUB_TOKEN=\n", "it is empty"),
+            (b"''", "it is empty"),
+            (
+                b"-----BEGIN RSA PRIVATE KEY-----\nghp_secret\n-----END RSA PRIVATE KEY-----",
+                "private_key_file",
+            ),
+            (b"token: ghp_secret", "white space"),
+        ] {
             let (_directory, source) = source_with(content);
-            assert_eq!(source.read().await.unwrap().expose_secret(), "ghp_abc");
+            let text = source.read().await.unwrap_err().to_string();
+            assert!(text.contains(told) && !text.contains("ghp_sec"), "{text}");
         }
     }
 
@@ -172,7 +235,6 @@ mod tests {
         for content in [
             &b""[..],
             b"\n",
-            b"ghp_secret ",
             b"ghp_sec\nret",
             b"ghp_sec\x07ret",
             "ghp_secrét".as_bytes(),
@@ -196,7 +258,9 @@ mod tests {
         let missing = TokenSource::File(directory.path().join("none"));
         assert!(missing.read().await.unwrap_err().to_string().contains("No such file"));
         let not_a_file = TokenSource::File(directory.path().to_owned());
-        assert!(not_a_file.read().await.unwrap_err().to_string().contains("not a regular file"));
+        let text = not_a_file.read().await.unwrap_err().to_string();
+        assert!(text.ends_with("it is a directory, not a regular file; name the file in it"), "{text}");
+        assert_eq!(not_a_file.warning(), None, "a directory's mode is no fault");
         let unset = TokenSource::Env("DAYFLY_SURELY_UNSET".to_owned());
         assert!(unset.read().await.unwrap_err().to_string().contains("DAYFLY_SURELY_UNSET"));
     }
