@@ -131,6 +131,11 @@ fn mount(text: &str, at: &At<'_>) -> Option<Mount> {
     };
     // A path, or a volume's name; a relative path would silently become a volume.
     let volume = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if source.starts_with(['~', '$']) {
+        let what = if source.starts_with('~') { "~" } else { "a variable" };
+        at.error(format_args!("has {what} in it, which only a shell replaces"), "write the whole path");
+        return None;
+    }
     let sound = target.starts_with('/')
         && (source.starts_with('/')
             || (source.starts_with(|c: char| c.is_ascii_alphanumeric()) && source.chars().all(volume)));

@@ -3,13 +3,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    io::ErrorKind,
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use super::{PoolConfig, Reading, Tokens, file, findings::At, units::NumberOrText};
+use super::{
+    PoolConfig, Reading, Tokens, file,
+    findings::At,
+    unit::{Loaded, loaded},
+    units::NumberOrText,
+};
 use crate::{
+    files::{self, FileError},
     fleet::{HostName, Scope, Target},
     github::{AppSource, CredentialKind, CredentialSource, TokenSource},
 };
@@ -40,6 +46,13 @@ impl Guarded {
             Self::Yes if at.is("webhook_secret_file") => "the webhook's secret",
             Self::Yes => "the token",
             Self::No => "the certificates in PEM",
+        }
+    }
+
+    const fn most(self) -> u64 {
+        match self {
+            Self::Yes => files::MAX_SECRET,
+            Self::No => files::MAX_TEXT,
         }
     }
 
@@ -217,48 +230,106 @@ impl Reading<'_> {
         let in_credentials = ["$CREDENTIALS_DIRECTORY/", "${CREDENTIALS_DIRECTORY}/"]
             .iter()
             .find_map(|prefix| written.strip_prefix(prefix));
+        if let (Some(name), None) = (in_credentials, self.variable("CREDENTIALS_DIRECTORY")) {
+            return self
+                .of_the_unit(name, guarded, at)
+                .or_else(|| (self.tokens == Tokens::Unneeded).then(|| self.base.join(written)));
+        }
         let path = match (in_credentials, self.variable("CREDENTIALS_DIRECTORY")) {
-            (Some(rest), Some(directory)) => PathBuf::from(directory).join(rest),
-            (Some(_), None) if self.tokens == Tokens::Unneeded => self.base.join(written),
-            (Some(_), None) => {
-                at.error(
-                    "needs CREDENTIALS_DIRECTORY, which is not set",
-                    "systemd sets it for a unit with LoadCredential=; elsewhere write the whole path",
-                );
-                return None;
-            }
-            (None, _) => self.base.join(written),
+            (Some(name), Some(directory)) => PathBuf::from(directory).join(name),
+            _ if !self.is_plain(written, at) => return None,
+            _ => self.base.join(written),
         };
-        if self.tokens == Tokens::Needed {
-            let content = guarded.content(at);
-            // Opened and not read: being allowed to is all that counts here.
-            match fs::File::open(&path).and_then(|file| file.metadata()) {
-                Err(error) => at.error(
-                    format_args!("names a file that cannot be read: {error}"),
-                    format_args!("put {content} there, {}", guarded.how()),
-                ),
-                Ok(found) if found.is_dir() => {
-                    at.error("names a directory", "name the file in it");
-                }
-                Ok(found) if found.is_file() && found.len() == 0 => {
-                    at.error("names an empty file", format_args!("put {content} there"));
-                }
-                // systemd guards its own directory; the mode there shows an access list's mask.
-                Ok(found)
-                    if guarded == Guarded::Yes && in_credentials.is_none() && found.mode() & 0o077 != 0 =>
-                {
-                    at.warn(
-                        format_args!(
-                            "names a file that others may read (mode {:04o})",
-                            found.permissions().mode() & 0o7777
-                        ),
-                        "chmod 0600",
+        self.look(&path, guarded, "", in_credentials.is_some(), at);
+        Some(path)
+    }
+
+    /// The path of a credential outside of the unit that has it: where the unit loads it from.
+    fn of_the_unit(&self, name: &str, guarded: Guarded, at: &At<'_>) -> Option<PathBuf> {
+        match loaded(&self.machine.unit_dirs, name) {
+            Some(Loaded::Plain(path)) => {
+                let whose = format!("the unit loads it from {}; ", path.display());
+                self.look(&path, guarded, &whose, false, at);
+                Some(path)
+            }
+            Some(Loaded::Encrypted(path)) => {
+                if self.tokens == Tokens::Needed {
+                    at.error(
+                        format_args!("is encrypted in {}, and only the service can read it", path.display()),
+                        "for commands from a shell name another file with a token in --config",
                     );
                 }
-                Ok(_) => {}
+                None
+            }
+            None => {
+                if self.tokens == Tokens::Needed {
+                    at.error(
+                        "needs CREDENTIALS_DIRECTORY, which is not set",
+                        "systemd sets it for a unit with LoadCredential=; elsewhere write the whole path",
+                    );
+                }
+                None
             }
         }
-        Some(path)
+    }
+
+    /// Notes what is wrong with a file, where files must be there.
+    fn look(&self, path: &Path, guarded: Guarded, whose: &str, is_systemds: bool, at: &At<'_>) {
+        if self.tokens == Tokens::Unneeded {
+            return;
+        }
+        let content = guarded.content(at);
+        // Opened and not read: being allowed to is all that counts here.
+        match files::open(path, guarded.most()).map(|file| file.metadata()) {
+            Err(FileError::Io(error)) if !whose.is_empty() && error.kind() == ErrorKind::PermissionDenied => {
+                at.error(
+                    format_args!("is readable by the service and by root: {whose}this user may not"),
+                    "run this command as root, such as with sudo",
+                );
+            }
+            Err(FileError::Io(error)) => at.error(
+                format_args!("names a file that cannot be read: {whose}{error}"),
+                format_args!("put {content} there, {}", guarded.how()),
+            ),
+            Err(error) => match error {
+                FileError::NotRegular(kind) => at.error(format_args!("names {kind}"), error.hint()),
+                _ => at.error(format_args!("names a file that {error}"), error.hint()),
+            },
+            Ok(Ok(found)) if found.len() == 0 => {
+                at.error("names an empty file", format_args!("put {content} there"));
+            }
+            // systemd guards its own directory; the mode there shows an access list's mask.
+            Ok(Ok(found)) if guarded == Guarded::Yes && !is_systemds && found.mode() & 0o077 != 0 => {
+                at.warn(
+                    format_args!(
+                        "names a file that others may read (mode {:04o})",
+                        found.permissions().mode() & 0o7777
+                    ),
+                    format_args!("chmod 0600 {}", path.display()),
+                );
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// Whether a path means what it says; notes it where only a shell would know.
+    pub(super) fn is_plain(&self, written: &str, at: &At<'_>) -> bool {
+        let home = self.variable("HOME").filter(|home| home.starts_with('/'));
+        let (what, is_home) = if written == "~" || written.starts_with("~/") {
+            ("~", true)
+        } else if ["$HOME", "${HOME}"].iter().any(|variable| written.starts_with(variable)) {
+            ("$HOME", true)
+        } else if written.starts_with(['~', '$']) || written.contains("${") {
+            ("a variable or \"~\"", false)
+        } else {
+            return true;
+        };
+        let hint = match home.filter(|_| is_home) {
+            Some(home) => format!("write {home} in its place"),
+            None => "write the whole path".to_owned(),
+        };
+        at.error(format_args!("has {what} in it, which only a shell replaces"), hint);
+        false
     }
 
     fn env(&self, name: &str, at: &At<'_>) -> Option<TokenSource> {

@@ -54,9 +54,18 @@ impl Reading<'_> {
 
     /// What is written, else what the docker command would use.
     fn endpoint(&self, written: &file::Host, at: &At<'_>) -> Option<Endpoint> {
-        let tls_dir = written.tls_dir.as_ref().map(|directory| self.base.join(directory));
+        let at_tls = at.key("tls_dir");
+        let is_plain = |directory: &&PathBuf| self.is_plain(&directory.to_string_lossy(), &at_tls);
+        let tls_dir = match &written.tls_dir {
+            Some(directory) if !is_plain(&directory) => return None,
+            written => written.as_ref().map(|directory| self.base.join(directory)),
+        };
         let (endpoint, tls_dir): (Option<Endpoint>, Option<PathBuf>) = match &written.endpoint {
-            Some(text) => (at.key("endpoint").parsed(text, ""), tls_dir),
+            Some(text) => {
+                let hint =
+                    if text.starts_with('/') { format!("write \"unix://{text}\"") } else { String::new() };
+                (at.key("endpoint").parsed(text, &hint), tls_dir)
+            }
             None if at.key("endpoint").is_broken() => return None,
             None => match self.variable("DOCKER_HOST") {
                 None => (Some(Endpoint::default()), tls_dir),

@@ -14,7 +14,7 @@ const MOST: usize = 100;
 pub(super) type Folded = BTreeSet<String>;
 
 /// Checks the labels of one pool. A scale set's jobs ask for what it is called as often as not.
-pub(super) fn check(labels: &[String], scale_set: bool, at: &At<'_>) -> Folded {
+pub(super) fn check(labels: &[String], scale_set: bool, scope: Option<&Scope>, at: &At<'_>) -> Folded {
     let mut folded = Folded::new();
     at.require(!labels.is_empty(), "must not be empty", "for example [\"self-hosted\", \"linux\", \"x64\"]");
     at.require(
@@ -44,6 +44,14 @@ pub(super) fn check(labels: &[String], scale_set: bool, at: &At<'_>) -> Folded {
                 format_args!("{} is there twice; upper and lower case are the same to GitHub", quoted(label)),
                 "remove one",
             );
+        } else if is_of_github(label) && scope.is_none_or(has_runners_of_its_own) {
+            at.warn(
+                format_args!(
+                    "{} is a name of GitHub's own runners, which may take its jobs too",
+                    quoted(label)
+                ),
+                "use a label of your own, and write that in runs-on",
+            );
         }
     }
     if !labels.is_empty() && !scale_set && !folded.contains("self-hosted") {
@@ -53,6 +61,19 @@ pub(super) fn check(labels: &[String], scale_set: bool, at: &At<'_>) -> Folded {
         );
     }
     folded
+}
+
+/// Whether it is called as the runners that GitHub offers (docs.github.com, "GitHub-hosted runners reference").
+fn is_of_github(label: &str) -> bool {
+    let label = label.to_lowercase();
+    let version = ["ubuntu-", "windows-", "macos-"].iter().find_map(|system| label.strip_prefix(system));
+    version.is_some_and(|version| version.starts_with("latest") || version.starts_with(['1', '2']))
+}
+
+/// Whether the GitHub of a scope offers runners; a server of one's own does not.
+fn has_runners_of_its_own(scope: &Scope) -> bool {
+    let site = scope.site();
+    site == "https://github.com" || site.ends_with(".ghe.com")
 }
 
 /// One pool's labels, for comparison with the others'.

@@ -57,7 +57,9 @@ pub(super) fn pools(
         let labels = at
             .key("labels")
             .required(written.labels.as_deref(), "write labels = [\"self-hosted\", \"linux\", \"x64\"]")
-            .map(|labels| labels::check(labels, demand::is_scale_set(written), &at.key("labels")));
+            .map(|labels| {
+                labels::check(labels, demand::is_scale_set(written), scope.as_ref(), &at.key("labels"))
+            });
         scopes.push((i, written, scope.clone(), labels));
         if let Some(pool) = pool(file, written, scope, instance, hosts, &at) {
             pools.push(pool);

@@ -118,12 +118,59 @@ fn time(text: &str) -> Option<u16> {
     (time <= DAY).then_some(time)
 }
 
+/// Abbreviations of which the zone is most likely the one beside it. Some others are zones of IANA's (`CET`).
+const ABBREVIATIONS: [(&str, &str); 20] = [
+    ("PST", "America/Los_Angeles"),
+    ("PDT", "America/Los_Angeles"),
+    ("PT", "America/Los_Angeles"),
+    ("MDT", "America/Denver"),
+    ("MT", "America/Denver"),
+    ("CST", "America/Chicago"),
+    ("CDT", "America/Chicago"),
+    ("CT", "America/Chicago"),
+    ("EDT", "America/New_York"),
+    ("ET", "America/New_York"),
+    ("BST", "Europe/London"),
+    ("WEST", "Europe/Lisbon"),
+    ("CEST", "Europe/Berlin"),
+    ("MEZ", "Europe/Berlin"),
+    ("MESZ", "Europe/Berlin"),
+    ("EEST", "Europe/Athens"),
+    ("IST", "Asia/Kolkata"),
+    ("JST", "Asia/Tokyo"),
+    ("KST", "Asia/Seoul"),
+    ("AEST", "Australia/Sydney"),
+];
+
+/// What to do about an abbreviation, or about an offset.
+fn no_zone(name: &str) -> Option<String> {
+    let abbreviation = ABBREVIATIONS.iter().find(|(short, _)| short.eq_ignore_ascii_case(name.trim()));
+    if let Some((_, zone)) = abbreviation {
+        return Some(format!(
+            "abbreviations mean one half of a year, or several places: write the zone, such as {zone:?}"
+        ));
+    }
+    let offset = name.trim().trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let is_offset = offset.starts_with(['+', '-'])
+        && offset[1..].starts_with(|c: char| c.is_ascii_digit())
+        && offset[1..].chars().all(|c| c.is_ascii_digit() || c == ':');
+    is_offset.then(|| {
+        "an offset knows no daylight saving time: write the zone, such as \"Europe/Berlin\", or \"UTC\""
+            .to_owned()
+    })
+}
+
 fn zone_of(name: &str, at: &At<'_>) -> Option<TimeZone> {
     if let Ok(zone) = TimeZone::get(name) {
         return Some(zone);
     }
+    if let Some(hint) = no_zone(name) {
+        at.error(format_args!("{} is no time zone", quoted(name)), hint);
+        return None;
+    }
     let known: Vec<String> = jiff::tz::db().available().map(|known| known.to_string()).collect();
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    // Besides places there are old names, and the names of files.
+    let known: Vec<&str> = known.iter().map(String::as_str).filter(|known| known.contains('/')).collect();
     // A city alone is most likely meant as the zone that is named for it.
     let city = |known: &&&str| known.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
     let near = known.iter().find(city).copied().or_else(|| nearest(name, &known));

@@ -1,7 +1,7 @@
 //! Values with a unit as people write them: sizes, durations, limits. An error says what is
 //! expected and never repeats what was there.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use bytesize::ByteSize;
 use serde::{
@@ -61,14 +61,22 @@ impl<'de> Deserialize<'de> for Size {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Size, E> {
-                let ByteSize(bytes) = text
-                    .trim()
+                let ByteSize(bytes) = as_docker_means(text.trim())
                     .parse()
                     .map_err(|_| E::custom("must be a size such as \"8GiB\" or \"500MB\""))?;
                 self.visit_u64(bytes)
             }
         }
         deserializer.deserialize_any(Sizes)
+    }
+}
+
+/// One letter alone is a binary unit to Docker (`8g` of `docker run --memory`), and a decimal one to the parser.
+fn as_docker_means(text: &str) -> Cow<'_, str> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '_' | ' '));
+    match unit {
+        "k" | "m" | "g" | "t" | "p" | "K" | "M" | "G" | "T" | "P" => format!("{text}iB").into(),
+        _ => text.into(),
     }
 }
 

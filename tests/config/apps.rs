@@ -43,7 +43,7 @@ fn an_app_has_an_id_a_key_and_perhaps_an_installation() {
     assert_eq!(
         written.warnings(),
         [
-            "dayfly.toml:3: credentials.default.private_key_file: names a file that others may read (mode 0644); chmod 0600"
+            "dayfly.toml:3: credentials.default.private_key_file: names a file that others may read (mode 0644); chmod 0600 app.pem"
         ]
     );
 }

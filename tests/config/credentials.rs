@@ -31,7 +31,7 @@ fn credentials_say_one_place_for_the_token() {
         ),
         (
             "token_command = \"gh auth token\"",
-            "2: credentials.default.token_command: must be a list in brackets, not text",
+            "2: credentials.default.token_command: must be a list in brackets, not text; write token_command = [\"…\"]",
         ),
     ] {
         assert_eq!(
@@ -73,7 +73,7 @@ fn a_token_file_is_looked_at_but_not_read() {
     assert_eq!(written.problems(), line("names an empty file; put the token there"));
     fs::write(&token, "ghp_canary\n").unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(written.warnings(), line("names a file that others may read (mode 0644); chmod 0600"));
+    assert_eq!(written.warnings(), line("names a file that others may read (mode 0644); chmod 0600 token"));
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let config = written.load();
     assert_eq!(config.warnings, []);

@@ -39,7 +39,10 @@ fn numbers_out_of_reason_are_refused() {
             "container.cpus = nan",
             "container.cpus: must be a number from 0.01 to 10000; leave it out for no limit",
         ),
-        ("container.cpus = \"4\"", "container.cpus: must be a number, not text"),
+        (
+            "container.cpus = \"4\"",
+            "container.cpus: must be a number, not text; leave the quotation marks out",
+        ),
         ("container.pids = 0", "container.pids: must not be 0; a runner needs some hundred"),
     ] {
         hold(6, keys, told);
@@ -77,7 +80,7 @@ fn labels_that_no_job_could_match_are_refused() {
             r#"labels.2: "linux" is there twice; upper and lower case are the same to GitHub; remove one"#,
         ),
         (&long, "labels.1: is a label of 300 characters, and GitHub takes at most 256; shorten it"),
-        (r#""self-hosted""#, "labels: must be a list in brackets, not text"),
+        (r#""self-hosted""#, r#"labels: must be a list in brackets, not text; write labels = ["…"]"#),
         (r#"["self-hosted", 3]"#, "labels.1: must be text in quotes, not a whole number"),
         (&format!("[{}]", many.join(",")), "labels: are 101, and GitHub takes at most 100"),
     ] {
@@ -198,7 +201,10 @@ fn containers_are_checked_before_docker_would() {
             r#"cap_add.0: must be a capability in capital letters; for example "SYS_PTRACE""#,
         ),
         ("security_opt = [\"\"]", "security_opt.0: must not be empty; remove it"),
-        ("ulimits = { nofile = \"1\" }", "ulimits.nofile: must be a number, or [soft, hard], not text"),
+        (
+            "ulimits = { nofile = \"1\" }",
+            "ulimits.nofile: must be a number, or [soft, hard], not text; leave the quotation marks out",
+        ),
         ("ulimits = { nofile = [2, 1] }", "ulimits.nofile: the soft limit must not be above the hard one"),
         ("ulimits = { nofile = [1, 2, 3] }", "ulimits.nofile: must be a number, or [soft, hard]"),
         ("ulimits = { nofile = -2 }", "ulimits.nofile: must not be below -1, which is no limit"),
