@@ -1,6 +1,7 @@
 //! Where an engine is, how to connect to it, and in one line why that did not work.
 
 use std::{
+    env,
     error::Error as StdError,
     fmt, fs, io,
     os::unix::fs::FileTypeExt,
@@ -10,7 +11,8 @@ use std::{
 
 use bollard::errors::Error;
 
-use super::{HostError, call::chain};
+use super::{HostError, call::chain, ssh};
+use crate::files;
 
 /// Seconds that bollard itself waits for the first byte of an answer. The real deadlines are in
 /// [`super::Deadlines`]; a stop waits as long as its grace.
@@ -86,7 +88,12 @@ impl Endpoint {
                 let [ca, cert, key] = tls_files(dir)?;
                 bollard::Docker::connect_with_ssl(address, &key, &cert, &ca, CLIENT_TIMEOUT, version)
             }
-            Self::Ssh(login) => bollard::Docker::connect_with_ssh(login, CLIENT_TIMEOUT, version, None),
+            Self::Ssh(login) => {
+                if let Some(missing) = ssh::missing() {
+                    return Err(failed(format!("{self}: {missing}"), None));
+                }
+                bollard::Docker::connect_with_ssh(login, CLIENT_TIMEOUT, version, None)
+            }
         };
         let client = client.map_err(|error| explain(self, error))?;
         match client.with_request_modifier(url_safe_credentials).negotiate_version().await {
@@ -183,8 +190,9 @@ fn tls_files(dir: &Path) -> Result<[PathBuf; 3], HostError> {
     let files = ["ca.pem", "cert.pem", "key.pem"].map(|name| dir.join(name));
     for file in &files {
         // bollard notices an unreadable key only at the first request, and does not say which.
-        if let Err(error) = fs::File::open(file) {
-            return Err(failed(format!("cannot read the TLS file {}", file.display()), Some(error.into())));
+        if let Err(error) = files::open(file, files::MAX_TEXT) {
+            let detail = format!("the TLS file {} {error}; {}", file.display(), error.hint());
+            return Err(failed(detail, None));
         }
     }
     Ok(files)
@@ -205,13 +213,20 @@ fn url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::Bollar
 
 /// Says in one line why there was no answer.
 pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
-    let kind = find::<io::Error>(&error).map(io::Error::kind);
+    let cause = find::<io::Error>(&error);
+    let kind = cause.map(io::Error::kind);
     let broken = find::<hyper::Error>(&error);
     match (endpoint, kind) {
         (Endpoint::Unix(path), Some(io::ErrorKind::PermissionDenied)) => {
             failed(permission_denied(path), None)
         }
         (Endpoint::Unix(path), Some(io::ErrorKind::NotFound)) => failed(no_socket(path), None),
+        (Endpoint::Ssh(login), _) => match cause {
+            Some(cause) => failed(ssh::refused(login, cause), None),
+            // The login was no request yet: a request that broke off had one.
+            None if broken.is_some() => failed(ssh::no_engine(login), None),
+            None => failed(format!("{endpoint}: {}", chain(&error)), None),
+        },
         (_, Some(io::ErrorKind::ConnectionRefused)) => {
             failed(format!("nobody listens at {endpoint}; start Docker there"), None)
         }
@@ -221,7 +236,25 @@ pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
 }
 
 fn no_socket(path: &Path) -> String {
-    format!("there is no socket {}; start Docker, or set the host's endpoint to its socket", path.display())
+    let shown = path.display();
+    match other_sockets().find(|other| other != path && usable_socket(other).is_ok()) {
+        Some(other) => format!(
+            "there is no socket {shown}, and there is {other}; write endpoint = \"unix://{other}\" in the host's \
+             section",
+            other = other.display()
+        ),
+        None => format!(
+            "there is no socket {shown}; start Docker (systemctl start docker), install it \
+             (https://docs.docker.com/engine/install), or set the host's endpoint to its socket"
+        ),
+    }
+}
+
+/// Where else Docker and Podman have their sockets: as root, and without.
+fn other_sockets() -> impl Iterator<Item = PathBuf> {
+    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let own = own.into_iter().flat_map(|dir| [dir.join("docker.sock"), dir.join("podman/podman.sock")]);
+    ["/var/run/docker.sock", "/run/podman/podman.sock"].into_iter().map(PathBuf::from).chain(own)
 }
 
 fn permission_denied(path: &Path) -> String {

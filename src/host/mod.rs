@@ -9,6 +9,7 @@ mod image;
 mod inspect;
 mod log;
 mod registry;
+mod ssh;
 mod watch;
 
 use std::{future::Future, time::Duration};

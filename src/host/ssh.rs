@@ -1,0 +1,106 @@
+//! Hosts that are reached by logging in with the `ssh` program: what this machine lacks for it, and what its words
+//! mean. It ends with one status for whatever goes wrong, so its words are all that there is to go by.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access};
+
+/// What is missing here for a login, if anything.
+pub(super) fn missing() -> Option<String> {
+    missing_in(env::var_os("PATH").as_deref(), control_dir())
+}
+
+fn missing_in(path: Option<&OsStr>, control_dir: Option<PathBuf>) -> Option<String> {
+    let is_program = |dir: PathBuf| access(dir.join("ssh"), Access::EXEC_OK).is_ok();
+    if !path.is_some_and(|path| env::split_paths(path).any(is_program)) {
+        return Some("there is no program ssh here; install the package openssh-client".to_owned());
+    }
+    let Some(dir) = control_dir else {
+        return Some("this user has no home directory for ssh; set HOME to one with .ssh in it".to_owned());
+    };
+    let there = dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+    let error = match access(there, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) if there.is_dir() => return None,
+        Ok(()) => format!("{} is not a directory", there.display()),
+        Err(error) => error.to_string(),
+    };
+    Some(format!(
+        "ssh cannot keep its connection in {}: {error}; set HOME to a directory of this user's, with .ssh in it",
+        dir.display()
+    ))
+}
+
+/// Where the connections of all requests meet, which is where bollard puts them.
+fn control_dir() -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
+    match env::var_os("XDG_STATE_HOME") {
+        Some(dir) => absolute(dir.into()),
+        None => Some(absolute(env::home_dir()?)?.join(".local/state")),
+    }
+}
+
+/// Why a login did not work, and what to do.
+pub(super) fn refused(login: &str, error: &io::Error) -> String {
+    let words = error.to_string();
+    let words = words.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let try_it =
+        format!("`ssh {login} docker version`, as the user that runs dayfly, must work without a question");
+    let todo = if words.contains("Permission denied") {
+        "put a key that it accepts into ~/.ssh, without a passphrase, or into an agent (SSH_AUTH_SOCK); "
+    } else if words.contains("Host key verification failed") {
+        "its host key is not the one in ~/.ssh/known_hosts: log in once by hand; "
+    } else if words.contains("Could not resolve hostname") {
+        "check the name; "
+    } else {
+        ""
+    };
+    format!("ssh cannot log in to {login}: {words}; {todo}{try_it}")
+}
+
+/// The login worked, and no engine was behind it.
+pub(super) fn no_engine(login: &str) -> String {
+    format!(
+        "ssh logs in to {login}, and no Docker answers there; install it, and let that user use it (group docker): \
+         `ssh {login} docker version` must show a server"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Some(folder.path().join("home/.local/state"));
+        let none = missing_in(Some(folder.path().as_os_str()), home.clone()).unwrap();
+        assert!(none.contains("openssh-client"), "{none}");
+        assert!(missing_in(None, home.clone()).unwrap().contains("openssh-client"));
+        let program = folder.path().join("ssh");
+        std::fs::write(&program, "").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = folder.path().as_os_str();
+        assert_eq!(missing_in(Some(path), home), None);
+        assert!(missing_in(Some(path), None).unwrap().contains("set HOME"));
+        let nowhere = missing_in(Some(path), Some(program.join(".local/state"))).unwrap();
+        assert!(nowhere.contains("set HOME"), "{nowhere}");
+    }
+
+    #[test]
+    fn sshs_words_come_with_what_to_do() {
+        for (words, told) in [
+            ("me@ci1: Permission denied (publickey).", "SSH_AUTH_SOCK"),
+            ("No ED25519 host key is known\r\nHost key verification failed.\r\n", "known_hosts"),
+            ("Could not resolve hostname ci1: Name or service not known", "check the name"),
+            ("connect to host ci1 port 22: Connection refused", "`ssh me@ci1 docker version`"),
+        ] {
+            let text = refused("me@ci1", &io::Error::other(words));
+            assert!(text.contains(told) && text.lines().count() == 1, "{text}");
+        }
+    }
+}
