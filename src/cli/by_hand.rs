@@ -32,6 +32,9 @@ pub enum Runners {
 /// Options of `runners list`.
 #[derive(Args, Clone, Debug)]
 pub struct RunnersList {
+    /// Only runners whose name contains this, in any letter case
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
     /// Whose runners.
     #[command(flatten)]
     pub which: Which,

@@ -12,13 +12,13 @@ mod hook;
 mod scope;
 mod version;
 
-use std::{future::Future, io::Write, path::Path, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, future::Future, io::Write, path::Path, process::ExitCode, sync::Arc};
 
 use tokio::task::JoinHandle;
 
 use super::{
     Check, Global,
-    lines::{Form, Line, Lines},
+    lines::{Form, Line, Lines, Verdict},
     run::{runtime, start_logs},
 };
 use crate::config::{self, Config, Machine, Problem, Problems, Tokens};
@@ -36,8 +36,8 @@ pub(super) fn run(global: &Global, check: &Check) -> anyhow::Result<ExitCode> {
 /// A configuration that can be worked with.
 struct Reading {
     config: Config,
-    /// Whether it was read with a look at the tokens, and so nothing about them is left to tell.
-    tokens_told: bool,
+    /// What is wrong with it besides: with its tokens, or it could not be worked with.
+    problems: Vec<Problem>,
 }
 
 /// Reads the configuration and tells all that is wrong with it. When only tokens are missing, the
@@ -54,14 +54,14 @@ fn read(global: &Global, lines: &mut Lines<impl Write>) -> anyhow::Result<Option
     match read(Tokens::Needed) {
         Ok(config) => {
             sound(&path, &config, lines)?;
-            Ok(Some(Reading { config, tokens_told: true }))
+            Ok(Some(Reading { config, problems: Vec::new() }))
         }
         Err(Problems(problems)) => {
             for problem in &problems {
                 lines.tell(wrong(problem))?;
             }
             let rest = read(Tokens::Unneeded).ok();
-            Ok(rest.map(|config| Reading { config, tokens_told: false }))
+            Ok(rest.map(|config| Reading { config, problems }))
         }
     }
 }
@@ -89,14 +89,14 @@ fn without_hint(problem: &Problem) -> String {
 
 /// Asks hosts and scopes all at once, and tells in a fixed order what they said.
 async fn look(reading: Reading, lines: &mut Lines<impl Write>) -> anyhow::Result<()> {
-    let Reading { config, tokens_told } = reading;
+    let Reading { config, problems } = reading;
     let config = Arc::new(config);
     let mut looks = Vec::new();
     for at in 0..config.hosts.len() {
         looks.push(begin(engine::look(config.clone(), at)));
     }
     let credentials = credential::credentials(&config);
-    looks.push(begin(credential::tokens(credentials.clone(), tokens_told)));
+    looks.push(begin(credential::tokens(credentials.clone(), problems)));
     let scopes = scope::scopes(&config).into_iter();
     let scopes: Vec<_> =
         scopes.map(|scope| tokio::spawn(scope::look(config.clone(), scope, credentials.clone()))).collect();
@@ -104,11 +104,22 @@ async fn look(reading: Reading, lines: &mut Lines<impl Write>) -> anyhow::Result
     for look in looks {
         tell_all(lines, look.await?)?;
     }
-    let mut seen = Vec::new();
+    let (mut seen, mut faults) = (Vec::new(), BTreeMap::new());
     for look in scopes {
-        let (told, saw) = look.await?;
-        tell_all(lines, told)?;
-        seen.extend(saw);
+        let mut looked = look.await?;
+        if let Some(fault) = looked.fault {
+            match faults.get(&fault) {
+                // One fault is one failure.
+                Some(first) => {
+                    for line in looked.lines.iter_mut().filter(|line| line.verdict == Verdict::Fail) {
+                        *line = Line::skip(&line.subject, format_args!("fails as scope {first} does"));
+                    }
+                }
+                None => drop(faults.insert(fault, looked.scope)),
+            }
+        }
+        tell_all(lines, looked.lines)?;
+        seen.extend(looked.seen);
     }
     tell_all(lines, budget::lines(&config, &seen))?;
     tell_all(lines, around.await?)

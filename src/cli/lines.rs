@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::plain::printable;
+use super::plain::{self, printable};
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -15,6 +15,8 @@ use super::plain::printable;
 pub enum Verdict {
     /// As it should be.
     Ok,
+    /// Not checked, since something that it needs does not work.
+    Skip,
     /// It works, with a risk.
     Warn,
     /// It does not work.
@@ -42,6 +44,8 @@ pub enum Form {
     Text {
         /// Whether the output is a terminal that shows colours.
         colour: bool,
+        /// How many characters fit into a line, where there is a limit.
+        width: Option<usize>,
     },
     /// One JSON object at the end.
     Json,
@@ -58,6 +62,11 @@ impl Line {
     /// Says that something is as it should be.
     pub fn ok(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
         Self::new(Verdict::Ok, subject, text, "")
+    }
+
+    /// Says that something was not checked, and what it needs.
+    pub fn skip(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
+        Self::new(Verdict::Skip, subject, text, "")
     }
 
     /// Says that something works with a risk, and what to do about it.
@@ -88,6 +97,7 @@ impl Verdict {
     fn mark(self) -> (&'static str, &'static str) {
         match self {
             Self::Ok => ("[ok]", "\x1b[32m"),
+            Self::Skip => ("[skip]", "\x1b[36m"),
             Self::Warn => ("[warn]", "\x1b[33m"),
             Self::Fail => ("[fail]", "\x1b[31m"),
         }
@@ -103,7 +113,7 @@ impl Form {
             return Self::Json;
         }
         let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-        Self::Text { colour: io::stdout().is_terminal() && !plain }
+        Self::Text { colour: io::stdout().is_terminal() && !plain, width: plain::width() }
     }
 }
 
@@ -115,8 +125,8 @@ impl<W: Write> Lines<W> {
 
     /// Writes one line, at once where people read it.
     pub fn tell(&mut self, line: Line) -> io::Result<()> {
-        if let Form::Text { colour } = self.form {
-            write_line(&mut self.out, &line, colour)?;
+        if let Form::Text { colour, width } = self.form {
+            write_line(&mut self.out, &line, colour, width)?;
             self.out.flush()?;
         }
         self.told.push(line);
@@ -127,26 +137,33 @@ impl<W: Write> Lines<W> {
     pub fn finish(mut self) -> io::Result<u8> {
         let worst = self.told.iter().map(|line| line.verdict).max().unwrap_or(Verdict::Ok);
         let count = |verdict| self.told.iter().filter(|line| line.verdict == verdict).count();
-        let (ok, warn, fail) = (count(Verdict::Ok), count(Verdict::Warn), count(Verdict::Fail));
+        let [ok, skip, warn, fail] = [Verdict::Ok, Verdict::Skip, Verdict::Warn, Verdict::Fail].map(count);
         match self.form {
-            Form::Text { .. } => writeln!(self.out, "\n{ok} ok, {warn} to look at, {fail} failed")?,
+            Form::Text { .. } => {
+                let warnings = if warn == 1 { "warning" } else { "warnings" };
+                let skipped = if skip == 0 { String::new() } else { format!(", {skip} skipped") };
+                writeln!(self.out, "\n{ok} ok, {warn} {warnings}, {fail} failed{skipped}")?;
+            }
             Form::Json => {
                 let whole = serde_json::json!({
-                    "verdict": worst, "ok": ok, "warn": warn, "fail": fail, "lines": self.told,
+                    "verdict": worst, "ok": ok, "warn": warn, "fail": fail, "skip": skip, "lines": self.told,
                 });
                 writeln!(self.out, "{whole:#}")?;
             }
         }
         self.out.flush()?;
         Ok(match worst {
-            Verdict::Ok => 0,
+            Verdict::Ok | Verdict::Skip => 0,
             Verdict::Warn => 1,
             Verdict::Fail => 2,
         })
     }
 }
 
-fn write_line(out: &mut impl Write, line: &Line, colour: bool) -> io::Result<()> {
+/// What stands below a line's first one begins here.
+const INDENT: &str = "         ";
+
+fn write_line(out: &mut impl Write, line: &Line, colour: bool, width: Option<usize>) -> io::Result<()> {
     let (mark, on) = line.verdict.mark();
     let padding = " ".repeat("[warn]".len() - mark.len());
     if colour {
@@ -154,11 +171,33 @@ fn write_line(out: &mut impl Write, line: &Line, colour: bool) -> io::Result<()>
     } else {
         write!(out, "{mark}{padding}")?;
     }
-    writeln!(out, " {}: {}", line.subject, line.text.replace('\n', "\n         "))?;
-    if !line.mend.is_empty() {
-        writeln!(out, "         {}", line.mend.replace('\n', "\n         "))?;
+    let width = width.map(|width| width.saturating_sub(INDENT.len()).max(LEAST_WIDTH));
+    let text = format!("{}: {}", line.subject, line.text);
+    let lines = [&text, &line.mend].into_iter().filter(|text| !text.is_empty());
+    let lines: Vec<String> =
+        lines.flat_map(|text| text.lines()).flat_map(|line| wrapped(line, width)).collect();
+    writeln!(out, " {}", lines.join(&format!("\n{INDENT}")))
+}
+
+/// A narrower terminal breaks the lines itself.
+const LEAST_WIDTH: usize = 30;
+
+/// A line broken between words. A word that is longer stays whole, so that it can be copied.
+fn wrapped(line: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![line.to_owned()] };
+    let mut lines = vec![String::new()];
+    for word in line.split(' ') {
+        let Some(last) = lines.last_mut() else { continue };
+        if last.is_empty() {
+            last.push_str(word);
+        } else if last.chars().count() + 1 + word.chars().count() <= width {
+            last.push(' ');
+            last.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
     }
-    Ok(())
+    lines
 }
 
 #[cfg(test)]
@@ -175,24 +214,26 @@ mod tests {
 
     #[test]
     fn lines_line_up_and_the_mend_stands_below() {
-        let (text, code) = written(Form::Text { colour: false }, |lines| {
+        let (text, code) = written(Form::Text { colour: false, width: None }, |lines| {
             lines.tell(Line::ok("host \"local\"", "Docker 20.10"))?;
+            lines.tell(Line::skip("image a", "its host cannot be asked"))?;
             lines.tell(Line::warn("token", "others may read it", "chmod 0600"))?;
             lines.tell(Line::fail("pool \"linux\"", "403\x1b[2J", "ask an owner\nof the organization"))
         });
         assert_eq!(
             text,
             "[ok]   host \"local\": Docker 20.10\n\
+             [skip] image a: its host cannot be asked\n\
              [warn] token: others may read it\n         chmod 0600\n\
              [fail] pool \"linux\": 403\\u{1b}[2J\n         ask an owner\n         of the organization\n\
-             \n1 ok, 1 to look at, 1 failed\n"
+             \n1 ok, 1 warning, 1 failed, 1 skipped\n"
         );
         assert_eq!(code, 2);
     }
 
     #[test]
     fn the_exit_code_is_that_of_the_worst_line() {
-        let text = Form::Text { colour: false };
+        let text = Form::Text { colour: false, width: None };
         assert_eq!(written(text, |_| Ok(())).1, 0);
         assert_eq!(written(text, |lines| lines.tell(Line::ok("a", "b"))).1, 0);
         let warned = written(text, |lines| {
@@ -203,8 +244,26 @@ mod tests {
     }
 
     #[test]
+    fn a_terminal_gets_lines_that_fit_and_words_that_are_whole() {
+        let (text, _) = written(Form::Text { colour: false, width: Some(45) }, |lines| {
+            let address = "https://docs.example/a-long-address-that-is-whole";
+            lines.tell(Line::warn(
+                "scope",
+                "one two three four five six seven\nä ö",
+                format!("see {address} there"),
+            ))
+        });
+        assert_eq!(
+            text,
+            "[warn] scope: one two three four five six\n         seven\n         ä ö\n         see\n         \
+             https://docs.example/a-long-address-that-is-whole\n         there\n\n0 ok, 1 warning, 0 failed\n"
+        );
+    }
+
+    #[test]
     fn colours_are_only_in_the_mark() {
-        let (text, _) = written(Form::Text { colour: true }, |lines| lines.tell(Line::ok("a", "b")));
+        let (text, _) =
+            written(Form::Text { colour: true, width: None }, |lines| lines.tell(Line::ok("a", "b")));
         assert!(text.starts_with("\x1b[32m[ok]\x1b[0m   a: b\n"), "{text:?}");
     }
 

@@ -28,7 +28,20 @@ pub use self::by_hand::{
 
 /// Keeps pools of single-use GitHub Actions runners on ordinary Docker hosts.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "dayfly", version, arg_required_else_help = true, propagate_version = true)]
+#[command(
+    name = "dayfly",
+    version,
+    arg_required_else_help = true,
+    propagate_version = true,
+    after_help = "\
+Examples:
+  dayfly demo                          See it at work, with nothing but Docker
+  dayfly check --config dayfly.toml    Find out what is missing before the first start
+  dayfly run --config dayfly.toml      Run the daemon in the foreground; Ctrl-C ends it, runners stay
+  dayfly status                        Show the pools and runners of the daemon
+  dayfly explain https://github.com/acme/widgets/actions/runs/1/job/2
+                                       Say why a job waits"
+)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -67,6 +80,7 @@ impl Cli {
 
 /// Options that every command takes.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The configuration [default: $DAYFLY_CONFIG, else /etc/dayfly/dayfly.toml, else ./dayfly.toml]
     #[arg(long, global = true, value_name = "PATH")]

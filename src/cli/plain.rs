@@ -47,6 +47,11 @@ pub(super) fn table<const N: usize>(
     lines.join("\n")
 }
 
+/// How many characters fit into a line of standard output, where it is a terminal.
+pub(super) fn width() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
+
 fn written_out(text: &str, write_out: impl Fn(char, &mut String)) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

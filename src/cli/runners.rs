@@ -37,7 +37,7 @@ pub(super) fn run(global: &Global, runners: &Runners) -> anyhow::Result<ExitCode
     let place = Place::of(which, global)?;
     runtime()?.block_on(async {
         match runners {
-            Runners::List(list) => place.list(list.json).await,
+            Runners::List(list) => place.list(list).await,
             Runners::Get(get) => place.show(&get.runner, get.json).await,
             Runners::Remove(remove) => remove::remove(&place, remove).await,
         }
@@ -111,18 +111,25 @@ const HEADER: [&str; 9] =
     ["ID", "NAME", "STATUS", "BUSY", "LABELS", "GROUP", "VERSION", "EPHEMERAL", "WHOSE"];
 
 impl Place {
-    async fn list(&self, json: bool) -> anyhow::Result<ExitCode> {
+    async fn list(&self, list: &RunnersList) -> anyhow::Result<ExitCode> {
         let (records, groups) = tokio::join!(self.client.records(), self.groups());
         let mut records = records.map_err(|error| self.failed("ask for the runners of", &error))?;
+        if let Some(name) = list.name.as_ref().map(|name| name.to_lowercase()) {
+            records.retain(|record| record.name.to_lowercase().contains(&name));
+        }
         records.sort_by(|one, other| one.name.cmp(&other.name));
         let rows: Vec<_> =
             records.iter().map(|record| Row::new(record, &groups, self.instance.as_ref())).collect();
         let mut out = stdout().lock();
-        if json {
+        if list.json {
             let whole = serde_json::json!({ "url": self.client.scope(), "runners": rows });
             writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
         } else if rows.is_empty() {
-            writeln!(out, "{} has no self-hosted runners", self.client.scope())?;
+            let named = list
+                .name
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" with {:?} in the name", plain::cell(name, MOST)));
+            writeln!(out, "{} has no self-hosted runners{named}", self.client.scope())?;
         } else {
             writeln!(out, "{}", plain::table(HEADER, rows.iter().map(Row::cells)))?;
         }

@@ -160,13 +160,14 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
     }
     let factor = total.div_ceil(allowed.max(1));
     let interval = config.poll_interval.saturating_mul(u32::try_from(factor).unwrap_or(u32::MAX));
+    // Whole seconds, and never 0 of them.
+    let seconds = interval.as_millis().div_ceil(1000);
     Line::warn(
         subject,
         text,
         format_args!(
-            "the daemon looks less often by itself when the limit runs low; better set poll.interval to {} s, name \
-             fewer repositories, or use webhooks or a scale set",
-            interval.as_secs()
+            "the daemon looks less often by itself when the limit runs low; better set poll.interval to \"{seconds}s\", name \
+             fewer repositories, or use webhooks or a scale set"
         ),
     )
 }

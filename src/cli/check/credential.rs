@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::scope::plainly;
 use crate::{
     cli::lines::Line,
-    config::Config,
+    config::{Config, Problem},
     github::{Credential, CredentialKind, CredentialSource},
 };
 
@@ -18,11 +18,16 @@ pub(super) fn credentials(config: &Config) -> Credentials {
     Arc::new(config.credentials.iter().map(credential).collect())
 }
 
-/// Whether the tokens can be read; `warned` when the configuration's own lines have their warnings.
-pub(super) async fn tokens(credentials: Credentials, warned: bool) -> Vec<Line> {
+/// Whether the tokens can be read. With `problems` of the configuration, its lines say already what is wrong with
+/// some, and have no warnings.
+pub(super) async fn tokens(credentials: Credentials, problems: Vec<Problem>) -> Vec<Line> {
     let mut lines = Vec::new();
     for (name, credential) in &*credentials {
         let subject = format!("credential {name:?}");
+        if problems.iter().any(|problem| is_about(problem, name)) {
+            lines.push(Line::skip(&subject, "see configuration above"));
+            continue;
+        }
         let source = credential.source();
         let told = match &source.kind {
             CredentialKind::Token(token) => token.kind().await.map(|kind| format!("{source} gives {kind}")),
@@ -32,9 +37,17 @@ pub(super) async fn tokens(credentials: Credentials, warned: bool) -> Vec<Line> 
             Ok(told) => Line::ok(&subject, told),
             Err(error) => Line::fail(&subject, plainly(&error), ""),
         });
-        if let Some(warning) = source.warning().filter(|_| !warned) {
+        if let Some(warning) = source.warning().filter(|_| !problems.is_empty()) {
             lines.push(Line::warn(&subject, warning, ""));
         }
     }
     lines
+}
+
+/// Whether a problem is one of this credential, or of all.
+fn is_about(problem: &Problem, name: &str) -> bool {
+    let key = problem.key.strip_prefix("credentials");
+    key.is_some_and(|rest| {
+        rest.is_empty() || rest.strip_prefix('.').is_some_and(|rest| rest.split('.').next() == Some(name))
+    })
 }

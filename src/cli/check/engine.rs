@@ -10,7 +10,7 @@ use crate::{
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
     host::chain,
-    host::{Docker, Endpoint, Facts},
+    host::{Docker, Endpoint, Facts, HostError},
 };
 
 /// Looks at the host that is configured at this place.
@@ -24,10 +24,13 @@ pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
     let facts = match docker.facts().await {
         Ok(facts) => facts,
         Err(error) => {
-            let mut lines = vec![Line::fail(&subject, chain(&error), "")];
+            let (text, fix) = with_fix(&error);
+            let mut lines = vec![Line::fail(&subject, text, fix)];
             lines.extend(images(&pools).into_keys().map(|image| {
-                let text = format!("not looked at, since host {:?} cannot be asked", name.as_str());
-                Line::warn(format_args!("image {image}"), text, "")
+                Line::skip(
+                    format_args!("image {image}"),
+                    format_args!("host {:?} cannot be asked", name.as_str()),
+                )
             }));
             return lines;
         }
@@ -39,6 +42,18 @@ pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
         lines.push(self::image(&docker, host, image, pull).await);
     }
     lines
+}
+
+/// What is wrong, and on lines of their own what to do: the edge says "what; what to do".
+fn with_fix(error: &HostError) -> (String, String) {
+    let text = match error {
+        HostError::Failed { detail, source: None } => detail.clone(),
+        other => chain(other),
+    };
+    match text.split_once("; ") {
+        Some((what, fix)) => (what.to_owned(), fix.replace("; ", "\n")),
+        None => (text, String::new()),
+    }
 }
 
 fn introduce(facts: &Facts, endpoint: &str) -> String {
@@ -192,7 +207,10 @@ async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy
             ),
             format_args!("to see now whether it can be had: docker pull {image}"),
         ),
-        (Err(error), _) => Line::fail(subject, chain(&error), ""),
+        (Err(error), _) => {
+            let (text, fix) = with_fix(&error);
+            Line::fail(subject, text, fix)
+        }
     }
 }
 

@@ -40,49 +40,98 @@ pub(super) struct Seen {
     pub(super) hooks: usize,
 }
 
+/// What a look at a scope came to.
+pub(super) struct Looked {
+    /// The scope.
+    pub(super) scope: Scope,
+    /// What to tell.
+    pub(super) lines: Vec<Line>,
+    /// What was found out, unless something failed before.
+    pub(super) seen: Option<Seen>,
+    /// A fault that it shares with other scopes.
+    pub(super) fault: Option<Fault>,
+}
+
+/// A fault that is not one scope's alone.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    /// This GitHub cannot be reached.
+    Unreachable(String),
+    /// This GitHub does not know this credential.
+    Unknown(String, String),
+}
+
+impl Fault {
+    fn of(error: &GithubError, scope: &Scope, credential: &str) -> Option<Self> {
+        match error {
+            GithubError::Unreachable(_) => Some(Self::Unreachable(scope.site().to_owned())),
+            // The edge's texts begin with the status.
+            GithubError::Refused(text) if text.starts_with("401") => {
+                Some(Self::Unknown(scope.site().to_owned(), credential.to_owned()))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Looks at a scope: whether it can be seen, its runners, and what its pools need of it.
-pub(super) async fn look(
-    config: Arc<Config>,
-    scope: Scope,
-    credentials: Credentials,
-) -> (Vec<Line>, Option<Seen>) {
+pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credentials) -> Looked {
+    let mut lines = Vec::new();
+    let failed = match ask(&config, &scope, &credentials, &mut lines).await {
+        Ok(seen) => return Looked { scope, lines, seen: Some(seen), fault: None },
+        Err(fault) => fault,
+    };
+    for pool in pools_of(&config, &scope) {
+        let subject = format!("pool {:?}", pool.name.as_str());
+        lines.push(Line::skip(subject, format_args!("scope {scope} cannot be checked")));
+    }
+    Looked { scope, lines, seen: None, fault: failed }
+}
+
+fn pools_of<'c>(config: &'c Config, scope: &Scope) -> Vec<&'c Pool> {
+    config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == *scope).collect()
+}
+
+/// Asks for all that there is to know. Errs once nothing more can be known of the scope and its pools.
+async fn ask(
+    config: &Config,
+    scope: &Scope,
+    credentials: &Credentials,
+    lines: &mut Vec<Line>,
+) -> Result<Seen, Option<Fault>> {
     let subject = format!("scope {scope}");
-    let pools: Vec<&Pool> =
-        config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == scope).collect();
-    let name = config.pools.iter().find(|pool| pool.pool.scope == scope).map(|pool| &pool.credential);
+    let pools = pools_of(config, scope);
+    let name = config.pools.iter().find(|pool| pool.pool.scope == *scope).map(|pool| &pool.credential);
     let Some((name, credential)) = name.and_then(|name| Some((name, credentials.get(name)?))) else {
-        return (vec![Line::fail(subject, "its pools name no known credential", "")], None);
+        lines.push(Line::fail(subject, "its pools name no known credential", ""));
+        return Err(None);
     };
     if credential.source().check().await.is_err() {
-        let text = format!("not asked, without a token of credential {name:?}");
-        return (vec![Line::fail(subject, text, "")], None);
+        lines.push(Line::skip(subject, format_args!("credential {name:?} cannot be used")));
+        return Err(None);
     }
-    let client = match Client::new(scope.clone(), credential, Arc::new(|_| {})) {
-        Ok(client) => client,
-        Err(error) => return (vec![Line::fail(subject, plainly(&error), "")], None),
-    };
-    let mut lines = Vec::new();
-    lines.extend(wrong_kind(&subject, &scope, credential).await);
-    let probe = match client.probe().await {
-        Ok(probe) => probe,
-        // All the rest would fail for the same reason.
-        Err(error) => {
-            lines.push(refusal(&subject, &scope, &error));
-            return (lines, None);
-        }
-    };
-    lines.push(Line::ok(&subject, format_args!("{} can be seen", kind(&scope))));
-    lines.extend(grant::lines(&subject, &scope, &pools, &probe, now()));
+    let refused = |error: &GithubError| (refusal(&subject, scope, error), Fault::of(error, scope, name));
+    let client = Client::new(scope.clone(), credential, Arc::new(|_| {})).map_err(|error| {
+        lines.push(Line::fail(&subject, plainly(&error), ""));
+        None
+    })?;
+    lines.extend(wrong_kind(&subject, scope, credential).await);
+    // All the rest would fail for the same reason.
+    let probe = client.probe().await.map_err(|error| {
+        let (line, fault) = refused(&error);
+        lines.push(line);
+        fault
+    })?;
+    lines.push(Line::ok(&subject, format_args!("{} can be seen", kind(scope))));
+    lines.extend(grant::lines(&subject, scope, &pools, &probe, now()));
     lines.extend(about(&subject, &pools, &probe));
-    let runners = match client.records().await {
-        Ok(runners) => runners,
-        Err(error) => {
-            // The groups need the same permission.
-            lines.push(refusal(&subject, &scope, &error));
-            return (lines, None);
-        }
-    };
-    lines.push(listed(&subject, &config, &probe, &runners));
+    // The groups need the same permission.
+    let runners = client.records().await.map_err(|error| {
+        let (line, fault) = refused(&error);
+        lines.push(line);
+        fault
+    })?;
+    lines.push(listed(&subject, config, &probe, &runners));
     if !matches!(scope.target(), Target::Repository { .. }) {
         match client.groups().await {
             Ok(groups) => {
@@ -90,18 +139,17 @@ pub(super) async fn look(
                     lines.extend(group::lines(&client, pool, &groups).await);
                 }
             }
-            Err(error) => lines.push(refusal(&subject, &scope, &error)),
+            Err(error) => lines.push(refusal(&subject, scope, &error)),
         }
     }
-    lines.extend(version::look(&config, &pools, &client, &runners).await);
+    lines.extend(version::look(config, &pools, &client, &runners).await);
     for pool in &pools {
         lines.extend(demand::lines(pool, &client).await);
     }
-    let (told, hooks) = hook::lines(&subject, &scope, &pools, &client).await;
+    let (told, hooks) = hook::lines(&subject, scope, &pools, &client).await;
     lines.extend(told);
-    let (credential, runners) = (name.clone(), runners.len());
-    let seen = Seen { scope, credential, rate: probe.rate, runners, hooks };
-    (lines, Some(seen))
+    let runners = runners.len();
+    Ok(Seen { scope: scope.clone(), credential: name.clone(), rate: probe.rate, runners, hooks })
 }
 
 /// Refuses a kind of token that GitHub takes nowhere near an enterprise.
@@ -202,8 +250,10 @@ pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line
             match text.split_once(&format!("{scope}: ")) {
                 Some((refused, mend)) => {
                     // The subject names the scope already.
-                    let refused =
-                        [" of ", " at "].iter().find_map(|end| refused.strip_suffix(end)).unwrap_or(refused);
+                    let refused = [" of ", " at ", " for "]
+                        .iter()
+                        .find_map(|end| refused.strip_suffix(end))
+                        .unwrap_or(refused);
                     Line::fail(subject, refused, sentences(mend))
                 }
                 None => Line::fail(subject, text, ""),
