@@ -305,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn help_has_examples_and_global_options_under_their_own_heading() {
+        let help = Cli::command().render_help().to_string();
+        assert!(help.contains("\nExamples:\n  dayfly demo"), "{help}");
+        for command in ["run", "check", "purge"] {
+            let mut cli = Cli::command();
+            cli.build();
+            let help = cli.find_subcommand_mut(command).unwrap().render_help().to_string();
+            let (own, global) = help.split_once("\nGlobal options:\n").unwrap();
+            assert!(global.contains("--config") && !own.contains("--config"), "{help}");
+            assert!(own.contains("--help") && !global.contains("--help"), "{help}");
+        }
+    }
+
+    #[test]
     fn every_argument_of_every_command_says_what_it_is_for() {
         fn walk(command: &clap::Command) {
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());

@@ -125,10 +125,9 @@ impl Place {
             let whole = serde_json::json!({ "url": self.client.scope(), "runners": rows });
             writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
         } else if rows.is_empty() {
-            let named = list
-                .name
-                .as_ref()
-                .map_or_else(String::new, |name| format!(" with {:?} in the name", plain::cell(name, MOST)));
+            let named = list.name.as_ref().map_or_else(String::new, |name| {
+                format!(" with {:?} in their names", plain::cell(name, MOST))
+            });
             writeln!(out, "{} has no self-hosted runners{named}", self.client.scope())?;
         } else {
             writeln!(out, "{}", plain::table(HEADER, rows.iter().map(Row::cells)))?;

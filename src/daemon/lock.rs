@@ -78,7 +78,19 @@ impl InstanceLock {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn nobody_else_can_look_into_the_state_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let instance: InstanceId = format!("mode{}", std::process::id()).parse().unwrap();
+        let _lock = InstanceLock::acquire(&state, &instance).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&state.join("lock"))), (0o700, 0o600));
+    }
 
     #[test]
     fn a_second_daemon_of_the_instance_is_refused_and_another_instance_is_not() {

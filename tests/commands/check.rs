@@ -58,7 +58,7 @@ async fn all_is_well_with_a_sound_configuration_and_nothing_was_created() {
     image.remove().await;
 
     assert_eq!(said.code(), 0, "{said:?}");
-    assert!(said.out.ends_with(" ok, 0 to look at, 0 failed\n"), "{said:?}");
+    assert!(said.out.ends_with(" ok, 0 warnings, 0 failed\n"), "{said:?}");
     assert_eq!(said.err, "");
     let order = [
         "configuration: ",
@@ -146,7 +146,8 @@ async fn a_missing_engine_is_one_failure_and_github_is_looked_at_all_the_same() 
     let said = check(&stand).await;
     let line = said.line(&["[fail]"]);
     assert!(line.contains("host \"local\"") && line.contains("/nowhere/docker.sock"), "{line}");
-    assert!(said.line(&["image", ABSENT]).contains("not looked at"), "{said:?}");
+    assert!(said.line(&["image", ABSENT]).starts_with("[skip]"), "{said:?}");
+    assert!(said.out.ends_with(" ok, 0 warnings, 1 failed, 1 skipped\n"), "{said:?}");
     assert!(said.line(&["list of runners can be read"]).starts_with("[ok]"));
     assert_eq!(said.code(), 2);
 }
@@ -176,8 +177,91 @@ async fn a_missing_token_hides_neither_hosts_nor_the_rest() {
     let said = check(&stand).await;
     assert!(said.line(&["configuration", "token_file"]).starts_with("[fail]"));
     assert!(said.line(&["host \"local\"", "Docker Engine"]).starts_with("[ok]"));
-    let line = said.line(&["scope", "not asked"]);
-    assert!(line.starts_with("[fail]") && line.contains("credential \"default\""), "{line}");
+    assert!(said.line(&["credential \"default\":", "see configuration"]).starts_with("[skip]"), "{said:?}");
+    assert!(said.line(&["scope", "credential \"default\" cannot be used"]).starts_with("[skip]"), "{said:?}");
+    assert!(said.line(&["pool \"linux\"", "cannot be checked"]).starts_with("[skip]"), "{said:?}");
+    let fail = said.line(&["[fail]", "token_file"]);
+    assert!(fail.contains("No such file"), "{fail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_that_scopes_share_is_one_failure() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let second = pool(&simulator.scope_url("acme/widgets")).replace("\"linux\"\n", "\"second\"\n");
+    stand.configure(&format!("{}{second}", pool(&simulator.scope_url("acme"))));
+    let fails = |said: &Said| said.out.matches("[fail] scope").count();
+    stand.token("ghp_wrong");
+    let said = check(&stand).await;
+    assert_eq!(fails(&said), 1, "{said:?}");
+    assert!(said.line(&["/acme/widgets", "fails as scope"]).starts_with("[skip]"), "{said:?}");
+    drop(simulator);
+    let said = check(&stand).await;
+    assert_eq!(fails(&said), 1, "{said:?}");
+    assert!(said.line(&["/acme/widgets", "fails as scope"]).starts_with("[skip]"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_that_is_a_directory_gets_no_advice_about_its_mode() {
+    let stand = Stand::new();
+    std::fs::remove_file(stand.path().join("token")).unwrap();
+    std::fs::create_dir(stand.path().join("token")).unwrap();
+    stand.configure(&pool("http://127.0.0.1:1/acme"));
+    let said = check(&stand).await;
+    assert!(said.line(&["token_file", "names a directory"]).contains("name the file in it"), "{said:?}");
+    assert!(!said.out.contains("chmod"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_by_ssh_says_what_is_missing_for_it() {
+    let stand = Stand::new();
+    let with_host =
+        format!("[hosts.local]\nendpoint = \"ssh://me@127.0.0.1\"\n{}", pool("http://127.0.0.1:1/acme"));
+    stand.configure(&with_host);
+    let mut command = stand.command(&["check"]);
+    command.env("PATH", "/nonexistent");
+    let said = crate::stand::finish(command).await;
+    let line = said.line(&["host \"local\"", "no program ssh"]);
+    assert!(line.starts_with("[fail]") && line.contains("openssh-client"), "{line}");
+
+    // An ssh that is refused, as the real one says it.
+    let folder = stand.path().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let ssh = folder.join("ssh");
+    let script = "#!/bin/sh\nwhile [ \"$1\" != -E ]; do shift; done\necho 'me@127.0.0.1: Permission denied (publickey).' > \"$2\"\nexit 255\n";
+    std::fs::write(&ssh, script).unwrap();
+    std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = stand.command(&["check"]);
+    command.env("PATH", &folder).env("HOME", stand.path());
+    let said = crate::stand::finish(command).await;
+    let line = said.line(&["host \"local\"", "ssh cannot log in to me@127.0.0.1"]);
+    assert!(line.contains("Permission denied (publickey)") && line.contains("SSH_AUTH_SOCK"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_in_the_place_of_a_file_stops_neither_check_nor_run() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let stand = Stand::new();
+    stand.configure(&pool("http://127.0.0.1:1/acme"));
+    let pipe = |name: &str| {
+        let path = stand.path().join(name);
+        let _ = std::fs::remove_file(&path);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    };
+    pipe("token");
+    assert!(check(&stand).await.line(&["token_file", "names a pipe"]).starts_with("[fail]"));
+    assert!(stand.run(&["run"]).await.err.contains("names a pipe"));
+    std::fs::remove_file(stand.path().join("token")).unwrap();
+    stand.token(TOKEN);
+    std::fs::create_dir(stand.path().join("state")).unwrap();
+    pipe("state/lock");
+    let said = stand.run(&["run"]).await;
+    assert!(said.code() == 2 && said.err.contains("state/lock is a pipe, not a regular file"), "{said:?}");
+    pipe("dayfly.toml");
+    for command in ["check", "run", "status", "purge"] {
+        let said = stand.run(&[command]).await;
+        assert!(format!("{}{}", said.out, said.err).contains("is a pipe, not a regular file"), "{said:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,7 +492,7 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
         assert!(line.contains(part), "{part}: {line}");
     }
     let line = told(limited(1500), "acme", queue).await.line(&["rate limit of credential"]);
-    assert!(line.starts_with("[warn]") && line.contains("set poll.interval to 20 s"), "{line}");
+    assert!(line.starts_with("[warn]") && line.contains("set poll.interval to \"20s\""), "{line}");
     let without = Settings { rate_limit: None, ..Settings::default() };
     assert!(told(without, "acme", "").await.line(&["tells no limit"]).starts_with("[ok]"));
 }

@@ -47,6 +47,12 @@ async fn the_list_says_whose_each_runner_is() {
     ] {
         assert!(said.line(&words).contains("Default"), "{said:?}");
     }
+    let said = stand.run(&["runners", "list", "--name", "BY-hand"]).await;
+    assert!(said.out.contains("by-hand") && !said.out.contains("dayfly"), "{said:?}");
+    let said = stand.run(&["runners", "list", "--name", "by-hand", "--json"]).await;
+    assert_eq!(said.json()["runners"].as_array().map(Vec::len), Some(1), "{said:?}");
+    let said = stand.run(&["runners", "list", "--name", "nobody"]).await;
+    assert!(said.code() == 0 && said.out.contains("no self-hosted runners with \"nobody\""), "{said:?}");
     let said = stand.run(&["runners", "list", "--json"]).await;
     let document = said.json();
     assert!(!said.out.contains(['\x1b', '\u{9b}', '\u{202e}']), "{said:?}");
