@@ -36,6 +36,9 @@ impl FileError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "run this as a user who may read it, such as root with sudo"
+            }
             Self::Io(_) => "check that it is there and that this user may read it",
             Self::NotRegular(DIRECTORY) => "name the file in it",
             Self::NotRegular(_) => "write what it would give to a regular file",

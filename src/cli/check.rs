@@ -140,3 +140,11 @@ fn begin(look: impl Future<Output = Vec<Line>> + Send + 'static) -> JoinHandle<V
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
+
+/// What is wrong, and on lines of their own what to do: the edges say "what; what to do".
+fn with_fix(text: &str) -> (String, String) {
+    match text.split_once("; ") {
+        Some((what, fix)) => (what.to_owned(), fix.replace("; ", "\n")),
+        None => (text.to_owned(), String::new()),
+    }
+}

@@ -37,7 +37,7 @@ pub use self::by_hand::{
 Examples:
   dayfly demo                          See it at work, with nothing but Docker
   dayfly check --config dayfly.toml    Find out what is missing before the first start
-  dayfly run --config dayfly.toml      Run the daemon in the foreground; Ctrl-C ends it, runners stay
+  dayfly run --config dayfly.toml      Run the daemon; Ctrl-C ends it, and its runners stay
   dayfly status                        Show the pools and runners of the daemon
   dayfly explain https://github.com/acme/widgets/actions/runs/1/job/2
                                        Say why a job waits"

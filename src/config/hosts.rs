@@ -61,11 +61,7 @@ impl Reading<'_> {
             written => written.as_ref().map(|directory| self.base.join(directory)),
         };
         let (endpoint, tls_dir): (Option<Endpoint>, Option<PathBuf>) = match &written.endpoint {
-            Some(text) => {
-                let hint =
-                    if text.starts_with('/') { format!("write \"unix://{text}\"") } else { String::new() };
-                (at.key("endpoint").parsed(text, &hint), tls_dir)
-            }
+            Some(text) => (at.key("endpoint").parsed(text, &meant(text)), tls_dir),
             None if at.key("endpoint").is_broken() => return None,
             None => match self.variable("DOCKER_HOST") {
                 None => (Some(Endpoint::default()), tls_dir),
@@ -96,6 +92,20 @@ impl Reading<'_> {
                 Some(other)
             }
         }
+    }
+}
+
+/// What to write in the place of an address of another form.
+fn meant(text: &str) -> String {
+    let port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if text.starts_with('/') {
+        format!("write \"unix://{text}\"")
+    } else if let Some(scheme) = ["http://", "https://"].iter().find(|scheme| text.starts_with(*scheme)) {
+        format!("write tcp:// in the place of {scheme}")
+    } else if port && !text.contains("://") {
+        "write tcp:// before it".to_owned()
+    } else {
+        String::new()
     }
 }
 

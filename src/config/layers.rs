@@ -4,6 +4,9 @@
 //! serde stops at the first error. To tell all of them at once, what cannot be read is noted, taken
 //! away, and the rest is read again.
 
+mod hints;
+mod syntax;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -20,7 +23,6 @@ use toml::de::{DeTable, DeValue};
 use super::{
     file::File,
     findings::{Findings, KeyPath},
-    keys::{Meant, Table},
     problem::{Place, Problem, Problems},
     wording::{nearest, quoted, refusal},
 };
@@ -30,9 +32,6 @@ const PREFIX: &str = "DAYFLY_";
 
 /// Variables of the command line, which are no settings of the file.
 const COMMAND_LINE: [&str; 2] = ["DAYFLY_CONFIG", "DAYFLY_LOG_FORMAT"];
-
-/// One broken quote can spoil every line after it; so many of them are told.
-const SYNTAX_ERRORS: usize = 5;
 
 /// The file and the environment as they were found.
 pub(super) struct Layers<'a> {
@@ -66,38 +65,7 @@ impl<'a> Layers<'a> {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, Problems> {
         let (table, errors) = DeTable::parse_recoverable(text);
-        if !errors.is_empty()
-            && let Some(language) = other_language(text)
-        {
-            return Err(Problem {
-                place: Place::File { file: file.to_owned(), line: None },
-                key: String::new(),
-                text: format!("is {language}, and the configuration is TOML"),
-                hint: "write KEY = VALUE, text in quotes, and the names of sections in brackets, such as [http] and \
-                       [[pool]]"
-                    .to_owned(),
-            }
-            .into());
-        }
-        let mut broken = BTreeMap::new();
-        for error in errors {
-            let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
-            // What follows on a broken line is often only its echo.
-            broken.entry(line).or_insert_with(|| format!("column {column}: {}", error.message()));
-        }
-        let problems: Vec<Problem> = broken
-            .into_iter()
-            .take(SYNTAX_ERRORS)
-            .map(|(line, text)| Problem {
-                place: Place::File { file: file.to_owned(), line: Some(line) },
-                key: String::new(),
-                text: text.replace('\n', ", "),
-                hint: String::new(),
-            })
-            .collect();
-        if !problems.is_empty() {
-            return Err(Problems(problems));
-        }
+        syntax::problems(file, text, &errors)?;
         let mut variables = BTreeMap::new();
         let mut strays = Vec::new();
         for (name, value) in env {
@@ -165,7 +133,9 @@ impl<'a> Layers<'a> {
             }
             let removed = remove(&mut merged, &error.path);
             if !self.is_stray(&error.path, &error.kind, findings) {
-                findings.at(&error.path).error(refusal(&error.kind), self.hint(&error.path, &error.kind));
+                findings
+                    .at(&error.path)
+                    .error(hints::refusal(&error.path, &error.kind), self.hint(&error.path, &error.kind));
                 // What was written there instead is not missing as well.
                 if let Some(path) = self.meant(&error.path, &error.kind).and_then(|(_, path)| path) {
                     findings.set_broken(path);
@@ -193,7 +163,7 @@ impl<'a> Layers<'a> {
 
     fn warn_stray(name: &str, known: &[&str], findings: &Findings<'_>) {
         let first = name.trim_start_matches(PREFIX).split("__").next().unwrap_or_default();
-        let hint = match (in_section(name), nearest(&first.to_ascii_lowercase(), known)) {
+        let hint = match (hints::in_section(name), nearest(&first.to_ascii_lowercase(), known)) {
             (Some(hint), _) => hint,
             (None, Some(near)) => {
                 format!("did you mean {}?", name.replacen(first, &near.to_ascii_uppercase(), 1))
@@ -206,86 +176,6 @@ impl<'a> Layers<'a> {
             text: "sets no key that is known, and is ignored".to_owned(),
             hint,
         });
-    }
-
-    /// What to do about a key that cannot be read.
-    fn hint(&self, path: &[String], kind: &Kind) -> String {
-        let inside: Vec<&str> = path.iter().map(String::as_str).collect();
-        if let Some(hint) = self.variables.get(path).and_then(|(name, _)| in_section(name)) {
-            return hint;
-        }
-        if let Some((meant, _)) = self.meant(path, kind)
-            && let (Some(table), Some(written)) = (Table::of(path), inside.last())
-        {
-            return if meant.table == table {
-                format!("did you mean {:?}?", meant.key)
-            } else {
-                table.way_to(&meant, written)
-            };
-        }
-        match (kind, &inside[..]) {
-            (
-                Kind::UnknownField(..),
-                ["credentials", _, "token" | "pat" | "password" | "secret" | "value"],
-            ) => "a token is never written into this file: put it into a file of its own with mode 0600 and \
-                 name that in token_file"
-                .to_owned(),
-            (Kind::UnknownField(_, known), _) => format!("known here: {}", known.join(", ")),
-            (Kind::UnknownVariant(word, known), _) => match nearest(word, known) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None => String::new(),
-            },
-            (Kind::InvalidType(Actual::Map, _), ["pool"]) => "begin each pool with [[pool]]".to_owned(),
-            (Kind::InvalidType(Actual::Str(word), wanted), [.., key]) if wanted == "a sequence" => {
-                // A value is shown only where it can be no secret.
-                let words = ["idle", "queue", "webhook", "scale-set"];
-                let word = if words.contains(&word.as_str()) { word } else { "…" };
-                format!("write {key} = [{word:?}]")
-            }
-            (Kind::InvalidType(Actual::Str(text), _), _)
-                if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() =>
-            {
-                "leave the quotation marks out".to_owned()
-            }
-            (Kind::InvalidType(..), ["credentials", key]) => {
-                format!("write it below a name: [credentials.default], then {key} = …")
-            }
-            (Kind::InvalidType(..), ["hosts", key]) => {
-                format!("write it below a name: [hosts.local], then {key} = …")
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// What was meant by an unknown key, and the path of that key where it is certain which one.
-    fn meant(&self, path: &[String], kind: &Kind) -> Option<(Meant, Option<KeyPath>)> {
-        let Kind::UnknownField(key, _) = kind else { return None };
-        if let [section, _, "token" | "pat" | "password" | "secret" | "value"] =
-            path.iter().map(String::as_str).collect::<Vec<_>>()[..]
-            && section == "credentials"
-        {
-            return None;
-        }
-        let table = Table::of(path)?;
-        let mut written = Some(&self.root);
-        for key in path {
-            written = written.and_then(|within| Some(below(within, key)?.1));
-        }
-        let is_section = match written {
-            Some(DeValue::Table(_)) => true,
-            Some(DeValue::Array(list)) => list.first().is_some_and(|first| first.get_ref().is_table()),
-            _ => false,
-        };
-        let meant = table.meant(key, is_section)?;
-        let mut home = path.to_vec();
-        home.pop();
-        if (table, meant.table) == (Table::Container, Table::Pool) {
-            home.pop();
-        } else if table != meant.table {
-            return Some((meant, None));
-        }
-        home.push(meant.key.to_owned());
-        Some((meant, Some(home)))
     }
 
     /// The environment variable that sets this key.
@@ -337,48 +227,6 @@ impl<'a> Layers<'a> {
             None => format!("pool {}", at.map_or_else(|| index.to_owned(), |at| (at + 1).to_string())),
         }
     }
-}
-
-/// What a file is that is not TOML, by its first line that is no comment.
-fn other_language(text: &str) -> Option<&'static str> {
-    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
-    let is_key = |key: &str| {
-        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-    };
-    let is_pair = first.split_once(':').is_some_and(|(key, value)| {
-        is_key(key.trim_end()) && (value.is_empty() || value.starts_with([' ', '\t']))
-    });
-    if first.starts_with('{') {
-        Some("JSON")
-    } else if first == "---" || first.starts_with("- ") || is_pair {
-        Some("YAML")
-    } else {
-        None
-    }
-}
-
-/// What to call a variable whose section and key are parted by one underscore only.
-fn in_section(name: &str) -> Option<String> {
-    let word = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", "_");
-    let named = |table: Table, section: &str| {
-        let inner = word.strip_prefix(section)?.strip_prefix('_')?;
-        let ending = |key: &&&str| inner.strip_suffix(**key).and_then(|name| name.strip_suffix('_'));
-        let key = table.keys().iter().filter(|key| ending(key).is_some()).max_by_key(|key| key.len())?;
-        let name = ending(&key)?.trim_matches('_');
-        (!name.is_empty()).then(|| format!("{section}__{name}__{key}"))
-    };
-    let plain = |table: Table, section: &str| {
-        let key = word.strip_prefix(section)?.strip_prefix('_')?;
-        table.keys().contains(&key).then(|| format!("{section}__{key}"))
-    };
-    plain(Table::Http, "http")
-        .or_else(|| plain(Table::Poll, "poll"))
-        .or_else(|| named(Table::Host, "hosts"))
-        .or_else(|| named(Table::Credential, "credentials"))
-        .map(|path| format!("{PREFIX}{}", path.to_ascii_uppercase()))
-        .filter(|right| right != name)
-        .map(|right| format!("between section and key belong two underscores: write {right}"))
 }
 
 /// What a key or an index leads to, and where that begins in the text.

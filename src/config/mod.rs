@@ -260,7 +260,9 @@ fn listen(http: &file::Http, at: &At<'_>) -> Option<SocketAddr> {
     let at = at.key("listen");
     let written = http.listen.as_deref().unwrap_or("127.0.0.1:9745");
     let Ok(listen) = written.parse::<SocketAddr>() else {
-        at.error("must be ADDRESS:PORT, the address in numbers", "for example \"127.0.0.1:9745\"");
+        let port = written.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(9745);
+        let hint = format!("for example \"127.0.0.1:{port}\"");
+        at.error("must be ADDRESS:PORT, the address in numbers", hint);
         return None;
     };
     if !listen.ip().is_loopback() {

@@ -107,7 +107,7 @@ mod tests {
                 pem.replace('\n', " "),
                 pem.replace('\n', ""),
                 format!("APP_KEY=\"{}\"\n", pem.trim().replace('\n', "\\n")),
-                pem.lines().map(|line| format!("    {line}\n")).collect(),
+                format!("    {}", pem.replace('\n', "\n    ")),
                 format!("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{pem}"),
                 BASE64_STANDARD.encode(pem),
                 format!("{}\n", BASE64_STANDARD.encode(pem)),

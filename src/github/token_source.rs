@@ -152,6 +152,11 @@ fn token_in(raw: Vec<u8>) -> Result<SecretString, String> {
     if lines > 1 {
         return Err(format!("it has {lines} lines of text, and must hold the token and nothing else"));
     }
+    if token.contains(['"', '\'']) {
+        return Err(
+            "it has a quotation mark, which no token has; it must hold the token and nothing else".to_owned()
+        );
+    }
     if !token.chars().all(|c| c.is_ascii_graphic()) {
         return Err("it has white space or another character that no token has; it must hold the token and \
                     nothing else"
@@ -218,6 +223,7 @@ mod tests {
             (b"GITHUB_TOKEN=ghp_secret\nOTHER=1\n", "2 lines of text"),
             (b"GITHUB_TOKEN=\n", "it is empty"),
             (b"''", "it is empty"),
+            (b"\"ghp_secret", "a quotation mark"),
             (
                 b"-----BEGIN RSA PRIVATE KEY-----\nghp_secret\n-----END RSA PRIVATE KEY-----",
                 "private_key_file",

@@ -30,7 +30,7 @@ pub enum Endpoint {
         /// Directory with `ca.pem`, `cert.pem` and `key.pem`; without it the connection is plain.
         tls_dir: Option<PathBuf>,
     },
-    /// A machine to log in to: `ssh://user@machine`. Its text is `[user@]host[:port]`.
+    /// A machine to log in to: `ssh://user@machine`. Its text is `[user@]host`.
     Ssh(String),
 }
 
@@ -46,9 +46,15 @@ pub enum EndpointError {
     /// Not `host:port`.
     #[error("tcp:// must be followed by host:port and nothing else, such as tcp://ci1.example:2376")]
     Address,
-    /// Not `[user@]host[:port]`.
-    #[error("ssh:// must be followed by [user@]host[:port] and nothing else")]
+    /// Not `[user@]host`.
+    #[error("ssh:// must be followed by [user@]host and nothing else")]
     Login,
+    /// A port, which the `ssh` program does not take with the address.
+    #[error(
+        "the port goes into ~/.ssh/config of the user that runs dayfly, as \"Host NAME\" and \"Port NUMBER\", and not \
+         here"
+    )]
+    Port,
     /// A password in the address.
     #[error("it must not carry a password; ssh takes its key from its agent or configuration")]
     Password,
@@ -146,11 +152,13 @@ impl FromStr for Endpoint {
         // ssh would take a leading hyphen for an option.
         let user_ok =
             user.is_none_or(|user| !user.is_empty() && !user.starts_with('-') && user.chars().all(in_user));
-        let host_ok = match machine.rsplit_once(':') {
-            Some((host, port)) if !machine.ends_with(']') => is_host(host) && port.parse::<u16>().is_ok(),
-            _ => is_host(machine),
-        };
-        if user_ok && host_ok { Ok(Self::Ssh(login.to_owned())) } else { Err(EndpointError::Login) }
+        if let Some((host, port)) = machine.rsplit_once(':')
+            && is_host(host)
+            && port.parse::<u16>().is_ok()
+        {
+            return Err(EndpointError::Port);
+        }
+        if user_ok && is_host(machine) { Ok(Self::Ssh(login.to_owned())) } else { Err(EndpointError::Login) }
     }
 }
 
@@ -299,8 +307,7 @@ mod tests {
             "tcp://ci1.example:2376",
             "tcp://[::1]:2375",
             "ssh://ci1",
-            "ssh://me@ci1.example:22",
-            "ssh://me@[::1]:22",
+            "ssh://me@ci1.example",
             "ssh://[fe80::1]",
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
@@ -327,6 +334,8 @@ mod tests {
             ("ssh://-x@ci1", E::Login),
             ("ssh://ci1/var/run/docker.sock", E::Login),
             ("ssh://me:secret@ci1", E::Password),
+            ("ssh://me@ci1:22", E::Port),
+            ("ssh://me@[::1]:22", E::Port),
         ] {
             assert_eq!(text.parse::<Endpoint>(), Err(why), "{text}");
         }

@@ -200,7 +200,7 @@ fn broken_toml_is_told_with_line_and_column_and_without_what_stands_there() {
     assert!(lines[0].starts_with("dayfly.toml:2: column 5: "), "{lines:?}");
     assert!(!lines[0].contains("canary"), "{lines:?}");
     let twice = Written::new("[http]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n").problems();
-    assert_eq!(twice, ["dayfly.toml:3: column 1: duplicate key"]);
+    assert_eq!(twice, ["dayfly.toml:3: column 1: duplicate key; each key stands there once"]);
     let another_language = Written::new("{\n".repeat(50)).problems();
     assert!(another_language.len() <= 5, "{another_language:?}");
 }

@@ -99,12 +99,54 @@ fn another_language_is_called_by_its_name() {
 }
 
 #[test]
+fn text_that_is_no_toml_is_told_how_it_is_written() {
+    for (text, line, hint) in [
+        ("[[pool]]\nname = canary\n", 2, "write text in quotes: KEY = \"VALUE\""),
+        ("[[pool]]\nlabels = [canary, b]\n", 2, "write a list as [\"…\", \"…\"], each text in quotes"),
+        ("[[pool]]\nname: \"canary\"\n", 2, "write KEY = VALUE, with an equals sign"),
+        (
+            "[[pool]]\nname = \"canary\nmax = 1\n",
+            2,
+            "a quotation mark is missing, or is part of the text: write that as \\\"",
+        ),
+        ("[[pool]]\nname = “canary”\n", 2, "quotation marks are the plain ones: \"…\""),
+        ("// canary\n[[pool]]\n", 1, "comments begin with #"),
+        (
+            "[pool.container]\n[[pool]]\n",
+            2,
+            "write [[pool]] and its keys first, and [pool.container] below them",
+        ),
+        ("[http]\n[http]\n", 2, "each section stands there once, except [[pool]]"),
+    ] {
+        let problems = Written::new(text).problems();
+        let first = &problems[0];
+        assert!(first.starts_with(&format!("dayfly.toml:{line}: column ")), "{first}");
+        assert!(first.ends_with(&format!("; {hint}")) && !first.contains("canary"), "{first}");
+    }
+}
+
+#[test]
 fn what_has_the_wrong_type_is_shown_in_the_right_one() {
     hold(6, "demand = \"queue\"", "demand: must be a list in brackets, not text; write demand = [\"queue\"]");
     hold(
         6,
         "repositories = \"canary\"",
         "repositories: must be a list in brackets, not text; write repositories = [\"…\"]",
+    );
+    hold(
+        6,
+        "[[pool.container]]\nimage = \"x\"",
+        "container.0: is in a list of tables, and must be one table; write [pool.container], with one pair of brackets: a pool has one container",
+    );
+    hold(
+        7,
+        "[pool.container]\nenv = [\"A=canary\"]",
+        "container.env: must be a table, not a list; write env = { NAME = \"VALUE\" }",
+    );
+    hold(
+        6,
+        "token = \"canary\"",
+        "token: is not a known key; a token is never written into this file: put it into a file of its own with mode 0600 and name that in token_file",
     );
     hold(6, "max = \"4\"", "max: must be a whole number, 0 or more, not text; leave the quotation marks out");
     hold(
@@ -168,6 +210,17 @@ fn what_only_a_shell_replaces_is_no_part_of_a_path() {
         6,
         "container.mounts = [\"~/cache:/cache\"]",
         "container.mounts.0: has ~ in it, which only a shell replaces; write the whole path",
+    );
+    for (endpoint, hint) in [
+        ("https://10.0.0.1:2376", "write tcp:// in the place of https://"),
+        ("localhost:2375", "write tcp:// before it"),
+    ] {
+        let problems = head(&format!("hosts.local.endpoint = \"{endpoint}\""));
+        assert!(problems[0].ends_with(&format!("; {hint}")), "{problems:?}");
+    }
+    assert_eq!(
+        head("http.listen = \"localhost:80\"")[0].split("; ").last(),
+        Some("for example \"127.0.0.1:80\"")
     );
     assert_eq!(
         head("hosts.local.endpoint = \"/run/docker.sock\""),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::scope::plainly;
+use super::{scope::plainly, with_fix};
 use crate::{
     cli::lines::Line,
     config::{Config, Problem},
@@ -35,7 +35,10 @@ pub(super) async fn tokens(credentials: Credentials, problems: Vec<Problem>) -> 
         };
         lines.push(match told {
             Ok(told) => Line::ok(&subject, told),
-            Err(error) => Line::fail(&subject, plainly(&error), ""),
+            Err(error) => {
+                let (what, fix) = with_fix(&plainly(&error));
+                Line::fail(&subject, what, fix)
+            }
         });
         if let Some(warning) = source.warning().filter(|_| !problems.is_empty()) {
             lines.push(Line::warn(&subject, warning, ""));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytesize::ByteSize;
 
-use super::counted;
+use super::{counted, with_fix};
 use crate::{
     cli::lines::Line,
     config::{Config, HostConfig},
@@ -24,7 +24,7 @@ pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
     let facts = match docker.facts().await {
         Ok(facts) => facts,
         Err(error) => {
-            let (text, fix) = with_fix(&error);
+            let (text, fix) = with_fix(&plainly(&error));
             let mut lines = vec![Line::fail(&subject, text, fix)];
             lines.extend(images(&pools).into_keys().map(|image| {
                 Line::skip(
@@ -44,15 +44,11 @@ pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
     lines
 }
 
-/// What is wrong, and on lines of their own what to do: the edge says "what; what to do".
-fn with_fix(error: &HostError) -> (String, String) {
-    let text = match error {
+/// The text of a failure of which the edge itself says the reason.
+fn plainly(error: &HostError) -> String {
+    match error {
         HostError::Failed { detail, source: None } => detail.clone(),
         other => chain(other),
-    };
-    match text.split_once("; ") {
-        Some((what, fix)) => (what.to_owned(), fix.replace("; ", "\n")),
-        None => (text, String::new()),
     }
 }
 
@@ -208,7 +204,7 @@ async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy
             format_args!("to see now whether it can be had: docker pull {image}"),
         ),
         (Err(error), _) => {
-            let (text, fix) = with_fix(&error);
+            let (text, fix) = with_fix(&plainly(&error));
             Line::fail(subject, text, fix)
         }
     }

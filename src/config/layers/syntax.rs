@@ -1,0 +1,98 @@
+//! Text that is no TOML: where it stops to be, and what was most likely meant there. What stands there is not
+//! shown, since it may be a secret.
+
+use std::{collections::BTreeMap, path::Path};
+
+use toml::de::Error;
+
+use super::line_and_column;
+use crate::config::problem::{Place, Problem, Problems};
+
+/// One broken quote can spoil every line after it; so many of them are told.
+const SYNTAX_ERRORS: usize = 5;
+
+/// Errs with what is wrong, if anything is.
+pub(super) fn problems(file: &Path, text: &str, errors: &[Error]) -> Result<(), Problems> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let problem = |line, text: String, hint: &str| Problem {
+        place: Place::File { file: file.to_owned(), line },
+        key: String::new(),
+        text,
+        hint: hint.to_owned(),
+    };
+    if let Some(language) = other_language(text) {
+        let text = format!("is {language}, and the configuration is TOML");
+        let hint = "write KEY = VALUE, text in quotes, and the names of sections in brackets, such as [http] and \
+                    [[pool]]";
+        return Err(problem(None, text, hint).into());
+    }
+    let mut broken = BTreeMap::new();
+    for error in errors {
+        let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
+        // What follows on a broken line is often only its echo.
+        broken
+            .entry(line)
+            .or_insert_with(|| format!("column {column}: {}", error.message().replace('\n', ", ")));
+    }
+    let told = broken.into_iter().take(SYNTAX_ERRORS).map(|(line, told)| {
+        let hint = hint(text.lines().nth(line - 1).unwrap_or_default(), &told);
+        problem(Some(line), told, hint)
+    });
+    Err(Problems(told.collect()))
+}
+
+/// What to do about a line of which the parser has told something.
+fn hint(line: &str, told: &str) -> &'static str {
+    let line = line.trim();
+    if line.contains(['“', '”', '‘', '’', '„']) {
+        return "quotation marks are the plain ones: \"…\"";
+    }
+    if line.starts_with("//") || line.starts_with(';') || line.starts_with("--") {
+        return "comments begin with #";
+    }
+    if line == "[[pool]]" {
+        return "write [[pool]] and its keys first, and [pool.container] below them";
+    }
+    if line.starts_with('[') {
+        return "each section stands there once, except [[pool]]";
+    }
+    if told.ends_with("duplicate key") {
+        return "each key stands there once";
+    }
+    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+    let value = value.trim();
+    if !line.contains('=') && key.contains(':') {
+        "write KEY = VALUE, with an equals sign"
+    } else if value.is_empty() {
+        "write KEY = VALUE"
+    } else if value.starts_with('[') {
+        "write a list as [\"…\", \"…\"], each text in quotes"
+    } else if value.matches('"').count() % 2 == 1 {
+        "a quotation mark is missing, or is part of the text: write that as \\\""
+    } else if value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '~' | '$' | '*')) {
+        "write text in quotes: KEY = \"VALUE\""
+    } else {
+        ""
+    }
+}
+
+/// What a file is that is not TOML, by its first line that is no comment.
+fn other_language(text: &str) -> Option<&'static str> {
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    let is_key = |key: &str| {
+        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+    };
+    let is_pair = first.split_once(':').is_some_and(|(key, value)| {
+        is_key(key.trim_end()) && (value.is_empty() || value.starts_with([' ', '\t']))
+    });
+    if first.starts_with('{') {
+        Some("JSON")
+    } else if first == "---" || first.starts_with("- ") || is_pair {
+        Some("YAML")
+    } else {
+        None
+    }
+}
