@@ -25,7 +25,7 @@ use rustls::{
 use tower::{Service, ServiceExt as _, service_fn};
 
 use super::link::Origin;
-use crate::files;
+use crate::files::{self, FileError};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -200,12 +200,13 @@ pub(super) fn tls(needed: bool, ca_file: Option<&Path>) -> Result<ClientConfig, 
         return Ok(known.clone());
     }
     let mut roots = RootCertStore::empty();
-    // The library opens whatever it is pointed to.
-    if let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()) {
-        let file = Path::new(&file);
-        files::open(file, files::MAX_TEXT).map_err(|error| {
-            format!("SSL_CERT_FILE names {}, which {error}; {}", file.display(), error.hint())
-        })?;
+    // The library reads whatever it is pointed to, and passes over what is not there.
+    if let Some(file) = std::env::var_os("SSL_CERT_FILE")
+        && let Err(error @ (FileError::NotRegular(_) | FileError::TooLarge(_))) =
+            files::open(Path::new(&file), files::MAX_TEXT)
+    {
+        let file = Path::new(&file).display();
+        return Err(format!("SSL_CERT_FILE names {file}, which {error}; {}", error.hint()).into());
     }
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let Some(ca_file) = ca_file else {

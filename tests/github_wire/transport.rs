@@ -139,7 +139,7 @@ async fn an_unusable_token_is_one_clear_line_and_nothing_is_sent() {
     let world = World::new("acme", |_| answer(200, &[], "")).await;
     world.rotate("ghp_a\nghp_b");
     let error = world.client.list().await.unwrap_err();
-    assert!(matches!(&error, GithubError::Refused(why) if why.contains("line break")), "{error}");
+    assert!(matches!(&error, GithubError::Refused(why) if why.contains("2 lines of text")), "{error}");
     assert!(world.seen().is_empty());
 }
 
