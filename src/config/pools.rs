@@ -148,7 +148,10 @@ fn limits_of(file: &File, credential: &str, scope: Option<&Scope>) -> Arc<str> {
 
 fn name(written: &file::Pool, instance: Option<&InstanceId>, at: &At<'_>) -> Option<PoolName> {
     let text = at.required(written.name.as_deref(), "write name = \"…\"")?;
-    let name: PoolName = at.parsed(text, "")?;
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let near: String = text.trim().chars().map(plain).collect();
+    let hint = if near.parse::<PoolName>().is_ok() { format!("write {near:?}") } else { String::new() };
+    let name: PoolName = at.parsed(text, &hint)?;
     let instance = instance?.as_str();
     let room = MAX_POOL_AND_INSTANCE - instance.len();
     at.require(

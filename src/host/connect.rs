@@ -267,7 +267,8 @@ fn other_sockets() -> impl Iterator<Item = PathBuf> {
 
 fn permission_denied(path: &Path) -> String {
     format!(
-        "permission denied on {}; add this user to the docker group and log in anew, or run as root",
+        "permission denied on {}; add this user to the docker group (sudo usermod -aG docker \"$(id -un)\") and log in \
+         again, or run as root",
         path.display()
     )
 }

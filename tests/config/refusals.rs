@@ -116,7 +116,7 @@ fn names_must_fit_into_a_runners_name() {
     assert_eq!(
         named("Linux").problems(),
         [
-            r#"dayfly.toml:3: pool "Linux": name: is refused: 'L' cannot be in it; use lower-case letters, digits and hyphens, a letter or digit at both ends"#
+            r#"dayfly.toml:3: pool "Linux": name: is refused: 'L' cannot be in it; use lower-case letters, digits and hyphens, a letter or digit at both ends; write "linux""#
         ]
     );
     let long = "x".repeat(25);

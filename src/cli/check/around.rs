@@ -22,10 +22,14 @@ pub(super) async fn look(config: Arc<Config>) -> Vec<Line> {
 fn state_dir(path: &Path) -> Line {
     let subject = "state directory";
     let shown = path.display();
-    let mend = "create it for the user that runs dayfly, or set state_dir";
+    let mend = format!(
+        "as the user that runs dayfly: sudo install -d -m 0700 -o \"$(id -un)\" {shown}\nor set state_dir to a directory \
+         of that user's"
+    );
     let there =
         path.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
     if !there.is_dir() {
+        let mend = "move it away, or set state_dir to another directory";
         return Line::fail(subject, format_args!("{} is not a directory", there.display()), mend);
     }
     match access(there, Access::WRITE_OK | Access::EXEC_OK) {
