@@ -1,6 +1,6 @@
 //! No secret leaves: the token and all JIT configs are looked for wherever the daemon writes.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use dayfly::simulator::{Behaviour, Endpoint, Fault, FaultKind, Settings};
 
@@ -50,7 +50,11 @@ async fn no_secret_leaves() {
     }
     // Of the runners that served or failed, and of those that the last start found.
     assert!(secrets.len() >= 8, "{}", secrets.len());
-    let failed = fs::read_dir(world.state_dir().join("failed")).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&world.state_dir().join("failed")), 0o700);
+    let failed: Vec<_> = fs::read_dir(world.state_dir().join("failed")).unwrap().collect();
+    assert!(failed.iter().flatten().all(|file| mode(&file.path()) == 0o600), "{failed:?}");
+    let failed = failed.into_iter();
     let records: Vec<_> = failed.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
     assert!(records.len() >= 4, "{records:?}");
     shown += &records.concat();
