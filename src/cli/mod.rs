@@ -59,7 +59,8 @@ impl Cli {
         };
         outcome.unwrap_or_else(|error| {
             // Nobody is left to tell when standard error is gone.
-            let _ = writeln!(std::io::stderr(), "dayfly: {error:#}");
+            let message = crate::telemetry::error_message(&format!("dayfly: {error:#}"));
+            let _ = std::io::stderr().write_all(message.as_bytes());
             ExitCode::from(2)
         })
     }

@@ -1,10 +1,9 @@
 //! Log lines for what passes report: each reads by itself and has fields to search by. Texts that
 //! come from jobs are written on one line, whatever is in them.
 
-use std::fmt::Write;
-
 use tracing::{debug, info, warn};
 
+use super::form::escaped;
 use crate::fleet::{Event, Exit, Held, HostName, RunnerReport, Status, Veto};
 
 /// The longest text from outside that a log line carries, in characters.
@@ -255,23 +254,12 @@ fn last_words(exit: &Exit) -> Option<String> {
     (!end.is_empty()).then_some(end)
 }
 
-/// A text as one line of bounded length: whoever names a job cannot forge a log line, move the
-/// cursor of the terminal that shows it, or reverse its direction.
+/// A text as one line of bounded length.
 fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for c in text.chars().take(LONGEST) {
-        let directs =
-            matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || directs {
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => escaped(&text[..end]) + "…",
+        None => escaped(text),
     }
-    if text.chars().nth(LONGEST).is_some() {
-        line.push('…');
-    }
-    line
 }
 
 #[cfg(test)]
