@@ -206,6 +206,9 @@ pub struct Demo {
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]
 pub struct Status {
+    /// Show only the runners that failed last, and why
+    #[arg(long)]
+    pub failed: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

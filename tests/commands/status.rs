@@ -58,7 +58,7 @@ fn find(line: &serde_json::Value, name: &str) -> Option<String> {
 }
 
 /// Asks again until the answer is as wanted.
-async fn until(mut ask: impl FnMut() -> Command, wanted: impl Fn(&Said) -> bool) -> Said {
+pub(crate) async fn until(mut ask: impl FnMut() -> Command, wanted: impl Fn(&Said) -> bool) -> Said {
     let began = Instant::now();
     loop {
         let said = finish(ask()).await;
@@ -132,8 +132,8 @@ async fn a_running_daemon_tells_its_pools_and_what_holds_them_and_ends_by_sigter
     let stand = Stand::new();
     stand.configure(&pool(&simulator.scope_url("acme")));
     let mut daemon = Running::start(&stand).await;
-    let held = "pool linux is held back: its host does not have its image";
-    let said = until(|| daemon.ask(&stand, &["status"]), |said| said.out.contains(held)).await;
+    let paused = "its host does not have its image: the engine has no image";
+    let said = until(|| daemon.ask(&stand, &["status"]), |said| said.out.contains(paused)).await;
     assert_eq!((said.code(), said.err.as_str()), (0, ""), "{said:?}");
     assert!(said.out.contains("no runners") && said.out.contains("/acme"), "{said:?}");
 
@@ -159,7 +159,7 @@ async fn a_running_daemon_tells_its_pools_and_what_holds_them_and_ends_by_sigter
 }
 
 /// Sends SIGTERM to the child.
-fn terminate(child: &Child) {
+pub(crate) fn terminate(child: &Child) {
     let id = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
 }

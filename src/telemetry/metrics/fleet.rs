@@ -37,6 +37,9 @@ pub(super) struct FleetMetrics {
     host_up: IntGauges<1>,
     host_memory: IntGauges<1>,
     host_blocked: IntGauges<2>,
+    scope_failing: IntGauges<2>,
+    host_failing: IntGauges<2>,
+    sources_failing: IntGauges<2>,
 }
 
 impl FleetMetrics {
@@ -119,6 +122,21 @@ impl FleetMetrics {
                 "1 for the part of the host's budget that stops launches, else 0.",
                 ["host", "reason"],
             )?,
+            scope_failing: to.int_gauges(
+                "dayfly_scope_failing",
+                "1 for the reason why the scope's runners cannot be listed, else 0.",
+                ["scope", "reason"],
+            )?,
+            host_failing: to.int_gauges(
+                "dayfly_host_failing",
+                "1 for the reason why the host's containers cannot be listed, else 0.",
+                ["host", "reason"],
+            )?,
+            sources_failing: to.int_gauges(
+                "dayfly_pool_job_sources_failing",
+                "Job sources of the pool that do not work, by reason.",
+                ["pool", "reason"],
+            )?,
         })
     }
 
@@ -169,6 +187,10 @@ impl FleetMetrics {
             for &held in Held::ALL {
                 self.held.at([name, held.as_str()]).set(i64::from(pool.held == Some(held)));
             }
+            for kind in TroubleKind::ALL {
+                let failing = pool.source_troubles.iter().filter(|source| source.trouble.reason == kind);
+                self.sources_failing.at([name, kind.as_str()]).set(int(failing.count() as u64));
+            }
         }
         if !configured.pools.contains(UNKNOWN_POOL) {
             for &phase in Phase::ALL {
@@ -182,11 +204,20 @@ impl FleetMetrics {
         for scope in &status.scopes {
             self.scope_up.at([scope.url.as_str()]).set(i64::from(scope.up));
             self.scope_listed.at([scope.url.as_str()]).set(epoch_seconds(scope.last_listed_at));
+            let reason = scope.trouble.as_ref().map(|trouble| trouble.reason);
+            for kind in TroubleKind::ALL {
+                let failing = i64::from(reason == Some(kind));
+                self.scope_failing.at([scope.url.as_str(), kind.as_str()]).set(failing);
+            }
         }
         for host in &status.hosts {
             let name = host.name.as_str();
             self.host_up.at([name]).set(i64::from(host.up));
             self.host_memory.at([name]).set(int(host.committed.memory));
+            let reason = host.trouble.as_ref().map(|trouble| trouble.reason);
+            for kind in TroubleKind::ALL {
+                self.host_failing.at([name, kind.as_str()]).set(i64::from(reason == Some(kind)));
+            }
             for held in HOST_REASONS {
                 self.host_blocked.at([name, held.as_str()]).set(i64::from(host.blocked == Some(held)));
             }
@@ -229,6 +260,7 @@ impl FleetMetrics {
         self.max.retain("pool", pools);
         self.starting_age.retain("pool", pools);
         self.held.retain("pool", pools);
+        self.sources_failing.retain("pool", pools);
         let with_unknown = &pools.iter().cloned().chain([UNKNOWN_POOL.to_owned()]).collect();
         self.runners.retain("pool", with_unknown);
         self.startup.retain("pool", with_unknown);
@@ -239,8 +271,10 @@ impl FleetMetrics {
         self.vetoed.retain("pool", with_unknown);
         self.scope_up.retain("scope", &configured.scopes);
         self.scope_listed.retain("scope", &configured.scopes);
+        self.scope_failing.retain("scope", &configured.scopes);
         self.host_up.retain("host", &configured.hosts);
         self.host_memory.retain("host", &configured.hosts);
         self.host_blocked.retain("host", &configured.hosts);
+        self.host_failing.retain("host", &configured.hosts);
     }
 }
