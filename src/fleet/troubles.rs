@@ -161,7 +161,9 @@ mod tests {
     fn a_start_is_no_pause_of_launches() {
         let mut fleet = fresh();
         let mut held = |evidence: Option<Evidence>, now| {
-            evidence.into_iter().for_each(|evidence| fleet.observe(evidence, at(now)));
+            if let Some(evidence) = evidence {
+                fleet.observe(evidence, at(now));
+            }
             let events = fleet.plan(at(now)).events;
             let held = events.into_iter().filter_map(|event| match event {
                 Event::Held { held, is_starting, .. } => Some((held, is_starting)),
@@ -210,7 +212,9 @@ mod tests {
             let name = loop {
                 now += 400;
                 let evidence = [containers(at(now), Vec::new()), registrations(at(now))];
-                evidence.into_iter().for_each(|evidence| fleet.observe(evidence, at(now)));
+                for evidence in evidence {
+                    fleet.observe(evidence, at(now));
+                }
                 if let Some(name) = launched(&mut fleet, at(now)) {
                     break name;
                 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Uri, header, uri::Authority};
 
 /// The longest name that an answer repeats, in bytes.
 const LONGEST: usize = 100;
@@ -29,7 +29,7 @@ impl HostNames {
         let allowed = self.0.as_ref()?;
         // An absolute address has priority over the header (RFC 9112, section 3.2.2). A browser always sends
         // one of them.
-        let named = uri.authority().map(|authority| authority.as_str());
+        let named = uri.authority().map(Authority::as_str);
         let headers = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or("?"));
         let refused = named.into_iter().chain(headers).find(|name| !is_allowed(name, allowed))?;
         Some(refused.get(..LONGEST).unwrap_or(refused))
@@ -97,9 +97,9 @@ mod tests {
     fn elsewhere_any_name_is_taken_unless_there_is_a_list() {
         let listen = "0.0.0.0:9745".parse().unwrap();
         assert!(!refused(&HostNames::new(listen, &[]), "anything.example"));
-        let listed = HostNames::new(listen, &["ci.example.com".to_owned()]);
-        assert!(refused(&listed, "anything.example") && !refused(&listed, "ci.example.com"));
-        assert!(!refused(&listed, "10.0.0.7:9745"));
+        let named = HostNames::new(listen, &["ci.example.com".to_owned()]);
+        assert!(refused(&named, "anything.example") && !refused(&named, "ci.example.com"));
+        assert!(!refused(&named, "10.0.0.7:9745"));
     }
 
     #[test]

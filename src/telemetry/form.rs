@@ -82,7 +82,11 @@ pub(super) fn prioritized(text: &str, level: Level) -> String {
         Level::INFO => 6,
         _ => 7,
     };
-    text.lines().map(|line| format!("<{priority}>{line}\n")).collect()
+    let mut lines = String::with_capacity(text.len() + 3);
+    for line in text.lines() {
+        let _ = writeln!(lines, "<{priority}>{line}");
+    }
+    lines
 }
 
 /// Writes `message name=value name="another value"`, whatever type a value has.

@@ -116,23 +116,31 @@ mod tests {
 
     /// A reader that can stall.
     #[derive(Clone, Default)]
-    struct Reader(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Reader(Arc<State>);
+
+    #[derive(Default)]
+    struct State {
+        stalled: Mutex<bool>,
+        changed: Condvar,
+        written: Mutex<Vec<u8>>,
+    }
 
     impl Reader {
         fn stall(&self, stalled: bool) {
-            self.0.0.lock().unwrap().0 = stalled;
-            self.0.1.notify_all();
+            *self.0.stalled.lock().unwrap() = stalled;
+            self.0.changed.notify_all();
         }
 
         fn lines(&self) -> usize {
-            self.0.0.lock().unwrap().1.split_inclusive(|&byte| byte == b'\n').count()
+            self.0.written.lock().unwrap().split_inclusive(|&byte| byte == b'\n').count()
         }
     }
 
     impl Write for Reader {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut state = self.0.1.wait_while(self.0.0.lock().unwrap(), |state| state.0).unwrap();
-            state.1.extend_from_slice(bytes);
+            let stalled = self.0.stalled.lock().unwrap();
+            drop(self.0.changed.wait_while(stalled, |stalled| *stalled).unwrap());
+            self.0.written.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 

@@ -63,11 +63,11 @@ fn snapshot(status: Status, planned_at: Option<Timestamp>) -> Arc<Snapshot> {
 }
 
 impl Server {
-    async fn start(first: Arc<Snapshot>) -> Self {
-        Self::start_with(Patience::default(), first).await
+    fn start(first: Arc<Snapshot>) -> Self {
+        Self::start_with(Patience::default(), first)
     }
 
-    async fn start_with(patience: Patience, first: Arc<Snapshot>) -> Self {
+    fn start_with(patience: Patience, first: Arc<Snapshot>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // Connections have it from here: the less fits into it, the sooner an answer that is not read is stuck.
         socket.set_send_buffer_size(4096).unwrap();
@@ -114,7 +114,7 @@ impl Server {
 
 #[tokio::test]
 async fn the_status_document_is_as_promised() {
-    let server = Server::start(snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start(snapshot(fleet(), Some(NOON)));
     let (status, head, body) = server.ask("GET", "/api/v1/status").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/json"), "{head}");
@@ -167,7 +167,7 @@ async fn the_status_document_is_as_promised() {
 
 #[tokio::test]
 async fn healthy_is_who_planned_within_the_minute() {
-    let server = Server::start(snapshot(fleet(), None)).await;
+    let server = Server::start(snapshot(fleet(), None));
     assert_eq!(server.get("/healthz").await, (503, "nothing planned yet\n".to_owned()));
     server.snapshot.send_replace(snapshot(fleet(), Some(NOON)));
     assert_eq!(server.get("/healthz").await, (200, "ok\n".to_owned()));
@@ -182,7 +182,7 @@ async fn ready_is_who_has_seen_every_scope_and_host() {
     let mut status = fleet();
     status.scopes[0] = ScopeReport { url: scope(), up: false, last_listed_at: None, trouble: None };
     (status.hosts[0].up, status.hosts[0].last_listed_at) = (false, None);
-    let server = Server::start(snapshot(Status::default(), None)).await;
+    let server = Server::start(snapshot(Status::default(), None));
     assert_eq!(server.get("/readyz").await.0, 503, "before the first pass nothing is known");
     server.snapshot.send_replace(snapshot(status, Some(NOON)));
     let (code, body) = server.get("/readyz").await;
@@ -201,7 +201,7 @@ async fn ready_is_who_has_seen_every_scope_and_host() {
 
 #[tokio::test]
 async fn what_is_not_there_is_said_in_json() {
-    let server = Server::start(snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start(snapshot(fleet(), Some(NOON)));
     let (status, head, body) = server.ask("GET", "/nowhere/%22%3Cscript%3E").await;
     assert_eq!((status, head.contains("content-type: application/json")), (404, true));
     assert_eq!(body, r#"{"error":"there is no /nowhere/%22%3Cscript%3E"}"#);
@@ -215,7 +215,7 @@ async fn what_is_not_there_is_said_in_json() {
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_request_is_cut() {
-    let server = Server::start(snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start(snapshot(fleet(), Some(NOON)));
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nhost: day").await.unwrap();
     let mut rest = Vec::new();
@@ -226,7 +226,7 @@ async fn a_client_that_does_not_finish_its_request_is_cut() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_clients() {
-    let server = Server::start(snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start(snapshot(fleet(), Some(NOON)));
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nhost: day").await.unwrap();
     assert_eq!(server.get("/healthz").await.0, 200);
@@ -256,7 +256,7 @@ async fn the_status_document_says_why() {
         job: None,
         detail: "no such image".to_owned(),
     })];
-    let server = Server::start(snapshot(status, Some(NOON))).await;
+    let server = Server::start(snapshot(status, Some(NOON)));
     let document: Value = serde_json::from_str(&server.get("/api/v1/status").await.1).unwrap();
     let trouble = |reason: &str, detail: &str| json!({"reason": reason, "since": "2026-11-22T11:59:55.000Z", "detail": detail});
     assert_eq!(document["scopes"][0]["trouble"], trouble("refused", "list the runners: 401"));
@@ -276,7 +276,7 @@ async fn the_status_document_says_why() {
 
 #[tokio::test]
 async fn the_first_page_lists_the_others() {
-    let server = Server::start(snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start(snapshot(fleet(), Some(NOON)));
     let (status, head, body) = server.ask("GET", "/").await;
     assert_eq!(status, 200);
     assert!(
@@ -294,7 +294,7 @@ async fn the_first_page_lists_the_others() {
 
 #[tokio::test]
 async fn a_page_of_another_name_cannot_read_the_answers() {
-    let server = Server::start(snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start(snapshot(fleet(), Some(NOON)));
     for path in ["/", "/metrics", "/healthz", "/api/v1/status", "/nowhere", "/webhook"] {
         let (status, head, body) = server.ask_as("evil.example:9745", "GET", path).await;
         assert_eq!(status, 403, "{path}");
@@ -325,7 +325,7 @@ async fn stall(server: &Server) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_keep_nobody_else_out() {
-    let server = Server::start(snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start(snapshot(fleet(), Some(NOON)));
     let stalled = futures_util::future::join_all((0..300).map(|_| stall(&server))).await;
     let healthy = timeout(DEADLINE, server.get("/healthz")).await.expect("others are served");
     assert_eq!(healthy.0, 200);
@@ -335,7 +335,7 @@ async fn clients_that_do_not_read_keep_nobody_else_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_read_closes_the_connection() {
     let patience = Patience { answer: Duration::from_millis(300), ..Patience::default() };
-    let server = Server::start_with(patience, snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start_with(patience, snapshot(fleet(), Some(NOON)));
     let mut stream = stall(&server).await;
     // Writing fails once the server has closed its end.
     let closed = async { while stream.write_all(PIPELINED).await.is_ok() {} };
@@ -345,7 +345,7 @@ async fn an_answer_that_is_not_read_closes_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_client_keeps_a_connection_for_ever() {
     let patience = Patience { connection: Duration::from_millis(300), ..Patience::default() };
-    let server = Server::start_with(patience, snapshot(fleet(), Some(NOON))).await;
+    let server = Server::start_with(patience, snapshot(fleet(), Some(NOON)));
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let busy = async {
         let mut buffer = [0; 4096];

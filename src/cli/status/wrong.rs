@@ -96,3 +96,80 @@ pub(super) fn failures(failures: &[Failure], now: Timestamp) -> String {
         shown.join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(rest: &serde_json::Value) -> Document {
+        let mut document = serde_json::json!({
+            "instance": "ci1", "version": "9", "started_at": "2026-11-22T12:00:00Z", "pools": [], "runners": []
+        });
+        document.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        serde_json::from_value(document).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-22T15:05:09Z".parse().unwrap()
+    }
+
+    #[test]
+    fn what_does_not_work_says_since_when_and_why() {
+        let trouble = |detail: &str| serde_json::json!({"reason": "x", "since": "2026-11-22T15:04:00Z", "detail": detail});
+        let mut source = trouble("list the runs: 403");
+        source["source"] = "queue".into();
+        let pool = |name: &str, rest: &serde_json::Value| {
+            let mut pool = serde_json::json!({"name": name, "url": "u", "host": "h", "desired": 1, "min_idle": 1, "max": 1});
+            pool.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+            pool
+        };
+        let text = wrong(
+            &document(&serde_json::json!({
+                "scopes": [{"url": "https://github.com/acme", "up": false, "trouble": trouble("list: 401\u{1b}[2J\nforged")}],
+                "hosts": [{"name": "local", "up": false, "trouble": trouble("connect: refused")},
+                          {"name": "other", "up": true}],
+                "pools": [
+                    pool("a", &serde_json::json!({"held": "backing_off", "held_since": "2026-11-22T15:05:00Z",
+                        "held_detail": "a-1 ended: quick_exit", "sources_down": ["queue"], "source_troubles": [source]})),
+                    pool("old", &serde_json::json!({"held": "at_max", "sources_down": ["webhook"]})),
+                    pool("fine", &serde_json::json!({"held": null})),
+                ]
+            })),
+            now(),
+        );
+        assert_eq!(
+            text.unwrap().lines().collect::<Vec<_>>(),
+            [
+                r"scope https://github.com/acme: down for 1m 9s: list: 401\u{1b}[2J\nforged",
+                "host local: down for 1m 9s: connect: refused",
+                "pool a: launches paused for 9s: launches fail, and are tried ever more slowly; the log says why: a-1 ended: quick_exit",
+                "pool a: no jobs from its source queue for 1m 9s: list the runs: 403",
+                "pool old: launches paused: max is reached",
+                "pool old: no jobs from its source webhook",
+            ]
+        );
+        assert_eq!(wrong(&document(&serde_json::json!({})), now()), None);
+    }
+
+    #[test]
+    fn the_last_failures_are_a_table_and_all_of_them_a_list() {
+        let failure = |number: u32| {
+            serde_json::json!({"at": "2026-11-22T15:04:00Z", "pool": "linux", "runner": format!("dayfly-linux-ci1-{number}"),
+                "step": "run", "reason": "oom", "exit_code": 137, "job": "build", "detail": "x".repeat(150)})
+        };
+        let failures_of = |count| {
+            document(&serde_json::json!({"failures": (0..count).map(failure).collect::<Vec<_>>()})).failures
+        };
+        let page = last_failures(&failures_of(7), now()).unwrap();
+        let row = format!("dayfly-linux-ci1-0  1m 9s ago  run (oom)  {}…", "x".repeat(FAILURE_DETAIL));
+        assert_eq!(page.lines().nth(1).unwrap(), row, "{page}");
+        assert!(page.ends_with("\nand 2 more; --failed shows them"), "{page}");
+        assert_eq!(last_failures(&[], now()), None);
+
+        let all = failures(&failures_of(7), now());
+        let first =
+            format!("dayfly-linux-ci1-0 failed 1m 9s ago at run (oom), job build\n    {}\n", "x".repeat(150));
+        assert!(all.starts_with(&first) && all.lines().count() == 14, "{all}");
+        assert_eq!(failures(&[], now()), "no runner has failed since the daemon started");
+    }
+}
