@@ -51,9 +51,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => warn!("SIGHUP does nothing yet; restart to read the configuration again, no job is lost by it"),
+                _ = hang_up.recv() => warn!("ignored SIGHUP: this version cannot reload its configuration; restart it instead, which stops no job"),
                 _ = drain_now.recv() => {
-                    info!("draining: nothing is launched, the idle are removed, the busy may finish");
+                    info!("draining: no runner is launched, idle runners are removed, and busy runners finish their jobs");
                     drain();
                 }
             }
@@ -65,12 +65,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
 fn greet(config: &Config, address: Option<SocketAddr>) {
     let address = address.map(|address| address.to_string());
-    info!(instance = %config.instance, address, version = env!("CARGO_PKG_VERSION"), "dayfly runs");
+    info!(instance = %config.instance, address, version = env!("CARGO_PKG_VERSION"), "dayfly started");
     for pool in &config.pools {
         let pool = &pool.pool;
         info!(
             pool = %pool.name, url = %pool.scope, host = %pool.host, min_idle = pool.policy.min_idle,
-            max = pool.policy.max, "serves jobs with `runs-on: [{}]`", pool.labels.join(", "),
+            max = pool.policy.max, "pool {} serves jobs with `runs-on: [{}]`", pool.name, pool.labels.join(", "),
         );
     }
 }
