@@ -56,7 +56,7 @@ impl Fleet {
             Evidence::Launch { runner, outcome } => self.launch_ended(&runner, outcome, now),
             Evidence::Deregister { runner, outcome } => self.deregister_ended(&runner, outcome, now),
             Evidence::Stop { runner, outcome } => self.stop_ended(&runner, outcome, now),
-            Evidence::Remove { runner, outcome } => self.remove_ended(&runner, &outcome, now),
+            Evidence::Remove { runner, outcome } => self.remove_ended(&runner, outcome, now),
             Evidence::WallClock(reading) => self.clock = reading,
             Evidence::Drain(draining) => self.draining = draining,
         }

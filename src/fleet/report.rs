@@ -298,6 +298,19 @@ pub enum Event {
         /// One of them.
         example: RunnerName,
     },
+    /// A step of a removal failed, and will be tried again.
+    RemovalFailed {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// Why it is to be removed.
+        why: Why,
+        /// Why that failed.
+        trouble: Trouble,
+        /// Failures in a row of steps with this runner, this one included.
+        streak: u32,
+    },
     /// A removal was refused.
     Vetoed {
         /// Its pool.

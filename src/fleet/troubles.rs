@@ -50,7 +50,8 @@ mod tests {
     use super::*;
     use crate::fleet::{
         Action, Container, ContainerId, ContainerState, Evidence, Exit, ExitReason, ImageState, Launched,
-        Minted, RegistrationId, Resources, RunnerName, Step, Template, Timestamp, Trouble, TroubleKind, Why,
+        Minted, RegistrationId, Removed, Resources, RunnerName, Step, Template, Timestamp, Trouble,
+        TroubleKind, Why,
         tables::{exit, host, host_name, policy, pool, scope},
     };
 
@@ -191,7 +192,10 @@ mod tests {
         let status = fleet.status();
         let ended = status.runners.iter().find(|runner| runner.name == name).unwrap();
         let ending = ended.ending.unwrap();
-        assert_eq!((ending.reason, ending.at, ending.exit_code), (ExitReason::OutOfMemory, shown(3), Some(137)));
+        assert_eq!(
+            (ending.reason, ending.at, ending.exit_code),
+            (ExitReason::OutOfMemory, shown(3), Some(137))
+        );
         let failure = &status.failures[0];
         assert_eq!(
             (&failure.runner, failure.step, failure.reason, failure.at),
@@ -231,10 +235,36 @@ mod tests {
     }
 
     #[test]
+    fn a_removal_that_fails_is_reported_each_time_and_kept_once() {
+        let mut fleet = ready();
+        let name = launched(&mut fleet, at(1)).unwrap();
+        let outcome = Launched::Up { registration: RegistrationId(1), container: ContainerId("c1".into()) };
+        fleet.observe(Evidence::Launch { runner: name.clone(), outcome }, at(2));
+        fleet.observe(Evidence::Exited { runner: name.clone(), exit: exit(Some("build"), 0, at(3)) }, at(3));
+        let (mut now, mut streaks) = (3, Vec::new());
+        while streaks.len() < 3 {
+            now += 10;
+            let removes = |action: &Action| matches!(action, Action::Remove { .. });
+            if fleet.plan(at(now)).actions.iter().any(removes) {
+                let outcome = Removed::Failed(trouble(TroubleKind::EngineFailed, "500"));
+                fleet.observe(Evidence::Remove { runner: name.clone(), outcome }, at(now));
+                streaks.extend(fleet.plan(at(now)).events.into_iter().filter_map(|event| match event {
+                    Event::RemovalFailed { streak, .. } => Some(streak),
+                    _ => None,
+                }));
+            }
+        }
+        assert_eq!(streaks, [1, 2, 3]);
+        let failures = fleet.status().failures;
+        let told: Vec<_> = failures.iter().map(|failure| (failure.step, failure.reason)).collect();
+        assert_eq!(told, [(Step::Removal, "engine_failed")]);
+    }
+
+    #[test]
     fn a_runner_that_is_being_removed_says_why() {
         let mut fleet = fresh();
         let instance = "ci1".parse().unwrap();
-        let runner = crate::fleet::Names::new(instance, 2).next(&"gone".parse().unwrap(), at(0));
+        let runner = crate::fleet::Names::new(instance, 2).next(&"gone".parse().unwrap(), shown(0));
         let container = Container {
             id: ContainerId("c1".into()),
             runner,
@@ -243,7 +273,7 @@ mod tests {
             template: Template::default().digest(),
             image: None,
             resources: Resources::default(),
-            state: ContainerState::Up(at(0)),
+            state: ContainerState::Up,
         };
         fleet.observe(containers(at(1), vec![container]), at(1));
         fleet.observe(registrations(at(1)), at(1));

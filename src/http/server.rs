@@ -81,6 +81,7 @@ pub async fn serve_with(
     let connections = Connections::new();
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
     let mut shutdown = pin!(shutdown);
+    let mut failing = false;
     loop {
         let accepted = async {
             let accepted = listener.accept().await;
@@ -91,9 +92,14 @@ pub async fn serve_with(
             accepted = accepted => accepted,
         };
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok((stream, _)) => {
+                failing = false;
+                stream
+            }
             Err(error) => {
-                tracing::warn!(error = %error, "failed to accept a connection, will try again");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(error = %error, "failed to accept connections to the web server, will try again");
+                }
                 time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -75,13 +75,23 @@ pub fn log_event(event: &Event, status: &Status) {
              the configuration, or a second installation has the same instance id (a cloned machine): then set \
              `instance` to another word in one of the two"
         ),
-        Event::Vetoed { pool, runner, veto: Veto::Unanswered } => {
-            let reason = Veto::Unanswered.as_str();
-            warn!(
-                pool, runner = %runner, reason,
-                "failed to remove runner {runner}, which is kept: {}", Veto::Unanswered.in_words()
-            );
+        Event::RemovalFailed { pool, runner, why, trouble, streak } => {
+            let (detail, reason) = (one_line(&trouble.detail), trouble.kind.as_str());
+            let why = why.in_words();
+            if *streak <= 1 {
+                warn!(
+                    pool, runner = %runner, reason, streak,
+                    "failed to remove runner {runner} ({why}), will try again: {detail}"
+                );
+            } else {
+                debug!(
+                    pool, runner = %runner, reason, streak,
+                    "failed to remove runner {runner} ({why}), {streak} times in a row: {detail}"
+                );
+            }
         }
+        // Its failure has been logged.
+        Event::Vetoed { veto: Veto::Unanswered, .. } => {}
         Event::Vetoed { pool, runner, veto } => {
             info!(
                 pool, runner = %runner, reason = veto.as_str(),

@@ -12,20 +12,32 @@ use tracing_subscriber::{
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Format, Full, Writer},
+        time::FormatTime,
     },
     registry::LookupSpan,
 };
 
+/// The time in UTC, to the millisecond.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{:.3}", jiff::Timestamp::now())
+    }
+}
+
 /// Lines for people: time, level, message and fields. The module is named where it helps: in debug output, and
 /// for what other crates log.
 pub(super) struct TextLines {
-    brief: Format<Full>,
-    with_target: Format<Full>,
+    brief: Format<Full, Clock>,
+    with_target: Format<Full, Clock>,
 }
 
 impl TextLines {
     pub(super) fn new() -> Self {
-        Self { brief: Format::default().with_target(false), with_target: Format::default() }
+        let format = Format::default().with_timer(Clock);
+        Self { brief: format.clone().with_target(false), with_target: format }
     }
 }
 

@@ -13,7 +13,7 @@ use tracing_subscriber::{
 };
 
 use super::{
-    form::{OneStyle, Prioritized, TextLines, prioritized},
+    form::{Clock, OneStyle, Prioritized, TextLines, prioritized},
     writer::LogWriter,
 };
 
@@ -119,7 +119,8 @@ where
     let caps = caps.join(",");
     let caps: Targets = caps.parse().map_err(refused(&caps))?;
     let caps = caps.with_default(LevelFilter::TRACE);
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(form.colours);
+    let lines =
+        tracing_subscriber::fmt::layer().with_timer(Clock).with_writer(writer).with_ansi(form.colours);
     let on = form.priorities;
     let lines = match form.format {
         Format::Text => {

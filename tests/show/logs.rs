@@ -6,7 +6,7 @@ use std::{
 };
 
 use dayfly::{
-    fleet::{Event, ExitReason, Held, Trouble, TroubleKind},
+    fleet::{Event, ExitReason, Held, Trouble, TroubleKind, Why},
     telemetry::{Form, Format, LogsError, log_event, subscriber},
 };
 use serde_json::{Value, json};
@@ -195,4 +195,24 @@ fn a_start_is_no_pause_and_durations_are_rounded() {
         "{resumed}"
     );
     assert!(ready.ends_with("startup_seconds=1.2"), "{ready}");
+}
+
+#[test]
+fn a_removal_that_keeps_failing_says_why_and_warns_once() {
+    let status = fleet();
+    let failed = |streak| Event::RemovalFailed {
+        pool: "linux".to_owned(),
+        runner: runner("linux", 1),
+        why: Why::Surplus,
+        trouble: Trouble {
+            kind: TroubleKind::EngineFailed,
+            retry_after: None,
+            detail: "remove the container: 500".to_owned(),
+        },
+        streak,
+    };
+    let text =
+        logged(Format::Text, "debug", || (1..=3).for_each(|streak| log_event(&failed(streak), &status)));
+    assert_eq!((text.matches("WARN").count(), text.lines().count()), (1, 3), "{text}");
+    assert!(text.lines().all(|line| line.contains("remove the container: 500")), "{text}");
 }

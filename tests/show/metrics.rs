@@ -8,8 +8,8 @@ use std::{
 
 use dayfly::{
     fleet::{
-        Event, ExitReason, Held, Instant, Phase, RunnerReport, Source, SourceTrouble, Status, Trouble, TroubleKind,
-        TroubleReport, Veto, Why,
+        Event, ExitReason, Held, Instant, Phase, RunnerReport, Source, SourceTrouble, Status, Trouble,
+        TroubleKind, TroubleReport, Veto, Why,
     },
     github, host,
     telemetry::Metrics,
@@ -57,6 +57,13 @@ fn happen(metrics: &Metrics, status: &Status, seed: u64) {
         Event::Scope { scope: scope(), trouble: Some(trouble(TroubleKind::RateLimited)) },
         Event::Host { host: "local".parse().unwrap(), trouble: None },
     ];
+    events.extend(TroubleKind::ALL.map(|kind| Event::RemovalFailed {
+        pool: format!("gone-{seed}"),
+        runner: linux.clone(),
+        why: Why::Surplus,
+        trouble: trouble(kind),
+        streak: 1,
+    }));
     events.extend(TroubleKind::ALL.map(|kind| Event::LaunchFailed {
         pool: "linux".parse().unwrap(),
         runner: linux.clone(),

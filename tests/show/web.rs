@@ -12,8 +12,8 @@ use std::{
 
 use dayfly::{
     fleet::{
-        ClockReading, Ending, ExitReason, FailureReport, Instant, ScopeReport, Status, Step, Timestamp, TroubleKind,
-        TroubleReport, Why,
+        ClockReading, Ending, ExitReason, FailureReport, Instant, ScopeReport, Status, Step, Timestamp,
+        TroubleKind, TroubleReport, Why,
     },
     github,
     http::{App, HostNames, Patience, Snapshot, serve_with},

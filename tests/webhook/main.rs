@@ -142,7 +142,8 @@ impl Server {
             rates: BTreeMap::new(),
         }));
         let names = HostNames::new(address, &[]);
-        let app = App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| CLOCK.at), webhook, names };
+        let app =
+            App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| CLOCK.at), webhook, names };
         let task = tokio::spawn(serve(listener, app, std::future::pending()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { address, client, room, told, metrics, task }

@@ -68,6 +68,8 @@ pub enum Step {
     Launch,
     /// It ran.
     Run,
+    /// It was to be removed.
+    Removal,
 }
 
 /// A runner that failed.
@@ -81,7 +83,7 @@ pub struct FailureReport {
     pub runner: RunnerName,
     /// What it was at.
     pub step: Step,
-    /// Why, in a word: a kind of trouble for a launch, a way to end for a run.
+    /// Why, in a word: a way to end for a run, else a kind of trouble.
     pub reason: &'static str,
     /// The exit code of its container, where there is one.
     pub exit_code: Option<i64>,
@@ -104,6 +106,17 @@ impl FailureReport {
                 exit_code: None,
                 job: None,
                 detail: trouble.detail.clone(),
+            },
+            // What is tried again and again is one failure.
+            Event::RemovalFailed { pool, runner, why, trouble, streak: ..=1 } => Self {
+                at,
+                pool: pool.clone(),
+                runner: runner.clone(),
+                step: Step::Removal,
+                reason: trouble.kind.as_str(),
+                exit_code: None,
+                job: None,
+                detail: format!("could not be removed ({}): {}", why.in_words(), trouble.detail),
             },
             Event::Exited { pool, runner, reason, exit, job, job_duration, .. } if reason.is_failure() => {
                 let exit = exit.as_ref();

@@ -167,7 +167,7 @@ impl Held {
             Self::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
             Self::RegistrationLimit => "its runner group takes no more runners",
             Self::Refused => "GitHub or the engine refuses; `dayfly check` says why",
-            Self::BackingOff => "launches fail, and are tried ever more slowly; the log says why",
+            Self::BackingOff => "launches fail; each attempt waits longer than the one before",
             Self::NoSession => "its scale set has no session yet, so that GitHub gives it no jobs",
             Self::SessionTaken => {
                 "its scale set is held by another session; its runners are kept, and it waits"

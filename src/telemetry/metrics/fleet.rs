@@ -28,6 +28,7 @@ pub(super) struct FleetMetrics {
     launch_failures: Counters<2>,
     exits: Counters<2>,
     removed: Counters<2>,
+    removal_failures: Counters<2>,
     vetoed: Counters<2>,
     plan: Histograms<0>,
     last_plan: Gauges<0>,
@@ -47,7 +48,7 @@ impl FleetMetrics {
         Ok(Self {
             runners: to.int_gauges(
                 "dayfly_runners",
-                "Runners by what they are doing; pool=\"unknown\" are leftovers of pools that are not configured.",
+                "Runners by phase; pool=\"unknown\" are leftovers of pools that are not configured.",
                 ["pool", "phase"],
             )?,
             desired: to.int_gauges("dayfly_desired_runners", "Runners wanted.", ["pool"])?,
@@ -60,7 +61,7 @@ impl FleetMetrics {
             )?,
             held: to.int_gauges(
                 "dayfly_pool_held",
-                "1 for the reason that holds the pool back from what it wants, else 0.",
+                "1 for the reason why the pool's launches are paused, else 0.",
                 ["pool", "reason"],
             )?,
             startup: to.histograms(
@@ -77,26 +78,31 @@ impl FleetMetrics {
             )?,
             exits: to.counters(
                 "dayfly_runner_exits_total",
-                "Runners whose container ended, by how.",
+                "Runners whose container ended, by how it ended.",
                 ["pool", "reason"],
             )?,
             removed: to.counters(
                 "dayfly_runners_removed_total",
-                "Registrations and containers removed by Dayfly, by why.",
+                "Registrations and containers removed by Dayfly, by reason.",
+                ["pool", "reason"],
+            )?,
+            removal_failures: to.counters(
+                "dayfly_removal_failures_total",
+                "Steps of removals that failed and were tried again, by what refused or failed.",
                 ["pool", "reason"],
             )?,
             vetoed: to.counters(
                 "dayfly_scale_down_vetoed_total",
-                "Removals that were refused, by whom.",
+                "Removals that were called off because the runner has or may have a job, by who said so.",
                 ["pool", "reason"],
             )?,
-            plan: to.histograms("dayfly_plan_seconds", "How long deciding took.", [], &PLAN_SECONDS)?,
+            plan: to.histograms("dayfly_plan_seconds", "How long a plan took.", [], &PLAN_SECONDS)?,
             last_plan: to.gauges(
                 "dayfly_last_plan_timestamp_seconds",
-                "When was decided last, in seconds since the Unix epoch.",
+                "When the daemon last planned, in seconds since the Unix epoch.",
                 [],
             )?,
-            draining: to.int_gauges("dayfly_draining", "1 while the operator drains, else 0.", [])?,
+            draining: to.int_gauges("dayfly_draining", "1 while the daemon drains, else 0.", [])?,
             scope_up: to.int_gauges(
                 "dayfly_scope_up",
                 "1 when the scope's last list of runners was complete, else 0.",
@@ -151,6 +157,9 @@ impl FleetMetrics {
             }
             for why in Why::ALL.iter().filter(|why| !matches!(why, Why::Spare | Why::Demand)) {
                 self.removed.at([pool, why.as_str()]);
+            }
+            for kind in TroubleKind::ALL {
+                self.removal_failures.at([pool, kind.as_str()]);
             }
             for veto in Veto::ALL {
                 self.vetoed.at([pool, veto.as_str()]);
@@ -236,6 +245,9 @@ impl FleetMetrics {
             }
             Event::Exited { pool, reason, .. } => self.exits.at([label(pool), reason.as_str()]).inc(),
             Event::Removed { pool, why, .. } => self.removed.at([label(pool), why.as_str()]).inc(),
+            Event::RemovalFailed { pool, trouble, .. } => {
+                self.removal_failures.at([label(pool), trouble.kind.as_str()]).inc();
+            }
             Event::Vetoed { pool, veto, .. } => self.vetoed.at([label(pool), veto.as_str()]).inc(),
             // Seen in the status, as gauges.
             Event::Ready { startup: None, .. }
@@ -268,6 +280,7 @@ impl FleetMetrics {
         self.launch_failures.retain("pool", with_unknown);
         self.exits.retain("pool", with_unknown);
         self.removed.retain("pool", with_unknown);
+        self.removal_failures.retain("pool", with_unknown);
         self.vetoed.retain("pool", with_unknown);
         self.scope_up.retain("scope", &configured.scopes);
         self.scope_listed.retain("scope", &configured.scopes);
