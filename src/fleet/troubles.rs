@@ -188,7 +188,7 @@ mod tests {
         fleet.observe(Evidence::Launch { runner: name.clone(), outcome }, at(2));
         let end = Exit { out_of_memory: true, log_tail: "Killed".into(), ..exit(None, 137, at(3)) };
         fleet.observe(Evidence::Exited { runner: name.clone(), exit: end }, at(3));
-        fleet.plan(at(3));
+        let mut waiting = launched(&mut fleet, at(3));
         let status = fleet.status();
         let ended = status.runners.iter().find(|runner| runner.name == name).unwrap();
         let ending = ended.ending.unwrap();
@@ -211,27 +211,26 @@ mod tests {
             container: None,
             trouble: trouble(TroubleKind::GithubFailed, &format!("failure {number}")),
         };
-        let mut now = 3;
-        for number in 0..FAILURES_KEPT {
-            let name = loop {
-                now += 400;
-                let evidence = [containers(at(now), Vec::new()), registrations(at(now))];
-                for evidence in evidence {
-                    fleet.observe(evidence, at(now));
-                }
-                if let Some(name) = launched(&mut fleet, at(now)) {
-                    break name;
-                }
-            };
-            fleet.observe(Evidence::Launch { runner: name, outcome: failed(number) }, at(now));
-            fleet.plan(at(now));
+        let (mut now, mut failures) = (3, 0);
+        for _ in 0..2 * FAILURES_KEPT {
+            if let Some(runner) = waiting {
+                fleet.observe(Evidence::Launch { runner, outcome: failed(failures) }, at(now));
+                failures += 1;
+            }
+            now += 400;
+            for evidence in [containers(at(now), Vec::new()), registrations(at(now))] {
+                fleet.observe(evidence, at(now));
+            }
+            waiting = launched(&mut fleet, at(now));
         }
+        assert!(failures > FAILURES_KEPT, "{failures}");
+        let last = format!("failure {}", failures - 1);
         let failures = fleet.status().failures;
         assert_eq!(failures.len(), FAILURES_KEPT);
         assert!(
             failures.iter().all(|failure| failure.step == Step::Launch && failure.reason == "github_failed")
         );
-        assert_eq!(failures[0].detail, format!("failure {}", FAILURES_KEPT - 1), "the newest comes first");
+        assert_eq!(failures[0].detail, last, "the newest comes first");
     }
 
     #[test]
@@ -242,7 +241,7 @@ mod tests {
         fleet.observe(Evidence::Launch { runner: name.clone(), outcome }, at(2));
         fleet.observe(Evidence::Exited { runner: name.clone(), exit: exit(Some("build"), 0, at(3)) }, at(3));
         let (mut now, mut streaks) = (3, Vec::new());
-        while streaks.len() < 3 {
+        while streaks.len() < 3 && now < 1000 {
             now += 10;
             let removes = |action: &Action| matches!(action, Action::Remove { .. });
             if fleet.plan(at(now)).actions.iter().any(removes) {

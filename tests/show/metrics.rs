@@ -137,6 +137,13 @@ fn every_series_of_a_pool_is_there_from_the_first_pass() {
         let series = format!("dayfly_launch_failures_total{{pool=\"linux\",reason=\"{}\"}}", kind.as_str());
         assert_eq!(value(&before, &series), Some(0.0), "{series}");
     }
+    for kind in TroubleKind::ALL {
+        let failing = "_failing{";
+        let of_a_scope = format!("reason=\"{}\",scope=\"{}\"", kind.as_str(), scope());
+        let of_a_host = format!("host=\"local\",reason=\"{}\"", kind.as_str());
+        let shown = |labels: &str| before.lines().any(|line| line.contains(failing) && line.contains(labels));
+        assert!(shown(&of_a_scope) != shown(&of_a_host), "{} is of GitHub or of an engine", kind.as_str());
+    }
     for held in Held::ALL {
         let series = format!("dayfly_pool_held{{pool=\"linux\",reason=\"{}\"}}", held.as_str());
         assert_eq!(value(&before, &series), Some(0.0), "{series}");
@@ -198,7 +205,7 @@ fn the_metrics_tell_what_the_status_tells() {
         (r#"dayfly_scope_failing{reason="refused",scope="https://github.com/acme"}"#, 1.0),
         (r#"dayfly_scope_failing{reason="github_failed",scope="https://github.com/acme"}"#, 0.0),
         (r#"dayfly_host_failing{host="local",reason="engine_failed"}"#, 1.0),
-        (r#"dayfly_host_failing{host="local",reason="refused"}"#, 0.0),
+        (r#"dayfly_host_failing{host="local",reason="engine_refused"}"#, 0.0),
         (r#"dayfly_pool_job_sources_failing{pool="linux",reason="github_failed"}"#, 1.0),
         (r#"dayfly_pool_job_sources_failing{pool="linux",reason="refused"}"#, 0.0),
         ("dayfly_log_lines_dropped_total", 0.0),

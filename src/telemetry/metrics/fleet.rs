@@ -12,6 +12,18 @@ use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKin
 /// What may block a host: the only reasons with which it reports that.
 const HOST_REASONS: [Held; 4] = [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk];
 
+/// The kinds of trouble with GitHub, and those with an engine.
+const GITHUB_TROUBLES: [TroubleKind; 6] = [
+    TroubleKind::NameTaken,
+    TroubleKind::RegistrationLimit,
+    TroubleKind::Refused,
+    TroubleKind::RateLimited,
+    TroubleKind::GithubFailed,
+    TroubleKind::SessionTaken,
+];
+const ENGINE_TROUBLES: [TroubleKind; 3] =
+    [TroubleKind::ImageMissing, TroubleKind::EngineRefused, TroubleKind::EngineFailed];
+
 // The top of both lies above what anybody would want to be woken for.
 const STARTUP_SECONDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 90.0, 300.0, 900.0, 3600.0];
 const PLAN_SECONDS: [f64; 8] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
@@ -196,7 +208,7 @@ impl FleetMetrics {
             for &held in Held::ALL {
                 self.held.at([name, held.as_str()]).set(i64::from(pool.held == Some(held)));
             }
-            for kind in TroubleKind::ALL {
+            for kind in GITHUB_TROUBLES {
                 let failing = pool.source_troubles.iter().filter(|source| source.trouble.reason == kind);
                 self.sources_failing.at([name, kind.as_str()]).set(int(failing.count() as u64));
             }
@@ -214,7 +226,7 @@ impl FleetMetrics {
             self.scope_up.at([scope.url.as_str()]).set(i64::from(scope.up));
             self.scope_listed.at([scope.url.as_str()]).set(epoch_seconds(scope.last_listed_at));
             let reason = scope.trouble.as_ref().map(|trouble| trouble.reason);
-            for kind in TroubleKind::ALL {
+            for kind in GITHUB_TROUBLES {
                 let failing = i64::from(reason == Some(kind));
                 self.scope_failing.at([scope.url.as_str(), kind.as_str()]).set(failing);
             }
@@ -224,7 +236,7 @@ impl FleetMetrics {
             self.host_up.at([name]).set(i64::from(host.up));
             self.host_memory.at([name]).set(int(host.committed.memory));
             let reason = host.trouble.as_ref().map(|trouble| trouble.reason);
-            for kind in TroubleKind::ALL {
+            for kind in ENGINE_TROUBLES {
                 self.host_failing.at([name, kind.as_str()]).set(i64::from(reason == Some(kind)));
             }
             for held in HOST_REASONS {
