@@ -66,15 +66,42 @@ pub fn log_event(event: &Event, status: &Status) {
         | Event::JobUnmatched { .. }
         | Event::JobStuck { .. } => log_job(event, status),
         Event::Exited { .. } => log_exit(event, status),
-        Event::Removed { pool, runner, why } => {
-            info!(pool, runner = %runner, reason = why.as_str(), "removed runner {runner}: {}", why.in_words());
-        }
+        Event::Removed { .. } | Event::RemovalFailed { .. } | Event::Vetoed { .. } => log_removal(event),
         Event::Elsewhere { runners, example } => warn!(
             runners, %example,
             "runners of this instance are online at GitHub and run on none of the configured hosts; either a host left \
              the configuration, or a second installation has the same instance id (a cloned machine): then set \
              `instance` to another word in one of the two"
         ),
+        Event::Scope { .. } | Event::Host { .. } => log_sight(event),
+        Event::Held { pool, held: Some(held), detail, is_starting } => {
+            let reason = held.as_str();
+            let colon = if detail.is_empty() { "" } else { ": " };
+            let (words, detail) = (held.in_words(), one_line(detail));
+            let text = format_args!("pool {pool}: launches paused: {words}{colon}{detail}");
+            if *is_starting {
+                debug!(pool = %pool, reason, "{text}");
+            } else if is_trouble(*held) {
+                warn!(pool = %pool, reason, "{text}");
+            } else {
+                info!(pool = %pool, reason, "{text}");
+            }
+        }
+        Event::Held { pool, held: None, is_starting: true, .. } => {
+            debug!(pool = %pool, "pool {pool}: launches begin");
+        }
+        Event::Held { pool, held: None, .. } => {
+            info!(pool = %pool, "pool {pool}: launches resumed");
+        }
+    }
+}
+
+/// Removals that were done, failed, or were called off.
+fn log_removal(event: &Event) {
+    match event {
+        Event::Removed { pool, runner, why } => {
+            info!(pool, runner = %runner, reason = why.as_str(), "removed runner {runner}: {}", why.in_words());
+        }
         Event::RemovalFailed { pool, runner, why, trouble, streak } => {
             let (detail, reason) = (one_line(&trouble.detail), trouble.kind.as_str());
             let why = why.in_words();
@@ -98,26 +125,7 @@ pub fn log_event(event: &Event, status: &Status) {
                 "kept runner {runner} instead of removing it: {}", veto.in_words()
             );
         }
-        Event::Scope { .. } | Event::Host { .. } => log_sight(event),
-        Event::Held { pool, held: Some(held), detail, is_starting } => {
-            let reason = held.as_str();
-            let colon = if detail.is_empty() { "" } else { ": " };
-            let (words, detail) = (held.in_words(), one_line(detail));
-            let text = format_args!("pool {pool}: launches paused: {words}{colon}{detail}");
-            if *is_starting {
-                debug!(pool = %pool, reason, "{text}");
-            } else if is_trouble(*held) {
-                warn!(pool = %pool, reason, "{text}");
-            } else {
-                info!(pool = %pool, reason, "{text}");
-            }
-        }
-        Event::Held { pool, held: None, is_starting: true, .. } => {
-            debug!(pool = %pool, "pool {pool}: launches begin");
-        }
-        Event::Held { pool, held: None, .. } => {
-            info!(pool = %pool, "pool {pool}: launches resumed");
-        }
+        _ => {}
     }
 }
 
