@@ -127,6 +127,7 @@ impl Stand {
                 min_free_disk: None,
             }],
             listen: "127.0.0.1:0".parse()?,
+            allowed_hosts: Vec::new(),
             webhook_secret_file: None,
             poll_interval: Duration::from_secs(10),
             pools: vec![PoolConfig { pool, credential: "default".to_owned() }],

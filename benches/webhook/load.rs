@@ -183,7 +183,7 @@ async fn send(
     while Instant::now() < until {
         let id = if kind == Kind::Doubled { same } else { next.fetch_add(1, Ordering::Relaxed) };
         let request = match kind {
-            Kind::Floor => b"GET /healthz HTTP/1.1\r\nhost: dayfly\r\n\r\n".to_vec(),
+            Kind::Floor => b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
             _ => payload.request(id, forge),
         };
         let began = Instant::now();

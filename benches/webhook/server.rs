@@ -119,6 +119,7 @@ pub(crate) async fn serve() -> Result<()> {
         metrics: Arc::new(move || metrics.gather()),
         now: Arc::new(dayfly::clock::now),
         webhook: Some(webhook),
+        names: dayfly::http::HostNames::new(address, &[]),
     };
     println!("{address}");
     dayfly::http::serve(listener, app, async {

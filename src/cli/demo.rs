@@ -379,6 +379,7 @@ fn config(
             min_free_disk: None,
         }],
         listen: demo.listen,
+        allowed_hosts: Vec::new(),
         webhook_secret_file: None,
         poll_interval: Duration::from_secs(1),
         pools: vec![PoolConfig { pool, credential: "default".to_owned() }],

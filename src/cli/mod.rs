@@ -72,7 +72,8 @@ impl Cli {
         };
         outcome.unwrap_or_else(|error| {
             // Nobody is left to tell when standard error is gone.
-            let _ = writeln!(std::io::stderr(), "dayfly: {error:#}");
+            let message = crate::telemetry::error_message(&format!("dayfly: {error:#}"));
+            let _ = std::io::stderr().write_all(message.as_bytes());
             ExitCode::from(2)
         })
     }
@@ -219,6 +220,9 @@ pub struct Demo {
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]
 pub struct Status {
+    /// Show only the runners that failed last, and why
+    #[arg(long)]
+    pub failed: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

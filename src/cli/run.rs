@@ -1,6 +1,6 @@
 //! `dayfly run`: the daemon, until a signal ends it.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,21 +11,31 @@ use crate::{
     config::{self, Config, Problems},
     daemon::Daemon,
     github, host,
-    telemetry::{self, Format},
+    telemetry::{self, Format, LogWriter},
 };
 
+/// How long the process may wait at its end for the last log lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
-    start_logs(global, None)?;
+    let (format, filter, caps) = log_settings(global, None);
+    let logs = telemetry::init_daemon(format, filter, &caps).context("failed to begin logging")?;
+    end_on_panic(logs.clone());
+    let outcome = run_configured(global);
+    logs.flush(LAST_LINES);
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn run_configured(global: &Global) -> anyhow::Result<()> {
     let config = load_config(global)?;
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    end_on_panic();
     let runtime = runtime()?;
     let served = runtime.block_on(serve(&config));
     // A look-up of a name that is still going on must not hold the end up.
     runtime.shutdown_background();
-    served.map(|()| ExitCode::SUCCESS)
+    served
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -41,9 +51,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => warn!("SIGHUP does nothing yet; restart to read the configuration again, no job is lost by it"),
+                _ = hang_up.recv() => warn!("ignored SIGHUP: this version cannot reload its configuration; restart it instead, which stops no job"),
                 _ = drain_now.recv() => {
-                    info!("draining: nothing is launched, the idle are removed, the busy may finish");
+                    info!("draining: no runner is launched, idle runners are removed, and busy runners finish their jobs");
                     drain();
                 }
             }
@@ -55,26 +65,34 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
 fn greet(config: &Config, address: Option<SocketAddr>) {
     let address = address.map(|address| address.to_string());
-    info!(instance = %config.instance, address, version = env!("CARGO_PKG_VERSION"), "dayfly runs");
+    info!(instance = %config.instance, address, version = env!("CARGO_PKG_VERSION"), "dayfly started");
     for pool in &config.pools {
         let pool = &pool.pool;
         info!(
             pool = %pool.name, url = %pool.scope, host = %pool.host, min_idle = pool.policy.min_idle,
-            max = pool.policy.max, "serves jobs with `runs-on: [{}]`", pool.labels.join(", "),
+            max = pool.policy.max, "pool {} serves jobs with `runs-on: [{}]`", pool.name, pool.labels.join(", "),
         );
     }
 }
 
-/// Begins logging as the options ask; `default` is the filter when they and the environment ask
-/// for nothing.
+/// Begins logging as the options ask, for a command that ends by itself; `default` is the filter when they and
+/// the environment ask for nothing.
 pub(super) fn start_logs(global: &Global, default: Option<&str>) -> anyhow::Result<()> {
+    let (format, filter, caps) = log_settings(global, default);
+    telemetry::init(format, filter, &caps).context("failed to begin logging")
+}
+
+/// What the options ask of the log, and the caps that hold whatever they ask.
+fn log_settings<'a>(
+    global: &'a Global,
+    default: Option<&'a str>,
+) -> (Format, Option<&'a str>, Vec<&'static str>) {
     let format = match global.log_format {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
-    let caps = [github::LOG_CAPS, host::LOG_CAPS].concat();
     let filter = global.log_filter().or(default.filter(|_| std::env::var_os("RUST_LOG").is_none()));
-    telemetry::init(format, filter, &caps).context("failed to begin logging")
+    (format, filter, [github::LOG_CAPS, host::LOG_CAPS].concat())
 }
 
 /// Reads the configuration that the options name. All its problems are told, a line each.
@@ -91,9 +109,10 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// A half-dead daemon is worse than a restart: a panic in any task ends the process. Runners go
 /// on, and the next start adopts them.
-fn end_on_panic() {
-    std::panic::set_hook(Box::new(|panic| {
+fn end_on_panic(logs: LogWriter) {
+    std::panic::set_hook(Box::new(move |panic| {
         error!("dayfly ends because of a bug, please report it: {panic}");
+        logs.flush(LAST_LINES);
         std::process::abort();
     }));
 }

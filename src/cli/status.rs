@@ -3,6 +3,7 @@
 pub(super) mod daemon;
 mod document;
 mod page;
+mod wrong;
 
 use std::{
     io::{Write, stderr, stdout},
@@ -31,12 +32,14 @@ pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> 
             Ok(document) if code == StatusCode::OK => document,
             _ => bail!("what listens at {address} is no dayfly daemon, or one of another version"),
         };
-        let mut out = stdout().lock();
-        if status.json {
-            writeln!(out, "{}", plain::json(text))?;
-        } else {
-            writeln!(out, "{}", page::page(&document, jiff::Timestamp::now()))?;
-        }
+        let now = jiff::Timestamp::now();
+        let shown = match (status.failed, status.json) {
+            (false, true) => plain::json(text),
+            (false, false) => page::page(&document, now),
+            (true, true) => plain::json(&serde_json::to_string(&failures(text)?)?),
+            (true, false) => wrong::failures(&document.failures, now),
+        };
+        writeln!(stdout(), "{shown}")?;
         verdict(healthy)
     })
 }
@@ -51,6 +54,12 @@ fn address(global: &Global) -> anyhow::Result<SocketAddr> {
         bail!("http.listen has port 0, which is another port at every start; write a fixed one");
     }
     Ok(daemon::reachable(config.listen))
+}
+
+/// The failures in a status document, with all their fields.
+fn failures(text: &str) -> serde_json::Result<serde_json::Value> {
+    let mut document: serde_json::Value = serde_json::from_str(text)?;
+    Ok(document.get_mut("failures").map_or_else(|| serde_json::json!([]), serde_json::Value::take))
 }
 
 /// What is wrong with the daemon by its own account, if anything is.

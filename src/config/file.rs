@@ -60,6 +60,7 @@ pub(super) enum Engine {
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct Http {
     pub(super) listen: Option<String>,
+    pub(super) allowed_hosts: Vec<String>,
     pub(super) webhook_secret_file: Option<String>,
 }
 

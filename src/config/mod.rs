@@ -53,6 +53,8 @@ pub struct Config {
     pub hosts: Vec<HostConfig>,
     /// Where `/metrics` and the rest are served.
     pub listen: SocketAddr,
+    /// The names that the web server has besides loopback names and addresses.
+    pub allowed_hosts: Vec<String>,
     /// The file with the secret that webhooks are signed with; without it there is no `POST /webhook`.
     pub webhook_secret_file: Option<PathBuf>,
     /// How often GitHub is asked, when nothing stretches it.
@@ -176,6 +178,7 @@ impl Reading<'_> {
         let credentials = self.credentials(file, &root.key("credentials"));
         let hosts = self.hosts(file, &root.key("hosts"));
         let listen = listen(&file.http, &root.key("http"));
+        let allowed_hosts = allowed_hosts(&file.http, &root.key("http"));
         let webhook_secret_file = self.webhook_secret_file(file, &root.key("http"));
         let poll_interval = poll_interval(&file.poll, &root.key("poll"));
         let pools = pools::pools(file, instance.as_ref(), &hosts, &root.key("pool"));
@@ -186,6 +189,7 @@ impl Reading<'_> {
             credentials,
             hosts,
             listen: listen?,
+            allowed_hosts,
             webhook_secret_file,
             poll_interval: poll_interval?,
             pools,
@@ -272,6 +276,19 @@ fn listen(http: &file::Http, at: &At<'_>) -> Option<SocketAddr> {
         );
     }
     Some(listen)
+}
+
+fn allowed_hosts(http: &file::Http, at: &At<'_>) -> Vec<String> {
+    let at = at.key("allowed_hosts");
+    for (index, name) in http.allowed_hosts.iter().enumerate() {
+        let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        at.key(index).require(
+            !name.is_empty() && name.chars().all(in_name),
+            "must be a host name, without scheme, port and path",
+            "for example \"ci.example.com\"",
+        );
+    }
+    http.allowed_hosts.clone()
 }
 
 fn poll_interval(poll: &file::Poll, at: &At<'_>) -> Option<Duration> {

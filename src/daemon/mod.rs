@@ -150,6 +150,7 @@ impl Daemon {
             metrics: Arc::new(move || gather.gather()),
             now: Arc::new(clock::now),
             webhook,
+            names: http::HostNames::new(config.listen, &config.allowed_hosts),
         };
         let failures = Failures::new(&config.state_dir);
         let planner = Planner {

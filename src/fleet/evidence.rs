@@ -26,6 +26,13 @@ impl fmt::Display for RegistrationId {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct ContainerId(pub Arc<str>);
 
+impl ContainerId {
+    /// Its first twelve characters, as Docker shows it.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
 impl fmt::Display for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -192,6 +199,12 @@ impl TroubleKind {
             Self::EngineRefused => "engine_refused",
             Self::EngineFailed => "engine_failed",
         }
+    }
+}
+
+impl serde::Serialize for TroubleKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
 };
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
     mints::Mints,
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
     pool::{Pool, Resources, TemplateDigest},
-    report::{Census, Event, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Source, Status},
+    report::{
+        Census, Event, FailureReport, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Source,
+        Status, TroubleReport,
+    },
     runner::Runner,
     scope::Scope,
     time::{ClockReading, Instant, Timestamp},
@@ -39,6 +43,8 @@ pub struct Fleet {
     /// The newest reading of the wall clock.
     pub(super) clock: ClockReading,
     pub(super) events: Vec<Event>,
+    /// The last failures, the newest last.
+    pub(super) failures: VecDeque<Arc<FailureReport>>,
 }
 
 /// A pool and what is remembered of it.
@@ -57,8 +63,8 @@ pub(super) struct PoolState {
     pub(super) finished: BTreeMap<RunnerName, Instant>,
     /// Its runners that are up and whose jobs are assigned no more.
     pub(super) jobs_over: BTreeSet<RunnerName>,
-    /// The sources of waiting jobs that do not work, and why.
-    pub(super) sources: BTreeMap<Source, Trouble>,
+    /// The sources of waiting jobs that do not work, since when, and why.
+    pub(super) sources: BTreeMap<Source, (Instant, Trouble)>,
     /// Jobs that wait, as the last pass counted them.
     pub(super) queued: u32,
     /// Runners to keep idle, as the last pass had it.
@@ -69,7 +75,10 @@ pub(super) struct PoolState {
     pub(super) backoff: Backoff,
     pub(super) desired: u32,
     pub(super) held: Option<Held>,
+    pub(super) held_since: Instant,
     pub(super) held_detail: String,
+    /// Whether the last event about it that was not just the start said that it is held.
+    pub(super) held_reported: bool,
 }
 
 /// A host and what is remembered of it.
@@ -96,6 +105,8 @@ pub(super) struct Sight {
     pub(super) listed_at: Option<Instant>,
     /// When the look after it failed, and why.
     pub(super) trouble: Option<(Instant, Trouble)>,
+    /// When the first look failed after the last complete list.
+    failing_since: Instant,
 }
 
 impl Sight {
@@ -116,8 +127,17 @@ impl Sight {
 
     /// Takes in a look that failed; true when it failed otherwise than the one before.
     pub(super) fn failed(&mut self, trouble: &Trouble, now: Instant) -> bool {
+        if self.trouble.is_none() {
+            self.failing_since = now;
+        }
         let before = self.trouble.replace((now, trouble.clone()));
         before.is_none_or(|(_, before)| before.kind != trouble.kind)
+    }
+
+    /// Why it cannot be seen, if it cannot.
+    fn trouble_report(&self, clock: ClockReading) -> Option<TroubleReport> {
+        let since = clock.timestamp(self.failing_since);
+        self.trouble.as_ref().map(|(_, trouble)| TroubleReport::new(since, trouble))
     }
 }
 
@@ -176,7 +196,9 @@ impl Fleet {
                 backoff: Backoff::default(),
                 desired: 0,
                 held: None,
+                held_since: Instant::default(),
                 held_detail: String::new(),
+                held_reported: false,
             };
             (name, state)
         });
@@ -197,6 +219,7 @@ impl Fleet {
             elsewhere: 0,
             clock: ClockReading::default(),
             events: Vec::new(),
+            failures: VecDeque::new(),
         }
     }
 
@@ -228,7 +251,10 @@ impl Fleet {
                 phases,
                 oldest_starting_at: oldest_starting_at.map(shown),
                 held: *held,
+                held_since: held.map(|_| shown(state.held_since)),
+                held_detail: self.held_detail(state),
                 sources_down: Self::sources_down(state),
+                source_troubles: self.source_troubles(state),
             }
         });
         let runners = present().map(|runner| RunnerReport {
@@ -239,6 +265,8 @@ impl Fleet {
             container_id: runner.container().map(|(_, id)| id.clone()),
             host: runner.host.clone(),
             since: shown(runner.phase_since),
+            removal_reason: runner.take_down.map(|take_down| take_down.why),
+            ending: runner.ending.filter(|_| !runner.takes_room()),
             job: runner.latch.as_ref().and_then(|latch| latch.job.clone()),
             facts: runner.latch.as_ref().and_then(|latch| latch.facts.clone()),
         });
@@ -246,6 +274,7 @@ impl Fleet {
             url: scope.clone(),
             up: state.sight.is_clear(),
             last_listed_at: state.sight.listed_at.map(shown),
+            trouble: state.sight.trouble_report(self.clock),
         });
         let committed = self.committed();
         let hosts = self.hosts.iter().map(|(name, state)| {
@@ -254,6 +283,7 @@ impl Fleet {
                 name: name.clone(),
                 up: state.sight.is_clear(),
                 last_listed_at: state.sight.listed_at.map(shown),
+                trouble: state.sight.trouble_report(self.clock),
                 runners: committed.runners,
                 committed: committed.resources,
                 blocked: self.blocked(name, state, committed),
@@ -266,6 +296,7 @@ impl Fleet {
             scopes: scopes.collect(),
             hosts: hosts.collect(),
             jobs: self.job_reports(),
+            failures: self.failures.iter().rev().cloned().collect(),
         }
     }
 

@@ -113,7 +113,7 @@ impl PoolState {
     /// Whether another session holds its scale set.
     pub(super) fn session_is_taken(&self) -> bool {
         let trouble = self.sources.get(&Source::ScaleSet);
-        trouble.is_some_and(|trouble| trouble.kind == super::TroubleKind::SessionTaken)
+        trouble.is_some_and(|(_, trouble)| trouble.kind == super::TroubleKind::SessionTaken)
     }
 }
 
@@ -277,13 +277,20 @@ impl Fleet {
     }
 
     /// Takes in whether a pool's source of waiting jobs works.
-    pub(super) fn source_tried(&mut self, pool: &PoolName, source: Source, trouble: Option<Trouble>) {
+    pub(super) fn source_tried(
+        &mut self,
+        pool: &PoolName,
+        source: Source,
+        trouble: Option<Trouble>,
+        now: Instant,
+    ) {
         let Some(state) = self.pools.get_mut(pool) else { return };
-        let before = match &trouble {
-            Some(trouble) => state.sources.insert(source, trouble.clone()),
-            None => state.sources.remove(&source),
-        };
-        if before.map(|trouble| trouble.kind) != trouble.as_ref().map(|trouble| trouble.kind) {
+        let before = state.sources.remove(&source);
+        if let Some(trouble) = &trouble {
+            let since = before.as_ref().map_or(now, |(since, _)| *since);
+            state.sources.insert(source, (since, trouble.clone()));
+        }
+        if before.map(|(_, trouble)| trouble.kind) != trouble.as_ref().map(|trouble| trouble.kind) {
             self.events.push(Event::Source { pool: pool.clone(), source, trouble });
         }
     }

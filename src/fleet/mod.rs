@@ -24,6 +24,7 @@ mod scope;
 #[cfg(test)]
 mod tables;
 mod time;
+mod troubles;
 
 pub use evidence::*;
 pub use explain::{explain, label_advice};

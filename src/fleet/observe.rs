@@ -12,7 +12,7 @@ use super::{
     job::Demand,
     mints::MintBudget,
     name::{HostName, PoolName, RunnerName},
-    report::{Event, ExitReason, Held, Veto},
+    report::{Ending, Event, ExitReason, Held, Veto},
     runner::{Contained, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
     scope::Scope,
     time::Instant,
@@ -51,12 +51,12 @@ impl Fleet {
             Evidence::Took { runner, facts, queued_at } => self.took(&runner, &facts, queued_at, now),
             Evidence::JobOver { runner } => self.job_of_runner_over(&runner, now),
             Evidence::Assigned { pool, jobs, at } => self.assigned(&pool, jobs, at),
-            Evidence::Source { pool, source, trouble } => self.source_tried(&pool, source, trouble),
+            Evidence::Source { pool, source, trouble } => self.source_tried(&pool, source, trouble, now),
             Evidence::Groups { scope, groups } => self.groups_read(&scope, groups, now),
             Evidence::Launch { runner, outcome } => self.launch_ended(&runner, outcome, now),
             Evidence::Deregister { runner, outcome } => self.deregister_ended(&runner, outcome, now),
             Evidence::Stop { runner, outcome } => self.stop_ended(&runner, outcome, now),
-            Evidence::Remove { runner, outcome } => self.remove_ended(&runner, &outcome, now),
+            Evidence::Remove { runner, outcome } => self.remove_ended(&runner, outcome, now),
             Evidence::WallClock(reading) => self.clock = reading,
             Evidence::Drain(draining) => self.draining = draining,
         }
@@ -278,6 +278,8 @@ impl Fleet {
     fn told_end(&mut self, name: &RunnerName, reason: ExitReason, exit: Option<Exit>, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         (runner.retries, runner.retry_at, runner.ended_at) = (0, Instant::default(), Some(now));
+        let exit_code = exit.as_ref().map(|exit| exit.code);
+        runner.ending = Some(Ending { reason, at: self.clock.timestamp(now), exit_code });
         let job_duration = runner.latch.as_ref().map(|latch| now.since(latch.since));
         if let Some(exit) = exit.as_ref().filter(|exit| exit.job.is_some()) {
             let latch = runner.latch.get_or_insert(Latch { since: now, job: None, facts: None });

@@ -68,7 +68,9 @@ impl Fleet {
         self.update_phases(now);
         self.tell_stuck(&mut pass);
         self.report_elsewhere(&mut pass);
-        Plan { actions: pass.actions, events: std::mem::take(&mut self.events), wake_at: pass.wake_at }
+        let events = std::mem::take(&mut self.events);
+        self.keep_failures(&events, now);
+        Plan { actions: pass.actions, events, wake_at: pass.wake_at }
     }
 
     /// Ends the failure streak of each pool in which a runner has proved itself.

@@ -1,13 +1,18 @@
 //! What people see of a fleet: counts, reports and events. Log fields, metric labels, the status page and
 //! test expectations are all these same values.
 
+mod failures;
 mod reasons;
 
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-pub use self::reasons::*;
+pub(super) use self::failures::FAILURES_KEPT;
+pub use self::{
+    failures::{Ending, FailureReport, SourceTrouble, Step, TroubleReport},
+    reasons::*,
+};
 use super::{
     evidence::{ContainerId, Exit, RegistrationId, Trouble},
     job::{Job, JobFacts, JobId},
@@ -64,8 +69,14 @@ pub struct PoolReport {
     pub oldest_starting_at: Option<Timestamp>,
     /// What holds it back, if anything does.
     pub held: Option<Held>,
+    /// Since when.
+    pub held_since: Option<Timestamp>,
+    /// More of it for people, such as the error.
+    pub held_detail: Option<String>,
     /// Its sources of waiting jobs that do not work now.
     pub sources_down: Vec<Source>,
+    /// Why, and since when.
+    pub source_troubles: Vec<SourceTrouble>,
 }
 
 /// A queued job, as a pass left it.
@@ -103,6 +114,10 @@ pub struct RunnerReport {
     pub host: Option<HostName>,
     /// Since when it has been in this phase.
     pub since: Timestamp,
+    /// Why it is being removed, if it is.
+    pub removal_reason: Option<Why>,
+    /// How its container ended, if it has.
+    pub ending: Option<Ending>,
     /// Its job, where its log told it.
     pub job: Option<String>,
     /// More of its job, where a look at the queue, a webhook or a scale set told it.
@@ -119,6 +134,8 @@ pub struct ScopeReport {
     pub up: bool,
     /// When the last complete list began.
     pub last_listed_at: Option<Timestamp>,
+    /// Why it cannot be listed, if it was tried.
+    pub trouble: Option<TroubleReport>,
 }
 
 /// A host, as a pass left it.
@@ -130,6 +147,8 @@ pub struct HostReport {
     pub up: bool,
     /// When the last list that succeeded began; `None` until there is one.
     pub last_listed_at: Option<Timestamp>,
+    /// Why it cannot be listed, if it was tried.
+    pub trouble: Option<TroubleReport>,
     /// Runners up or on their way, of all pools.
     pub runners: u32,
     /// Sum of their limits.
@@ -153,6 +172,8 @@ pub struct Status {
     pub hosts: Vec<HostReport>,
     /// The queued jobs that are ours or look like it.
     pub jobs: Vec<JobReport>,
+    /// The runners that failed last, the newest first.
+    pub failures: Vec<Arc<FailureReport>>,
 }
 
 /// Something that happened, told once: what logs say and counters count.
@@ -277,6 +298,19 @@ pub enum Event {
         /// One of them.
         example: RunnerName,
     },
+    /// A step of a removal failed, and will be tried again.
+    RemovalFailed {
+        /// Its pool.
+        pool: String,
+        /// The runner.
+        runner: RunnerName,
+        /// Why it is to be removed.
+        why: Why,
+        /// Why that failed.
+        trouble: Trouble,
+        /// Failures in a row of steps with this runner, this one included.
+        streak: u32,
+    },
     /// A removal was refused.
     Vetoed {
         /// Its pool.
@@ -308,6 +342,8 @@ pub enum Event {
         held: Option<Held>,
         /// More of it, for people.
         detail: String,
+        /// Whether this is how every start goes: something has not been listed yet, or now it has.
+        is_starting: bool,
     },
 }
 

@@ -9,7 +9,7 @@ use super::{
     jobs::QUEUE_LAG,
     name::{HostName, RunnerName},
     pool::{Resources, TemplateDigest},
-    report::{ExitReason, Phase, Why},
+    report::{Ending, ExitReason, Phase, Why},
     scope::Scope,
     time::Instant,
 };
@@ -161,6 +161,8 @@ pub(super) struct Runner {
     pub(super) boots_since: Instant,
     /// When its container ended, or was found to be gone.
     pub(super) ended_at: Option<Instant>,
+    /// How it ended.
+    pub(super) ending: Option<Ending>,
     /// Whether this process launched it.
     pub(super) launched: bool,
     /// Whether its launch failed, so that whatever it left is to be cleared away.
@@ -194,6 +196,7 @@ impl Runner {
             known_since: now,
             boots_since: now,
             ended_at: None,
+            ending: None,
             launched: false,
             launch_failed: false,
             out_of_memory: false,

@@ -26,11 +26,11 @@ struct Board {
     letters: Vec<(char, RunnerName)>,
 }
 
-fn scope() -> Scope {
+pub(super) fn scope() -> Scope {
     "https://github.com/acme".parse().unwrap()
 }
 
-fn host_name() -> HostName {
+pub(super) fn host_name() -> HostName {
     "local".parse().unwrap()
 }
 
@@ -61,7 +61,7 @@ fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Instant, began: Insta
     Evidence::Queue { repository: repository.clone(), began, jobs }
 }
 
-fn pool(policy: Policy) -> Pool {
+pub(super) fn pool(policy: Policy) -> Pool {
     Pool {
         name: "p".parse().unwrap(),
         scope: scope(),
@@ -78,15 +78,15 @@ fn pool(policy: Policy) -> Pool {
     }
 }
 
-fn policy(min_idle: u32, max: u32) -> Policy {
+pub(super) fn policy(min_idle: u32, max: u32) -> Policy {
     Policy { min_idle, max, ..Policy::default() }
 }
 
-fn host() -> Host {
+pub(super) fn host() -> Host {
     Host { name: host_name(), max_runners: None, budget: Resources::default() }
 }
 
-fn exit(job: Option<&str>, code: i64, at: Instant) -> Exit {
+pub(super) fn exit(job: Option<&str>, code: i64, at: Instant) -> Exit {
     Exit {
         at: shown(at),
         ran: None,

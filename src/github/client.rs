@@ -273,7 +273,7 @@ impl Client {
         let (wall, took) = (clock::wall(), began.elapsed());
         let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, wall));
         let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
-        tracing::debug!(%scope, endpoint = endpoint.as_str(), status, ?took, "asked GitHub");
+        tracing::debug!(%scope, endpoint = endpoint.as_str(), status, took_seconds = took.as_secs_f64(), "asked GitHub");
         // An App's own budget is not the one that its installations live on.
         let rate = rate.filter(|_| !matches!(endpoint, Endpoint::Installation | Endpoint::Token));
         self.report(endpoint.as_str(), status, took, rate);

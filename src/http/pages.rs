@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{StatusCode, Uri, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{Next, from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -13,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{
+    names::HostNames,
     status::{Snapshot, StatusDocument},
     webhook::Webhook,
 };
@@ -27,6 +29,9 @@ const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Where GitHub delivers to; the only page that is written to.
 const WEBHOOK: &str = "/webhook";
 
+/// The same as people may type it.
+const WEBHOOK_SLASH: &str = "/webhook/";
+
 /// What the pages are made from.
 #[derive(Clone)]
 pub struct App {
@@ -38,6 +43,8 @@ pub struct App {
     pub now: Arc<dyn Fn() -> Instant + Send + Sync>,
     /// Where GitHub's webhooks go; without it there is no such page.
     pub webhook: Option<Webhook>,
+    /// The names that this server may be asked by.
+    pub names: HostNames,
 }
 
 impl App {
@@ -48,17 +55,58 @@ impl App {
 
 pub(super) fn pages(app: App) -> Router {
     let router = match &app.webhook {
-        Some(_) => Router::new().route(WEBHOOK, post(webhook)),
+        Some(_) => Router::new().route(WEBHOOK, post(webhook)).route(WEBHOOK_SLASH, post(webhook)),
         None => Router::new(),
     };
     router
+        .route("/", get(index))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/api/v1/status", get(status))
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn_with_state(app.clone(), check_name))
+        .layer(map_response(forbid_sniffing))
         .with_state(app)
+}
+
+/// Refuses requests that were made to a name which is not this server's. A webhook has a signature instead, and
+/// comes through proxies under names of their own.
+async fn check_name(State(app): State<App>, request: Request, next: Next) -> Response {
+    let is_webhook = request.method() == Method::POST && is_webhook(request.uri().path());
+    match app.names.refused(request.uri(), request.headers()) {
+        Some(name) if !is_webhook => {
+            let error = format!(
+                "this server does not answer requests to the host name {name:?}; ask for localhost or an IP \
+                 address, or add the name to http.allowed_hosts in the configuration"
+            );
+            (StatusCode::FORBIDDEN, Json(Problem { error })).into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Keeps browsers from taking an answer for something else than it says it is.
+async fn forbid_sniffing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn index(State(app): State<App>) -> String {
+    let Snapshot { instance, version, .. } = &*app.snapshot();
+    let webhook = match &app.webhook {
+        Some(_) => "POST /webhook         webhooks from GitHub\n",
+        None => "",
+    };
+    format!(
+        "dayfly {version}, instance {instance}\n\n\
+         GET  /metrics         metrics for Prometheus\n\
+         GET  /healthz         200 while the daemon plans\n\
+         GET  /readyz          200 once every scope and host has been listed\n\
+         GET  /api/v1/status   pools, runners, scopes, hosts, jobs and recent failures as JSON\n\
+         {webhook}"
+    )
 }
 
 async fn metrics(State(app): State<App>) -> impl IntoResponse {
@@ -116,10 +164,16 @@ async fn webhook(State(app): State<App>, request: Request) -> (StatusCode, Strin
     webhook.take(&parts.headers, body).await
 }
 
+fn is_webhook(path: &str) -> bool {
+    matches!(path, WEBHOOK | WEBHOOK_SLASH)
+}
+
 async fn no_such_method(uri: Uri) -> impl IntoResponse {
-    let error = match uri.path() {
-        WEBHOOK => format!("{WEBHOOK} can only be posted to: use POST"),
-        path => format!("{path} can only be read: use GET"),
+    let path = uri.path();
+    let error = if is_webhook(path) {
+        format!("{path} can only be posted to: use POST")
+    } else {
+        format!("{path} can only be read: use GET")
     };
     (StatusCode::METHOD_NOT_ALLOWED, Json(Problem { error }))
 }

@@ -1,19 +1,52 @@
 //! Connections: who may hold one for how long. What they are answered is in the pages.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore, time};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{self, Instant, Sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::pages::{App, pages};
 
-/// How long a client may take to send a request's head; idle connections are closed after it too.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long clients may take for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// To send a request's head; idle connections are closed after it too.
+    pub head: Duration,
+    /// To read any more of an answer.
+    pub answer: Duration,
+    /// To use one connection. A client that reads a byte now and then keeps it no longer than this and `answer`.
+    pub connection: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(5),
+            answer: Duration::from_secs(10),
+            connection: Duration::from_mins(2),
+        }
+    }
+}
 
 /// How long requests in flight may take once the daemon stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,48 +54,239 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait after a connection could not be accepted, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Connections at once; more wait to be accepted.
+/// Connections at once. For one more, that one is closed whose client has done nothing for the longest.
 const CONNECTIONS: usize = 256;
+
+/// How long a client must have done nothing for its connection to be closed in favour of another.
+const EXPENDABLE: Duration = Duration::from_millis(500);
 
 /// Answers requests until `shutdown` completes, and then at most two seconds longer.
 ///
-/// Not `axum::serve`: that waits for ever for a client that does not finish its request's head,
-/// and for requests in flight at a shutdown.
+/// Not `axum::serve`: that waits for ever for a client that does not finish its request's head, or does not
+/// read its answer, and for requests in flight at a shutdown.
 pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
+    serve_with(Patience::default(), listener, app, shutdown).await;
+}
+
+/// The same with other patience.
+pub async fn serve_with(
+    patience: Patience,
+    listener: TcpListener,
+    app: App,
+    shutdown: impl Future<Output = ()>,
+) {
     let service = TowerToHyperService::new(pages(app));
     let mut http1 = http1::Builder::new();
-    http1.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+    http1.timer(TokioTimer::new()).header_read_timeout(patience.head);
+    let connections = Connections::new();
+    let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
     let mut shutdown = pin!(shutdown);
+    let mut failing = false;
     loop {
         let accepted = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, listener.accept().await)
+            let accepted = listener.accept().await;
+            (accepted, connections.room().await)
         };
-        let (permit, accepted) = tokio::select! {
+        let (accepted, permit) = tokio::select! {
             () = &mut shutdown => break,
             accepted = accepted => accepted,
         };
-        match accepted {
+        let stream = match accepted {
             Ok((stream, _)) => {
-                let connection =
-                    graceful.watch(http1.serve_connection(TokioIo::new(stream), service.clone()));
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(error = %error, "a client's connection ended early");
-                    }
-                    drop(permit);
-                });
+                failing = false;
+                stream
             }
             Err(error) => {
-                tracing::warn!(error = %error, "failed to accept a connection, will try again");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(error = %error, "failed to accept connections to the web server, will try again");
+                }
                 time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let activity = connections.enter();
+        let connection = http1.serve_connection(
+            TokioIo::new(Watched::new(stream, patience.answer, activity.clone())),
+            service.clone(),
+        );
+        let stopping = stopping.clone();
+        tasks.spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = &mut connection => Some(ended),
+                () = activity.close.cancelled() => {
+                    tracing::debug!("closed a client's connection to make room for another");
+                    None
+                }
+                () = async {
+                    tokio::select! {
+                        () = stopping.cancelled() => {}
+                        () = time::sleep(patience.connection) => {}
+                    }
+                } => {
+                    connection.as_mut().graceful_shutdown();
+                    time::timeout(patience.answer, &mut connection).await.ok()
+                }
+            };
+            if let Some(Err(error)) = ended {
+                tracing::debug!(error = %error, "a client's connection ended early");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    stopping.cancel();
+    tasks.close();
+    if time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await.is_err() {
+        tracing::debug!("requests in flight were cut off");
+    }
+}
+
+/// The connections that are open, and room for more.
+struct Connections {
+    permits: Arc<Semaphore>,
+    started: Instant,
+    open: Mutex<Vec<Arc<Activity>>>,
+}
+
+/// When a connection last made progress, and the way to close it.
+struct Activity {
+    started: Instant,
+    /// Milliseconds after `started`.
+    last: AtomicU64,
+    close: CancellationToken,
+}
+
+impl Connections {
+    fn new() -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+            started: Instant::now(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// Waits for room for one more connection, and makes it as soon as there is one to spare.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if self.permits.available_permits() == 0 {
+                self.close_the_most_idle();
+            }
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            if let Ok(permit) = time::timeout(EXPENDABLE, permit).await {
+                return permit.ok();
             }
         }
     }
-    drop(listener);
-    if time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::debug!("requests in flight were cut off");
+
+    /// Remembers one more connection.
+    fn enter(&self) -> Arc<Activity> {
+        let activity = Arc::new(Activity {
+            started: self.started,
+            last: AtomicU64::new(0),
+            close: CancellationToken::new(),
+        });
+        activity.note();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its task has the other clone of each that is open.
+        open.retain(|activity| Arc::strong_count(activity) > 1);
+        open.push(activity.clone());
+        activity
+    }
+
+    fn close_the_most_idle(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let candidates = open
+            .iter()
+            .filter(|activity| Arc::strong_count(activity) > 1 && !activity.close.is_cancelled())
+            .filter(|activity| activity.idle() >= EXPENDABLE);
+        if let Some(activity) = candidates.min_by_key(|activity| activity.last.load(Ordering::Relaxed)) {
+            activity.close.cancel();
+        }
+    }
+}
+
+impl Activity {
+    fn note(&self) {
+        let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(millis, Ordering::Relaxed);
+    }
+
+    fn idle(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+}
+
+/// A client's stream. Writing to it fails once the client has read nothing for as long as it may.
+struct Watched {
+    stream: TcpStream,
+    patience: Duration,
+    activity: Arc<Activity>,
+    /// Set while the client does not read.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    fn new(stream: TcpStream, patience: Duration, activity: Arc<Activity>) -> Self {
+        Self { stream, patience, activity, deadline: None }
+    }
+
+    /// Passes on what became of a write, unless the client has stalled it for too long.
+    fn written(
+        &mut self,
+        context: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if outcome.is_ready() {
+            self.activity.note();
+            self.deadline = None;
+            return outcome;
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(time::sleep(self.patience)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        this.activity.note();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.written(context, outcome)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.written(context, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
 }

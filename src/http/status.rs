@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::{
     fleet::{
-        ClockReading, Held, HostName, HostReport, JobReport, PoolReport, RunnerReport, Scope, ScopeReport,
-        Status, Timestamp,
+        ClockReading, FailureReport, Held, HostName, HostReport, JobReport, PoolReport, RunnerReport, Scope,
+        ScopeReport, Status, Timestamp, TroubleReport,
     },
     github::Rate,
 };
@@ -47,6 +47,8 @@ pub(super) struct StatusDocument<'a> {
     hosts: Vec<HostEntry<'a>>,
     /// Queued, oldest first.
     jobs: Vec<&'a JobReport>,
+    /// The runners that failed last, the newest first.
+    failures: &'a [Arc<FailureReport>],
 }
 
 #[derive(Serialize)]
@@ -54,6 +56,7 @@ struct ScopeEntry<'a> {
     url: &'a Scope,
     up: bool,
     last_listed_at: Option<Timestamp>,
+    trouble: Option<&'a TroubleReport>,
     rate_limit: Option<RateLimit>,
 }
 
@@ -70,6 +73,7 @@ struct HostEntry<'a> {
     engine: Option<&'static str>,
     up: bool,
     last_listed_at: Option<Timestamp>,
+    trouble: Option<&'a TroubleReport>,
     runners: u32,
     /// Bytes.
     memory_committed: u64,
@@ -85,6 +89,7 @@ impl<'a> StatusDocument<'a> {
             url: &scope.url,
             up: scope.up,
             last_listed_at: scope.last_listed_at,
+            trouble: scope.trouble.as_ref(),
             rate_limit: snapshot.rates.get(&scope.url).map(|rate| RateLimit {
                 limit: rate.limit,
                 remaining: rate.remaining,
@@ -96,6 +101,7 @@ impl<'a> StatusDocument<'a> {
             engine: snapshot.engines.get(&host.name).copied(),
             up: host.up,
             last_listed_at: host.last_listed_at,
+            trouble: host.trouble.as_ref(),
             runners: host.runners,
             memory_committed: host.committed.memory,
             cpu_millis_committed: host.committed.cpu_millis,
@@ -115,6 +121,7 @@ impl<'a> StatusDocument<'a> {
             scopes: status.scopes.iter().map(scope).collect(),
             hosts: status.hosts.iter().map(host).collect(),
             jobs,
+            failures: &status.failures,
         }
     }
 }

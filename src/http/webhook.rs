@@ -32,7 +32,7 @@ const BODIES: usize = 16 * 1024;
 /// Deliveries that are remembered, so that one that comes again is told from a new one.
 const REMEMBERED: usize = 10_000;
 
-/// Between two lines in the log on deliveries that are not signed with our secret.
+/// Between two lines in the log on deliveries that are refused.
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 /// Takes in what a delivery tells; `false` when it has no room. It must not block.
@@ -146,24 +146,34 @@ impl Webhook {
                 }
             }
             Err(why) => {
-                tracing::warn!(
-                    event = event.as_str(), error = %why,
-                    "refused a signed webhook delivery; a newer dayfly may be needed"
-                );
+                if self.may_warn() {
+                    tracing::warn!(
+                        event = event.as_str(), error = %why,
+                        "refused a webhook delivery that is signed and cannot be read; a newer dayfly may be needed"
+                    );
+                }
                 (DeliveryResult::Malformed, why.to_string())
             }
         }
     }
 
     fn warn_of_bad_signature(&self) {
-        let mut warned_at = self.0.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned_at.is_none_or(|at| at.elapsed() >= WARNING_PAUSE) {
-            *warned_at = Some(Instant::now());
+        if self.may_warn() {
             tracing::warn!(
                 "refused a webhook delivery that is not signed with our secret; if it was GitHub's, give the \
                  hook the secret in http.webhook_secret_file"
             );
         }
+    }
+
+    /// Whether the last warning was long ago.
+    fn may_warn(&self) -> bool {
+        let mut warned_at = self.0.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = warned_at.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
+        if may {
+            *warned_at = Some(Instant::now());
+        }
+        may
     }
 }
 

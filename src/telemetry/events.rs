@@ -1,18 +1,15 @@
 //! Log lines for what passes report: each reads by itself and has fields to search by. Texts that
 //! come from jobs are written on one line, whatever is in them.
 
-use std::fmt::Write;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::fleet::{Event, Exit, Held, HostName, RunnerReport, Status, Veto};
+use super::form::escaped;
+use crate::fleet::{ContainerId, Event, Exit, ExitReason, Held, HostName, RunnerReport, Status, Veto};
 
 /// The longest text from outside that a log line carries, in characters.
 const LONGEST: usize = 400;
-
-/// The longest word of a container's log that is shown: a JIT config or token that an image's
-/// start script prints is longer.
-const LONGEST_WORD: usize = 80;
 
 /// Logs one event: INFO when something was done, WARN when something failed and will be tried
 /// again. The status of the same pass tells where the runner is.
@@ -23,7 +20,7 @@ pub fn log_event(event: &Event, status: &Status) {
             info!(
                 pool = %pool, runner = %runner, reason,
                 host = place.host, container = place.container, registration = place.registration,
-                "launched runner {runner} ({reason})"
+                "launched runner {runner} {}", why.in_words()
             );
         }
         Event::LaunchFailed { pool, runner, trouble, streak } => {
@@ -42,25 +39,26 @@ pub fn log_event(event: &Event, status: &Status) {
             }
         }
         Event::Ready { pool, runner, startup } => {
-            let startup_seconds = startup.map(|startup| startup.as_secs_f64());
-            info!(pool, runner = %runner, startup_seconds, "runner {runner} listens for jobs");
+            let startup_seconds = startup.map(seconds);
+            info!(pool, runner = %runner, startup_seconds, "runner {runner} is online and listens for jobs");
         }
         Event::Source { pool, source, trouble: Some(trouble) } => {
             let (detail, name) = (one_line(&trouble.detail), source.as_str());
             warn!(
                 pool = %pool, source = name, reason = trouble.kind.as_str(),
-                "pool {pool} cannot learn of waiting jobs by {name}, what runs is kept: {detail}"
+                "pool {pool} gets no jobs from {} for now, will try again; its runners are kept: {detail}",
+                source.in_words()
             );
         }
         Event::Source { pool, source, trouble: None } => {
             let name = source.as_str();
-            info!(pool = %pool, source = name, "pool {pool} learns of waiting jobs by {name}");
+            info!(pool = %pool, source = name, "pool {pool} gets jobs from {} again", source.in_words());
         }
         Event::Adopted { pool, runner } => {
             let place = Place::of(status, runner.as_str());
             info!(
                 pool, runner = %runner, host = place.host, container = place.container,
-                registration = place.registration, "adopted runner {runner}, which was there before"
+                registration = place.registration, "adopted runner {runner}, which an earlier run had launched"
             );
         }
         Event::JobStarted { .. }
@@ -68,49 +66,94 @@ pub fn log_event(event: &Event, status: &Status) {
         | Event::JobUnmatched { .. }
         | Event::JobStuck { .. } => log_job(event, status),
         Event::Exited { .. } => log_exit(event, status),
-        Event::Removed { pool, runner, why } => {
-            info!(pool, runner = %runner, reason = why.as_str(), "removed runner {runner} ({})", why.as_str());
-        }
+        Event::Removed { .. } | Event::RemovalFailed { .. } | Event::Vetoed { .. } => log_removal(event),
         Event::Elsewhere { runners, example } => warn!(
             runners, %example,
             "runners of this instance are online at GitHub and run on none of the configured hosts; either a host left \
              the configuration, or a second installation has the same instance id (a cloned machine): then set \
              `instance` to another word in one of the two"
         ),
-        Event::Vetoed { pool, runner, veto: Veto::Unanswered } => {
-            let reason = Veto::Unanswered.as_str();
-            warn!(pool, runner = %runner, reason, "runner {runner} stays for now: nobody could say whether it has a job");
+        Event::Scope { .. } | Event::Host { .. } => log_sight(event),
+        Event::Held { pool, held: Some(held), detail, is_starting } => {
+            let reason = held.as_str();
+            let colon = if detail.is_empty() { "" } else { ": " };
+            let (words, detail) = (held.in_words(), one_line(detail));
+            let text = format_args!("pool {pool}: launches paused: {words}{colon}{detail}");
+            if *is_starting {
+                debug!(pool = %pool, reason, "{text}");
+            } else if is_trouble(*held) {
+                warn!(pool = %pool, reason, "{text}");
+            } else {
+                info!(pool = %pool, reason, "{text}");
+            }
         }
+        Event::Held { pool, held: None, is_starting: true, .. } => {
+            debug!(pool = %pool, "pool {pool}: launches begin");
+        }
+        Event::Held { pool, held: None, .. } => {
+            info!(pool = %pool, "pool {pool}: launches resumed");
+        }
+    }
+}
+
+/// Removals that were done, failed, or were called off.
+fn log_removal(event: &Event) {
+    match event {
+        Event::Removed { pool, runner, why } => {
+            info!(pool, runner = %runner, reason = why.as_str(), "removed runner {runner}: {}", why.in_words());
+        }
+        Event::RemovalFailed { pool, runner, why, trouble, streak } => {
+            let (detail, reason) = (one_line(&trouble.detail), trouble.kind.as_str());
+            let why = why.in_words();
+            if *streak <= 1 {
+                warn!(
+                    pool, runner = %runner, reason, streak,
+                    "failed to remove runner {runner} ({why}), will try again: {detail}"
+                );
+            } else {
+                debug!(
+                    pool, runner = %runner, reason, streak,
+                    "failed to remove runner {runner} ({why}), {streak} times in a row: {detail}"
+                );
+            }
+        }
+        // Its failure has been logged.
+        Event::Vetoed { veto: Veto::Unanswered, .. } => {}
         Event::Vetoed { pool, runner, veto } => {
-            info!(pool, runner = %runner, reason = veto.as_str(), "runner {runner} stays ({})", veto.as_str());
+            info!(
+                pool, runner = %runner, reason = veto.as_str(),
+                "kept runner {runner} instead of removing it: {}", veto.in_words()
+            );
         }
+        _ => {}
+    }
+}
+
+/// Scopes and hosts that cannot be listed, or can again.
+fn log_sight(event: &Event) {
+    match event {
         Event::Scope { scope, trouble: Some(trouble) } => {
             let detail = one_line(&trouble.detail);
-            warn!(scope = %scope, reason = trouble.kind.as_str(), "failed to list the runners of {scope}, nothing of it is removed meanwhile: {detail}");
+            warn!(
+                scope = %scope, reason = trouble.kind.as_str(),
+                "failed to list the runners of {scope}, will try again; none of them is removed meanwhile: {detail}"
+            );
         }
         Event::Scope { scope, trouble: None } => {
-            info!(scope = %scope, "the runners of {scope} can be listed");
+            info!(scope = %scope, "the runners of {scope} can be listed again");
         }
         Event::Host { host, trouble: Some(trouble) } => {
             let detail = one_line(&trouble.detail);
-            warn!(host = %host, reason = trouble.kind.as_str(), "failed to list the containers of host {host}, nothing of it is removed meanwhile: {detail}");
+            warn!(
+                host = %host, reason = trouble.kind.as_str(),
+                "failed to list the containers of host {host}, will try again; nothing is launched or removed \
+                 there meanwhile: {detail}"
+            );
         }
         Event::Host { host, trouble: None } => {
-            info!(host = %host, "the containers of host {host} can be listed");
+            info!(host = %host, "the containers of host {host} can be listed again");
         }
-        Event::Held { pool, held: Some(held), detail } => {
-            let reason = held.as_str();
-            let why =
-                if detail.is_empty() { reason.to_owned() } else { format!("{reason}: {}", one_line(detail)) };
-            if is_trouble(*held) {
-                warn!(pool = %pool, reason, "pool {pool} is held back, {why}");
-            } else {
-                info!(pool = %pool, reason, "pool {pool} is held back, {why}");
-            }
-        }
-        Event::Held { pool, held: None, .. } => {
-            info!(pool = %pool, "pool {pool} is not held back any more");
-        }
+        _ => {}
     }
 }
 
@@ -131,7 +174,7 @@ fn log_job(event: &Event, status: &Status) {
             let (repository, name) = (facts.repository.path(), one_line(&facts.name));
             info!(
                 pool, runner = %runner, job = name, repository, run = facts.run_id, url = one_line(&facts.url),
-                queued_seconds = queued.map(|queued| queued.as_secs_f64()),
+                queued_seconds = queued.map(seconds),
                 host = place.host, container = place.container, registration = place.registration,
                 "runner {runner} has {} of {repository}", named(Some(&name))
             );
@@ -171,30 +214,35 @@ fn log_exit(event: &Event, status: &Status) {
     let repository = facts.as_ref().map(|facts| facts.repository.path());
     let run = facts.as_ref().map(|facts| facts.run_id);
     let result = result.as_deref().map(one_line);
-    let job_seconds = job_duration.map(|duration| duration.as_secs_f64());
+    let job_seconds = job_duration.map(seconds);
     let exit_code = exit.as_ref().map(|exit| exit.code);
     let out_of_memory = exit.as_ref().map(|exit| exit.out_of_memory);
-    let after = if had_job { format!(" after {}", named(job.as_deref())) } else { String::new() };
+    let what = match (reason, had_job) {
+        (ExitReason::Completed, _) => format!("runner {runner} completed {}", named(job.as_deref())),
+        (_, true) => format!("runner {runner} ended after {}: {}", named(job.as_deref()), reason.in_words()),
+        (_, false) => format!("runner {runner} ended: {}", reason.in_words()),
+    };
     let failure = reason.is_failure();
     let reason = reason.as_str();
     if failure {
         // A job's output stays out of our log; how a runner failed to become one does not.
-        let log = exit.as_ref().filter(|_| !had_job).and_then(last_words);
+        let log = exit.as_ref().filter(|_| !had_job).and_then(Exit::last_words);
+        let log = log.as_deref().map(one_line);
         warn!(
             pool, runner = %runner, reason, job, repository, run, result, job_seconds, exit_code, out_of_memory, log,
             host = place.host, container = place.container, registration = place.registration,
-            "runner {runner} ended{after}: {reason}"
+            "{what}"
         );
     } else {
         info!(
             pool, runner = %runner, reason, job, repository, run, result, job_seconds, exit_code, out_of_memory,
             host = place.host, container = place.container, registration = place.registration,
-            "runner {runner} ended{after}: {reason}"
+            "{what}"
         );
     }
 }
 
-/// Whether a hold is a fault that somebody may have to mend, rather than a limit at work.
+/// Whether a hold is a fault that somebody may have to fix, rather than a limit at work.
 fn is_trouble(held: Held) -> bool {
     match held {
         Held::HostUnreachable
@@ -230,7 +278,7 @@ impl<'a> Place<'a> {
     fn of(status: &'a Status, runner: &str) -> Self {
         let place = |report: &'a RunnerReport| Self {
             host: report.host.as_ref().map(HostName::as_str),
-            container: report.container_id.as_ref().map(|id| &*id.0),
+            container: report.container_id.as_ref().map(ContainerId::short),
             registration: report.registration_id.map(|id| id.0),
         };
         status.runners.iter().find(|report| report.name.as_str() == runner).map(place).unwrap_or_default()
@@ -242,64 +290,27 @@ fn named(job: Option<&str>) -> String {
     job.map_or_else(|| "a job".to_owned(), |job| format!("job \"{}\"", job.replace('"', "'")))
 }
 
-/// The end of a container's log on one line; `None` when it is empty.
-fn last_words(exit: &Exit) -> Option<String> {
-    let short = |word: &str| match word.char_indices().nth(LONGEST_WORD) {
-        Some(_) => "[long word]".to_owned(),
-        None => word.to_owned(),
-    };
-    let words: Vec<String> = exit.log_tail.split_whitespace().map(short).collect();
-    let text = words.join(" ");
-    let start = text.char_indices().rev().nth(LONGEST - 1).map_or(0, |(at, _)| at);
-    let end = one_line(&text[start..]);
-    (!end.is_empty()).then_some(end)
+/// A duration to a tenth of a second.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).round() / 10.0
 }
 
-/// A text as one line of bounded length: whoever names a job cannot forge a log line, move the
-/// cursor of the terminal that shows it, or reverse its direction.
+/// A text as one line of bounded length.
 fn one_line(text: &str) -> String {
-    let mut line = String::new();
-    for c in text.chars().take(LONGEST) {
-        let directs =
-            matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || directs {
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => escaped(&text[..end]) + "…",
+        None => escaped(text),
     }
-    if text.chars().nth(LONGEST).is_some() {
-        line.push('…');
-    }
-    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::Timestamp;
 
     #[test]
     fn a_hostile_job_name_stays_on_its_line() {
         let line = one_line("build\r\n2026 ERROR forged\u{1b}[2J\u{202e}\u{85}\0");
         assert_eq!(line, "build\\r\\n2026 ERROR forged\\u{1b}[2J\\u{202e}\\u{85}\\u{0}");
         assert_eq!(one_line(&"x".repeat(1_000_000)).chars().count(), LONGEST + 1);
-    }
-
-    #[test]
-    fn a_secret_that_a_container_prints_is_not_among_its_last_words() {
-        let jit = "e".repeat(3000);
-        let exit = Exit {
-            at: Timestamp::default(),
-            ran: None,
-            code: 1,
-            out_of_memory: false,
-            job: None,
-            result: None,
-            version_deprecated: false,
-            log_tail: format!("starting\n+ JITCONFIG={jit}\n  no such file\n").into(),
-        };
-        assert_eq!(last_words(&exit).unwrap(), "starting + [long word] no such file");
-        assert_eq!(last_words(&Exit { log_tail: "\n \n".into(), ..exit }), None);
     }
 }

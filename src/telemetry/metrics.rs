@@ -16,12 +16,13 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{Encoder, Registry, TextEncoder, process_collector::ProcessCollector};
+use prometheus::{Encoder, IntCounter, Registry, TextEncoder, process_collector::ProcessCollector};
 
 use self::{
     family::Registrar, fleet::FleetMetrics, jobs::JobMetrics, requests::RequestMetrics,
     webhooks::WebhookMetrics,
 };
+use super::writer::dropped_lines;
 use crate::{
     fleet::{Event, Scope, Status, Timestamp},
     github::{
@@ -41,6 +42,7 @@ pub struct Metrics {
     jobs: JobMetrics,
     requests: RequestMetrics,
     webhooks: WebhookMetrics,
+    dropped_log_lines: IntCounter,
     configured: Mutex<Option<Configured>>,
 }
 
@@ -76,7 +78,15 @@ impl Metrics {
         let jobs = JobMetrics::new(&registrar)?;
         let requests = RequestMetrics::new(&registrar)?;
         let webhooks = WebhookMetrics::new(&registrar)?;
-        Ok(Self { registry, fleet, jobs, requests, webhooks, configured: Mutex::new(None) })
+        let dropped_log_lines = registrar
+            .counters(
+                "dayfly_log_lines_dropped_total",
+                "Log lines that were dropped because whatever reads the log was too slow, or gone.",
+                [],
+            )?
+            .at([]);
+        let configured = Mutex::new(None);
+        Ok(Self { registry, fleet, jobs, requests, webhooks, dropped_log_lines, configured })
     }
 
     /// Takes in one pass: what happened, how it left the fleet, when, and how long deciding took.
@@ -135,6 +145,8 @@ impl Metrics {
             self.jobs.retain(configured);
             self.requests.retain(configured);
         }
+        // The log has no metrics to report to: it begins before there are any.
+        self.dropped_log_lines.inc_by(dropped_lines().saturating_sub(self.dropped_log_lines.get()));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::error!(error = %error, "the metrics cannot be written as text");

@@ -2,9 +2,12 @@
 //! and requests report; no counter and no log line of a decision is touched anywhere else.
 
 mod events;
+mod form;
 mod logs;
 mod metrics;
+mod writer;
 
 pub use events::log_event;
-pub use logs::{Format, LogsError, init, subscriber};
+pub use logs::{Form, Format, LogsError, error_message, init, init_daemon, subscriber};
 pub use metrics::Metrics;
+pub use writer::LogWriter;

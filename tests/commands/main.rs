@@ -7,6 +7,7 @@ mod check;
 mod explain;
 #[path = "../keys/mod.rs"]
 mod keys;
+mod logs;
 mod purge;
 mod runners;
 mod stand;

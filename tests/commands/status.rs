@@ -58,7 +58,7 @@ fn find(line: &serde_json::Value, name: &str) -> Option<String> {
 }
 
 /// Asks again until the answer is as wanted.
-async fn until(mut ask: impl FnMut() -> Command, wanted: impl Fn(&Said) -> bool) -> Said {
+pub(crate) async fn until(mut ask: impl FnMut() -> Command, wanted: impl Fn(&Said) -> bool) -> Said {
     let began = Instant::now();
     loop {
         let said = finish(ask()).await;
@@ -132,8 +132,8 @@ async fn a_running_daemon_tells_its_pools_and_what_holds_them_and_ends_by_sigter
     let stand = Stand::new();
     stand.configure(&pool(&simulator.scope_url("acme")));
     let mut daemon = Running::start(&stand).await;
-    let held = "pool linux is held back: its host does not have its image";
-    let said = until(|| daemon.ask(&stand, &["status"]), |said| said.out.contains(held)).await;
+    let paused = "its host does not have its image: the engine has no image";
+    let said = until(|| daemon.ask(&stand, &["status"]), |said| said.out.contains(paused)).await;
     assert_eq!((said.code(), said.err.as_str()), (0, ""), "{said:?}");
     assert!(said.out.contains("no runners") && said.out.contains("/acme"), "{said:?}");
 
@@ -159,7 +159,39 @@ async fn a_running_daemon_tells_its_pools_and_what_holds_them_and_ends_by_sigter
 }
 
 /// Sends SIGTERM to the child.
-fn terminate(child: &Child) {
+pub(crate) fn terminate(child: &Child) {
     let id = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_failures_are_shown_by_themselves() {
+    let stand = Stand::new();
+    stand.configure(&pool("https://github.com/acme"));
+    let document = json!({
+        "instance": "ci1", "version": "9.0", "started_at": "2026-11-22T12:00:00Z", "pools": [], "runners": [],
+        "failures": [{"at": "2026-11-22T12:00:00Z", "pool": "linux", "runner": "dayfly-linux-ci1-a", "step": "launch",
+            "reason": "engine_failed", "exit_code": null, "job": null, "detail": "no space left\u{1b}[2J"}],
+    });
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/api/v1/status", get(move || async move { Json(document) }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let ask = |arguments: &[&str]| {
+        let mut command = stand.command(arguments);
+        command.env("DAYFLY_HTTP__LISTEN", &address);
+        finish(command)
+    };
+    let said = ask(&["status"]).await;
+    assert!(said.code() == 0 && said.out.contains("FAILED RUNNER"), "{said:?}");
+    let said = ask(&["status", "--failed"]).await;
+    assert!(said.code() == 0 && said.out.lines().count() == 2, "{said:?}");
+    assert!(said.out.contains("at launch (engine_failed)\n    no space left\\u{1b}[2J\n"), "{said:?}");
+    let said = ask(&["status", "--failed", "--json"]).await;
+    assert_eq!(
+        (said.json()[0]["reason"].as_str(), said.json()[0]["exit_code"].clone()),
+        (Some("engine_failed"), json!(null))
+    );
 }

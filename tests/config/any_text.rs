@@ -32,6 +32,7 @@ fn nearly() -> impl Strategy<Value = String> {
         "repositories",
         "webhook_secret_file",
         "demand",
+        "allowed_hosts",
         "listen",
         "interval",
         "token_file",

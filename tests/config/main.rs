@@ -178,8 +178,13 @@ fn unknown_keys_are_refused_at_every_level_with_the_nearest_known_one() {
     for (text, told) in [
         ("statedir = 1", r#"1: statedir: is not a known key; did you mean "state_dir"?"#),
         ("[hosts.a]\nmemry = 1", r#"2: hosts.a.memry: is not a known key; did you mean "memory"?"#),
-        ("[http]\nport = 1", r#"2: http.port: is not a known key; did you mean "listen"?"#),
-        ("[http]\ntheme = 1", "2: http.theme: is not a known key; known here: listen, webhook_secret_file"),
+        ("[http]
+port = 1", r#"2: http.port: is not a known key; did you mean "listen"?"#),
+        (
+            "[http]
+theme = 1",
+            "2: http.theme: is not a known key; known here: listen, allowed_hosts, webhook_secret_file",
+        ),
         ("[poll]\nintervall = 1", r#"2: poll.intervall: is not a known key; did you mean "interval"?"#),
     ] {
         assert_eq!(head(text), [format!("dayfly.toml:{told}")]);

@@ -60,6 +60,18 @@ fn numbers_out_of_reason_are_refused() {
 }
 
 #[test]
+fn a_host_name_of_the_web_server_has_no_scheme_port_or_path() {
+    for name in ["", "https://ci.example.com", "ci.example.com:80", "ci.example.com/x", "*"] {
+        assert_eq!(
+            head(&format!("http.allowed_hosts = [\"ci.example.com\", {name:?}]")),
+            [
+                "dayfly.toml:1: http.allowed_hosts.1: must be a host name, without scheme, port and path; for example \"ci.example.com\""
+            ]
+        );
+    }
+}
+
+#[test]
 fn labels_that_no_job_could_match_are_refused() {
     let told = |list: &str| Written::new(SOUND.replace(r#"["self-hosted", "linux"]"#, list)).problems();
     let long = format!(r#"["self-hosted", "{}"]"#, "x".repeat(300));

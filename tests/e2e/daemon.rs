@@ -57,7 +57,7 @@ impl Daemon {
         let mut daemon = Self { process, address: String::new() };
         daemon.address = until("the daemon says where it serves", async || {
             let log = log.lock().unwrap();
-            let line = log[before..].iter().find(|line| line.contains("\"dayfly runs\""))?;
+            let line = log[before..].iter().find(|line| line.contains("\"dayfly started\""))?;
             let line: Value = serde_json::from_str(line).unwrap();
             Some(line["address"].as_str().expect("an address").to_owned())
         })

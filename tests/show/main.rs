@@ -38,7 +38,10 @@ fn pool(name: &str) -> PoolReport {
         phases: Census::default(),
         oldest_starting_at: None,
         held: None,
+        held_since: None,
+        held_detail: None,
         sources_down: Vec::new(),
+        source_troubles: Vec::new(),
     }
 }
 
@@ -65,17 +68,20 @@ fn fleet() -> Status {
             pool: "linux".to_owned(),
             phase: Phase::Busy,
             registration_id: Some(RegistrationId(23)),
-            container_id: Some(ContainerId("c0ffee".into())),
+            container_id: Some(ContainerId("c0ffee0123456789".into())),
             host: Some("local".parse().unwrap()),
             since: NOON,
+            removal_reason: None,
+            ending: None,
             job: Some("build".to_owned()),
             facts: Some(facts("build")),
         }],
-        scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON) }],
+        scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON), trouble: None }],
         hosts: vec![HostReport {
             name: "local".parse().unwrap(),
             up: true,
             last_listed_at: Some(NOON),
+            trouble: None,
             runners: 2,
             committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
             blocked: Some(Held::HostMemory),
@@ -88,6 +94,7 @@ fn fleet() -> Status {
             unmatched: Some(Unmatched::Labels),
             seen_at: NOON,
         }],
+        failures: Vec::new(),
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
 };
 
 use dayfly::{
-    fleet::{Event, ExitReason, Held, Instant, Phase, RunnerReport, Status, Trouble, TroubleKind, Veto, Why},
+    fleet::{
+        Event, ExitReason, Held, Instant, Phase, RunnerReport, Source, SourceTrouble, Status, Trouble,
+        TroubleKind, TroubleReport, Veto, Why,
+    },
     github, host,
     telemetry::Metrics,
 };
@@ -41,7 +44,12 @@ fn happen(metrics: &Metrics, status: &Status, seed: u64) {
         },
         Event::JobStarted { pool: "linux".to_owned(), runner: linux.clone(), job: Some(job.clone()) },
         Event::Adopted { pool: format!("adopted-{seed}"), runner: gone.clone() },
-        Event::Held { pool: "linux".parse().unwrap(), held: Some(Held::AtMax), detail: job.clone() },
+        Event::Held {
+            pool: "linux".parse().unwrap(),
+            held: Some(Held::AtMax),
+            detail: job.clone(),
+            is_starting: false,
+        },
         exited("linux", linux.clone(), ExitReason::Completed, &job, &format!("result {seed}")),
         exited(&format!("gone-{seed}"), gone.clone(), ExitReason::Killed, &job, "Succeeded"),
         Event::Removed { pool: format!("gone-{seed}"), runner: gone.clone(), why: Why::PoolGone },
@@ -49,6 +57,13 @@ fn happen(metrics: &Metrics, status: &Status, seed: u64) {
         Event::Scope { scope: scope(), trouble: Some(trouble(TroubleKind::RateLimited)) },
         Event::Host { host: "local".parse().unwrap(), trouble: None },
     ];
+    events.extend(TroubleKind::ALL.map(|kind| Event::RemovalFailed {
+        pool: format!("gone-{seed}"),
+        runner: linux.clone(),
+        why: Why::Surplus,
+        trouble: trouble(kind),
+        streak: 1,
+    }));
     events.extend(TroubleKind::ALL.map(|kind| Event::LaunchFailed {
         pool: "linux".parse().unwrap(),
         runner: linux.clone(),
@@ -122,6 +137,13 @@ fn every_series_of_a_pool_is_there_from_the_first_pass() {
         let series = format!("dayfly_launch_failures_total{{pool=\"linux\",reason=\"{}\"}}", kind.as_str());
         assert_eq!(value(&before, &series), Some(0.0), "{series}");
     }
+    for kind in TroubleKind::ALL {
+        let failing = "_failing{";
+        let of_a_scope = format!("reason=\"{}\",scope=\"{}\"", kind.as_str(), scope());
+        let of_a_host = format!("host=\"local\",reason=\"{}\"", kind.as_str());
+        let shown = |labels: &str| before.lines().any(|line| line.contains(failing) && line.contains(labels));
+        assert!(shown(&of_a_scope) != shown(&of_a_host), "{} is of GitHub or of an engine", kind.as_str());
+    }
     for held in Held::ALL {
         let series = format!("dayfly_pool_held{{pool=\"linux\",reason=\"{}\"}}", held.as_str());
         assert_eq!(value(&before, &series), Some(0.0), "{series}");
@@ -138,6 +160,11 @@ fn the_metrics_tell_what_the_status_tells() {
     let mut status = fleet();
     status.draining = true;
     status.pools[0].held = Some(Held::HostMemory);
+    let trouble = |reason| TroubleReport { reason, since: NOON, detail: "a text".to_owned() };
+    status.scopes[0].trouble = Some(trouble(TroubleKind::Refused));
+    status.hosts[0].trouble = Some(trouble(TroubleKind::EngineFailed));
+    status.pools[0].source_troubles =
+        vec![SourceTrouble { source: Source::Queue, trouble: trouble(TroubleKind::GithubFailed) }];
     status.pools[0].oldest_starting_at = Some(NOON - Duration::from_secs(400));
     status.pools[0].oldest_queued_at = Some(NOON - Duration::from_secs(30));
     status.runners.push(RunnerReport {
@@ -175,6 +202,13 @@ fn the_metrics_tell_what_the_status_tells() {
         (r#"dayfly_runner_startup_seconds_count{pool="linux"}"#, 1.0),
         (r#"dayfly_runner_exits_total{pool="linux",reason="oom"}"#, 1.0),
         (r#"dayfly_job_duration_seconds_sum{pool="linux",result="failed"}"#, 90.0),
+        (r#"dayfly_scope_failing{reason="refused",scope="https://github.com/acme"}"#, 1.0),
+        (r#"dayfly_scope_failing{reason="github_failed",scope="https://github.com/acme"}"#, 0.0),
+        (r#"dayfly_host_failing{host="local",reason="engine_failed"}"#, 1.0),
+        (r#"dayfly_host_failing{host="local",reason="engine_refused"}"#, 0.0),
+        (r#"dayfly_pool_job_sources_failing{pool="linux",reason="github_failed"}"#, 1.0),
+        (r#"dayfly_pool_job_sources_failing{pool="linux",reason="refused"}"#, 0.0),
+        ("dayfly_log_lines_dropped_total", 0.0),
         ("dayfly_draining", 1.0),
         ("dayfly_last_plan_timestamp_seconds", 1_795_348_800.0),
         ("dayfly_plan_seconds_count", 1.0),

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use dayfly::{
     fleet::{ClockReading, Evidence, Instant, Job, JobState, Status, Timestamp},
     github::webhook::Secrets,
-    http::{App, Snapshot, Webhook, serve},
+    http::{App, HostNames, Snapshot, Webhook, serve},
     telemetry::Metrics,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -141,7 +141,9 @@ impl Server {
             engines: BTreeMap::new(),
             rates: BTreeMap::new(),
         }));
-        let app = App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| CLOCK.at), webhook };
+        let names = HostNames::new(address, &[]);
+        let app =
+            App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| CLOCK.at), webhook, names };
         let task = tokio::spawn(serve(listener, app, std::future::pending()));
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { address, client, room, told, metrics, task }

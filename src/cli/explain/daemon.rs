@@ -70,7 +70,10 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
             phases,
             oldest_starting_at: None,
             held: Held::ALL.iter().copied().find(|held| Some(held.as_str()) == shown.held.as_deref()),
+            held_since: None,
+            held_detail: None,
             sources_down: Vec::new(),
+            source_troubles: Vec::new(),
         })
     });
     Ok(Status { draining: document.draining, pools: reports.collect(), ..Status::default() })

@@ -21,6 +21,8 @@ pub(super) struct Document {
     pub(super) hosts: Vec<Host>,
     #[serde(default)]
     pub(super) jobs: Vec<Job>,
+    #[serde(default)]
+    pub(super) failures: Vec<Failure>,
 }
 
 #[derive(Deserialize)]
@@ -36,8 +38,43 @@ pub(super) struct Pool {
     #[serde(default)]
     pub(super) phases: BTreeMap<String, u32>,
     pub(super) held: Option<String>,
+    pub(super) held_since: Option<Timestamp>,
+    pub(super) held_detail: Option<String>,
     #[serde(default)]
     pub(super) sources_down: Vec<String>,
+    #[serde(default)]
+    pub(super) source_troubles: Vec<SourceTrouble>,
+}
+
+/// Why something does not work.
+#[derive(Deserialize)]
+pub(super) struct Trouble {
+    pub(super) since: Timestamp,
+    pub(super) detail: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SourceTrouble {
+    pub(super) source: String,
+    #[serde(flatten)]
+    pub(super) trouble: Trouble,
+}
+
+/// How a runner ended.
+#[derive(Deserialize)]
+pub(super) struct Ending {
+    pub(super) reason: String,
+}
+
+/// A runner that failed.
+#[derive(Deserialize)]
+pub(super) struct Failure {
+    pub(super) at: Timestamp,
+    pub(super) runner: String,
+    pub(super) step: String,
+    pub(super) reason: String,
+    pub(super) job: Option<String>,
+    pub(super) detail: String,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +85,8 @@ pub(super) struct Runner {
     pub(super) container_id: Option<String>,
     pub(super) host: Option<String>,
     pub(super) since: Timestamp,
+    pub(super) removal_reason: Option<String>,
+    pub(super) ending: Option<Ending>,
     pub(super) job: Option<String>,
     pub(super) job_details: Option<Details>,
 }
@@ -74,6 +113,7 @@ pub(super) struct Scope {
     pub(super) url: String,
     pub(super) up: bool,
     pub(super) last_listed_at: Option<Timestamp>,
+    pub(super) trouble: Option<Trouble>,
     pub(super) rate_limit: Option<Rate>,
 }
 
@@ -88,6 +128,7 @@ pub(super) struct Host {
     pub(super) name: String,
     pub(super) up: bool,
     pub(super) last_listed_at: Option<Timestamp>,
+    pub(super) trouble: Option<Trouble>,
     #[serde(default)]
     pub(super) runners: u32,
     #[serde(default)]

@@ -5,14 +5,17 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use jiff::Timestamp;
 
-use super::document::{Document, Host, Job, Pool, Runner, Scope};
+use super::{
+    document::{Document, Host, Job, Pool, Runner, Scope},
+    wrong::{last_failures, wrong},
+};
 use crate::{
     cli::plain::{cell, table},
     fleet::{Held, Phase, Unmatched},
 };
 
 /// Longer names and addresses are cut; runners' names have at most 64 characters.
-const MOST: usize = 80;
+pub(super) const MOST: usize = 80;
 
 /// Queued jobs shown at most.
 const JOBS_SHOWN: usize = 20;
@@ -22,7 +25,8 @@ const JOB: usize = 60;
 
 /// The whole page, as things stand at `now`.
 pub(super) fn page(document: &Document, now: Timestamp) -> String {
-    let Document { instance, version, started_at, draining, pools, runners, scopes, hosts, jobs } = document;
+    let Document { instance, version, started_at, draining, pools, runners, scopes, hosts, jobs, failures } =
+        document;
     let mut head = format!(
         "dayfly {}, instance {}, up for {}",
         cell(version, MOST),
@@ -33,7 +37,7 @@ pub(super) fn page(document: &Document, now: Timestamp) -> String {
         head.push_str("\ndraining: nothing is launched, the idle are removed, the busy may finish");
     }
     let mut parts = vec![head, table(POOLS, pools.iter().map(pool))];
-    parts.extend(held(pools));
+    parts.extend(wrong(document, now));
     if runners.is_empty() {
         parts.push("no runners".to_owned());
     } else {
@@ -47,6 +51,7 @@ pub(super) fn page(document: &Document, now: Timestamp) -> String {
     }
     parts.push(table(SCOPES, scopes.iter().map(|one| scope(one, now))));
     parts.push(table(HOSTS, hosts.iter().map(|one| host(one, now))));
+    parts.extend(last_failures(failures, now));
     parts.join("\n\n")
 }
 
@@ -70,28 +75,15 @@ fn pool(pool: &Pool) -> [String; 8] {
     ]
 }
 
-/// What holds pools back, a line each.
-fn held(pools: &[Pool]) -> Option<String> {
-    let line = |pool: &Pool| {
-        let why = reason(pool.held.as_deref()?);
-        Some(format!("pool {} is held back: {why}", cell(&pool.name, MOST)))
-    };
-    let down = |pool: &Pool| {
-        let sources: Vec<_> = pool.sources_down.iter().map(|source| cell(source, MOST)).collect();
-        let name = cell(&pool.name, MOST);
-        (!sources.is_empty())
-            .then(|| format!("pool {name} does not learn of waiting jobs by {} now", sources.join(", ")))
-    };
-    let lines: Vec<_> = pools.iter().filter_map(line).chain(pools.iter().filter_map(down)).collect();
-    (!lines.is_empty()).then(|| lines.join("\n"))
-}
-
 const RUNNERS: [&str; 8] = ["RUNNER", "PHASE", "FOR", "HOST", "CONTAINER", "ID", "JOB", "REPOSITORY"];
 
 fn runner(runner: &Runner, now: Timestamp) -> [String; 8] {
     [
         cell(&runner.name, MOST),
-        cell(&runner.phase, MOST),
+        match runner.ending.as_ref().map(|ending| &ending.reason).or(runner.removal_reason.as_ref()) {
+            Some(why) => format!("{} ({})", cell(&runner.phase, MOST), cell(why, MOST)),
+            None => cell(&runner.phase, MOST),
+        },
         age(runner.since, now),
         or_none(runner.host.as_deref(), MOST),
         or_none(runner.container_id.as_ref().and_then(|id| id.get(..12).or(Some(id))), 12),
@@ -132,7 +124,7 @@ fn scope(scope: &Scope, now: Timestamp) -> [String; 4] {
     let left = scope.rate_limit.as_ref().map(|rate| format!("{} of {}", rate.remaining, rate.limit));
     [
         cell(&scope.url, MOST),
-        state(scope.up).to_owned(),
+        state(scope.up, scope.last_listed_at, scope.trouble.is_some()).to_owned(),
         listed(scope.last_listed_at, now),
         left.unwrap_or_else(none),
     ]
@@ -143,7 +135,7 @@ const HOSTS: [&str; 6] = ["HOST", "STATE", "LISTED", "RUNNERS", "MEMORY GIVEN", 
 fn host(host: &Host, now: Timestamp) -> [String; 6] {
     [
         cell(&host.name, MOST),
-        state(host.up).to_owned(),
+        state(host.up, host.last_listed_at, host.trouble.is_some()).to_owned(),
         listed(host.last_listed_at, now),
         host.runners.to_string(),
         match host.memory_committed {
@@ -154,8 +146,12 @@ fn host(host: &Host, now: Timestamp) -> [String; 6] {
     ]
 }
 
-fn state(up: bool) -> &'static str {
-    if up { "up" } else { "down" }
+fn state(up: bool, listed_at: Option<Timestamp>, failed: bool) -> &'static str {
+    match (up, listed_at, failed) {
+        (true, _, _) => "up",
+        (false, None, false) => "not listed yet",
+        (false, _, _) => "down",
+    }
 }
 
 fn listed(at: Option<Timestamp>, now: Timestamp) -> String {
@@ -171,7 +167,7 @@ fn or_none(text: Option<&str>, most: usize) -> String {
 }
 
 /// A duration in its two largest units; they say more than precision would.
-fn age(since: Timestamp, now: Timestamp) -> String {
+pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = Duration::try_from(now.duration_since(since)).unwrap_or_default().as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match () {
@@ -183,7 +179,7 @@ fn age(since: Timestamp, now: Timestamp) -> String {
 }
 
 /// What holds back, in words; a reason of a newer daemon is shown as it came.
-fn reason(word: &str) -> String {
+pub(super) fn reason(word: &str) -> String {
     let known = Held::ALL.iter().find(|held| held.as_str() == word);
     known.map_or_else(|| cell(word, MOST), |held| held.in_words().to_owned())
 }
@@ -242,7 +238,7 @@ mod tests {
         }));
         assert!(
             text.contains(
-                "pool a is held back: its host does not have its image\npool b is held back: bad_weather\n"
+                "pool a: launches paused: its host does not have its image\npool b: launches paused: bad_weather\n"
             ),
             "{text}"
         );

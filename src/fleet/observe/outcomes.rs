@@ -138,8 +138,9 @@ impl Fleet {
                 runner.take_down = None;
                 self.latch(name, job, now);
             }
-            Deregistered::Failed(_) => {
+            Deregistered::Failed(trouble) => {
                 runner.retry_later(RETRY, now);
+                self.events.push(removal_failed(runner, why, trouble));
                 // Whatever was decided is decided anew when it can be carried out.
                 runner.take_down = None;
                 veto = living.then_some(Veto::Unanswered);
@@ -163,14 +164,15 @@ impl Fleet {
             }
             // The latch tells of the late job.
             Stopped::Vetoed(job) => self.latch(&name, job, now),
-            Stopped::Failed(_) => {
+            Stopped::Failed(trouble) => {
                 runner.retry_later(RETRY, now);
+                self.events.push(removal_failed(runner, why, trouble));
                 self.events.push(Event::Vetoed { pool, runner: name, veto: Veto::Unanswered });
             }
         }
     }
 
-    pub(super) fn remove_ended(&mut self, name: &RunnerName, outcome: &Removed, now: Instant) {
+    pub(super) fn remove_ended(&mut self, name: &RunnerName, outcome: Removed, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Some(InFlight::Remove(why)) = runner.in_flight else { return };
         runner.in_flight = None;
@@ -183,7 +185,15 @@ impl Fleet {
                     self.events.push(Event::Removed { pool, runner, why });
                 }
             }
-            Removed::Failed(_) => runner.retry_later(RETRY, now),
+            Removed::Failed(trouble) => {
+                runner.retry_later(RETRY, now);
+                self.events.push(removal_failed(runner, why, trouble));
+            }
         }
     }
+}
+
+fn removal_failed(runner: &Runner, why: Why, trouble: Trouble) -> Event {
+    let (pool, name) = (runner.name.pool().to_owned(), runner.name.clone());
+    Event::RemovalFailed { pool, runner: name, why, trouble, streak: runner.retries }
 }

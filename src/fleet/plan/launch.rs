@@ -81,10 +81,17 @@ impl Fleet {
                 None => (None, String::new()),
             };
             // Of a missing image the cause is news too: first it is being pulled, then it cannot be.
-            let news = why == Some(Held::ImageMissing) && state.held_detail != detail;
-            if state.held != why || news {
-                (state.held, state.held_detail) = (why, detail.clone());
-                self.events.push(Event::Held { pool: name.clone(), held: why, detail });
+            let mut news = why == Some(Held::ImageMissing) && state.held_detail != detail;
+            if state.held != why {
+                (state.held, state.held_since, news) = (why, pass.now, true);
+            }
+            state.held_detail.clone_from(&detail);
+            if news {
+                let is_starting = why.map_or(!state.held_reported, Held::is_starting);
+                if !is_starting {
+                    state.held_reported = why.is_some();
+                }
+                self.events.push(Event::Held { pool: name.clone(), held: why, detail, is_starting });
             }
         }
     }

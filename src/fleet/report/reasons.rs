@@ -84,6 +84,28 @@ reasons! {
     }
 }
 
+impl Why {
+    /// The same, for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Spare => "to keep min_idle runners idle",
+            Self::Demand => "for a queued job",
+            Self::Surplus => "more runners are idle than the pool needs",
+            Self::Draining => "the daemon drains",
+            Self::PoolGone => "its pool is not in the configuration any more",
+            Self::Outdated => "its image or container settings are outdated",
+            Self::BootTimeout => "it did not come online within boot_timeout",
+            Self::ConnectionLost => "GitHub lists it as offline",
+            Self::Ghost => "GitHub has no registration for it",
+            Self::MaxJobAge => "its job ran longer than max_job_age",
+            Self::NeverStarted => "its container was created and never started",
+            Self::Finished => "its container has ended",
+            Self::Orphaned => "no host has a container for it",
+            Self::LaunchFailed => "its launch failed",
+        }
+    }
+}
+
 reasons! {
     /// What holds a pool back from what it wants.
     Held {
@@ -127,6 +149,11 @@ reasons! {
 }
 
 impl Held {
+    /// Whether it says only that something has not been seen yet, which is so after every start.
+    pub const fn is_starting(self) -> bool {
+        matches!(self, Self::ScopeUnseen | Self::HostUnseen | Self::NoSession)
+    }
+
     /// The same, for people.
     pub const fn in_words(self) -> &'static str {
         match self {
@@ -140,7 +167,7 @@ impl Held {
             Self::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
             Self::RegistrationLimit => "its runner group takes no more runners",
             Self::Refused => "GitHub or the engine refuses; `dayfly check` says why",
-            Self::BackingOff => "launches fail, and are tried ever more slowly; the log says why",
+            Self::BackingOff => "launches fail; each attempt waits longer than the one before",
             Self::NoSession => "its scale set has no session yet, so that GitHub gives it no jobs",
             Self::SessionTaken => {
                 "its scale set is held by another session; its runners are kept, and it waits"
@@ -163,6 +190,17 @@ reasons! {
         Webhook = "webhook",
         /// The messages of a runner scale set.
         ScaleSet = "scale_set",
+    }
+}
+
+impl Source {
+    /// The same, for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Queue => "the queues of its repositories",
+            Self::Webhook => "webhooks",
+            Self::ScaleSet => "its scale set",
+        }
     }
 }
 
@@ -211,6 +249,19 @@ reasons! {
     }
 }
 
+impl Veto {
+    /// The same, for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::LocalBusy => "its container has a job",
+            Self::GithubBusy => "GitHub says that it has a job",
+            Self::LateJob => "a job arrived after its registration was removed",
+            Self::NotFound => "GitHub has no registration for it, so it may have just taken a job",
+            Self::Unanswered => "GitHub or its host did not say whether it has a job; will try again",
+        }
+    }
+}
+
 reasons! {
     /// How a runner ended.
     ExitReason {
@@ -240,6 +291,23 @@ reasons! {
 }
 
 impl ExitReason {
+    /// The same, for people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Completed => "it ended after its job",
+            Self::IdleRemoved => "it ended while idle: GitHub or an outage ended its session",
+            Self::DaemonStop => "it was removed by Dayfly",
+            Self::BootTimeout => "it was removed because it did not come online within boot_timeout",
+            Self::MaxJobAge => "it was removed because its job ran longer than max_job_age",
+            Self::OutOfMemory => "the kernel killed it or a process of its job because memory ran out",
+            Self::Killed => "it was killed or stopped by something other than Dayfly",
+            Self::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
+            Self::QuickExit => "it ended soon after its start, without a job",
+            Self::Failed => "its process failed",
+            Self::Vanished => "its container disappeared from the host",
+        }
+    }
+
     /// Whether people will want to know why: its log is kept.
     pub const fn is_failure(self) -> bool {
         !matches!(self, Self::Completed | Self::IdleRemoved | Self::DaemonStop)

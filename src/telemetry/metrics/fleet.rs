@@ -12,6 +12,18 @@ use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKin
 /// What may block a host: the only reasons with which it reports that.
 const HOST_REASONS: [Held; 4] = [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk];
 
+/// The kinds of trouble with GitHub, and those with an engine.
+const GITHUB_TROUBLES: [TroubleKind; 6] = [
+    TroubleKind::NameTaken,
+    TroubleKind::RegistrationLimit,
+    TroubleKind::Refused,
+    TroubleKind::RateLimited,
+    TroubleKind::GithubFailed,
+    TroubleKind::SessionTaken,
+];
+const ENGINE_TROUBLES: [TroubleKind; 3] =
+    [TroubleKind::ImageMissing, TroubleKind::EngineRefused, TroubleKind::EngineFailed];
+
 // The top of both lies above what anybody would want to be woken for.
 const STARTUP_SECONDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 90.0, 300.0, 900.0, 3600.0];
 const PLAN_SECONDS: [f64; 8] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
@@ -28,6 +40,7 @@ pub(super) struct FleetMetrics {
     launch_failures: Counters<2>,
     exits: Counters<2>,
     removed: Counters<2>,
+    removal_failures: Counters<2>,
     vetoed: Counters<2>,
     plan: Histograms<0>,
     last_plan: Gauges<0>,
@@ -37,6 +50,9 @@ pub(super) struct FleetMetrics {
     host_up: IntGauges<1>,
     host_memory: IntGauges<1>,
     host_blocked: IntGauges<2>,
+    scope_failing: IntGauges<2>,
+    host_failing: IntGauges<2>,
+    sources_failing: IntGauges<2>,
 }
 
 impl FleetMetrics {
@@ -44,7 +60,7 @@ impl FleetMetrics {
         Ok(Self {
             runners: to.int_gauges(
                 "dayfly_runners",
-                "Runners by what they are doing; pool=\"unknown\" are leftovers of pools that are not configured.",
+                "Runners by phase; pool=\"unknown\" are leftovers of pools that are not configured.",
                 ["pool", "phase"],
             )?,
             desired: to.int_gauges("dayfly_desired_runners", "Runners wanted.", ["pool"])?,
@@ -57,7 +73,7 @@ impl FleetMetrics {
             )?,
             held: to.int_gauges(
                 "dayfly_pool_held",
-                "1 for the reason that holds the pool back from what it wants, else 0.",
+                "1 for the reason why the pool's launches are paused, else 0.",
                 ["pool", "reason"],
             )?,
             startup: to.histograms(
@@ -74,26 +90,31 @@ impl FleetMetrics {
             )?,
             exits: to.counters(
                 "dayfly_runner_exits_total",
-                "Runners whose container ended, by how.",
+                "Runners whose container ended, by how it ended.",
                 ["pool", "reason"],
             )?,
             removed: to.counters(
                 "dayfly_runners_removed_total",
-                "Registrations and containers removed by Dayfly, by why.",
+                "Registrations and containers removed by Dayfly, by reason.",
+                ["pool", "reason"],
+            )?,
+            removal_failures: to.counters(
+                "dayfly_removal_failures_total",
+                "Steps of removals that failed and were tried again, by what refused or failed.",
                 ["pool", "reason"],
             )?,
             vetoed: to.counters(
                 "dayfly_scale_down_vetoed_total",
-                "Removals that were refused, by whom.",
+                "Removals that were called off because the runner has or may have a job, by who said so.",
                 ["pool", "reason"],
             )?,
-            plan: to.histograms("dayfly_plan_seconds", "How long deciding took.", [], &PLAN_SECONDS)?,
+            plan: to.histograms("dayfly_plan_seconds", "How long a plan took.", [], &PLAN_SECONDS)?,
             last_plan: to.gauges(
                 "dayfly_last_plan_timestamp_seconds",
-                "When was decided last, in seconds since the Unix epoch.",
+                "When the daemon last planned, in seconds since the Unix epoch.",
                 [],
             )?,
-            draining: to.int_gauges("dayfly_draining", "1 while the operator drains, else 0.", [])?,
+            draining: to.int_gauges("dayfly_draining", "1 while the daemon drains, else 0.", [])?,
             scope_up: to.int_gauges(
                 "dayfly_scope_up",
                 "1 when the scope's last list of runners was complete, else 0.",
@@ -119,6 +140,21 @@ impl FleetMetrics {
                 "1 for the part of the host's budget that stops launches, else 0.",
                 ["host", "reason"],
             )?,
+            scope_failing: to.int_gauges(
+                "dayfly_scope_failing",
+                "1 for the reason why the scope's runners cannot be listed, else 0.",
+                ["scope", "reason"],
+            )?,
+            host_failing: to.int_gauges(
+                "dayfly_host_failing",
+                "1 for the reason why the host's containers cannot be listed, else 0.",
+                ["host", "reason"],
+            )?,
+            sources_failing: to.int_gauges(
+                "dayfly_pool_job_sources_failing",
+                "Job sources of the pool that do not work, by reason.",
+                ["pool", "reason"],
+            )?,
         })
     }
 
@@ -133,6 +169,9 @@ impl FleetMetrics {
             }
             for why in Why::ALL.iter().filter(|why| !matches!(why, Why::Spare | Why::Demand)) {
                 self.removed.at([pool, why.as_str()]);
+            }
+            for kind in TroubleKind::ALL {
+                self.removal_failures.at([pool, kind.as_str()]);
             }
             for veto in Veto::ALL {
                 self.vetoed.at([pool, veto.as_str()]);
@@ -169,6 +208,10 @@ impl FleetMetrics {
             for &held in Held::ALL {
                 self.held.at([name, held.as_str()]).set(i64::from(pool.held == Some(held)));
             }
+            for kind in GITHUB_TROUBLES {
+                let failing = pool.source_troubles.iter().filter(|source| source.trouble.reason == kind);
+                self.sources_failing.at([name, kind.as_str()]).set(int(failing.count() as u64));
+            }
         }
         if !configured.pools.contains(UNKNOWN_POOL) {
             for &phase in Phase::ALL {
@@ -182,11 +225,20 @@ impl FleetMetrics {
         for scope in &status.scopes {
             self.scope_up.at([scope.url.as_str()]).set(i64::from(scope.up));
             self.scope_listed.at([scope.url.as_str()]).set(epoch_seconds(scope.last_listed_at));
+            let reason = scope.trouble.as_ref().map(|trouble| trouble.reason);
+            for kind in GITHUB_TROUBLES {
+                let failing = i64::from(reason == Some(kind));
+                self.scope_failing.at([scope.url.as_str(), kind.as_str()]).set(failing);
+            }
         }
         for host in &status.hosts {
             let name = host.name.as_str();
             self.host_up.at([name]).set(i64::from(host.up));
             self.host_memory.at([name]).set(int(host.committed.memory));
+            let reason = host.trouble.as_ref().map(|trouble| trouble.reason);
+            for kind in ENGINE_TROUBLES {
+                self.host_failing.at([name, kind.as_str()]).set(i64::from(reason == Some(kind)));
+            }
             for held in HOST_REASONS {
                 self.host_blocked.at([name, held.as_str()]).set(i64::from(host.blocked == Some(held)));
             }
@@ -205,6 +257,9 @@ impl FleetMetrics {
             }
             Event::Exited { pool, reason, .. } => self.exits.at([label(pool), reason.as_str()]).inc(),
             Event::Removed { pool, why, .. } => self.removed.at([label(pool), why.as_str()]).inc(),
+            Event::RemovalFailed { pool, trouble, .. } => {
+                self.removal_failures.at([label(pool), trouble.kind.as_str()]).inc();
+            }
             Event::Vetoed { pool, veto, .. } => self.vetoed.at([label(pool), veto.as_str()]).inc(),
             // Seen in the status, as gauges.
             Event::Ready { startup: None, .. }
@@ -229,6 +284,7 @@ impl FleetMetrics {
         self.max.retain("pool", pools);
         self.starting_age.retain("pool", pools);
         self.held.retain("pool", pools);
+        self.sources_failing.retain("pool", pools);
         let with_unknown = &pools.iter().cloned().chain([UNKNOWN_POOL.to_owned()]).collect();
         self.runners.retain("pool", with_unknown);
         self.startup.retain("pool", with_unknown);
@@ -236,11 +292,14 @@ impl FleetMetrics {
         self.launch_failures.retain("pool", with_unknown);
         self.exits.retain("pool", with_unknown);
         self.removed.retain("pool", with_unknown);
+        self.removal_failures.retain("pool", with_unknown);
         self.vetoed.retain("pool", with_unknown);
         self.scope_up.retain("scope", &configured.scopes);
         self.scope_listed.retain("scope", &configured.scopes);
+        self.scope_failing.retain("scope", &configured.scopes);
         self.host_up.retain("host", &configured.hosts);
         self.host_memory.retain("host", &configured.hosts);
         self.host_blocked.retain("host", &configured.hosts);
+        self.host_failing.retain("host", &configured.hosts);
     }
 }

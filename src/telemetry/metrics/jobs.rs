@@ -33,18 +33,18 @@ impl JobMetrics {
             )?,
             unmatched: to.int_gauges(
                 "dayfly_unmatched_queued_jobs",
-                "Queued jobs that look as if they were ours and that no pool serves, by why.",
+                "Queued jobs that seem to be meant for these pools and that none serves, by reason.",
                 ["reason"],
             )?,
             queue_time: to.histograms(
                 "dayfly_job_queue_seconds",
-                "From when a job was queued until its runner had it, for jobs whose record was seen.",
+                "How long jobs were queued until a runner took them, for jobs that Dayfly saw queued.",
                 ["pool"],
                 &QUEUE_SECONDS,
             )?,
             duration: to.histograms(
                 "dayfly_job_duration_seconds",
-                "How long jobs held their runner, by the result that its log told.",
+                "How long jobs ran, by the result in the runner's log.",
                 ["pool", "result"],
                 &JOB_SECONDS,
             )?,

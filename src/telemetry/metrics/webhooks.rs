@@ -11,7 +11,7 @@ impl WebhookMetrics {
     pub(super) fn new(to: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         let deliveries = to.counters(
             "dayfly_webhook_deliveries_total",
-            "Webhook deliveries by event and what became of them.",
+            "Webhook deliveries by event and result.",
             ["event", "result"],
         )?;
         Ok(Self { deliveries })
