@@ -288,7 +288,8 @@ fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Cl
             metrics.record_github(&label, report);
             metrics.record_token_expiration(&label, used.token_expires_at());
         });
-        clients.insert(scope.clone(), Client::new(scope.clone(), credential, reporter)?);
+        let client = Client::new(scope.clone(), credential, reporter)?.of_instance(&config.instance);
+        clients.insert(scope.clone(), client);
     }
     Ok(clients)
 }

@@ -2,9 +2,10 @@
 //! the same for all requests: a refused token, a redirect, a limit, a failure.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -19,13 +20,12 @@ use super::{
     groups::Groups,
     limits::{Limits, retry_interval, stretched},
     link::Origin,
-    listing::Pages,
-    record,
+    listing::{Listed, Listing, Shown},
     transport::{Answer, Transport},
 };
 use crate::{
     clock,
-    fleet::{ClockReading, Registration, RegistrationId, Scope, Timestamp},
+    fleet::{ClockReading, InstanceId, Registration, RegistrationId, Scope, Timestamp},
 };
 
 /// Redirects that are followed in a row.
@@ -48,8 +48,11 @@ struct Inner {
     limits: Mutex<Arc<Limits>>,
     transport: Transport,
     reporter: Reporter,
-    /// What the newest complete listing was made of.
-    pages: Mutex<Pages>,
+    listed: Listed,
+    /// Whose runners are its own; `None` for people, to whom all are alike.
+    instance: OnceLock<InstanceId>,
+    /// What has been warned of already.
+    warned: Mutex<BTreeSet<&'static str>>,
     /// Listings in a row that were refused.
     refusals: AtomicU32,
     groups: tokio::sync::Mutex<Option<Groups>>,
@@ -114,12 +117,22 @@ impl Client {
             limits: Mutex::new(credential.limits_at(&base)),
             transport: Transport::new(origin, deadline, credential.source().ca_file.clone()),
             reporter,
-            pages: Mutex::default(),
+            listed: Listed::default(),
+            instance: OnceLock::new(),
+            warned: Mutex::default(),
             refusals: AtomicU32::default(),
             groups: tokio::sync::Mutex::default(),
             scope,
             base,
         })))
+    }
+
+    /// Whose runners are its own: they are not taken to be gone before GitHub says so.
+    #[must_use]
+    pub fn of_instance(self, instance: &InstanceId) -> Self {
+        // Said once, by whoever makes it.
+        let _ = self.0.instance.set(instance.clone());
+        self
     }
 
     /// The scope that this client serves.
@@ -158,8 +171,8 @@ impl Client {
     /// while they are refused.
     pub fn effective_interval(&self, base: Duration) -> Duration {
         let base = retry_interval(base, self.0.refusals.load(Ordering::Relaxed));
-        let pages = self.pages(|pages| pages.count());
-        self.rate().map_or(base, |rate| stretched(base, &rate, pages, clock::now()))
+        let requests = self.0.listed.requests();
+        self.rate().map_or(base, |rate| stretched(base, &rate, requests, clock::now()))
     }
 
     /// Looks at one runner.
@@ -167,9 +180,7 @@ impl Client {
         let reply =
             self.ask(Ask::get(Endpoint::Get, self.address(&format!("/actions/runners/{id}"))?)).await?;
         match reply.answer.status {
-            StatusCode::OK => reply.answer.json::<record::Wire>()?.record().ok_or_else(|| {
-                GithubError::failed(format!("the record of runner {id} has no id or no name"))
-            }),
+            StatusCode::OK => reply.answer.json(),
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),
             _ => Err(self.refused(Endpoint::Get, &reply)),
         }
@@ -177,16 +188,15 @@ impl Client {
 
     /// All runners of the scope, everybody's, in full. An incomplete list is an error.
     pub async fn records(&self) -> Result<Vec<RunnerRecord>, GithubError> {
-        let mut runners = Vec::new();
-        self.count(self.walk(|record| runners.push(record.clone())).await)?;
-        Ok(runners)
+        let Shown { runners, .. } = self.count(self.list_all().await)?;
+        Ok(runners.into_values().collect())
     }
 
     /// Remembers whether a listing was refused. One that failed otherwise is neither.
-    fn count(&self, listed: Result<(), GithubError>) -> Result<(), GithubError> {
+    fn count<T>(&self, listed: Result<T, GithubError>) -> Result<T, GithubError> {
         let refusals = &self.0.refusals;
         match &listed {
-            Ok(()) => refusals.store(0, Ordering::Relaxed),
+            Ok(_) => refusals.store(0, Ordering::Relaxed),
             Err(GithubError::Refused(_)) => {
                 refusals.store(refusals.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
             }
@@ -379,8 +389,17 @@ impl Client {
         reply.answer.refused(endpoint, scope, self.0.credential.source(), grant.as_ref(), &reply.complaint)
     }
 
-    pub(super) fn pages<T>(&self, with: impl FnOnce(&mut Pages) -> T) -> T {
-        with(&mut self.0.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn listed(&self) -> &Listed {
+        &self.0.listed
+    }
+
+    pub(super) fn instance(&self) -> Option<&InstanceId> {
+        self.0.instance.get()
+    }
+
+    /// Whether this is the first time that it is warned of something.
+    pub(super) fn first_time(&self, what: &'static str) -> bool {
+        self.0.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
     }
 
     pub(super) fn group_cache(&self) -> &tokio::sync::Mutex<Option<Groups>> {
@@ -403,10 +422,9 @@ impl Client {
 }
 
 impl RunnerApi for Client {
-    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
-        let mut registrations = Vec::new();
-        self.count(self.walk(|record| registrations.push(Registration::from(record))).await)?;
-        Ok(registrations)
+    async fn list(&self) -> Result<Listing, GithubError> {
+        let Shown { runners, unreadable } = self.count(self.list_all().await)?;
+        Ok(Listing { registrations: runners.values().map(Registration::from).collect(), unreadable })
     }
 
     async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {

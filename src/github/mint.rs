@@ -24,6 +24,26 @@ impl Client {
         labels: &[String],
     ) -> Result<MintedRunner, GithubError> {
         let group_id = self.group_id(group).await?;
+        let refused = match self.mint_into(name, group_id, labels).await? {
+            Ok(minted) => return Ok(minted),
+            Err(refused) => refused,
+        };
+        // Nothing was registered, so that asking again is safe.
+        let status = refused.answer.status;
+        let Some(group_id) = self.group_after_refusal(group, group_id, status).await? else {
+            return Err(self.refused(Endpoint::Mint, &refused));
+        };
+        let minted = self.mint_into(name, group_id, labels).await?;
+        minted.map_err(|refused| self.refused(Endpoint::Mint, &refused))
+    }
+
+    /// Asks for one; a refusal that may mean the group is the caller's to read.
+    async fn mint_into(
+        &self,
+        name: &str,
+        group_id: u64,
+        labels: &[String],
+    ) -> Result<Result<MintedRunner, Reply>, GithubError> {
         let body = json!({
             "name": name,
             "runner_group_id": group_id,
@@ -34,15 +54,15 @@ impl Client {
         let ask = Ask { method: Method::POST, body: Some(&body), ..Ask::get(Endpoint::Mint, address) };
         let reply = self.ask(ask).await?;
         match reply.answer.status {
-            StatusCode::CREATED => minted(&reply),
+            StatusCode::CREATED => minted(&reply).map(Ok),
             StatusCode::CONFLICT => Err(GithubError::NameTaken),
             StatusCode::UNPROCESSABLE_ENTITY if says_registration_limit(&reply.complaint) => {
                 Err(GithubError::RegistrationLimit(reply.complaint))
             }
-            status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) => {
-                let because_of_the_group = self.group_refused(group, group_id, status).await;
-                Err(because_of_the_group.unwrap_or_else(|| self.refused(Endpoint::Mint, &reply)))
-            }
+            StatusCode::BAD_REQUEST
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::UNPROCESSABLE_ENTITY => Ok(Err(reply)),
             _ => Err(self.refused(Endpoint::Mint, &reply)),
         }
     }

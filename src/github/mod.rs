@@ -27,6 +27,7 @@ mod record;
 mod refusal;
 mod repositories;
 mod route;
+mod rows;
 pub mod scale_set;
 mod stamp;
 mod token_kind;
@@ -52,6 +53,7 @@ pub use self::{
     jwt::AppSource,
     labels::RunnerLabel,
     limits::{Rate, poll_interval, retry_interval},
+    listing::Listing,
     probe::Probe,
     queue::{Look, Queue},
     record::RunnerRecord,
@@ -62,7 +64,7 @@ pub use self::{
     transport::DEADLINE,
     version::{NoVersion, RunnerVersion},
 };
-use crate::fleet::{Registration, RegistrationId, RunnerName, Scope};
+use crate::fleet::{RegistrationId, RunnerName, Scope};
 
 /// Tracing directives that hold whatever an operator asks for: these crates log requests, or log
 /// as errors what the caller here decides upon.
@@ -138,7 +140,7 @@ pub struct MintedRunner {
 /// The calls that a pass needs, for one scope. Every call ends within the edge's deadline.
 pub trait RunnerApi: Send + Sync {
     /// All registrations of the scope, everybody's. An incomplete list is an error.
-    fn list(&self) -> impl Future<Output = Result<Vec<Registration>, GithubError>> + Send;
+    fn list(&self) -> impl Future<Output = Result<Listing, GithubError>> + Send;
 
     /// Mints a runner.
     fn mint(&self, mint: Mint<'_>) -> impl Future<Output = Result<MintedRunner, GithubError>> + Send;

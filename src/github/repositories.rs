@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::{
     Client, Endpoint, GithubError,
-    conditional::{Cost, Pages, Row, Walk, readable},
+    conditional::{Cost, Pages, Walk},
+    rows::Row,
     workflow::WireRepository,
 };
 use crate::fleet::{ClockReading, Instant, Scope, Target};
@@ -51,7 +52,8 @@ impl Repositories {
             let Wire(rows) = reply.answer.json()?;
             // As this answer has just told it.
             let clock = self.client.clock();
-            Ok((0, readable(rows, "repositories", scope, |row| pushed(&row, scope, clock))))
+            let rows = self.client.readable(rows, "repositories", scope);
+            Ok((0, rows.iter().filter_map(|row| pushed(row, scope, clock)).collect()))
         };
         let walk = Walk {
             client: &self.client,

@@ -68,7 +68,7 @@ async fn an_enterprise_s_runners_are_minted_listed_shown_and_removed() {
     for n in 0..130 {
         place.simulator.register("enterprises/umbrella", &format!("r{n}"), &[], Presence::Idle);
     }
-    assert_eq!(client.list().await.unwrap().len(), 131);
+    assert_eq!(client.list().await.unwrap().registrations.len(), 131);
     assert_eq!(client.get(id).await.unwrap().group, Some(3));
     client.delete(id).await.unwrap();
     assert!(matches!(client.get(id).await, Err(GithubError::NotFound)));

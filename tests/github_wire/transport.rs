@@ -63,7 +63,7 @@ async fn redirects_of_the_same_origin_are_followed_where_the_method_stays() {
             _ => says(200, &runners(1, [1])),
         })
         .await;
-        assert_eq!(world.client.list().await.unwrap().len(), 1);
+        assert_eq!(world.client.list().await.unwrap().registrations.len(), 1);
         let outcome = world.mint().await;
         let seen = world.seen();
         if status >= 307 {
@@ -119,7 +119,7 @@ async fn a_401_makes_a_command_run_again_once() {
     let script = format!("echo x >> {0}; wc -l < {0} | tr -d ' '", runs.display());
     let credential = Credential::new(TokenSource::Command(vec!["sh".into(), "-c".into(), script]));
     let client = Client::new(world.client.scope().clone(), &credential, Arc::new(|_| ())).unwrap();
-    assert_eq!(client.list().await.unwrap().len(), 1);
+    assert_eq!(client.list().await.unwrap().registrations.len(), 1);
     assert_eq!(world.seen().len(), 2);
 }
 
@@ -222,7 +222,7 @@ fn a_client_survives_the_runtime_that_it_was_first_used_in() {
     let second = tokio::runtime::Runtime::new().unwrap();
     // octocrab's worker is gone with its runtime; that is one failure, not one for ever.
     let outcomes = [second.block_on(world.client.list()), second.block_on(world.client.list())];
-    assert_eq!(outcomes[1].as_ref().unwrap().len(), 1);
+    assert_eq!(outcomes[1].as_ref().unwrap().registrations.len(), 1);
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ fn without_certificate_authorities_https_says_what_to_install_and_http_works() {
     }
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let world = World::new("acme", |_| says(200, &runners(1, [1]))).await;
-        assert_eq!(world.client.list().await.unwrap().len(), 1);
+        assert_eq!(world.client.list().await.unwrap().registrations.len(), 1);
         let scope = format!("https://{}/acme", world.address).parse().unwrap();
         let client = Client::new(scope, &world.credential(), Arc::new(|_| ())).unwrap();
         let error = client.list().await.unwrap_err();
