@@ -10,6 +10,7 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::streak::Streak;
 use crate::{
     fleet::{ClockReading, Evidence, Instant, Job, JobId, JobState, PoolName, Scope, Status},
     github::{Client, GithubError},
@@ -19,14 +20,18 @@ use crate::{
 /// How long what was told of a job is believed.
 const BELIEVED: Duration = Duration::from_mins(2);
 
-/// From the end of one round to the next.
+/// From the end of one round to the next; and at most, while GitHub answers nothing.
 const PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// Jobs that are asked for at most in one round of a minute: with one credential, 1200 requests an hour.
 const ROUND: usize = 20;
 
 /// How long it is remembered whether a repository can be read.
 const READABLE: Duration = Duration::from_hours(1);
+
+/// How soon jobs of a repository are asked for again that GitHub did not tell of: after the first failure, and at most.
+const RETRY: (Duration, Duration) = (PAUSE, Duration::from_hours(1));
 
 /// Repositories of which that is remembered.
 const REPOSITORIES: usize = 1000;
@@ -67,7 +72,7 @@ pub async fn watch_jobs(
     clock: impl Fn() -> Instant + Send + Sync,
     publish: impl Fn(Evidence) + Send + Sync,
 ) {
-    let (mut look_ups, mut told) = (LookUps::default(), false);
+    let (mut look_ups, mut streak) = (LookUps::default(), Streak::new(PAUSE, LONGEST_PAUSE));
     loop {
         let look = |of: Stale| {
             let client = client.clone();
@@ -77,24 +82,34 @@ pub async fn watch_jobs(
             let client = client.clone();
             async move { client.queue_can_be_seen(&repository).await }
         };
+        let mut pause = PAUSE;
         match look_ups.round(stale(clock()), &clock, look, can_be_seen, &publish).await {
-            Ok(()) => told = false,
+            Ok(()) if look_ups.failing.is_empty() => streak.end(),
+            Ok(()) => {}
             Err(error) => {
+                let stops = stops(&error);
                 let (scope, error) = (client.scope(), chain(&error));
-                if told {
-                    debug!(%scope, error, "waiting jobs cannot be asked for");
-                } else {
+                let (first, wait) = streak.fail();
+                if first {
                     warn!(
                         %scope, error,
-                        "waiting jobs that a webhook told of cannot be asked for, so some may be over already; \
-                         tried again each minute"
+                        "failed to ask for waiting jobs that a webhook told of, so some may be over already; \
+                         retrying, less and less often"
                     );
+                } else {
+                    debug!(%scope, error, "failed to ask for waiting jobs");
                 }
-                told = true;
+                // What fails for one repository must not make the jobs of others wait.
+                pause = if stops { wait } else { PAUSE };
             }
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
+}
+
+/// Whether GitHub answers nothing now, whatever it is asked.
+const fn stops(error: &GithubError) -> bool {
+    matches!(error, GithubError::RateLimited { .. } | GithubError::Unreachable(_))
 }
 
 /// What is remembered from round to round.
@@ -102,6 +117,8 @@ pub async fn watch_jobs(
 struct LookUps {
     /// When each of the stale jobs was last asked for, so that those without an answer go to the end.
     asked: BTreeMap<(Scope, JobId), Instant>,
+    /// Repositories whose jobs GitHub did not tell of, and when they are asked for again.
+    failing: BTreeMap<Scope, (Streak, Instant)>,
     /// Whether a repository can be read, and since when that is known.
     readable: BTreeMap<Scope, (bool, Instant)>,
 }
@@ -128,6 +145,12 @@ impl LookUps {
         let key = |stale: &Stale| (stale.repository.clone(), stale.job);
         let current: BTreeSet<(Scope, JobId)> = stale.iter().map(key).collect();
         self.asked.retain(|asked, _| current.contains(asked));
+        let concerned: BTreeSet<&Scope> = current.iter().map(|(repository, _)| repository).collect();
+        self.failing.retain(|repository, _| concerned.contains(repository));
+        let began = now();
+        stale.retain(|stale| {
+            self.failing.get(&stale.repository).is_none_or(|(_, retry_at)| began >= *retry_at)
+        });
         stale.sort_by_cached_key(|stale| {
             let asked_at = self.asked.get(&key(stale)).copied();
             (asked_at.unwrap_or_default().max(stale.seen_at), stale.job)
@@ -139,6 +162,7 @@ impl LookUps {
             self.asked.insert(key(&wanted), at);
             let error = match look(wanted).await {
                 Ok(Some((job, seen))) => {
+                    self.failing.remove(&repository);
                     self.remember(&repository, true, at);
                     tell(Evidence::Job { job, state: seen, at, asked: true });
                     continue;
@@ -153,10 +177,15 @@ impl LookUps {
                 },
                 Err(error) => error,
             };
-            if let GithubError::RateLimited { .. } | GithubError::Unreachable(_) = error {
+            if stops(&error) {
                 return Err(error);
             }
             // Of this job or its repository alone: others may be seen.
+            let fresh = || (Streak::new(RETRY.0, RETRY.1), at);
+            let (streak, retry_at) = self.failing.entry(repository).or_insert_with(fresh);
+            if at >= *retry_at {
+                *retry_at = at + streak.fail().1;
+            }
             ended = ended.and(Err(error));
         }
         ended
@@ -357,7 +386,8 @@ mod tests {
         let (told, ended, _) = github.round(1, Duration::ZERO);
         assert!(told.is_empty() && ended.is_err());
         github.seen = || Ok(Some(()));
-        assert_eq!(github.round(1, Duration::ZERO).0, [gone(1)], "a failure is not remembered");
+        let (told, ..) = github.round(1, Duration::from_mins(1));
+        assert_eq!(told.len(), 1, "a failure says nothing of the repository");
     }
 
     #[test]
@@ -380,6 +410,15 @@ mod tests {
         let (told, ended, asked) = github.round(2, Duration::ZERO);
         assert!(told.is_empty() && matches!(ended, Err(GithubError::RateLimited { .. })));
         assert_eq!(asked, [1]);
+    }
+
+    #[test]
+    fn a_repository_that_is_refused_is_asked_less_and_less_often() {
+        let mut github = Github::new(|_| Err(GithubError::Refused("403".to_owned())));
+        let asked_at = (0..300).filter(|minute| !github.round(2, Duration::from_mins(*minute)).2.is_empty());
+        assert_eq!(asked_at.collect::<Vec<_>>(), [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
+        let _ = github.round(0, Duration::from_hours(6));
+        assert!(github.look_ups.failing.is_empty(), "what nobody waits for is forgotten");
     }
 
     #[test]

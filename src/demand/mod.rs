@@ -7,6 +7,7 @@ mod lookups;
 mod queue;
 pub mod scale_set;
 mod schedule;
+mod streak;
 
 pub use self::{
     deliveries::{Repair, Repaired, watch_deliveries},
