@@ -14,8 +14,8 @@ use std::{
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use super::{
-    AppGrant, Credential, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate, Reporter, RequestReport,
-    RunnerApi, RunnerRecord,
+    AppGrant, Credential, CredentialSource, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate,
+    Reporter, RequestReport, RunnerApi, RunnerRecord,
     credential::Token,
     groups::Groups,
     limits::{Limits, retry_interval, stretched},
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// A client whose exchanges each end within `deadline`. Fails for a scope whose API has no
-    /// valid address.
+    /// valid address, or one that the credential would be sent to without TLS.
     pub fn with_deadline(
         scope: Scope,
         credential: &Credential,
@@ -115,7 +115,7 @@ impl Client {
         Ok(Self(Arc::new(Inner {
             credential: credential.clone(),
             limits: Mutex::new(credential.limits_at(&base)),
-            transport: Transport::new(origin, deadline, credential.source().ca_file.clone()),
+            transport: Transport::new(origin, deadline, credential.source())?,
             reporter,
             listed: Listed::default(),
             instance: OnceLock::new(),
@@ -386,7 +386,11 @@ impl Client {
     /// The error of a request for something within the scope, or seen with its credential.
     pub(super) fn refused_at(&self, endpoint: Endpoint, scope: &Scope, reply: &Reply) -> GithubError {
         let grant = self.app_grant();
-        reply.answer.refused(endpoint, scope, self.0.credential.source(), grant.as_ref(), &reply.complaint)
+        reply.answer.refused(endpoint, scope, self.source(), grant.as_ref(), &reply.complaint)
+    }
+
+    pub(super) fn source(&self) -> &CredentialSource {
+        self.0.credential.source()
     }
 
     pub(super) fn listed(&self) -> &Listed {

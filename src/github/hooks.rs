@@ -11,7 +11,7 @@ use super::{
     Client, Endpoint, GithubError,
     client::Ask,
     link,
-    refusal::one_line,
+    redact::foreign,
     rows::{Row, lenient},
     webhook::{DeliveryEvent, Encoding, Malformed, Told, read_job},
 };
@@ -185,7 +185,7 @@ fn hook(wire: WireHook) -> HookRecord {
     let events = wire.events.unwrap_or_default();
     HookRecord {
         id: wire.id,
-        url: one_line(&without_secrets(&config.url.unwrap_or_default())),
+        url: foreign(&without_secrets(&config.url.unwrap_or_default()), ""),
         // GitHub's default (OpenAPI: webhook-config-content-type).
         encoding: match config.content_type.as_deref() {
             Some("json") => Some(Encoding::Json),
@@ -220,7 +220,7 @@ impl TryFrom<WireDelivery> for DeliveryRecord {
             action: wire.action,
             // `status=failure` in a query leaves out refused connections; the word does not.
             delivered: status.eq_ignore_ascii_case("OK"),
-            status: format!("{} ({code})", one_line(&status)),
+            status: format!("{} ({code})", foreign(&status, "")),
         })
     }
 }

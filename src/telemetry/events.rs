@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 use crate::fleet::{Event, Exit, Held, HostName, RunnerReport, Status, Veto};
 
 /// The longest text from outside that a log line carries, in characters.
-const LONGEST: usize = 400;
+const LONGEST: usize = 800;
 
 /// The longest word of a container's log that is shown: a JIT config or token that an image's
 /// start script prints is longer.

@@ -140,7 +140,7 @@ async fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 fn client(scope: &str, directory: &Path, ca_file: Option<PathBuf>) -> Client {
     let scope: Scope = scope.parse().unwrap();
     let token = CredentialSource::from(TokenSource::File(directory.join("token")));
-    let credential = Credential::new(CredentialSource { ca_file, ..token });
+    let credential = Credential::new(CredentialSource { ca_file, allow_plain_http: true, ..token });
     Client::new(scope, &credential, Arc::new(|_| {})).unwrap()
 }
 

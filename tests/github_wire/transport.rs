@@ -11,7 +11,9 @@ use axum::{
 };
 use dayfly::{
     fleet::RegistrationId,
-    github::{Client, Credential, GithubError, RunnerApi, TokenSource},
+    github::{
+        Client, Credential, CredentialSource, GithubError, RunnerApi, TokenSource, scale_set::ScaleSets,
+    },
 };
 use futures_util::stream;
 use serde_json::json;
@@ -225,10 +227,51 @@ fn a_client_survives_the_runtime_that_it_was_first_used_in() {
     assert_eq!(outcomes[1].as_ref().unwrap().registrations.len(), 1);
 }
 
+#[test]
+fn a_credential_goes_to_no_other_machine_over_plain_http() {
+    let credential = |allow_plain_http| {
+        let token = CredentialSource::from(TokenSource::Env("GITHUB_TOKEN".to_owned()));
+        Credential::new(CredentialSource { allow_plain_http, ..token })
+    };
+    let client = |url: &str, allow| Client::new(url.parse().unwrap(), &credential(allow), Arc::new(|_| {}));
+    for url in [
+        "http://git.acme.example/acme",
+        "http://10.0.0.1:3000/acme/widgets",
+        "http://localhost.acme.example/a",
+    ] {
+        let error = client(url, false).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, GithubError::Refused(_)) && text.contains("plain http"), "{text}");
+        assert!(text.contains("allow_plain_http = true"), "{text}");
+        assert!(client(url, true).is_ok(), "{url}");
+    }
+    for url in
+        ["https://git.acme.example/acme", "http://localhost:1/a", "http://127.9.9.9/a", "http://[::1]:1/a"]
+    {
+        assert!(client(url, false).is_ok(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_scale_set_service_elsewhere_gets_no_token_over_plain_http() {
+    let world = World::new("acme", |request| {
+        if request.uri.path().ends_with("/registration-token") {
+            return says(201, &json!({"token": "canary-registration", "expires_at": null}));
+        }
+        says(200, &json!({"url": "http://service.example/tenant/", "token": "canary-admin"}))
+    })
+    .await;
+    let error = ScaleSets::new(world.client.clone()).find("Default", "linux").await.unwrap_err().to_string();
+    assert!(error.contains("plain http to service.example"), "{error}");
+    assert_eq!(world.seen().len(), 2);
+}
+
 #[tokio::test]
 async fn no_secret_shows_in_debug_reports_or_errors_even_if_the_other_side_echoes_it() {
     let world = World::new("acme/widgets", |request| {
-        let echo = format!("you sent {}", request.header("authorization").unwrap());
+        // As who shortens what was sent.
+        let sent = request.header("authorization").unwrap();
+        let echo = format!("you sent {}", &sent[..sent.len() - 3]);
         let errors = json!([echo, {"message": echo}, {"field": echo, "code": echo}]);
         says(403, &json!({"message": echo, "errors": errors}))
     })

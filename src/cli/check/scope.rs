@@ -202,8 +202,10 @@ pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line
             match text.split_once(&format!("{scope}: ")) {
                 Some((refused, mend)) => {
                     // The subject names the scope already.
-                    let refused =
-                        [" of ", " at "].iter().find_map(|end| refused.strip_suffix(end)).unwrap_or(refused);
+                    let refused = [" of ", " at ", " for "]
+                        .iter()
+                        .find_map(|end| refused.strip_suffix(end))
+                        .unwrap_or(refused);
                     Line::fail(subject, refused, sentences(mend))
                 }
                 None => Line::fail(subject, text, ""),

@@ -144,7 +144,7 @@ impl ScaleSets {
         let at = address::below(&service.base, call.path, call.query)?;
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         let deadline = self.client().deadline();
-        let way = self.way(&service.origin);
+        let way = self.way(&service.origin)?;
         let foreign = Foreign {
             method: call.method.clone(),
             address: &at,
@@ -206,18 +206,18 @@ impl ScaleSets {
     }
 
     /// The way to a server; made when it is first needed.
-    pub(super) fn way(&self, origin: &Origin) -> Arc<Transport> {
+    pub(super) fn way(&self, origin: &Origin) -> Result<Arc<Transport>, GithubError> {
         let mut ways = self.0.ways.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(way) = ways.iter().find(|way| way.origin() == origin) {
-            return Arc::clone(way);
+            return Ok(Arc::clone(way));
         }
         // GitHub may move a service; what is not used any more goes first.
         if ways.len() >= MAX_WAYS {
             ways.remove(0);
         }
-        let way = Arc::new(self.client().transport().towards(origin.clone()));
+        let way = Arc::new(self.client().transport().towards(origin.clone())?);
         ways.push(Arc::clone(&way));
-        way
+        Ok(way)
     }
 
     /// Whether addresses that GitHub names must have TLS.
