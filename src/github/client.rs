@@ -18,6 +18,7 @@ use super::{
     Reporter, RequestReport, RunnerApi, RunnerRecord,
     credential::Token,
     groups::Groups,
+    identity::Identities,
     limits::{Limits, retry_interval, stretched},
     link::Origin,
     listing::{Listed, Listing, Shown},
@@ -49,8 +50,11 @@ struct Inner {
     transport: Transport,
     reporter: Reporter,
     listed: Listed,
+    identities: Identities,
     /// Whose runners are its own; `None` for people, to whom all are alike.
     instance: OnceLock<InstanceId>,
+    /// Since when mints are refused since the repository is archived, and in which words.
+    archived: Mutex<Option<(Instant, String)>>,
     /// What has been warned of already.
     warned: Mutex<BTreeSet<&'static str>>,
     /// Listings in a row that were refused.
@@ -118,7 +122,9 @@ impl Client {
             transport: Transport::new(origin, deadline, credential.source())?,
             reporter,
             listed: Listed::default(),
+            identities: Identities::default(),
             instance: OnceLock::new(),
+            archived: Mutex::default(),
             warned: Mutex::default(),
             refusals: AtomicU32::default(),
             groups: tokio::sync::Mutex::default(),
@@ -133,6 +139,11 @@ impl Client {
         // Said once, by whoever makes it.
         let _ = self.0.instance.set(instance.clone());
         self
+    }
+
+    /// The numbers by which GitHub knows the scope and its repositories.
+    pub fn identities(&self) -> &Identities {
+        &self.0.identities
     }
 
     /// The scope that this client serves.
@@ -356,7 +367,12 @@ impl Client {
 
     /// The address of a path below the scope's own.
     pub(super) fn address(&self, path: &str) -> Result<Uri, GithubError> {
-        self.site_address(&format!("{}{path}", self.0.scope.api_path()))
+        self.site_address(&format!("{}{path}", self.current_scope().api_path()))
+    }
+
+    /// The scope under the address that it has at GitHub by now.
+    pub(super) fn current_scope(&self) -> Scope {
+        self.0.identities.current(&self.0.scope)
     }
 
     /// The address of a path below that of a repository on the same GitHub.
@@ -365,7 +381,7 @@ impl Client {
             let scope = &self.0.scope;
             return Err(GithubError::Refused(format!("{repository} is on another GitHub than {scope}")));
         }
-        self.site_address(&format!("{}{path}", repository.api_path()))
+        self.site_address(&format!("{}{path}", self.0.identities.current(repository).api_path()))
     }
 
     /// The address of a path of the API.
@@ -404,6 +420,10 @@ impl Client {
     /// Whether this is the first time that it is warned of something.
     pub(super) fn first_time(&self, what: &'static str) -> bool {
         self.0.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+    }
+
+    pub(super) fn archived_since(&self) -> &Mutex<Option<(Instant, String)>> {
+        &self.0.archived
     }
 
     pub(super) fn group_cache(&self) -> &tokio::sync::Mutex<Option<Groups>> {

@@ -62,10 +62,13 @@ pub(super) struct Groups {
     groups: Vec<RunnerGroup>,
 }
 
-/// A repository as sent, as far as its name goes.
-#[derive(Deserialize)]
-struct Repository {
-    full_name: String,
+/// A repository that a group serves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct GroupRepository {
+    /// GitHub's number.
+    pub id: Option<u64>,
+    /// `owner/name`
+    pub full_name: String,
 }
 
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
@@ -79,12 +82,11 @@ impl Client {
         self.all(Endpoint::Groups, "/actions/runner-groups?per_page=100", "runner_groups").await
     }
 
-    /// The full names of the repositories that a group of an organization with `visibility`
+    /// The repositories that a group of an organization with `visibility`
     /// `selected` serves.
-    pub async fn group_repositories(&self, group: u64) -> Result<Vec<String>, GithubError> {
+    pub async fn group_repositories(&self, group: u64) -> Result<Vec<GroupRepository>, GithubError> {
         let path = format!("/actions/runner-groups/{group}/repositories?per_page=100");
-        let rows: Vec<Repository> = self.all(Endpoint::GroupRepositories, &path, "repositories").await?;
-        Ok(rows.into_iter().map(|row| row.full_name).collect())
+        self.all(Endpoint::GroupRepositories, &path, "repositories").await
     }
 
     /// All pages of a list, whose rows are under `key`; an incomplete one is an error. Rows that cannot be read

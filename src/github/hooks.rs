@@ -172,7 +172,14 @@ impl Client {
             StatusCode::OK => {
                 let wire: WireRequest = reply.answer.json()?;
                 let payload = wire.request.payload;
-                Ok(payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at)))
+                let told = payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at));
+                Ok(told.map(|told| match told {
+                    Told::Job(mut job, state, numbers) => {
+                        self.identities().place(&mut job, numbers);
+                        Told::Job(job, state, numbers)
+                    }
+                    told => told,
+                }))
             }
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),
             _ => Err(self.refused(Endpoint::Hooks, &reply)),

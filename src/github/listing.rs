@@ -7,7 +7,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::{HeaderValue, StatusCode, Uri, header};
@@ -44,6 +47,8 @@ pub struct Listing {
 pub(super) struct Listed {
     /// Its pages, by address.
     pages: Mutex<BTreeMap<String, Arc<Page>>>,
+    /// Pages that were new or had changed, in all listings.
+    changes: AtomicU64,
     /// The runners of this installation that it showed.
     own: Mutex<BTreeMap<RegistrationId, RunnerRecord>>,
 }
@@ -53,6 +58,11 @@ impl Listed {
     pub(super) fn requests(&self) -> u32 {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).len();
         u32::try_from(pages).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// A number that changes whenever the list does.
+    pub(super) fn revision(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     fn page(&self, key: &str) -> Option<Arc<Page>> {
@@ -193,6 +203,7 @@ impl Client {
         match reply.answer.status {
             StatusCode::OK => {
                 let page = page_in(&reply)?;
+                self.listed().changes.fetch_add(1, Ordering::Relaxed);
                 self.report_unreadable("runners", self.scope(), page.unreadable.len());
                 Ok(Arc::new(page))
             }

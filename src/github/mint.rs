@@ -1,5 +1,10 @@
 //! Minting: generate-jitconfig and its outcomes.
 
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
 use http::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -7,8 +12,12 @@ use serde_json::{Value, json};
 use super::{
     Client, Endpoint, GithubError, Mint, MintedRunner,
     client::{Ask, Reply},
+    forbidden::Reason,
 };
 use crate::fleet::RegistrationId;
+
+/// How long no runner is asked for after GitHub said that the repository is archived.
+const ARCHIVED_PAUSE: Duration = Duration::from_hours(1);
 
 impl Client {
     /// Mints a runner: finds the group, asks once.
@@ -28,8 +37,13 @@ impl Client {
             Ok(minted) => return Ok(minted),
             Err(refused) => refused,
         };
-        // Nothing was registered, so that asking again is safe.
         let status = refused.answer.status;
+        if status == StatusCode::FORBIDDEN
+            && Reason::of(&refused.answer.headers, &refused.complaint) == Reason::Archived
+        {
+            return Err(self.note_archived(self.refused(Endpoint::Mint, &refused)));
+        }
+        // Nothing was registered, so that asking again is safe.
         let Some(group_id) = self.group_after_refusal(group, group_id, status).await? else {
             return Err(self.refused(Endpoint::Mint, &refused));
         };
@@ -44,6 +58,9 @@ impl Client {
         group_id: u64,
         labels: &[String],
     ) -> Result<Result<MintedRunner, Reply>, GithubError> {
+        if let Some(refusal) = self.archived() {
+            return Err(refusal);
+        }
         let body = json!({
             "name": name,
             "runner_group_id": group_id,
@@ -65,6 +82,23 @@ impl Client {
             | StatusCode::UNPROCESSABLE_ENTITY => Ok(Err(reply)),
             _ => Err(self.refused(Endpoint::Mint, &reply)),
         }
+    }
+}
+
+impl Client {
+    /// The refusal of a mint for an archived repository, while it is not asked again.
+    fn archived(&self) -> Option<GithubError> {
+        let archived = self.archived_since().lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, why) = archived.as_ref()?;
+        (since.elapsed() < ARCHIVED_PAUSE).then(|| GithubError::Refused(why.clone()))
+    }
+
+    fn note_archived(&self, refusal: GithubError) -> GithubError {
+        if let GithubError::Refused(why) = &refusal {
+            let mut archived = self.archived_since().lock().unwrap_or_else(PoisonError::into_inner);
+            *archived = Some((Instant::now(), why.clone()));
+        }
+        refusal
     }
 }
 

@@ -15,6 +15,7 @@ mod forbidden;
 mod group_policy;
 mod groups;
 mod hooks;
+mod identity;
 mod jwt;
 mod labels;
 mod limits;
@@ -50,8 +51,9 @@ pub use self::{
     credential::{Credential, CredentialKind, CredentialSource},
     deprecations::Deprecation,
     downloads::{RunnerDownload, newest_version},
-    groups::RunnerGroup,
+    groups::{GroupRepository, RunnerGroup},
     hooks::{DeliveryRecord, HookRecord, LogMark},
+    identity::{Identities, Numbers},
     jwt::AppSource,
     labels::RunnerLabel,
     limits::{Rate, poll_interval, retry_interval},

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{
     Client, Endpoint, GithubError,
     conditional::{Cost, Pages, Walk},
+    identity::within,
     rows::Row,
     workflow::WireRepository,
 };
@@ -76,7 +77,9 @@ fn pushed(wire: &WireRepository, organization: &Scope, clock: ClockReading) -> O
     if wire.archived == Some(true) || wire.disabled == Some(true) {
         return None;
     }
-    let repository = organization.repository(wire.full_name.as_deref()?)?;
+    let named = organization.repository(wire.full_name.as_deref()?)?;
+    // It is the organization's, whatever that is called by now.
+    let repository = within(organization, &named)?;
     // Never pushed to is null.
     let pushed_at = wire
         .pushed_at

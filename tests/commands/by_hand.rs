@@ -274,5 +274,5 @@ async fn nothing_sends_a_token_to_another_machine_over_plain_http() {
     let said = stand.run(&["check"]).await;
     assert!(said.code() == 2 && said.out.replace('\n', " ").contains(refusal), "{said:?}");
     let said = stand.run(&["run"]).await;
-    assert!(said.code() == 1 && said.err.contains(refusal), "{said:?}");
+    assert!(said.code() != 0 && said.err.contains(refusal), "{said:?}");
 }

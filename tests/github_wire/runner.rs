@@ -9,11 +9,14 @@ use std::{
 };
 
 use axum::http::Method;
-use dayfly::{fleet::RegistrationId, github::GithubError};
+use dayfly::{
+    fleet::RegistrationId,
+    github::{GithubError, RunnerApi as _},
+};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::world::{World, answer, chain, complains, minted, runner, runner_name, says};
+use crate::world::{World, answer, chain, complains, minted, runner, runner_name, runners, says};
 
 #[tokio::test]
 async fn a_mint_sends_what_github_wants_and_returns_what_it_gave() {
@@ -182,6 +185,21 @@ async fn a_missing_permission_is_named_with_the_place_to_mend_it() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[tokio::test]
+async fn an_archived_repository_is_asked_for_no_further_runner() {
+    let world = World::new("acme/widgets", |request| match request.method {
+        Method::POST => complains(403, "Repository was archived so is read-only."),
+        _ => says(200, &runners(1, [1])),
+    })
+    .await;
+    for _ in 0..3 {
+        let text = world.mint_error().await.to_string();
+        assert!(text.contains("unarchive it") && !text.contains("Administration"), "{text}");
+    }
+    world.client.list().await.unwrap();
+    assert_eq!(world.seen().len(), 2, "one mint, one list");
 }
 
 #[tokio::test]

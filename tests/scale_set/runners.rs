@@ -1,12 +1,12 @@
 //! Runners of a set: only while the set is ours, and never away from a job.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dayfly::{
     demand::scale_set::ScaleSetNews,
     fleet::{RegistrationId, RunnerStatus},
-    github::{GithubError, RunnerApi as _},
-    simulator::{Job, ScaleSetFault, ScaleSetRoute as Route},
+    github::{Client, Credential, GithubError, RunnerApi as _, TokenSource, scale_set::ScaleSets},
+    simulator::{Endpoint, Job, Presence, ScaleSetFault, ScaleSetRoute as Route, Simulator},
 };
 use secrecy::ExposeSecret as _;
 
@@ -96,6 +96,27 @@ async fn one_list_has_the_runners_of_all_sets_of_a_scope() {
     assert_eq!(two.runners.list().await.unwrap().registrations, listed);
     one.end().await;
     two.end().await;
+}
+
+#[tokio::test]
+async fn at_rest_the_services_list_is_not_asked_for_each_time() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let scope = simulator.scope_url("acme").parse().unwrap();
+    let token = TokenSource::Command(vec!["echo".to_owned(), "simulated-token".to_owned()]);
+    let client = Client::new(scope, &Credential::new(token), Arc::new(|_| {})).unwrap();
+    let sets = ScaleSets::new(client.clone());
+    let asked = || simulator.scale_sets().count(Route::Agents, 200);
+    for _ in 0..6 {
+        client.list().await.unwrap();
+        assert!(sets.list().await.unwrap().registrations.is_empty());
+    }
+    assert_eq!((asked(), simulator.count(Endpoint::ListRunners)), (1, 6));
+    simulator.register("acme", "theirs", &["linux"], Presence::Idle).unwrap();
+    for _ in 0..2 {
+        client.list().await.unwrap();
+        sets.list().await.unwrap();
+    }
+    assert_eq!(asked(), 2, "the scope's own list has changed once");
 }
 
 #[tokio::test]

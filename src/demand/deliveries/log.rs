@@ -42,7 +42,7 @@ const RETRY: Duration = Duration::from_mins(4);
 pub(super) struct Log {
     /// Failures to list it, and when that is tried again.
     pub(super) streak: Streak,
-    pub(super) retry_at: Timestamp,
+    pub(super) retry_at: Instant,
     mark: LogMark,
     /// Whatever was tried before was listed.
     since: Option<Instant>,
@@ -59,7 +59,7 @@ impl Default for Log {
     fn default() -> Self {
         Self {
             streak: Streak::new(LOOK, REFUSED_PAUSE),
-            retry_at: Timestamp::default(),
+            retry_at: Instant::default(),
             mark: LogMark::default(),
             since: None,
             listed: BTreeSet::new(),
@@ -169,7 +169,7 @@ impl Log {
                     }
                     continue;
                 }
-                Ok(Ok(Told::Job(job, state))) => found.push((*job, state, came_at.at)),
+                Ok(Ok(Told::Job(job, state, _))) => found.push((*job, state, came_at.at)),
                 Ok(Ok(Told::Ping | Told::Nothing)) | Err(GithubError::NotFound) => {}
                 Ok(Err(why)) if self.is_odd => {
                     debug!(%scope, hook, delivery = id, error = %why, "failed to read a webhook delivery");

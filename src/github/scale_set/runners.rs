@@ -1,7 +1,10 @@
 //! The runners of a scale set: minted by the set, removed by the service, which refuses while one
 //! has a job.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -116,7 +119,20 @@ impl ScaleSetRunners {
 impl ScaleSets {
     /// The runners of all scale sets of the scope, everybody's, in full. An incomplete list is an
     /// error. It is the same for each of the scope's sets, so that asking once for all is enough.
+    ///
+    /// The scope's own list has these runners too. While that does not change, and nothing of ours was minted or
+    /// removed, the answer of before is given for some minutes.
     pub async fn list(&self) -> Result<Listing, GithubError> {
+        let (now, revision) = (Instant::now(), self.client().listed().revision());
+        if let Some(listing) = self.listed().again(revision, now) {
+            return Ok(listing);
+        }
+        let listing = self.list_now().await?;
+        self.listed().keep(revision, now, &listing);
+        Ok(listing)
+    }
+
+    async fn list_now(&self) -> Result<Listing, GithubError> {
         let found = self.call(Call::get("list", AGENTS)).await?;
         let answer = found.map_err(|problem| problem.error("a listing of the scale sets' runners"))?;
         let listed: Listed<Agent> = answer.json()?;
@@ -152,6 +168,7 @@ impl RunnerApi for ScaleSetRunners {
     /// Group and labels are the set's own.
     async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
         let set = self.set()?;
+        self.sets.listed().changes(Instant::now());
         let path = format!("{SETS}/{set}/generatejitconfig");
         let body = json!({ "name": mint.name.as_str(), "workFolder": "_work" });
         let answer = match self.sets.call(Call::post("mint", &path, &body)).await? {
@@ -177,6 +194,7 @@ impl RunnerApi for ScaleSetRunners {
     }
 
     async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
+        self.sets.listed().changes(Instant::now());
         let path = format!("{AGENTS}/{id}");
         let call = Call { method: Method::DELETE, ..Call::get("delete", &path) };
         let Err(problem) = self.sets.call(call).await? else { return Ok(()) };

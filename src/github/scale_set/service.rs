@@ -4,7 +4,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{address, held::Held, problem::Problem, registration::secret_header};
+use super::{address, held::Held, listed::Listed, problem::Problem, registration::secret_header};
 use crate::{
     clock,
     github::{
@@ -58,6 +58,7 @@ struct Inner {
     waits: Waits,
     /// Held while registering, so that many requests at once register once.
     service: tokio::sync::Mutex<Held>,
+    listed: Mutex<Listed>,
     /// One for each server that GitHub named; there are two or three.
     ways: Mutex<Vec<Arc<Transport>>>,
 }
@@ -101,12 +102,16 @@ impl ScaleSets {
 
     /// The same with other pauses.
     pub fn with_waits(client: Client, waits: Waits) -> Self {
-        let (service, ways) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { client, waits, service, ways }))
+        let (service, ways, listed) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { client, waits, service, listed, ways }))
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.0.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn waits(&self) -> &Waits {
