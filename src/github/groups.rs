@@ -59,7 +59,7 @@ pub(super) struct Groups {
     listed_at: Instant,
     /// When a refused mint had them listed.
     refreshed_at: Option<Instant>,
-    groups: Vec<RunnerGroup>,
+    rows: Vec<RunnerGroup>,
 }
 
 /// A repository that a group serves.
@@ -130,13 +130,13 @@ impl Client {
             let mut cache = self.group_cache().lock().await;
             let now = clock::now();
             if let Some(known) = cache.as_ref().filter(|known| now.since(known.listed_at) < GROUPS_FRESH)
-                && let Some(group) = find(&known.groups, name)
+                && let Some(group) = find(&known.rows, name)
             {
                 return Ok(group.id);
             }
             let groups = self.groups().await?;
             let found = find(&groups, name).map(|group| group.id).ok_or_else(|| unknown(name, &groups));
-            *cache = Some(Groups { listed_at: now, refreshed_at: None, groups });
+            *cache = Some(Groups { listed_at: now, refreshed_at: None, rows: groups });
             found
         });
         found
@@ -156,7 +156,7 @@ impl Client {
             return Ok(None);
         }
         let mut cache = self.group_cache().lock().await;
-        let is_known = |known: &Groups| find(&known.groups, name).is_some_and(|group| group.id != id);
+        let is_known = |known: &Groups| find(&known.rows, name).is_some_and(|group| group.id != id);
         let was_refreshed =
             |known: &Groups| known.refreshed_at.is_some_and(|at| clock::now().since(at) < REFRESH_PAUSE);
         let fresh = match status {
@@ -168,9 +168,9 @@ impl Client {
             *cache = None;
             let Ok(groups) = self.groups().await else { return Ok(None) };
             let now = clock::now();
-            *cache = Some(Groups { listed_at: now, refreshed_at: Some(now), groups });
+            *cache = Some(Groups { listed_at: now, refreshed_at: Some(now), rows: groups });
         }
-        let Some(Groups { groups, .. }) = &*cache else { return Ok(None) };
+        let Some(Groups { rows: groups, .. }) = &*cache else { return Ok(None) };
         match find(groups, name) {
             None => Err(unknown(name, groups)),
             Some(group) if group.id != id => Ok(Some(group.id)),

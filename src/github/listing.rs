@@ -124,7 +124,7 @@ impl Client {
             runners.extend(pages().flat_map(|page| &page.runners).map(|runner| (runner.id, runner.clone())));
             let unreadable: Vec<Option<String>> =
                 pages().flat_map(|page| page.unreadable.iter().cloned()).collect();
-            let counted = pages().last().map_or(0, |page| page.total);
+            let counted = pages().next_back().map_or(0, |page| page.total);
             let received = (runners.len() + unreadable.len()) as u64;
             // Runners that come during a walk can be counted and not shown, as many as come.
             let changed =
@@ -148,7 +148,8 @@ impl Client {
     }
 
     /// The same with those of this installation that the last listing showed and this one does not, unless GitHub
-    /// says that they are gone. Where there is `several` pages or an unreadable row, not to be shown proves nothing.
+    /// says that they are gone: in a list of `several` pages, or with a row that cannot be read, being absent proves
+    /// nothing.
     async fn confirmed(&self, mut shown: Shown, several: bool) -> Result<Shown, GithubError> {
         let Some(instance) = self.instance() else { return Ok(shown) };
         if several || !shown.unreadable.is_empty() {

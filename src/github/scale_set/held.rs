@@ -96,7 +96,7 @@ mod tests {
             assert!(held.learn(refused(), &waits, now).is_err());
         }
         assert!(held.admit(now + Duration::from_secs(599)).is_err());
-        held.admit(now + Duration::from_secs(600)).unwrap();
+        held.admit(now + Duration::from_mins(10)).unwrap();
         let wait = Duration::from_hours(1);
         assert!(held.learn(Err(GithubError::RateLimited { wait }), &waits, now).is_err());
         let later = now + Duration::from_mins(59);
