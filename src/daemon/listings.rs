@@ -89,6 +89,7 @@ mod tests {
         Pool {
             name: "linux".parse().unwrap(),
             scope: "https://github.com/acme".parse().unwrap(),
+            credential: "default".into(),
             host: "local".parse().unwrap(),
             group: "Default".to_owned(),
             labels: vec!["linux".to_owned()],
