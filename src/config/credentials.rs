@@ -174,7 +174,7 @@ impl Reading<'_> {
                 return None;
             }
         };
-        Some(CredentialSource { kind, ca_file })
+        Some(CredentialSource { kind, ca_file, allow_plain_http: written.allow_plain_http })
     }
 
     fn app(&self, written: &file::Credential, at: &At<'_>) -> Option<AppSource> {

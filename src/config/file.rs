@@ -31,6 +31,7 @@ pub(super) struct Credential {
     pub(super) private_key_file: Option<String>,
     pub(super) installation_id: Option<u64>,
     pub(super) ca_file: Option<String>,
+    pub(super) allow_plain_http: bool,
 }
 
 /// `[hosts.NAME]`

@@ -10,8 +10,8 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    fleet::{Container, ContainerId, Exit, Occupation, Registration, RegistrationId},
-    github::{GithubError, Mint, MintedRunner, RunnerApi},
+    fleet::{Container, ContainerId, Exit, Occupation, RegistrationId},
+    github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
     host::{Host, HostError, Launch},
 };
 
@@ -59,7 +59,7 @@ async fn place(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
 }
 
 impl<T: RunnerApi> RunnerApi for Bounded<T> {
-    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+    async fn list(&self) -> Result<Listing, GithubError> {
         self.edge.list().await
     }
 

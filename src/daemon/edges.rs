@@ -10,7 +10,7 @@ use crate::{
         Occupation, Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope, Stopped,
         Trouble, TroubleKind,
     },
-    github::{GithubError, Mint, RunnerApi},
+    github::{GithubError, Listing, Mint, RunnerApi},
     host::{Host, HostError, Launch, chain},
 };
 
@@ -60,24 +60,41 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         let Some(api) = self.scopes.get(&scope) else {
             return Evidence::ScopeTrouble { trouble: unknown("scope", &scope), scope };
         };
-        let mut registrations = match api.list().await {
-            Ok(registrations) => registrations,
+        let Listing { mut registrations, unreadable } = match api.list().await {
+            Ok(listing) => listing,
             Err(error) => return Evidence::ScopeTrouble { scope, trouble: error.into() },
         };
         let is_set = |pool: &&Pool| pool.scope == scope && self.sets.contains_key(&pool.name);
         let pools: Vec<&PoolName> = self.pools.values().filter(is_set).map(|pool| &pool.name).collect();
-        let mut unseen = Vec::new();
+        let mut unseen = self.pools_of(&scope, &unreadable);
         // The service's list is the same for all sets of the scope.
         if let Some(set) = pools.first().and_then(|pool| self.sets.get(*pool)) {
             match set.list().await {
-                Ok(of_sets) => add_those_of_sets(&mut registrations, of_sets, &pools),
+                Ok(of_sets) => {
+                    add_those_of_sets(&mut registrations, of_sets.registrations, &pools);
+                    unseen.extend(self.pools_of(&scope, &of_sets.unreadable));
+                }
                 Err(error) => {
                     tracing::debug!(%scope, error = chain(&error), "the runners of scale sets cannot be listed");
-                    unseen = pools.into_iter().cloned().collect();
+                    unseen.extend(pools.into_iter().cloned());
                 }
             }
         }
         Evidence::Registrations { scope, began, registrations, unseen }
+    }
+
+    /// The pools that listed runners are of, or may be of, that cannot be read: none of their runners is missing.
+    fn pools_of(&self, scope: &Scope, unreadable: &[Option<String>]) -> Vec<PoolName> {
+        let may_be_of = |pool: &&Pool| {
+            pool.scope == *scope
+                && unreadable.iter().any(|name| match name.as_deref().map(RunnerName::parse) {
+                    None => true,
+                    Some(name) => name.is_some_and(|name| {
+                        name.instance() == self.instance.as_str() && name.pool() == pool.name.as_str()
+                    }),
+                })
+        };
+        self.pools.values().filter(may_be_of).map(|pool| pool.name.clone()).collect()
     }
 
     /// Lists a host's containers; `began` is when.

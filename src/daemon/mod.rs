@@ -9,6 +9,7 @@
 mod bounds;
 mod edges;
 mod failures;
+mod listings;
 mod lock;
 mod observers;
 mod planner;
@@ -50,6 +51,7 @@ pub use self::{
 };
 use self::{
     failures::Failures,
+    listings::Cadence,
     observers::{Publisher, follow_events, keep_image, observe, watch_disk},
     planner::{BoundedEdges, Planner, notify_systemd},
     sets::Sets,
@@ -120,8 +122,6 @@ impl Daemon {
             pools: config.pools.iter().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),
         });
 
-        let mut observers = look_at_all(config, &clients, &engines, &edges, &publisher, &metrics);
-
         let pools = config.pools.iter().map(|pool| pool.pool.clone()).collect();
         let hosts = config.hosts.iter().map(|host| host.host.clone()).collect();
         let fleet = Fleet::new(config.instance.clone(), seed(), pools, hosts);
@@ -134,6 +134,7 @@ impl Daemon {
             engines: engines.keys().map(|host| (host.clone(), "docker")).collect(),
             rates: BTreeMap::new(),
         }));
+        let mut observers = look_at_all(config, &clients, &engines, &edges, &publisher, &metrics, &shown);
         let events = broadcast::Sender::new(EVENTS);
         let sources =
             Sources { config, clients: &clients, publisher: &publisher, events: &events, shown: &shown };
@@ -225,25 +226,26 @@ fn look_at_all(
     edges: &Arc<BoundedEdges>,
     publisher: &Publisher,
     metrics: &Arc<Metrics>,
+    shown: &watch::Receiver<Arc<Snapshot>>,
 ) -> JoinSet<()> {
     let mut observers = JoinSet::new();
     for (scope, client) in clients {
-        let (edges, publisher) = (edges.clone(), publisher.clone());
-        let (listed, client, metrics) = (scope.clone(), client.clone(), metrics.clone());
-        let (scope, base) = (scope.clone(), config.poll_interval);
-        let list = move || {
-            let (edges, publisher, scope) = (edges.clone(), publisher.clone(), listed.clone());
-            async move {
-                let began = clock::now();
-                publisher.publish(edges.list_registrations(&scope, began).await);
+        let (edges, publisher, shown) = (edges.clone(), publisher.clone(), shown.clone());
+        let (scope, client, metrics) = (scope.clone(), client.clone(), metrics.clone());
+        let pools = config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == scope);
+        let cadence = Cadence::new(&scope, &pools.collect::<Vec<_>>(), config.poll_interval);
+        observers.spawn(async move {
+            loop {
+                let began = (clock::now(), tokio::time::Instant::now());
+                publisher.publish(edges.list_registrations(&scope, began.0).await);
+                let interval = |base| {
+                    let interval = client.effective_interval(base);
+                    metrics.record_poll_interval(&scope, interval);
+                    interval
+                };
+                cadence.wait(began.1, shown.clone(), interval).await;
             }
-        };
-        let interval = move || {
-            let interval = client.effective_interval(base);
-            metrics.record_poll_interval(&scope, interval);
-            interval
-        };
-        observers.spawn(observe(list, interval, Arc::new(Notify::new())));
+        });
     }
     for (host, docker) in engines {
         let news = Arc::new(Notify::new());
@@ -289,7 +291,8 @@ fn clients(config: &Config, metrics: &Arc<Metrics>) -> Result<BTreeMap<Scope, Cl
             metrics.record_github(&label, report);
             metrics.record_token_expiration(&label, used.token_expires_at());
         });
-        clients.insert(scope.clone(), Client::new(scope.clone(), credential, reporter)?);
+        let client = Client::new(scope.clone(), credential, reporter)?.of_instance(&config.instance);
+        clients.insert(scope.clone(), client);
     }
     Ok(clients)
 }

@@ -4,18 +4,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
-    sync::{Notify, broadcast, mpsc, watch},
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use super::observers::Publisher;
 use crate::{
     clock,
     config::Config,
-    demand::{QueueDoor, QueueWatch, stale, watch_deliveries, watch_groups, watch_jobs},
+    demand::{QueueDoor, QueueWatch, stale, watch_addresses, watch_deliveries, watch_groups, watch_jobs},
     fleet::{Demand, Event, Evidence, JobState, Pool, PoolName, Scope},
     github::{
         Client,
@@ -28,6 +30,9 @@ use crate::{
 /// Hints of webhooks that wait for the planner at most; what comes beyond is refused, and stays in GitHub's
 /// log.
 const HINTS: usize = 4096;
+
+/// How long the runner groups wait at most for the numbers of what is configured.
+const NUMBERS: Duration = Duration::from_mins(1);
 
 /// What the sources are made from.
 pub(super) struct Sources<'a> {
@@ -44,8 +49,15 @@ impl Sources<'_> {
         let mut doors = Vec::new();
         for (scope, client) in self.clients {
             let pools: Vec<Pool> = self.pools().filter(|pool| pool.scope == *scope).cloned().collect();
+            let (known, numbers) = oneshot::channel();
+            observers.spawn(watch_addresses(client.clone(), pools.clone(), known));
             if pools.iter().any(|pool| pool.demand.counts_jobs()) {
-                observers.spawn(watch_groups(client.clone(), pools.clone(), self.publish()));
+                let groups = watch_groups(client.clone(), pools.clone(), self.publish());
+                observers.spawn(async move {
+                    // A group names a repository that was renamed by its new name.
+                    let _ = timeout(NUMBERS, numbers).await;
+                    groups.await;
+                });
             }
             let with = |wanted: fn(Demand) -> bool| -> Vec<Pool> {
                 pools.iter().filter(|pool| wanted(pool.demand)).cloned().collect()
@@ -133,7 +145,9 @@ pub(super) fn webhook(
     let hooked = config.pools.iter().find(|pool| is_hooked(pool.pool.demand));
     let github = hooked.and_then(|pool| clients.get(&pool.pool.scope)).cloned();
     let clock = move || github.as_ref().map_or_else(clock::wall, Client::clock);
-    Ok(Some((Webhook::new(secrets, Arc::new(sink), Arc::new(recorder), Arc::new(clock)), coming)))
+    let webhook = Webhook::new(secrets, Arc::new(sink), Arc::new(recorder), Arc::new(clock));
+    let identities = clients.values().map(|client| client.identities().clone()).collect();
+    Ok(Some((webhook.knowing(identities), coming)))
 }
 
 /// Tells a watch of queues that a runner of its pools took a job or ended.

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use self::log::{Left, Log};
+use super::streak::Streak;
 use crate::{
     fleet::{Evidence, Instant, JobId, JobState, Scope, Target},
     github::{Client, GithubError, HookRecord},
@@ -76,7 +77,7 @@ pub async fn watch_deliveries(
                 );
             }
         }
-        failing = ended.is_err();
+        failing = ended.is_err() || repair.is_failing();
         sleep(pause(&repaired, &ended)).await;
     }
 }
@@ -165,7 +166,16 @@ impl Repair {
             if progress.stopped {
                 break;
             }
-            if let Err(error) = log.list(&self.client, hook, now).await {
+            if now < log.retry_at {
+                progress.failed.insert(hook);
+                continue;
+            }
+            let listed = log.list(&self.client, hook, now).await;
+            match &listed {
+                Ok(()) => log.streak.end(),
+                Err(_) => log.retry_at = now + log.streak.fail().1,
+            }
+            if let Err(error) = listed {
                 if let GithubError::Refused(_) = error {
                     // Perhaps it is gone: ask for the list again.
                     self.listed_at = None;
@@ -183,6 +193,11 @@ impl Repair {
             self.begun.clear();
         }
         (Repaired { hooks: self.logs.len(), told, more }, progress.ended)
+    }
+
+    /// Whether the log of some hook could not be listed the last time that it was tried.
+    fn is_failing(&self) -> bool {
+        self.logs.values().any(|log| log.streak.is_going_on())
     }
 
     async fn list_hooks(&mut self, now: Instant) -> Result<(), GithubError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::streak::Streak;
 use crate::{
     fleet::{Evidence, GroupPolicy, Pool, Target},
     github::{Client, GithubError, RunnerGroup},
@@ -14,8 +15,8 @@ use crate::{
 /// How often they are read.
 const READ: Duration = Duration::from_mins(10);
 
-/// How soon after a failure they are read again.
-const RETRY: Duration = Duration::from_mins(1);
+/// How soon after a failure they are read again: after the first, and at most.
+const RETRY: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 
 /// Reads the groups that the pools of a scope use, now and again, and publishes their policy. A
 /// repository has none, so that there is nothing to do.
@@ -23,27 +24,27 @@ pub async fn watch_groups(client: Client, pools: Vec<Pool>, publish: impl Fn(Evi
     if let Target::Repository { .. } = client.scope().target() {
         return;
     }
-    let mut told = false;
+    let mut streak = Streak::new(RETRY.0, RETRY.1);
     loop {
         let wait = match read(&client, &pools).await {
             Ok(groups) => {
-                told = false;
+                streak.end();
                 publish(Evidence::Groups { scope: client.scope().clone(), groups });
                 READ
             }
             Err(error) => {
                 let (scope, error) = (client.scope(), chain(&error));
-                if told {
-                    debug!(%scope, error, "the runner groups cannot be read");
-                } else {
+                let (first, wait) = streak.fail();
+                if first {
                     warn!(
                         %scope, error,
-                        "the runner groups cannot be read, so jobs that they do not admit may be counted as \
-                         waiting; tried again each minute"
+                        "failed to read the runner groups, so jobs that they do not admit may be counted as \
+                         waiting; retrying, less and less often"
                     );
+                } else {
+                    debug!(%scope, error, ?wait, "failed to read the runner groups");
                 }
-                told = true;
-                RETRY
+                wait
             }
         };
         sleep(wait).await;

@@ -9,7 +9,10 @@ use std::{
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tracing::{debug, warn};
 
-use super::schedule::{Reach, Schedule, Shortfall};
+use super::{
+    schedule::{Reach, Schedule, Shortfall},
+    streak::Streak,
+};
 use crate::{
     fleet::{Evidence, Instant, Pool, PoolName, Scope, Source, Target, Trouble, TroubleKind},
     github::{Client, GithubError, Look, PushedRepository, Queue, Repositories},
@@ -21,6 +24,9 @@ const AT_ONCE: usize = 4;
 
 /// How often an organization's repositories are listed by when they were pushed to.
 const FIND: Duration = Duration::from_mins(1);
+
+/// How long after a failure they are listed again at most.
+const LONGEST_RETRY: Duration = Duration::from_mins(15);
 
 /// Repositories that were not pushed to for so long are not looked at.
 const PUSHED: Duration = Duration::from_hours(24 * 60);
@@ -72,6 +78,8 @@ pub struct QueueWatch<P, C> {
     queues: BTreeMap<Scope, Queue>,
     /// What is pushed to is looked for, since a pool names no repositories.
     finds: bool,
+    /// Failures of that.
+    finding: Streak,
     /// What does not work, by repository; the scope itself stands for the list of repositories.
     troubles: BTreeMap<Scope, Trouble>,
     /// Whether anything was said of the source so far, and what last.
@@ -108,6 +116,7 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
             schedule.add(repository, Reach::Named, clock());
         }
         Self {
+            finding: Streak::new(FIND, LONGEST_RETRY),
             finds: !own && pools.iter().any(|pool| pool.repositories.is_empty()),
             pools: pools.iter().map(|pool| pool.name.clone()).collect(),
             door: QueueDoor::default(),
@@ -151,7 +160,9 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                     Ok(Done::Looked(queue, looked)) => self.looked(*queue, looked),
                     Ok(Done::Found(repositories, found)) => {
                         finder = Some(repositories);
-                        self.found(found);
+                        if let Some(wait) = self.found(found) {
+                            find_at = (self.clock)() + wait;
+                        }
                     }
                     // A panic is the process's end; nothing is ever cancelled.
                     Err(error) => debug!(%error, "a look was lost"),
@@ -217,8 +228,9 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
         self.tell_sources();
     }
 
-    fn found(&mut self, found: Result<Vec<PushedRepository>, GithubError>) {
-        let (now, scope) = ((self.clock)(), self.client.scope().clone());
+    /// Takes in what was pushed to; or how long to wait, when that cannot be listed.
+    fn found(&mut self, found: Result<Vec<PushedRepository>, GithubError>) -> Option<Duration> {
+        let (now, scope, mut wait) = ((self.clock)(), self.client.scope().clone(), None);
         match found {
             Ok(found) => {
                 for PushedRepository { repository, pushed_at } in &found {
@@ -232,13 +244,16 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                     (self.publish)(Evidence::Queue { repository: gone, began: now, jobs: Vec::new() });
                 }
                 self.troubles.remove(&scope);
+                self.finding.end();
             }
             Err(error) => {
                 let trouble = self.trouble(&scope, error);
                 self.troubles.insert(scope, trouble);
+                wait = Some(self.finding.fail().1);
             }
         }
         self.tell_sources();
+        wait
     }
 
     /// Takes the hints that were left at the door.

@@ -16,6 +16,7 @@ use super::{
     client::{Ask, Bearer, Reply},
     credential::Token,
     flight::Flight,
+    forbidden::Reason,
     limits::{self, Limits},
 };
 use crate::{
@@ -198,7 +199,8 @@ impl Client {
             }
             let wire: WireInstallation = reply.answer.json()?;
             if wire.suspended_at.is_some() {
-                return Err(GithubError::Refused(suspended(&app.source, self.scope())));
+                let hint = Reason::Suspended.hint(self.scope(), self.source(), String::new);
+                return Err(GithubError::Refused(hint));
             }
             locked(&site.found).insert(self.scope().clone(), wire.id);
             Ok(wire.id)
@@ -309,9 +311,12 @@ impl Client {
                     .to_owned()
             }
             (StatusCode::FORBIDDEN, Endpoint::Token) => {
-                "the installation is suspended, or an allow list of addresses keeps this machine out; an owner \
-                 of the account can change either in its settings"
-                    .to_owned()
+                let reason = Reason::of(&reply.answer.headers, &reply.complaint);
+                reason.hint(scope, self.source(), || {
+                    "the installation may not give out tokens; an owner of the account can see why in its \
+                     settings, GitHub Apps"
+                        .to_owned()
+                })
             }
             (StatusCode::UNPROCESSABLE_ENTITY, _) => {
                 "the account has not approved what the App asks for; an owner approves it in the account's \
@@ -322,13 +327,6 @@ impl Client {
         };
         GithubError::Refused(reply.answer.told(endpoint, scope, &reply.complaint, &mend))
     }
-}
-
-fn suspended(app: &AppSource, scope: &Scope) -> String {
-    format!(
-        "the installation of {app} on the account of {scope} is suspended; an owner of the account can lift \
-         that in its settings, GitHub Apps"
-    )
 }
 
 /// A difference of clocks, in words.

@@ -1,35 +1,35 @@
 //! A scope seen with a credential: what goes out and when, and what every answer means that means
 //! the same for all requests: a refused token, a redirect, a limit, a failure.
 
+mod exchange;
+
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::{
-    AppGrant, Credential, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate, Reporter, RequestReport,
-    RunnerApi, RunnerRecord,
+    AppGrant, Credential, CredentialSource, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate,
+    Reporter, RequestReport, RunnerApi, RunnerRecord,
     credential::Token,
     groups::Groups,
+    identity::Identities,
     limits::{Limits, retry_interval, stretched},
     link::Origin,
-    listing::Pages,
-    record,
+    listing::{Listed, Listing, Shown},
     transport::{Answer, Transport},
 };
 use crate::{
     clock,
-    fleet::{ClockReading, Registration, RegistrationId, Scope, Timestamp},
+    fleet::{ClockReading, InstanceId, Registration, RegistrationId, Scope, Timestamp},
 };
-
-/// Redirects that are followed in a row.
-const MAX_REDIRECTS: u32 = 5;
 
 /// GitHub's runner API for one scope and credential. Cheap to clone; clones share everything.
 ///
@@ -48,8 +48,14 @@ struct Inner {
     limits: Mutex<Arc<Limits>>,
     transport: Transport,
     reporter: Reporter,
-    /// What the newest complete listing was made of.
-    pages: Mutex<Pages>,
+    listed: Listed,
+    identities: Identities,
+    /// Whose runners are its own; `None` for people, to whom all are alike.
+    instance: OnceLock<InstanceId>,
+    /// Since when mints are refused since the repository is archived, and in which words.
+    archived: Mutex<Option<(Instant, String)>>,
+    /// What has been warned of already.
+    warned: Mutex<BTreeSet<&'static str>>,
     /// Listings in a row that were refused.
     refusals: AtomicU32,
     groups: tokio::sync::Mutex<Option<Groups>>,
@@ -98,7 +104,7 @@ impl Client {
     }
 
     /// A client whose exchanges each end within `deadline`. Fails for a scope whose API has no
-    /// valid address.
+    /// valid address, or one that the credential would be sent to without TLS.
     pub fn with_deadline(
         scope: Scope,
         credential: &Credential,
@@ -112,14 +118,31 @@ impl Client {
         Ok(Self(Arc::new(Inner {
             credential: credential.clone(),
             limits: Mutex::new(credential.limits_at(&base)),
-            transport: Transport::new(origin, deadline, credential.source().ca_file.clone()),
+            transport: Transport::new(origin, deadline, credential.source())?,
             reporter,
-            pages: Mutex::default(),
+            listed: Listed::default(),
+            identities: Identities::default(),
+            instance: OnceLock::new(),
+            archived: Mutex::default(),
+            warned: Mutex::default(),
             refusals: AtomicU32::default(),
             groups: tokio::sync::Mutex::default(),
             scope,
             base,
         })))
+    }
+
+    /// Whose runners are its own: they are not taken to be gone before GitHub says so.
+    #[must_use]
+    pub fn of_instance(self, instance: &InstanceId) -> Self {
+        // Said once, by whoever makes it.
+        let _ = self.0.instance.set(instance.clone());
+        self
+    }
+
+    /// The numbers by which GitHub knows the scope and its repositories.
+    pub fn identities(&self) -> &Identities {
+        &self.0.identities
     }
 
     /// The scope that this client serves.
@@ -158,8 +181,8 @@ impl Client {
     /// while they are refused.
     pub fn effective_interval(&self, base: Duration) -> Duration {
         let base = retry_interval(base, self.0.refusals.load(Ordering::Relaxed));
-        let pages = self.pages(|pages| pages.count());
-        self.rate().map_or(base, |rate| stretched(base, &rate, pages, clock::now()))
+        let requests = self.0.listed.requests();
+        self.rate().map_or(base, |rate| stretched(base, &rate, requests, clock::now()))
     }
 
     /// Looks at one runner.
@@ -167,9 +190,7 @@ impl Client {
         let reply =
             self.ask(Ask::get(Endpoint::Get, self.address(&format!("/actions/runners/{id}"))?)).await?;
         match reply.answer.status {
-            StatusCode::OK => reply.answer.json::<record::Wire>()?.record().ok_or_else(|| {
-                GithubError::failed(format!("the record of runner {id} has no id or no name"))
-            }),
+            StatusCode::OK => reply.answer.json(),
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),
             _ => Err(self.refused(Endpoint::Get, &reply)),
         }
@@ -177,150 +198,21 @@ impl Client {
 
     /// All runners of the scope, everybody's, in full. An incomplete list is an error.
     pub async fn records(&self) -> Result<Vec<RunnerRecord>, GithubError> {
-        let mut runners = Vec::new();
-        self.count(self.walk(|record| runners.push(record.clone())).await)?;
-        Ok(runners)
+        let Shown { runners, .. } = self.count(self.list_all().await)?;
+        Ok(runners.into_values().collect())
     }
 
     /// Remembers whether a listing was refused. One that failed otherwise is neither.
-    fn count(&self, listed: Result<(), GithubError>) -> Result<(), GithubError> {
+    fn count<T>(&self, listed: Result<T, GithubError>) -> Result<T, GithubError> {
         let refusals = &self.0.refusals;
         match &listed {
-            Ok(()) => refusals.store(0, Ordering::Relaxed),
+            Ok(_) => refusals.store(0, Ordering::Relaxed),
             Err(GithubError::Refused(_)) => {
                 refusals.store(refusals.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
             }
             Err(_) => {}
         }
         listed
-    }
-
-    /// Sends a request, with a renewed token if the first is refused, along redirects of the same
-    /// origin. Answers of limits, of servers in trouble, and of redirects gone wrong are errors;
-    /// all others are the endpoint's to read.
-    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Reply, GithubError> {
-        let bearer = self.admitted(ask.endpoint).await?;
-        let reply = self.follow(&ask, &bearer).await?;
-        if reply.answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(reply);
-        }
-        let fresh = self.bearer(Some(&bearer.token)).await?;
-        if fresh.token.generation == bearer.token.generation {
-            return Ok(reply);
-        }
-        fresh.admit(ask.endpoint)?;
-        self.follow(&ask, &fresh).await
-    }
-
-    /// Sends a request along redirects.
-    pub(super) async fn follow(&self, ask: &Ask<'_>, bearer: &Bearer) -> Result<Reply, GithubError> {
-        let mut address = ask.address.clone();
-        let mut redirects = 0;
-        loop {
-            let reply = self.exchange(ask, &address, bearer).await?;
-            match reply.answer.status {
-                StatusCode::MOVED_PERMANENTLY
-                | StatusCode::FOUND
-                | StatusCode::TEMPORARY_REDIRECT
-                | StatusCode::PERMANENT_REDIRECT => {
-                    redirects += 1;
-                    address = self.redirect(ask, &reply.answer, redirects)?;
-                }
-                status if status.is_server_error() => {
-                    let detail = format!("GitHub answered {status}");
-                    return Err(GithubError::failed(match reply.complaint.as_str() {
-                        "" => detail,
-                        complaint => format!("{detail}: {complaint}"),
-                    }));
-                }
-                _ => return Ok(reply),
-            }
-        }
-    }
-
-    /// The token for a request that the limits let go out now.
-    pub(super) async fn admitted(&self, endpoint: Endpoint) -> Result<Bearer, GithubError> {
-        let bearer = self.bearer(None).await?;
-        bearer.admit(endpoint)?;
-        Ok(bearer)
-    }
-
-    /// The token, or the one after it when GitHub has refused it. The same generation again means
-    /// that there is no other.
-    async fn bearer(&self, refused: Option<&Token>) -> Result<Bearer, GithubError> {
-        let credential = &self.0.credential;
-        let bearer = if let Some(app) = credential.app() {
-            self.installation_bearer(app, refused.map(|token| token.generation)).await?
-        } else {
-            let token = match refused {
-                None => credential.token().await?,
-                Some(refused) => credential.renew(refused).await?,
-            };
-            // Another token may be another user's.
-            Bearer { holder: token.generation, limits: self.limits(), token }
-        };
-        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&bearer.limits);
-        Ok(bearer)
-    }
-
-    async fn exchange(&self, ask: &Ask<'_>, address: &Uri, bearer: &Bearer) -> Result<Reply, GithubError> {
-        let Inner { scope, transport, credential, .. } = &*self.0;
-        let Bearer { token, limits, .. } = bearer;
-        let endpoint = ask.endpoint;
-        let etag = ask.known.filter(|known| known.1 == token.generation).map(|known| known.0);
-        let began = Instant::now();
-        let exchanged = transport.exchange(ask.method.clone(), address, etag, ask.body, token).await;
-        let (wall, took) = (clock::wall(), began.elapsed());
-        let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, wall));
-        let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
-        tracing::debug!(%scope, endpoint = endpoint.as_str(), status, took_seconds = took.as_secs_f64(), "asked GitHub");
-        // An App's own budget is not the one that its installations live on.
-        let rate = rate.filter(|_| !matches!(endpoint, Endpoint::Installation | Endpoint::Token));
-        self.report(endpoint.as_str(), status, took, rate);
-        let answer = exchanged?;
-        if credential.app().is_none()
-            && let Some(left) = credential.expiry().learn(&answer.headers, token.generation, wall)
-        {
-            let days = left.as_secs() / 86_400;
-            tracing::warn!(
-                credential = %credential.source(),
-                days,
-                "the token expires soon, and then nothing works any more; make a new one and put it in its place, \
-                 no restart is needed"
-            );
-        }
-        let is_error = answer.status.is_client_error() || answer.status.is_server_error();
-        let complaint = if is_error { answer.complaint(token) } else { String::new() };
-        limits
-            .learn(endpoint, answer.status, &answer.headers, &complaint, wall)
-            .map_err(|wait| GithubError::RateLimited { wait })?;
-        if let Some(skew) = limits.skew_to_report(wall) {
-            let (seconds, direction) = (skew.abs(), if skew > 0 { "ahead of" } else { "behind" });
-            tracing::warn!(
-                %scope, seconds,
-                "this machine's clock is {seconds} s {direction} GitHub's: schedules go by it, so switch on time \
-                 synchronization, such as chrony or systemd-timesyncd"
-            );
-        }
-        Ok(Reply { answer, complaint, generation: token.generation })
-    }
-
-    /// Where a redirect leads. A request that changes something is repeated only where the status
-    /// says that method and body stay (RFC 9110, 15.4).
-    fn redirect(&self, ask: &Ask<'_>, answer: &Answer, count: u32) -> Result<Uri, GithubError> {
-        let keeps = matches!(answer.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
-        if ask.method != Method::GET && !keeps {
-            let status = answer.status.as_u16();
-            return Err(GithubError::Refused(format!(
-                "{status} to a request that changes something: {} has moved; write its new address",
-                self.0.scope
-            )));
-        }
-        if count > MAX_REDIRECTS {
-            return Err(GithubError::failed(format!("more than {MAX_REDIRECTS} redirects in a row")));
-        }
-        let target = answer.headers.get(header::LOCATION).and_then(|target| target.to_str().ok());
-        self.0.transport.origin().admit(target.unwrap_or_default())
     }
 
     /// Tells the metrics of an exchange.
@@ -346,7 +238,12 @@ impl Client {
 
     /// The address of a path below the scope's own.
     pub(super) fn address(&self, path: &str) -> Result<Uri, GithubError> {
-        self.site_address(&format!("{}{path}", self.0.scope.api_path()))
+        self.site_address(&format!("{}{path}", self.current_scope().api_path()))
+    }
+
+    /// The scope under the address that it has at GitHub by now.
+    pub(super) fn current_scope(&self) -> Scope {
+        self.0.identities.current(&self.0.scope)
     }
 
     /// The address of a path below that of a repository on the same GitHub.
@@ -355,7 +252,7 @@ impl Client {
             let scope = &self.0.scope;
             return Err(GithubError::Refused(format!("{repository} is on another GitHub than {scope}")));
         }
-        self.site_address(&format!("{}{path}", repository.api_path()))
+        self.site_address(&format!("{}{path}", self.0.identities.current(repository).api_path()))
     }
 
     /// The address of a path of the API.
@@ -376,11 +273,28 @@ impl Client {
     /// The error of a request for something within the scope, or seen with its credential.
     pub(super) fn refused_at(&self, endpoint: Endpoint, scope: &Scope, reply: &Reply) -> GithubError {
         let grant = self.app_grant();
-        reply.answer.refused(endpoint, scope, self.0.credential.source(), grant.as_ref(), &reply.complaint)
+        reply.answer.refused(endpoint, scope, self.source(), grant.as_ref(), &reply.complaint)
     }
 
-    pub(super) fn pages<T>(&self, with: impl FnOnce(&mut Pages) -> T) -> T {
-        with(&mut self.0.pages.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn source(&self) -> &CredentialSource {
+        self.0.credential.source()
+    }
+
+    pub(super) fn listed(&self) -> &Listed {
+        &self.0.listed
+    }
+
+    pub(super) fn instance(&self) -> Option<&InstanceId> {
+        self.0.instance.get()
+    }
+
+    /// Whether this is the first time that it is warned of something.
+    pub(super) fn first_time(&self, what: &'static str) -> bool {
+        self.0.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+    }
+
+    pub(super) fn archived_since(&self) -> &Mutex<Option<(Instant, String)>> {
+        &self.0.archived
     }
 
     pub(super) fn group_cache(&self) -> &tokio::sync::Mutex<Option<Groups>> {
@@ -403,10 +317,9 @@ impl Client {
 }
 
 impl RunnerApi for Client {
-    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
-        let mut registrations = Vec::new();
-        self.count(self.walk(|record| registrations.push(Registration::from(record))).await)?;
-        Ok(registrations)
+    async fn list(&self) -> Result<Listing, GithubError> {
+        let Shown { runners, unreadable } = self.count(self.list_all().await)?;
+        Ok(Listing { registrations: runners.values().map(Registration::from).collect(), unreadable })
     }
 
     async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::{HeaderValue, StatusCode, Uri, header};
-use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Client, Endpoint, GithubError,
@@ -135,35 +134,4 @@ impl<T> Walk<'_, T> {
             _ => Err(self.client.refused_at(self.endpoint, self.of, &reply)),
         }
     }
-}
-
-/// A row of a list, or something that cannot be read as one, which does not spoil the others.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum Row<T> {
-    /// As expected.
-    Read(T),
-    /// Anything else.
-    Broken(IgnoredAny),
-}
-
-/// The rows that can be read, as what they mean; the others are counted aloud.
-pub(super) fn readable<T, U>(
-    rows: Vec<Row<T>>,
-    what: &str,
-    of: &Scope,
-    mean: impl Fn(T) -> Option<U>,
-) -> Vec<U> {
-    let count = rows.len();
-    let read: Vec<U> = rows
-        .into_iter()
-        .filter_map(|row| match row {
-            Row::Read(row) => mean(row),
-            Row::Broken(_) => None,
-        })
-        .collect();
-    if read.len() < count {
-        tracing::debug!(%of, what, broken = count - read.len(), "rows of GitHub's list cannot be read, and are left out");
-    }
-    read
 }

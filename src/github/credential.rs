@@ -21,6 +21,8 @@ pub struct CredentialSource {
     /// A PEM file of certificate authorities that are trusted beside the system's, for a GitHub
     /// Enterprise Server (or a proxy) with certificates of its own.
     pub ca_file: Option<PathBuf>,
+    /// Whether it may be sent without TLS to other machines, where everybody on the way can read it.
+    pub allow_plain_http: bool,
 }
 
 /// The kinds of credentials.
@@ -52,13 +54,13 @@ impl CredentialSource {
 
 impl From<TokenSource> for CredentialSource {
     fn from(source: TokenSource) -> Self {
-        Self { kind: CredentialKind::Token(source), ca_file: None }
+        Self { kind: CredentialKind::Token(source), ca_file: None, allow_plain_http: false }
     }
 }
 
 impl From<AppSource> for CredentialSource {
     fn from(source: AppSource) -> Self {
-        Self { kind: CredentialKind::App(source), ca_file: None }
+        Self { kind: CredentialKind::App(source), ca_file: None, allow_plain_http: false }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What runner groups let their runners serve, in the core's words.
 
-use super::{Client, GithubError, RunnerGroup};
+use super::{Client, GithubError, GroupRepository, Numbers, RunnerGroup, identity::within};
 use crate::fleet::{GroupPolicy, Scope, Target, Visibility};
 
 impl Client {
@@ -16,6 +16,16 @@ impl Client {
         Ok(policies)
     }
 
+    /// What a repository of the organization is called: its own name, and that of the configuration if it was
+    /// renamed since. All are the organization's, whatever that is called by now.
+    fn names_of(&self, row: &GroupRepository) -> Vec<Scope> {
+        let Some(named) = self.scope().repository(&row.full_name) else { return Vec::new() };
+        let named = within(self.scope(), &named).unwrap_or(named);
+        let numbers = Numbers { repository: row.id, owner: None };
+        let configured = self.identities().configured(&named, numbers);
+        if configured == named { vec![named] } else { vec![named, configured] }
+    }
+
     /// The policy of one group. Whom an enterprise's group serves are organizations, which cannot be told
     /// from a job, so it counts as open to all.
     pub async fn group_policy(&self, group: RunnerGroup) -> Result<GroupPolicy, GithubError> {
@@ -23,9 +33,8 @@ impl Client {
         let visibility = match group.visibility.as_deref() {
             Some("private") => Visibility::Private,
             Some("selected") if of_organization => {
-                let names = self.group_repositories(group.id).await?;
-                let repository = |name: &String| self.scope().repository(name);
-                Visibility::Selected(names.iter().filter_map(repository).collect::<Vec<Scope>>())
+                let rows = self.group_repositories(group.id).await?;
+                Visibility::Selected(rows.iter().flat_map(|row| self.names_of(row)).collect())
             }
             _ => Visibility::All,
         };

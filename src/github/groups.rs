@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Client, Endpoint, GithubError, client::Ask, link, listing::MAX_PAGES};
+use super::{Client, Endpoint, GithubError, client::Ask, link, listing::MAX_PAGES, rows::Row};
 use crate::{
     clock,
     fleet::{Instant, Target},
@@ -15,6 +15,9 @@ use crate::{
 
 /// How long groups are remembered.
 const GROUPS_FRESH: Duration = Duration::from_hours(1);
+
+/// After a refused mint they are listed once in so long, but for a 404, which nearly always means the group.
+const REFRESH_PAUSE: Duration = Duration::from_mins(1);
 
 /// Repositories have no groups; their runners are in the one that is numbered 1 (ubicloud#692).
 const REPOSITORY_GROUP: u64 = 1;
@@ -54,13 +57,18 @@ pub struct RunnerGroup {
 /// The groups as last listed, and when.
 pub(super) struct Groups {
     listed_at: Instant,
-    groups: Vec<RunnerGroup>,
+    /// When a refused mint had them listed.
+    refreshed_at: Option<Instant>,
+    rows: Vec<RunnerGroup>,
 }
 
-/// A repository as sent, as far as its name goes.
-#[derive(Deserialize)]
-struct Repository {
-    full_name: String,
+/// A repository that a group serves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct GroupRepository {
+    /// GitHub's number.
+    pub id: Option<u64>,
+    /// `owner/name`
+    pub full_name: String,
 }
 
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
@@ -74,23 +82,23 @@ impl Client {
         self.all(Endpoint::Groups, "/actions/runner-groups?per_page=100", "runner_groups").await
     }
 
-    /// The full names of the repositories that a group of an organization with `visibility`
+    /// The repositories that a group of an organization with `visibility`
     /// `selected` serves.
-    pub async fn group_repositories(&self, group: u64) -> Result<Vec<String>, GithubError> {
+    pub async fn group_repositories(&self, group: u64) -> Result<Vec<GroupRepository>, GithubError> {
         let path = format!("/actions/runner-groups/{group}/repositories?per_page=100");
-        let rows: Vec<Repository> = self.all(Endpoint::GroupRepositories, &path, "repositories").await?;
-        Ok(rows.into_iter().map(|row| row.full_name).collect())
+        self.all(Endpoint::GroupRepositories, &path, "repositories").await
     }
 
-    /// All pages of a list, whose rows are under `key`; an incomplete one is an error.
+    /// All pages of a list, whose rows are under `key`; an incomplete one is an error. Rows that cannot be read
+    /// are left out.
     pub(super) async fn all<T: DeserializeOwned>(
         &self,
         endpoint: Endpoint,
         path: &str,
-        key: &str,
+        key: &'static str,
     ) -> Result<Vec<T>, GithubError> {
         let mut address = self.address(path)?;
-        let mut all: Vec<T> = Vec::new();
+        let mut all: Vec<Row<T>> = Vec::new();
         for _ in 0..MAX_PAGES {
             let reply = self.ask(Ask::get(endpoint, address)).await?;
             if reply.answer.status != StatusCode::OK {
@@ -99,13 +107,13 @@ impl Client {
             let mut page: Value = reply.answer.json()?;
             let total = page["total_count"].as_u64().unwrap_or_default();
             // serde's own text would quote what it met.
-            let rows: Vec<T> = serde_json::from_value(page[key].take())
+            let rows: Vec<Row<T>> = serde_json::from_value(page[key].take())
                 .map_err(|_| GithubError::failed(format!("a list without readable {key}")))?;
             all.extend(rows);
             match link::next(&reply.answer.headers) {
                 Some(next) => address = self.admit(&next)?,
                 None if (all.len() as u64) < total => break,
-                None => return Ok(all),
+                None => return Ok(self.readable(all, key, self.scope())),
             }
         }
         Err(GithubError::failed(format!("incomplete list of {key}")))
@@ -122,13 +130,13 @@ impl Client {
             let mut cache = self.group_cache().lock().await;
             let now = clock::now();
             if let Some(known) = cache.as_ref().filter(|known| now.since(known.listed_at) < GROUPS_FRESH)
-                && let Some(group) = find(&known.groups, name)
+                && let Some(group) = find(&known.rows, name)
             {
                 return Ok(group.id);
             }
             let groups = self.groups().await?;
             let found = find(&groups, name).map(|group| group.id).ok_or_else(|| unknown(name, &groups));
-            *cache = Some(Groups { listed_at: now, groups });
+            *cache = Some(Groups { listed_at: now, refreshed_at: None, rows: groups });
             found
         });
         found
@@ -136,26 +144,40 @@ impl Client {
             .unwrap_or_else(|_| Err(GithubError::failed("the runner groups could not be listed in time")))
     }
 
-    /// Whether a mint was refused because of its group, and how that is mended.
-    pub(super) async fn group_refused(&self, name: &str, id: u64, status: StatusCode) -> Option<GithubError> {
+    /// What a refused mint into a group may have met: the group's number if it has another one by now, since it was
+    /// deleted and created again; an error if the group cannot be used; `None` if it is not the group.
+    pub(super) async fn group_after_refusal(
+        &self,
+        name: &str,
+        id: u64,
+        status: StatusCode,
+    ) -> Result<Option<u64>, GithubError> {
         if let Target::Repository { .. } = self.scope().target() {
-            return None;
+            return Ok(None);
         }
         let mut cache = self.group_cache().lock().await;
-        if status == StatusCode::NOT_FOUND {
-            // The group may be gone, or its name another's now.
+        let is_known = |known: &Groups| find(&known.rows, name).is_some_and(|group| group.id != id);
+        let was_refreshed =
+            |known: &Groups| known.refreshed_at.is_some_and(|at| clock::now().since(at) < REFRESH_PAUSE);
+        let fresh = match status {
+            StatusCode::FORBIDDEN => true,
+            StatusCode::NOT_FOUND => cache.as_ref().is_some_and(is_known),
+            _ => cache.as_ref().is_some_and(|known| is_known(known) || was_refreshed(known)),
+        };
+        if !fresh {
             *cache = None;
-            let groups = self.groups().await.ok()?;
-            *cache = Some(Groups { listed_at: clock::now(), groups });
+            let Ok(groups) = self.groups().await else { return Ok(None) };
+            let now = clock::now();
+            *cache = Some(Groups { listed_at: now, refreshed_at: Some(now), rows: groups });
         }
-        let groups = &cache.as_ref()?.groups;
+        let Some(Groups { rows: groups, .. }) = &*cache else { return Ok(None) };
         match find(groups, name) {
-            None => Some(unknown(name, groups)),
-            Some(group) if group.id != id => None,
+            None => Err(unknown(name, groups)),
+            Some(group) if group.id != id => Ok(Some(group.id)),
             Some(group) if status == StatusCode::NOT_FOUND || group.is_foreign() => {
-                Some(unusable(group, status, groups))
+                Err(unusable(group, status, groups))
             }
-            Some(_) => None,
+            Some(_) => Ok(None),
         }
     }
 }

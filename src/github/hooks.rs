@@ -11,7 +11,8 @@ use super::{
     Client, Endpoint, GithubError,
     client::Ask,
     link,
-    refusal::one_line,
+    redact::foreign,
+    rows::{Row, lenient},
     webhook::{DeliveryEvent, Encoding, Malformed, Told, read_job},
 };
 use crate::fleet::{ClockReading, Timestamp};
@@ -38,7 +39,8 @@ pub struct HookRecord {
 }
 
 /// A delivery in a hook's log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(try_from = "WireDelivery")]
 pub struct DeliveryRecord {
     /// GitHub's number; it exceeds 2^53.
     pub id: u64,
@@ -81,6 +83,7 @@ struct WireDelivery {
     guid: Option<String>,
     delivered_at: Option<String>,
     status: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     status_code: Option<u64>,
     event: Option<String>,
     action: Option<String>,
@@ -107,8 +110,8 @@ impl Client {
             if reply.answer.status != StatusCode::OK {
                 return Err(self.refused(Endpoint::Hooks, &reply));
             }
-            let rows: Vec<Value> = reply.answer.json()?;
-            hooks.extend(rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).map(hook));
+            let rows: Vec<Row<WireHook>> = reply.answer.json()?;
+            hooks.extend(self.readable(rows, "webhooks", self.scope()).into_iter().map(hook));
             match link::next(&reply.answer.headers) {
                 Some(next) => address = self.admit(&next)?,
                 None => break,
@@ -141,10 +144,8 @@ impl Client {
                 let etag = reply.answer.headers.get(header::ETAG).cloned();
                 fresh = LogMark(etag.map(|etag| (etag, reply.generation)));
             }
-            let rows: Vec<Value> = reply.answer.json()?;
-            let rows =
-                rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).filter_map(delivery);
-            deliveries.extend(rows);
+            let rows: Vec<Row<DeliveryRecord>> = reply.answer.json()?;
+            deliveries.extend(self.readable(rows, "deliveries of webhooks", self.scope()));
             let enough = deliveries.last().is_some_and(|oldest| oldest.delivered_at < since);
             let next = link::next(&reply.answer.headers).filter(|_| !enough);
             let Some(next) = next else {
@@ -171,7 +172,14 @@ impl Client {
             StatusCode::OK => {
                 let wire: WireRequest = reply.answer.json()?;
                 let payload = wire.request.payload;
-                Ok(payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at)))
+                let told = payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at));
+                Ok(told.map(|told| match told {
+                    Told::Job(mut job, state, numbers) => {
+                        self.identities().place(&mut job, numbers);
+                        Told::Job(job, state, numbers)
+                    }
+                    told => told,
+                }))
             }
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),
             _ => Err(self.refused(Endpoint::Hooks, &reply)),
@@ -184,7 +192,7 @@ fn hook(wire: WireHook) -> HookRecord {
     let events = wire.events.unwrap_or_default();
     HookRecord {
         id: wire.id,
-        url: one_line(&without_secrets(&config.url.unwrap_or_default())),
+        url: foreign(&without_secrets(&config.url.unwrap_or_default()), ""),
         // GitHub's default (OpenAPI: webhook-config-content-type).
         encoding: match config.content_type.as_deref() {
             Some("json") => Some(Encoding::Json),
@@ -205,19 +213,23 @@ fn without_secrets(address: &str) -> String {
     format!("{scheme}://{host}{port}{}", uri.path())
 }
 
-fn delivery(wire: WireDelivery) -> Option<DeliveryRecord> {
-    let status = wire.status.unwrap_or_default();
-    let code = wire.status_code.unwrap_or_default();
-    Some(DeliveryRecord {
-        id: wire.id,
-        guid: wire.guid.unwrap_or_default(),
-        delivered_at: wire.delivered_at.as_deref()?.parse().ok()?,
-        event: DeliveryEvent::of(wire.event.as_deref().unwrap_or_default()),
-        action: wire.action,
-        // `status=failure` in a query leaves out refused connections; the word does not.
-        delivered: status.eq_ignore_ascii_case("OK"),
-        status: format!("{} ({code})", one_line(&status)),
-    })
+impl TryFrom<WireDelivery> for DeliveryRecord {
+    type Error = &'static str;
+
+    fn try_from(wire: WireDelivery) -> Result<Self, Self::Error> {
+        let status = wire.status.unwrap_or_default();
+        let code = wire.status_code.unwrap_or_default();
+        Ok(Self {
+            id: wire.id,
+            guid: wire.guid.unwrap_or_default(),
+            delivered_at: wire.delivered_at.and_then(|at| at.parse().ok()).ok_or("without a time")?,
+            event: DeliveryEvent::of(wire.event.as_deref().unwrap_or_default()),
+            action: wire.action,
+            // `status=failure` in a query leaves out refused connections; the word does not.
+            delivered: status.eq_ignore_ascii_case("OK"),
+            status: format!("{} ({code})", foreign(&status, "")),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -227,8 +239,8 @@ mod tests {
     use super::*;
 
     fn deliveries(rows: Value) -> Vec<DeliveryRecord> {
-        let rows: Vec<Value> = serde_json::from_value(rows).unwrap();
-        rows.into_iter().filter_map(|row| serde_json::from_value(row).ok()).filter_map(delivery).collect()
+        let rows: Vec<Row<DeliveryRecord>> = serde_json::from_value(rows).unwrap();
+        rows.into_iter().filter_map(Row::read).collect()
     }
 
     #[test]

@@ -37,6 +37,10 @@ impl Origin {
         self.scheme == "https"
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The address of its root, for choosing a proxy.
     pub(super) fn uri(&self) -> Option<Uri> {
         let Self { scheme, host, port } = self;

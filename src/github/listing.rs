@@ -1,8 +1,16 @@
 //! The list of a scope's runners: page by page, asked for only if changed, complete or an error.
+//!
+//! Pages are no snapshot. When a runner of a page that was read goes, the first one of the next page moves into
+//! it and is not shown. So what the last page counts is the least that a complete list has; and in a list of
+//! several pages a runner of this installation that was listed before is gone only when GitHub says so when asked
+//! for it alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::{HeaderValue, StatusCode, Uri, header};
@@ -12,23 +20,65 @@ use super::{
     Client, Endpoint, GithubError, RunnerRecord,
     client::{Ask, Reply},
     link, record,
+    rows::Row,
 };
-use crate::fleet::RegistrationId;
+use crate::fleet::{InstanceId, Registration, RegistrationId, RunnerName};
 
 /// More pages than any scope has: a group holds 10,000 runners at most, a hundred pages.
 pub(super) const MAX_PAGES: usize = 500;
 
-/// How often a list of several pages is walked when runners came or went meanwhile.
+/// How often a list that shows less than it counts is walked.
 const MAX_WALKS: u32 = 3;
 
-/// The pages of the newest complete list, by address.
-#[derive(Default)]
-pub(super) struct Pages(BTreeMap<String, Arc<Page>>);
+/// Runners that one listing asks for alone; those beyond stay listed until a later one.
+const MAX_CONFIRMATIONS: usize = 20;
 
-impl Pages {
+/// A scope's registrations.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// Everybody's.
+    pub registrations: Vec<Registration>,
+    /// What is listed and cannot be read: the runner's name, where that can be.
+    pub unreadable: Vec<Option<String>>,
+}
+
+/// What is remembered of the newest complete listing.
+#[derive(Default)]
+pub(super) struct Listed {
+    /// Its pages, by address.
+    pages: Mutex<BTreeMap<String, Arc<Page>>>,
+    /// Pages that were new or had changed, in all listings.
+    changes: AtomicU64,
+    /// The runners of this installation that it showed.
+    own: Mutex<BTreeMap<RegistrationId, RunnerRecord>>,
+}
+
+impl Listed {
     /// How many requests a listing takes; at least one.
-    pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap_or(u32::MAX).max(1)
+    pub(super) fn requests(&self) -> u32 {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).len();
+        u32::try_from(pages).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// A number that changes whenever the list does.
+    pub(super) fn revision(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    fn page(&self, key: &str) -> Option<Arc<Page>> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn keep(&self, walked: &[(String, Arc<Page>)]) {
+        *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = walked.iter().cloned().collect();
+    }
+
+    fn own(&self) -> BTreeMap<RegistrationId, RunnerRecord> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep_own(&self, own: BTreeMap<RegistrationId, RunnerRecord>) {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = own;
     }
 }
 
@@ -41,55 +91,92 @@ struct Page {
     next: Option<String>,
     total: u64,
     runners: Vec<RunnerRecord>,
+    /// Its rows that cannot be read, by name where there is one.
+    unreadable: Vec<Option<String>>,
 }
 
 /// A page as sent.
 #[derive(Deserialize)]
 struct Wire {
     total_count: Option<u64>,
-    runners: Option<Vec<record::Wire>>,
+    runners: Option<Vec<Row<RunnerRecord>>>,
+}
+
+/// Everything that a listing showed.
+pub(super) struct Shown {
+    pub(super) runners: BTreeMap<RegistrationId, RunnerRecord>,
+    pub(super) unreadable: Vec<Option<String>>,
 }
 
 impl Client {
-    /// Walks all pages and hands out every runner once.
-    ///
-    /// Pages are no snapshot: when a runner goes, the ones after it move up, and one of them can
-    /// slip between two pages. `total_count` tells that (the greatest of all pages counts), and
-    /// then the walk is repeated, at no cost for pages that have not changed.
-    pub(super) async fn walk(&self, mut each: impl FnMut(&RunnerRecord) + Send) -> Result<(), GithubError> {
+    /// Lists every runner once. Walks the pages again only while they show less than the last of them counts, at no
+    /// cost for pages that have not changed; a runner that any walk showed is there.
+    pub(super) async fn list_all(&self) -> Result<Shown, GithubError> {
         let first = self.address("/actions/runners?per_page=100")?;
+        let mut runners: BTreeMap<RegistrationId, RunnerRecord> = BTreeMap::new();
+        let mut before: Option<BTreeSet<RegistrationId>> = None;
         for walks_left in (0..MAX_WALKS).rev() {
-            let walked = self.walk_once(first.clone()).await?;
-            let total = walked.iter().map(|(_, page)| page.total).max().unwrap_or_default();
+            let walked = self.walk(first.clone()).await?;
+            let pages = || walked.iter().map(|(_, page)| page);
             let ids: BTreeSet<RegistrationId> =
-                walked.iter().flat_map(|(_, page)| &page.runners).map(|runner| runner.id).collect();
-            let again = walks_left > 0 && walked.len() > 1;
-            let complete = ids.len() as u64 >= total;
-            // What cannot be completed is not kept, lest a 304 confirm it for ever.
-            self.pages(|pages| {
-                if complete || again { pages.0 = walked.iter().cloned().collect() } else { pages.0.clear() }
-            });
-            if !complete {
-                if again {
-                    continue;
-                }
-                let received = ids.len();
+                pages().flat_map(|page| &page.runners).map(|runner| runner.id).collect();
+            // Of a runner that moved to a later page while we walked, the newer record counts.
+            runners.extend(pages().flat_map(|page| &page.runners).map(|runner| (runner.id, runner.clone())));
+            let unreadable: Vec<Option<String>> =
+                pages().flat_map(|page| page.unreadable.iter().cloned()).collect();
+            let counted = pages().next_back().map_or(0, |page| page.total);
+            let received = (runners.len() + unreadable.len()) as u64;
+            // Runners that come during a walk can be counted and not shown, as many as come.
+            let changed =
+                before.as_ref().map_or(0, |before| before.symmetric_difference(&ids).count() as u64);
+            if received + changed >= counted {
+                self.listed().keep(&walked);
+                let several = walked.len() > 1;
+                return self.confirmed(Shown { runners, unreadable }, several).await;
+            }
+            if walks_left == 0 || walked.len() == 1 {
+                // What cannot be completed is not kept, lest a 304 confirm it for ever.
+                self.listed().keep(&[]);
                 return Err(GithubError::failed(format!(
-                    "incomplete list: GitHub counts {total} runners and listed {received}"
+                    "incomplete list: GitHub counts {counted} runners and listed {received}"
                 )));
             }
-            // A runner that moved to a later page while we walked: its newer record counts.
-            let mut newest: BTreeMap<RegistrationId, &RunnerRecord> = BTreeMap::new();
-            for runner in walked.iter().flat_map(|(_, page)| &page.runners) {
-                newest.insert(runner.id, runner);
-            }
-            newest.into_values().for_each(&mut each);
-            return Ok(());
+            self.listed().keep(&walked);
+            before = Some(ids);
         }
-        Ok(())
+        Err(GithubError::failed("incomplete list"))
     }
 
-    async fn walk_once(&self, first: Uri) -> Result<Vec<(String, Arc<Page>)>, GithubError> {
+    /// The same with those of this installation that the last listing showed and this one does not, unless GitHub
+    /// says that they are gone: in a list of `several` pages, or with a row that cannot be read, being absent proves
+    /// nothing.
+    async fn confirmed(&self, mut shown: Shown, several: bool) -> Result<Shown, GithubError> {
+        let Some(instance) = self.instance() else { return Ok(shown) };
+        if several || !shown.unreadable.is_empty() {
+            let missing = self.listed().own().into_iter().filter(|(id, _)| !shown.runners.contains_key(id));
+            let mut lost = Vec::new();
+            for (at, (id, before)) in missing.enumerate() {
+                let now = if at < MAX_CONFIRMATIONS { self.get(id).await } else { Ok(before.clone()) };
+                match now {
+                    Ok(record) => lost.push(record),
+                    Err(GithubError::NotFound) => {}
+                    Err(error) => {
+                        tracing::debug!(scope = %self.scope(), %id, %error, "a runner stays listed, since GitHub does not say that it is gone");
+                        lost.push(before);
+                    }
+                }
+            }
+            shown.runners.extend(lost.into_iter().map(|record| (record.id, record)));
+            shown
+                .unreadable
+                .retain(|name| !shown.runners.values().any(|runner| Some(&runner.name) == name.as_ref()));
+        }
+        let own = shown.runners.iter().filter(|(_, runner)| is_own(&runner.name, instance));
+        self.listed().keep_own(own.map(|(id, runner)| (*id, runner.clone())).collect());
+        Ok(shown)
+    }
+
+    async fn walk(&self, first: Uri) -> Result<Vec<(String, Arc<Page>)>, GithubError> {
         let mut walked: Vec<(String, Arc<Page>)> = Vec::new();
         let mut address = first;
         loop {
@@ -111,11 +198,16 @@ impl Client {
     }
 
     async fn page(&self, address: Uri, key: &str) -> Result<Arc<Page>, GithubError> {
-        let known = self.pages(|pages| pages.0.get(key).cloned());
+        let known = self.listed().page(key);
         let etag = known.as_deref().and_then(|page| Some((page.etag.as_ref()?, page.generation)));
         let reply = self.ask(Ask { known: etag, ..Ask::get(Endpoint::List, address) }).await?;
         match reply.answer.status {
-            StatusCode::OK => page_in(&reply).map(Arc::new),
+            StatusCode::OK => {
+                let page = page_in(&reply)?;
+                self.listed().changes.fetch_add(1, Ordering::Relaxed);
+                self.report_unreadable("runners", self.scope(), page.unreadable.len());
+                Ok(Arc::new(page))
+            }
             StatusCode::NOT_MODIFIED => known
                 .filter(|page| page.etag.is_some() && page.generation == reply.generation)
                 .ok_or_else(|| GithubError::failed("304 to a request that was not conditional")),
@@ -124,18 +216,28 @@ impl Client {
     }
 }
 
+fn is_own(name: &str, instance: &InstanceId) -> bool {
+    RunnerName::parse(name).is_some_and(|name| name.instance() == instance.as_str())
+}
+
 fn page_in(reply: &Reply) -> Result<Page, GithubError> {
     let wire: Wire = reply.answer.json()?;
-    let (Some(total), Some(runners)) = (wire.total_count, wire.runners) else {
+    let (Some(total), Some(rows)) = (wire.total_count, wire.runners) else {
         return Err(GithubError::failed("incomplete list: without total_count or runners"));
     };
-    let runners: Option<Vec<_>> = runners.into_iter().map(record::Wire::record).collect();
+    let (mut runners, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        match row {
+            Row::Read(runner) => runners.push(runner),
+            Row::Unreadable(raw) => unreadable.push(record::name_in(&raw)),
+        }
+    }
     Ok(Page {
         etag: reply.answer.headers.get(header::ETAG).cloned(),
         generation: reply.generation,
         next: link::next(&reply.answer.headers),
         total,
-        runners: runners
-            .ok_or_else(|| GithubError::failed("incomplete list: a runner without id or name"))?,
+        runners,
+        unreadable,
     })
 }

@@ -1,5 +1,10 @@
 //! Minting: generate-jitconfig and its outcomes.
 
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
 use http::{Method, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -7,8 +12,12 @@ use serde_json::{Value, json};
 use super::{
     Client, Endpoint, GithubError, Mint, MintedRunner,
     client::{Ask, Reply},
+    forbidden::Reason,
 };
 use crate::fleet::RegistrationId;
+
+/// How long no runner is asked for after GitHub said that the repository is archived.
+const ARCHIVED_PAUSE: Duration = Duration::from_hours(1);
 
 impl Client {
     /// Mints a runner: finds the group, asks once.
@@ -24,6 +33,34 @@ impl Client {
         labels: &[String],
     ) -> Result<MintedRunner, GithubError> {
         let group_id = self.group_id(group).await?;
+        let refused = match self.mint_into(name, group_id, labels).await? {
+            Ok(minted) => return Ok(minted),
+            Err(refused) => refused,
+        };
+        let status = refused.answer.status;
+        if status == StatusCode::FORBIDDEN
+            && Reason::of(&refused.answer.headers, &refused.complaint) == Reason::Archived
+        {
+            return Err(self.note_archived(self.refused(Endpoint::Mint, &refused)));
+        }
+        // Nothing was registered, so that asking again is safe.
+        let Some(group_id) = self.group_after_refusal(group, group_id, status).await? else {
+            return Err(self.refused(Endpoint::Mint, &refused));
+        };
+        let minted = self.mint_into(name, group_id, labels).await?;
+        minted.map_err(|refused| self.refused(Endpoint::Mint, &refused))
+    }
+
+    /// Asks for one; a refusal that may mean the group is the caller's to read.
+    async fn mint_into(
+        &self,
+        name: &str,
+        group_id: u64,
+        labels: &[String],
+    ) -> Result<Result<MintedRunner, Reply>, GithubError> {
+        if let Some(refusal) = self.archived() {
+            return Err(refusal);
+        }
         let body = json!({
             "name": name,
             "runner_group_id": group_id,
@@ -34,17 +71,34 @@ impl Client {
         let ask = Ask { method: Method::POST, body: Some(&body), ..Ask::get(Endpoint::Mint, address) };
         let reply = self.ask(ask).await?;
         match reply.answer.status {
-            StatusCode::CREATED => minted(&reply),
+            StatusCode::CREATED => minted(&reply).map(Ok),
             StatusCode::CONFLICT => Err(GithubError::NameTaken),
             StatusCode::UNPROCESSABLE_ENTITY if says_registration_limit(&reply.complaint) => {
                 Err(GithubError::RegistrationLimit(reply.complaint))
             }
-            status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN) => {
-                let because_of_the_group = self.group_refused(group, group_id, status).await;
-                Err(because_of_the_group.unwrap_or_else(|| self.refused(Endpoint::Mint, &reply)))
-            }
+            StatusCode::BAD_REQUEST
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::UNPROCESSABLE_ENTITY => Ok(Err(reply)),
             _ => Err(self.refused(Endpoint::Mint, &reply)),
         }
+    }
+}
+
+impl Client {
+    /// The refusal of a mint for an archived repository, while it is not asked again.
+    fn archived(&self) -> Option<GithubError> {
+        let archived = self.archived_since().lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, why) = archived.as_ref()?;
+        (since.elapsed() < ARCHIVED_PAUSE).then(|| GithubError::Refused(why.clone()))
+    }
+
+    fn note_archived(&self, refusal: GithubError) -> GithubError {
+        if let GithubError::Refused(why) = &refusal {
+            let mut archived = self.archived_since().lock().unwrap_or_else(PoisonError::into_inner);
+            *archived = Some((Instant::now(), why.clone()));
+        }
+        refusal
     }
 }
 

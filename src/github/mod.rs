@@ -11,9 +11,11 @@ mod deprecations;
 mod downloads;
 mod expiry;
 mod flight;
+mod forbidden;
 mod group_policy;
 mod groups;
 mod hooks;
+mod identity;
 mod jwt;
 mod labels;
 mod limits;
@@ -25,9 +27,11 @@ mod pem;
 mod probe;
 mod queue;
 mod record;
+mod redact;
 mod refusal;
 mod repositories;
 mod route;
+mod rows;
 pub mod scale_set;
 mod stamp;
 mod token_kind;
@@ -48,11 +52,13 @@ pub use self::{
     credential::{Credential, CredentialKind, CredentialSource},
     deprecations::Deprecation,
     downloads::{RunnerDownload, newest_version},
-    groups::RunnerGroup,
+    groups::{GroupRepository, RunnerGroup},
     hooks::{DeliveryRecord, HookRecord, LogMark},
+    identity::{Identities, Numbers},
     jwt::AppSource,
     labels::RunnerLabel,
     limits::{Rate, poll_interval, retry_interval},
+    listing::Listing,
     probe::Probe,
     queue::{Look, Queue},
     record::RunnerRecord,
@@ -63,7 +69,7 @@ pub use self::{
     transport::DEADLINE,
     version::{NoVersion, RunnerVersion},
 };
-use crate::fleet::{Registration, RegistrationId, RunnerName, Scope};
+use crate::fleet::{RegistrationId, RunnerName, Scope};
 
 /// Tracing directives that hold whatever an operator asks for: these crates log requests, or log
 /// as errors what the caller here decides upon.
@@ -139,7 +145,7 @@ pub struct MintedRunner {
 /// The calls that a pass needs, for one scope. Every call ends within the edge's deadline.
 pub trait RunnerApi: Send + Sync {
     /// All registrations of the scope, everybody's. An incomplete list is an error.
-    fn list(&self) -> impl Future<Output = Result<Vec<Registration>, GithubError>> + Send;
+    fn list(&self) -> impl Future<Output = Result<Listing, GithubError>> + Send;
 
     /// Mints a runner.
     fn mint(&self, mint: Mint<'_>) -> impl Future<Output = Result<MintedRunner, GithubError>> + Send;

@@ -3,7 +3,10 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{AppGrant, Client, Endpoint, GithubError, Rate, client::Ask, refusal::app_permission_name};
+use super::{
+    AppGrant, Client, Endpoint, GithubError, Rate, client::Ask, identity::address_of,
+    refusal::app_permission_name,
+};
 use crate::{
     clock,
     fleet::{Target, Timestamp},
@@ -44,6 +47,9 @@ impl Client {
             return Err(self.refused(Endpoint::Scope, &reply));
         }
         let body: Value = reply.answer.json()?;
+        if let (Some(id), Some(now)) = (body["id"].as_u64(), address_of(&body, self.scope())) {
+            self.identities().learn(self.scope(), id, &now);
+        }
         let scopes = reply.answer.headers.get("x-oauth-scopes").and_then(|scopes| scopes.to_str().ok());
         let split = |scopes: &str| {
             let names = scopes.split(',').map(str::trim).filter(|name| !name.is_empty());

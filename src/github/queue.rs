@@ -12,7 +12,7 @@ use http::StatusCode;
 use super::{
     Client, Endpoint, GithubError,
     client::{Ask, Reply},
-    conditional::{Cost, Pages, Walk, readable},
+    conditional::{Cost, Pages, Walk},
     workflow::{Run, WireJob, WireJobs, WireRuns},
 };
 use crate::fleet::{Instant, Job, JobId, JobState, Scope, Target};
@@ -146,21 +146,17 @@ impl Queue {
         cost: &mut Cost,
         missing: &mut Option<String>,
     ) -> Result<Vec<Run>, GithubError> {
-        let repository = &self.repository;
+        let (client, repository) = (&self.client, &self.repository);
         let path = format!("/actions/runs?status={state}&exclude_pull_requests=true&per_page=100");
         let first = self.client.address_in(repository, &path)?;
         let read = |reply: &Reply| {
             let wire: WireRuns = reply.answer.json()?;
-            let rows = readable(wire.workflow_runs, "runs", repository, |row| Some(row.run(repository)));
-            Ok((wire.total_count.unwrap_or_default(), rows))
+            let rows = client.readable(wire.workflow_runs, "runs", repository);
+            let runs = rows.into_iter().map(|row| row.run(repository)).collect();
+            Ok((wire.total_count.unwrap_or_default(), runs))
         };
-        let walk = Walk {
-            client: &self.client,
-            endpoint: Endpoint::Runs,
-            of: repository,
-            max_pages: MAX_RUN_PAGES,
-            read: &read,
-        };
+        let walk =
+            Walk { client, endpoint: Endpoint::Runs, of: repository, max_pages: MAX_RUN_PAGES, read: &read };
         let kept = self.lists.entry(state).or_default();
         let Some(walked) = walk.walk(first, kept, cost, |_| false).await? else { return Ok(Vec::new()) };
         let runs: Vec<Run> = walked.pages.iter().flat_map(|page| page.rows.iter().cloned()).collect();
@@ -212,26 +208,24 @@ impl Queue {
     }
 
     async fn ask_for_jobs_of(&mut self, id: u64, began: Instant, cost: &mut Cost) -> Result<(), GithubError> {
-        let repository = &self.repository;
+        let (client, repository) = (&self.client, &self.repository);
         let Some(known) = self.runs.get_mut(&id) else { return Ok(()) };
         let path = format!("/actions/runs/{id}/jobs?filter=latest&per_page=100");
         let first = self.client.address_in(repository, &path)?;
         let read = |reply: &Reply| {
             let wire: WireJobs = reply.answer.json()?;
             // As this answer has just told it.
-            let clock = self.client.clock();
-            let rows = readable(wire.jobs, "jobs", repository, |row| Some(row.job(repository, clock)));
+            let clock = client.clock();
+            let rows = client.readable(wire.jobs, "jobs", repository);
             // Those that are over need not be remembered.
-            let open = rows.into_iter().filter(|(_, state)| *state != JobState::Completed);
+            let open = rows
+                .into_iter()
+                .map(|row| row.job(repository, clock))
+                .filter(|(_, state)| *state != JobState::Completed);
             Ok((wire.total_count.unwrap_or_default(), open.collect()))
         };
-        let walk = Walk {
-            client: &self.client,
-            endpoint: Endpoint::Jobs,
-            of: repository,
-            max_pages: MAX_JOB_PAGES,
-            read: &read,
-        };
+        let walk =
+            Walk { client, endpoint: Endpoint::Jobs, of: repository, max_pages: MAX_JOB_PAGES, read: &read };
         walk.walk(first, &mut known.pages, cost, |_| false).await?;
         known.asked = Some((began, known.run.mark.clone()));
         Ok(())

@@ -2,11 +2,15 @@
 //! what we do not know is ignored; only a record without id or name is no record.
 
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::rows::{Row, lenient};
 
 use crate::fleet::{Registration, RegistrationId, RunnerStatus};
 
 /// Everything that GitHub tells of a runner that we use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "Wire")]
 pub struct RunnerRecord {
     /// GitHub's number.
     pub id: RegistrationId,
@@ -35,6 +39,15 @@ impl From<&RunnerRecord> for Registration {
     }
 }
 
+/// The name in a row that has no other use.
+pub(super) fn name_in(row: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    serde_json::from_str::<Named>(row.get()).ok().map(|row| row.name).filter(|name| !name.is_empty())
+}
+
 fn status_word<S: Serializer>(status: &RunnerStatus, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match status {
         RunnerStatus::Online => "online",
@@ -45,16 +58,22 @@ fn status_word<S: Serializer>(status: &RunnerStatus, serializer: S) -> Result<S:
 
 /// A runner as sent (`runner` of GitHub's OpenAPI description, with every field optional).
 #[derive(Deserialize)]
-pub(super) struct Wire {
+struct Wire {
     id: Option<u64>,
     name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     status: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     busy: Option<bool>,
-    #[serde(default)]
-    labels: Option<Vec<WireLabel>>,
+    #[serde(default, deserialize_with = "lenient")]
+    labels: Option<Vec<Row<WireLabel>>>,
+    #[serde(default, deserialize_with = "lenient")]
     os: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     version: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     runner_group_id: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
     ephemeral: Option<bool>,
 }
 
@@ -63,25 +82,29 @@ struct WireLabel {
     name: Option<String>,
 }
 
-impl Wire {
-    /// The record; `None` when it has no id or no name.
-    pub(super) fn record(self) -> Option<RunnerRecord> {
-        Some(RunnerRecord {
-            id: RegistrationId(self.id?),
-            name: self.name.filter(|name| !name.is_empty())?,
-            status: match self.status.as_deref() {
+impl TryFrom<Wire> for RunnerRecord {
+    type Error = &'static str;
+
+    fn try_from(wire: Wire) -> Result<Self, Self::Error> {
+        Ok(Self {
+            id: RegistrationId(wire.id.ok_or("without an id")?),
+            name: wire.name.filter(|name| !name.is_empty()).ok_or("without a name")?,
+            status: match wire.status.as_deref() {
                 Some("online") => RunnerStatus::Online,
                 Some("offline") => RunnerStatus::Offline,
-                _ => RunnerStatus::Other(self.status.unwrap_or_default()),
+                _ => RunnerStatus::Other(wire.status.unwrap_or_default()),
             },
             // Unsaid is not idle. Taking it for busy can keep that one runner too long; taking it
             // for idle could help to end a job, and refusing the list would blind the whole scope.
-            busy: self.busy.unwrap_or(true),
-            labels: self.labels.unwrap_or_default().into_iter().filter_map(|label| label.name).collect(),
-            os: self.os,
-            version: self.version,
-            group: self.runner_group_id,
-            ephemeral: self.ephemeral,
+            busy: wire.busy.unwrap_or(true),
+            labels: {
+                let labels = wire.labels.unwrap_or_default().into_iter().filter_map(Row::read);
+                labels.filter_map(|label| label.name).collect()
+            },
+            os: wire.os,
+            version: wire.version,
+            group: wire.runner_group_id,
+            ephemeral: wire.ephemeral,
         })
     }
 }
@@ -91,7 +114,7 @@ mod tests {
     use super::*;
 
     fn record(json: &str) -> Option<RunnerRecord> {
-        serde_json::from_str::<Wire>(json).unwrap().record()
+        serde_json::from_str(json).ok()
     }
 
     #[test]
@@ -117,13 +140,17 @@ mod tests {
             assert!(read.busy);
             assert_eq!(read.status, RunnerStatus::Other(String::new()));
         }
+        let odd = r#"{"id":1,"name":"a","busy":"no","status":7,"labels":[{"name":"x"},-1],"os":{},"runner_group_id":-1}"#;
+        let read = record(odd).unwrap();
+        assert!(read.busy && read.status == RunnerStatus::Other(String::new()));
+        assert_eq!((read.labels, read.os, read.group), (vec!["x".to_owned()], None, None));
         let strange = record(r#"{"id":1,"name":"a","status":"asleep","busy":false}"#).unwrap();
         assert_eq!(strange.status, RunnerStatus::Other("asleep".to_owned()));
     }
 
     #[test]
     fn a_record_without_id_or_name_is_none() {
-        for json in [r#"{"name":"a"}"#, r#"{"id":1}"#, r#"{"id":1,"name":""}"#] {
+        for json in [r#"{"name":"a"}"#, r#"{"id":1}"#, r#"{"id":1,"name":""}"#, r#"{"id":-1,"name":"a"}"#] {
             assert_eq!(record(json), None);
         }
     }

@@ -1,18 +1,18 @@
 //! Answers that are not what was asked for, as errors that a person can act upon. Nothing of an
-//! answer is shown but GitHub's own message, shortened, on one line, and without the token.
+//! answer is shown but GitHub's own message, without the token, shortened and on one line.
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    AppGrant, AppSource, CredentialKind, CredentialSource, Endpoint, GithubError, credential::Token,
+    AppGrant, AppSource, CredentialKind, CredentialSource, Endpoint, GithubError,
+    credential::Token,
+    forbidden::Reason,
+    redact::{foreign, one_line},
     transport::Answer,
 };
 use crate::fleet::{Scope, Target};
-
-/// The most that is shown of a message.
-const MESSAGE_LENGTH: usize = 300;
 
 impl GithubError {
     /// No usable answer, for a reason of our own finding.
@@ -35,7 +35,7 @@ impl Answer {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, GithubError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let kind = self.headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-            let kind = one_line(kind.unwrap_or("no content type"));
+            let kind = foreign(kind.unwrap_or("no content type"), "");
             let what = if error.is_data() { "JSON of another form" } else { "no complete JSON" };
             let (line, column) = (error.line(), error.column());
             let status = self.status.as_u16();
@@ -58,7 +58,7 @@ impl Answer {
         let errors = body.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let parts: Vec<_> =
             text(&body, "message").into_iter().chain(errors.iter().filter_map(detail)).collect();
-        one_line(&parts.join("; ").replace(token.expose(), "[token]"))
+        foreign(&parts.join("; "), token.expose())
     }
 
     /// The error of a status that the endpoint gives no meaning of its own.
@@ -74,7 +74,7 @@ impl Answer {
             let (status, what) = (self.status.as_u16(), asked(endpoint));
             return GithubError::failed(format!("unexpected status {status} to {what} {scope}"));
         }
-        let mend = self.mend(endpoint, scope, source, grant);
+        let mend = self.mend(endpoint, scope, source, grant, complaint);
         GithubError::Refused(self.told(endpoint, scope, complaint, &mend))
     }
 
@@ -90,6 +90,7 @@ impl Answer {
         scope: &Scope,
         source: &CredentialSource,
         grant: Option<&AppGrant>,
+        complaint: &str,
     ) -> String {
         let needs = match &source.kind {
             _ if endpoint == Endpoint::Repositories => {
@@ -113,18 +114,12 @@ impl Answer {
                     .to_owned()
             }
             (StatusCode::FORBIDDEN, kind) => {
-                let accepted = self.headers.get("x-accepted-github-permissions");
-                let accepted =
-                    accepted.and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
-                let accepted = accepted.map(|value| format!("GitHub wants {}; ", one_line(value)));
-                let accepted = accepted.unwrap_or_default();
-                match kind {
-                    CredentialKind::Token(_) => format!(
-                        "{accepted}the token needs {needs}; change it at {}/settings/tokens",
-                        scope.site()
-                    ),
-                    CredentialKind::App(app) => format!("{accepted}{}", grant_it(app, &needs)),
-                }
+                Reason::of(&self.headers, complaint).hint(scope, source, || match kind {
+                    CredentialKind::Token(_) => {
+                        format!("the token needs {needs}; change it at {}/settings/tokens", scope.site())
+                    }
+                    CredentialKind::App(app) => grant_it(app, &needs),
+                })
             }
             (StatusCode::NOT_FOUND, kind) => {
                 let account = match scope.target() {
@@ -178,8 +173,8 @@ const fn asked(endpoint: Endpoint) -> &'static str {
         Endpoint::ChangeLabels => "a change of the labels of a runner of",
         Endpoint::RegistrationToken => "a registration token for",
         Endpoint::RemoveToken => "a remove token for",
-        Endpoint::Downloads => "a listing of the runner software for",
-        Endpoint::Deprecation => "a look at the end of a runner version for",
+        Endpoint::Downloads => "a listing of the runner software of",
+        Endpoint::Deprecation => "a look at the end of a runner version of",
     }
 }
 
@@ -241,25 +236,4 @@ fn grant_it(app: &AppSource, needs: &str) -> String {
         "{app} needs {needs}; set it in the App's settings, Permissions, and have an owner of the account \
          approve it there"
     )
-}
-
-/// Somebody else's text for a log line: without control characters, and short.
-pub(super) fn one_line(text: &str) -> String {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = text.chars().take(MESSAGE_LENGTH).map(clean).collect();
-    if text.chars().nth(MESSAGE_LENGTH).is_some() {
-        line.push('…');
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_foreign_text_becomes_one_short_line() {
-        assert_eq!(one_line("a\nb\x1b[1m"), "a b [1m");
-        assert_eq!(one_line(&"ä".repeat(1_000_000)).chars().count(), MESSAGE_LENGTH + 1);
-    }
 }

@@ -4,7 +4,9 @@ use serde::Deserialize;
 
 use super::{
     Client, Endpoint, GithubError,
-    conditional::{Cost, Pages, Row, Walk, readable},
+    conditional::{Cost, Pages, Walk},
+    identity::within,
+    rows::Row,
     workflow::WireRepository,
 };
 use crate::fleet::{ClockReading, Instant, Scope, Target};
@@ -51,7 +53,8 @@ impl Repositories {
             let Wire(rows) = reply.answer.json()?;
             // As this answer has just told it.
             let clock = self.client.clock();
-            Ok((0, readable(rows, "repositories", scope, |row| pushed(&row, scope, clock))))
+            let rows = self.client.readable(rows, "repositories", scope);
+            Ok((0, rows.iter().filter_map(|row| pushed(row, scope, clock)).collect()))
         };
         let walk = Walk {
             client: &self.client,
@@ -74,7 +77,9 @@ fn pushed(wire: &WireRepository, organization: &Scope, clock: ClockReading) -> O
     if wire.archived == Some(true) || wire.disabled == Some(true) {
         return None;
     }
-    let repository = organization.repository(wire.full_name.as_deref()?)?;
+    let named = organization.repository(wire.full_name.as_deref()?)?;
+    // It is the organization's, whatever that is called by now.
+    let repository = within(organization, &named)?;
     // Never pushed to is null.
     let pushed_at = wire
         .pushed_at

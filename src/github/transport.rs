@@ -4,7 +4,6 @@
 use std::{
     error::Error,
     fmt,
-    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -21,7 +20,7 @@ use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use tower::util::MapRequestLayer;
 
 use super::{
-    GithubError,
+    CredentialSource, GithubError,
     credential::Token,
     link::Origin,
     route::{self, Route},
@@ -74,16 +73,29 @@ pub(super) struct Transport {
     origin: Origin,
     deadline: Duration,
     route: Route,
-    ca_file: Option<PathBuf>,
+    source: CredentialSource,
     /// Made at the first request, because octocrab needs the runtime for its worker; and made anew
     /// should that worker ever be gone, because octocrab does not start another.
     octocrab: Mutex<Option<Octocrab>>,
 }
 
 impl Transport {
-    pub(super) fn new(origin: Origin, deadline: Duration, ca_file: Option<PathBuf>) -> Self {
-        let route = Route::to(&origin);
-        Self { origin, deadline, route, ca_file, octocrab: Mutex::default() }
+    /// The way to `origin` with what goes with a credential. Every request bears a secret, so that one without TLS
+    /// stays on this machine unless the operator says otherwise.
+    pub(super) fn new(
+        origin: Origin,
+        deadline: Duration,
+        source: &CredentialSource,
+    ) -> Result<Self, GithubError> {
+        if !origin.is_https() && !origin.is_loopback() && !source.allow_plain_http {
+            return Err(GithubError::Refused(format!(
+                "no credential is sent over plain http to {}, since anybody on the way could read it; write https:// \
+                 in the address, or allow_plain_http = true in the credential",
+                origin.host()
+            )));
+        }
+        let (route, source) = (Route::to(&origin), source.clone());
+        Ok(Self { origin, deadline, route, source, octocrab: Mutex::default() })
     }
 
     /// The proxy that requests go through, without its password.
@@ -132,8 +144,8 @@ impl Transport {
     }
 
     /// The same way to another origin, with connections of its own.
-    pub(super) fn towards(&self, origin: Origin) -> Self {
-        Self::new(origin, self.deadline, self.ca_file.clone())
+    pub(super) fn towards(&self, origin: Origin) -> Result<Self, GithubError> {
+        Self::new(origin, self.deadline, &self.source)
     }
 
     async fn carry(
@@ -187,7 +199,7 @@ impl Transport {
     /// its path before addresses that have one already, and pages must be followed as GitHub sent
     /// them.
     fn stack(&self) -> Result<Octocrab, BoxError> {
-        let tls = route::tls(self.origin.is_https(), self.ca_file.as_deref())?;
+        let tls = route::tls(self.origin.is_https(), self.source.ca_file.as_deref())?;
         // Less than the deadline, so that a host that does not answer is told from a slow answer.
         let wires = self.route.clone().connector(tls.clone(), self.deadline / 2);
         let connector = HttpsConnectorBuilder::new()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::conditional::Row;
+use super::rows::Row;
 use crate::fleet::{ClockReading, Job, JobFacts, JobId, JobState, Scope};
 
 /// A run, as far as it matters where jobs wait.
@@ -95,10 +95,8 @@ impl WireRun {
             Some(branch) if !path.contains('@') => format!("{name}/{path}@refs/heads/{branch}"),
             _ => format!("{name}/{path}"),
         });
-        let called = self.referenced_workflows.into_iter().flatten().filter_map(|row| match row {
-            Row::Read(workflow) => Some(workflow.path),
-            Row::Broken(_) => None,
-        });
+        let called = self.referenced_workflows.into_iter().flatten();
+        let called = called.filter_map(Row::read).map(|workflow| workflow.path);
         Run {
             id: self.id,
             workflows: own.into_iter().chain(called).collect(),

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,10 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     fleet::{ClockReading, Evidence},
-    github::webhook::{self, DeliveryEvent, DeliveryResult, Encoding, Secrets, Told},
+    github::{
+        Identities,
+        webhook::{self, DeliveryEvent, DeliveryResult, Encoding, Secrets, Told},
+    },
 };
 
 /// The largest body that is taken in. GitHub sends up to 25 MB, but a job has some ten kilobytes.
@@ -56,6 +59,7 @@ struct Inner {
     bodies: Semaphore,
     seen: Mutex<Seen>,
     warned_at: Mutex<Option<Instant>>,
+    identities: OnceLock<Vec<Identities>>,
 }
 
 impl Webhook {
@@ -69,7 +73,16 @@ impl Webhook {
             bodies: Semaphore::new(BODIES),
             seen: Mutex::default(),
             warned_at: Mutex::default(),
+            identities: OnceLock::new(),
         }))
+    }
+
+    /// The same, which knows jobs of what was renamed by the numbers in these.
+    #[must_use]
+    pub fn knowing(self, identities: Vec<Identities>) -> Self {
+        // Said once, by whoever makes it.
+        let _ = self.0.identities.set(identities);
+        self
     }
 
     /// Takes a delivery in and says what to answer.
@@ -136,7 +149,10 @@ impl Webhook {
         match webhook::read(event, encoding, &body, clock) {
             Ok(Told::Ping) => told(DeliveryResult::Accepted, "pong"),
             Ok(Told::Nothing) => told(DeliveryResult::Ignored, "ignored"),
-            Ok(Told::Job(job, state)) => {
+            Ok(Told::Job(mut job, state, numbers)) => {
+                for identities in self.0.identities.get().into_iter().flatten() {
+                    identities.place(&mut job, numbers);
+                }
                 if (self.0.sink)(Evidence::Job { job: *job, state, at: clock.at, asked: false }) {
                     // Only now: one that was refused may come again.
                     self.0.seen().remember(id);

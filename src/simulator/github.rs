@@ -48,6 +48,9 @@ const BODY_LIMIT: usize = 1 << 20;
 
 const ACCEPTED_PERMISSIONS: HeaderName = HeaderName::from_static("x-accepted-github-permissions");
 
+/// What a token without a permission hears.
+const NOT_ACCESSIBLE: &str = "Resource not accessible by personal access token";
+
 const DOCUMENTATION: &str = "https://docs.github.com/rest";
 
 /// A request, taken apart as far as all calls need it.
@@ -238,8 +241,7 @@ impl World {
             return Some(Reply::error(StatusCode::UNAUTHORIZED, "Bad credentials"));
         }
         if asked.method != Method::GET && !may_write {
-            let message = "Resource not accessible by personal access token";
-            let reply = Reply::error(StatusCode::FORBIDDEN, message);
+            let reply = Reply::error(StatusCode::FORBIDDEN, NOT_ACCESSIBLE);
             return Some(match call.and_then(Call::scope) {
                 // No fine-grained permission reaches an enterprise's runners.
                 Some(scope) if !is_enterprise(scope) => reply.with(ACCEPTED_PERMISSIONS, accepted(scope)),
@@ -355,6 +357,7 @@ struct Rights {
 fn instead(fault: &FaultKind) -> Option<Reply> {
     let status = |code: &u16| StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match fault {
+        FaultKind::Status(403) => Some(Reply::error(StatusCode::FORBIDDEN, NOT_ACCESSIBLE)),
         FaultKind::Status(code) => Some(Reply::error(status(code), "Server Error")),
         FaultKind::Html(code) => Some(Reply::html(status(code))),
         FaultKind::PrimaryLimit(reset_in) => {

@@ -9,7 +9,7 @@ use super::form::escaped;
 use crate::fleet::{ContainerId, Event, Exit, ExitReason, Held, HostName, RunnerReport, Status, Veto};
 
 /// The longest text from outside that a log line carries, in characters.
-const LONGEST: usize = 400;
+const LONGEST: usize = 800;
 
 /// Logs one event: INFO when something was done, WARN when something failed and will be tried
 /// again. The status of the same pass tells where the runner is.

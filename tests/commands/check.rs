@@ -481,7 +481,7 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
     for part in [
         "[ok]",
-        "at rest 2046 requests an hour",
+        "at rest 2049 requests an hour",
         "6 of them are charged",
         "about 6 more",
         "27000",
@@ -493,6 +493,9 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     }
     let line = told(limited(1500), "acme", queue).await.line(&["rate limit of credential"]);
     assert!(line.starts_with("[warn]") && line.contains("set poll.interval to \"20s\""), "{line}");
+    let set = "demand = [\"scale-set\"]\n";
+    let line = told(limited(5000), "acme", set).await.line(&["rate limit of credential \"default\""]);
+    assert!(line.contains("at rest 61 requests an hour: 60 for lists of runners"), "{line}");
     let without = Settings { rate_limit: None, ..Settings::default() };
     assert!(told(without, "acme", "").await.line(&["tells no limit"]).starts_with("[ok]"));
 }

@@ -57,6 +57,18 @@ fn credentials_say_one_place_for_the_token() {
 }
 
 #[test]
+fn plain_http_is_for_who_says_so() {
+    for (written, allowed) in [("", false), ("\nallow_plain_http = true", true)] {
+        let text = SOUND.replace(
+            "[[pool]]",
+            &format!("[credentials.default]\ntoken_env = \"GITHUB_TOKEN\"{written}\n[[pool]]"),
+        );
+        let config = Written::new(&text).load();
+        assert_eq!(config.credentials["default"].allow_plain_http, allowed);
+    }
+}
+
+#[test]
 fn a_token_file_is_looked_at_but_not_read() {
     let written = Written::new(format!("[credentials.default]\ntoken_file = \"token\"{SOUND}"));
     let token = written.directory.path().join("token");

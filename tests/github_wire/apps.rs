@@ -224,7 +224,7 @@ async fn what_is_wrong_with_an_app_is_told_in_words() {
     for installation_id in [None, Some(41)] {
         let credential = Credential::new(AppSource { installation_id, ..source("7") });
         let text = refusal(&simulator, "acme", &credential).await;
-        assert!(text.contains("suspended") && text.contains("an owner of the account"), "{text}");
+        assert!(text.contains("suspended") && text.contains("an owner of acme"), "{text}");
     }
 }
 

@@ -113,7 +113,7 @@ async fn what_is_strange_among_labels_and_downloads_costs_the_others_nothing() {
 #[tokio::test]
 async fn refusals_of_labels_are_told_apart() {
     for (status, message) in
-        [(404, "Not Found"), (422, "The label is read-only"), (403, "Forbidden"), (500, "")]
+        [(404, "Not Found"), (422, "The label is read-only"), (403, "Resource not accessible"), (500, "")]
     {
         let world = World::new("acme", move |_| complains(status, message)).await;
         let error = world.client.remove_label(RUNNER, "linux").await.unwrap_err();
@@ -121,7 +121,7 @@ async fn refusals_of_labels_are_told_apart() {
             (404, GithubError::NotFound) | (500, GithubError::Failed { .. }) => true,
             (422, GithubError::Refused(why)) => why.contains(message) && why.contains("read-only stay"),
             (403, GithubError::Refused(why)) => {
-                why.contains("403 (Forbidden) to a change of the labels of a runner of http://")
+                why.contains("403 (Resource not accessible) to a change of the labels of a runner of http://")
                     && why.contains("Self-hosted runners: read and write")
             }
             _ => false,

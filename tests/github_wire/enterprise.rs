@@ -68,7 +68,7 @@ async fn an_enterprise_s_runners_are_minted_listed_shown_and_removed() {
     for n in 0..130 {
         place.simulator.register("enterprises/umbrella", &format!("r{n}"), &[], Presence::Idle);
     }
-    assert_eq!(client.list().await.unwrap().len(), 131);
+    assert_eq!(client.list().await.unwrap().registrations.len(), 131);
     assert_eq!(client.get(id).await.unwrap().group, Some(3));
     client.delete(id).await.unwrap();
     assert!(matches!(client.get(id).await, Err(GithubError::NotFound)));
@@ -106,7 +106,7 @@ async fn groups_tell_what_matching_needs_and_their_repositories_on_all_pages() {
     assert!(of("release").restricted_to_workflows && !of("gpu").restricted_to_workflows);
     assert_eq!(of("release").selected_workflows, ["acme/ci/.github/workflows/r.yml@main"]);
     let repositories = client.group_repositories(of("gpu").id).await.unwrap();
-    assert_eq!((repositories.len(), repositories[119].as_str()), (120, "acme/r119"));
+    assert_eq!((repositories.len(), repositories[119].full_name.as_str()), (120, "acme/r119"));
 }
 
 #[tokio::test]

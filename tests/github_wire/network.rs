@@ -140,7 +140,7 @@ async fn proxy(to: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 fn client(scope: &str, directory: &Path, ca_file: Option<PathBuf>) -> Client {
     let scope: Scope = scope.parse().unwrap();
     let token = CredentialSource::from(TokenSource::File(directory.join("token")));
-    let credential = Credential::new(CredentialSource { ca_file, ..token });
+    let credential = Credential::new(CredentialSource { ca_file, allow_plain_http: true, ..token });
     Client::new(scope, &credential, Arc::new(|_| {})).unwrap()
 }
 
@@ -170,7 +170,7 @@ async fn a_server_with_an_authority_of_its_own_is_trusted_by_its_file_and_only_s
     let peer = Peer::new().await;
     let scope = format!("https://{}/acme", peer.address);
     let trusting = client(&scope, peer.directory.path(), Some(peer.file("ca.pem")));
-    assert_eq!(trusting.list().await.unwrap().len(), 1);
+    assert_eq!(trusting.list().await.unwrap().registrations.len(), 1);
     let head = &peer.heads()[0];
     assert!(head.starts_with("GET /api/v3/orgs/acme/actions/runners?per_page=100 HTTP/1.1"), "{head}");
     assert!(head.contains(TOKEN));
@@ -198,9 +198,9 @@ async fn a_proxy_of_the_environment_is_used_and_its_password_shown_to_nobody_els
         let _guard = log.listen();
         let ca_file = Some(directory.join("ca.pem"));
         let encrypted = client("https://github.test/acme", &directory, ca_file.clone());
-        assert_eq!(encrypted.list().await.unwrap().len(), 1);
+        assert_eq!(encrypted.list().await.unwrap().registrations.len(), 1);
         let plain = client("http://ghes.test/acme", &directory, None);
-        assert_eq!(plain.list().await.unwrap().len(), 1);
+        assert_eq!(plain.list().await.unwrap().registrations.len(), 1);
         let proxy = encrypted.proxy().unwrap();
         assert!(proxy.starts_with("http://127.0.0.1:") && !proxy.contains("me:"), "{proxy}");
         for straight in [

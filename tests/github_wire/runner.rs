@@ -2,15 +2,21 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::http::Method;
-use dayfly::{fleet::RegistrationId, github::GithubError};
+use dayfly::{
+    fleet::RegistrationId,
+    github::{GithubError, RunnerApi as _},
+};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::world::{World, answer, chain, complains, minted, runner, runner_name, says};
+use crate::world::{World, answer, chain, complains, minted, runner, runner_name, runners, says};
 
 #[tokio::test]
 async fn a_mint_sends_what_github_wants_and_returns_what_it_gave() {
@@ -59,6 +65,52 @@ async fn an_organizations_group_is_looked_up_once_for_many_mints_and_again_after
 
     let error = world.mint_into("tpu").await.err().unwrap().to_string();
     assert!(error.contains("\"tpu\"") && error.contains("\"Everyone\", \"gpu\""), "{error}");
+}
+
+#[tokio::test]
+async fn a_group_that_was_created_again_is_found_under_its_new_number_at_once() {
+    for status in [400, 404, 422] {
+        let group = Arc::new(AtomicU64::new(4));
+        let now = Arc::clone(&group);
+        let world = World::new("acme", move |request| {
+            let id = now.load(Ordering::Relaxed);
+            if request.uri.path().ends_with("/runner-groups") {
+                let group = json!({"id": id, "name": "gpu", "default": false});
+                return says(200, &json!({"total_count": 1, "runner_groups": [group]}));
+            }
+            let wanted = request.json()["runner_group_id"].as_u64();
+            if wanted == Some(id) { minted() } else { complains(status, "Invalid runner group") }
+        })
+        .await;
+        let listings =
+            |world: &World| world.seen().iter().filter(|request| request.method == Method::GET).count();
+        world.mint_into("gpu").await.unwrap();
+        group.store(9, Ordering::Relaxed);
+        world.mint_into("gpu").await.unwrap();
+        assert_eq!((world.seen().len(), listings(&world)), (5, 2), "{status}");
+        group.store(11, Ordering::Relaxed);
+        // What keeps being refused does not have the groups listed each time, unless it is a 404.
+        let again = world.mint_into("gpu").await;
+        assert_eq!((again.is_ok(), listings(&world)), (status == 404, if status == 404 { 3 } else { 2 }));
+    }
+}
+
+#[tokio::test]
+async fn labels_that_are_refused_do_not_have_the_groups_listed_again_and_again() {
+    let world = World::new("acme", |request| match request.method {
+        Method::GET => {
+            let group = json!({"id": 1, "name": "Default", "default": true});
+            says(200, &json!({"total_count": 1, "runner_groups": [group]}))
+        }
+        _ => complains(422, "Invalid property /labels"),
+    })
+    .await;
+    for _ in 0..3 {
+        assert!(matches!(world.mint_error().await, GithubError::Refused(why) if why.contains("/labels")));
+    }
+    let (posts, listings): (Vec<_>, Vec<_>) =
+        world.seen().into_iter().partition(|request| request.method == Method::POST);
+    assert_eq!((posts.len(), listings.len()), (3, 2));
 }
 
 #[tokio::test]
@@ -133,6 +185,21 @@ async fn a_missing_permission_is_named_with_the_place_to_mend_it() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[tokio::test]
+async fn an_archived_repository_is_asked_for_no_further_runner() {
+    let world = World::new("acme/widgets", |request| match request.method {
+        Method::POST => complains(403, "Repository was archived so is read-only."),
+        _ => says(200, &runners(1, [1])),
+    })
+    .await;
+    for _ in 0..3 {
+        let text = world.mint_error().await.to_string();
+        assert!(text.contains("unarchive it") && !text.contains("Administration"), "{text}");
+    }
+    world.client.list().await.unwrap();
+    assert_eq!(world.seen().len(), 2, "one mint, one list");
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use axum::{
 };
 use dayfly::{
     fleet::RegistrationId,
-    github::{Client, Credential, GithubError, RunnerApi, TokenSource},
+    github::{
+        Client, Credential, CredentialSource, GithubError, RunnerApi, TokenSource, scale_set::ScaleSets,
+    },
 };
 use futures_util::stream;
 use serde_json::json;
@@ -63,7 +65,7 @@ async fn redirects_of_the_same_origin_are_followed_where_the_method_stays() {
             _ => says(200, &runners(1, [1])),
         })
         .await;
-        assert_eq!(world.client.list().await.unwrap().len(), 1);
+        assert_eq!(world.client.list().await.unwrap().registrations.len(), 1);
         let outcome = world.mint().await;
         let seen = world.seen();
         if status >= 307 {
@@ -119,7 +121,7 @@ async fn a_401_makes_a_command_run_again_once() {
     let script = format!("echo x >> {0}; wc -l < {0} | tr -d ' '", runs.display());
     let credential = Credential::new(TokenSource::Command(vec!["sh".into(), "-c".into(), script]));
     let client = Client::new(world.client.scope().clone(), &credential, Arc::new(|_| ())).unwrap();
-    assert_eq!(client.list().await.unwrap().len(), 1);
+    assert_eq!(client.list().await.unwrap().registrations.len(), 1);
     assert_eq!(world.seen().len(), 2);
 }
 
@@ -222,13 +224,54 @@ fn a_client_survives_the_runtime_that_it_was_first_used_in() {
     let second = tokio::runtime::Runtime::new().unwrap();
     // octocrab's worker is gone with its runtime; that is one failure, not one for ever.
     let outcomes = [second.block_on(world.client.list()), second.block_on(world.client.list())];
-    assert_eq!(outcomes[1].as_ref().unwrap().len(), 1);
+    assert_eq!(outcomes[1].as_ref().unwrap().registrations.len(), 1);
+}
+
+#[test]
+fn a_credential_goes_to_no_other_machine_over_plain_http() {
+    let credential = |allow_plain_http| {
+        let token = CredentialSource::from(TokenSource::Env("GITHUB_TOKEN".to_owned()));
+        Credential::new(CredentialSource { allow_plain_http, ..token })
+    };
+    let client = |url: &str, allow| Client::new(url.parse().unwrap(), &credential(allow), Arc::new(|_| {}));
+    for url in [
+        "http://git.acme.example/acme",
+        "http://10.0.0.1:3000/acme/widgets",
+        "http://localhost.acme.example/a",
+    ] {
+        let error = client(url, false).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, GithubError::Refused(_)) && text.contains("plain http"), "{text}");
+        assert!(text.contains("allow_plain_http = true"), "{text}");
+        assert!(client(url, true).is_ok(), "{url}");
+    }
+    for url in
+        ["https://git.acme.example/acme", "http://localhost:1/a", "http://127.9.9.9/a", "http://[::1]:1/a"]
+    {
+        assert!(client(url, false).is_ok(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_scale_set_service_elsewhere_gets_no_token_over_plain_http() {
+    let world = World::new("acme", |request| {
+        if request.uri.path().ends_with("/registration-token") {
+            return says(201, &json!({"token": "canary-registration", "expires_at": null}));
+        }
+        says(200, &json!({"url": "http://service.example/tenant/", "token": "canary-admin"}))
+    })
+    .await;
+    let error = ScaleSets::new(world.client.clone()).find("Default", "linux").await.unwrap_err().to_string();
+    assert!(error.contains("plain http to service.example"), "{error}");
+    assert_eq!(world.seen().len(), 2);
 }
 
 #[tokio::test]
 async fn no_secret_shows_in_debug_reports_or_errors_even_if_the_other_side_echoes_it() {
     let world = World::new("acme/widgets", |request| {
-        let echo = format!("you sent {}", request.header("authorization").unwrap());
+        // As who shortens what was sent.
+        let sent = request.header("authorization").unwrap();
+        let echo = format!("you sent {}", &sent[..sent.len() - 3]);
         let errors = json!([echo, {"message": echo}, {"field": echo, "code": echo}]);
         says(403, &json!({"message": echo, "errors": errors}))
     })
@@ -280,7 +323,7 @@ fn without_certificate_authorities_https_says_what_to_install_and_http_works() {
     }
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let world = World::new("acme", |_| says(200, &runners(1, [1]))).await;
-        assert_eq!(world.client.list().await.unwrap().len(), 1);
+        assert_eq!(world.client.list().await.unwrap().registrations.len(), 1);
         let scope = format!("https://{}/acme", world.address).parse().unwrap();
         let client = Client::new(scope, &world.credential(), Arc::new(|_| ())).unwrap();
         let error = client.list().await.unwrap_err();

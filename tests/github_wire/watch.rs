@@ -8,16 +8,21 @@ use std::{
 use dayfly::{
     clock,
     demand::{QueueDoor, QueueWatch, watch_groups},
-    fleet::{Demand, Evidence, JobState, Policy, Pool, Scope, Source, Template, Visibility},
+    fleet::{Demand, Evidence, JobId, JobState, Policy, Pool, Scope, Source, Template, Visibility},
+    github::Numbers,
     simulator::{Endpoint, Fault, FaultKind, GroupPolicy, Job, Settings, Simulator},
 };
+use serde_json::json;
 use tokio::{
     sync::{Notify, mpsc},
     task::AbortHandle,
     time::timeout,
 };
 
-use crate::queue::{HOUR, client, repository};
+use crate::{
+    queue::{HOUR, client, repository},
+    world::{Log, World, answer, complains, says},
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -185,4 +190,52 @@ async fn the_groups_that_pools_use_are_read_with_their_repositories() {
     assert_eq!(names, ["Default", "gpu"]);
     assert_eq!(groups[1].visibility, Visibility::Selected(vec![repository(&simulator, "acme/widgets")]));
     assert!(groups[1].allows_public && !groups[0].allows_public);
+}
+
+/// A GitHub whose repository was renamed: its old address leads to its number.
+async fn renamed() -> World {
+    World::new("acme", |request| {
+        let moved = ("location", "/api/v3/repositories/20");
+        let repository = json!({"id": 20, "full_name": "acme/gadgets", "private": true});
+        match request.uri.path() {
+            "/api/v3/repos/acme/widgets" => answer(301, &[moved], ""),
+            "/api/v3/repositories/20" if request.header("if-none-match") == Some("\"e\"") => {
+                answer(304, &[], "")
+            }
+            "/api/v3/repositories/20" => answer(200, &[("etag", "\"e\"")], repository.to_string()),
+            "/api/v3/orgs/acme/actions/runner-groups" => {
+                let group = json!({"id": 3, "name": "gpu", "default": false, "visibility": "selected"});
+                says(200, &json!({"total_count": 1, "runner_groups": [group]}))
+            }
+            "/api/v3/orgs/acme/actions/runner-groups/3/repositories" => {
+                says(200, &json!({"total_count": 1, "repositories": [repository]}))
+            }
+            "/api/v3/repos/acme/gadgets/actions/jobs/7" => says(200, &json!({"id": 7, "status": "queued"})),
+            _ => complains(404, "Not Found"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_renamed_repository_is_the_one_that_is_configured_and_it_is_said_once() {
+    let log = Log::default();
+    let _guard = log.listen();
+    let world = renamed().await;
+    let (client, site) = (&world.client, world.client.scope().site().to_owned());
+    let repository = |name: &str| format!("{site}/acme/{name}").parse::<Scope>().unwrap();
+    let (widgets, gadgets) = (repository("widgets"), repository("gadgets"));
+    for _ in 0..2 {
+        client.identify(&widgets).await.unwrap();
+    }
+    assert_eq!(world.statuses(), [Some(301), Some(200), Some(301), Some(304)]);
+
+    let groups = client.group_policies().await.unwrap();
+    let Visibility::Selected(served) = &groups[0].visibility else { panic!("{groups:?}") };
+    assert_eq!(served[..], [gadgets.clone(), widgets.clone()]);
+    let numbers = Numbers { repository: Some(20), owner: None };
+    assert_eq!(client.identities().configured(&gadgets, numbers), widgets);
+    let found = client.job(&widgets, JobId(7)).await.unwrap();
+    assert!(found.is_some_and(|(job, _)| job.facts.repository == widgets), "asked for at its new address");
+    assert_eq!(log.text().matches("was renamed or transferred").count(), 1, "{}", log.text());
 }

@@ -80,6 +80,7 @@ impl World {
         let reporter = Arc::new(move |report: &RequestReport| log.lock().unwrap().push(report.clone()));
         let credential = Credential::new(TokenSource::File(token_file));
         let client = Client::with_deadline(scope, &credential, reporter, deadline).unwrap();
+        let client = client.of_instance(&"ci1".parse().unwrap());
         Self { address, client, directory, seen, reports }
     }
 

@@ -1,12 +1,12 @@
 //! Runners of a set: only while the set is ours, and never away from a job.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dayfly::{
     demand::scale_set::ScaleSetNews,
     fleet::{RegistrationId, RunnerStatus},
-    github::{GithubError, RunnerApi as _},
-    simulator::{Job, ScaleSetFault, ScaleSetRoute as Route},
+    github::{Client, Credential, GithubError, RunnerApi as _, TokenSource, scale_set::ScaleSets},
+    simulator::{Endpoint, Job, Presence, ScaleSetFault, ScaleSetRoute as Route, Simulator},
 };
 use secrecy::ExposeSecret as _;
 
@@ -20,7 +20,7 @@ async fn a_job_goes_from_the_queue_to_a_runner_of_the_set_and_all_of_it_is_told(
     simulator.enqueue(Job::new("acme", &["linux"]).named("build").lasting(Duration::from_millis(50)));
     served.assigned(1).await;
     let minted = served.mint("linux").await.unwrap();
-    let listed = served.runners.list().await.unwrap();
+    let listed = served.runners.list().await.unwrap().registrations;
     assert_eq!((listed[0].id, &listed[0].status, listed[0].busy), (minted.id, &RunnerStatus::Offline, false));
     let mut process = runner(minted.jit.expose_secret());
     served
@@ -90,12 +90,33 @@ async fn one_list_has_the_runners_of_all_sets_of_a_scope() {
     one.heard("up", 1, is_up).await;
     two.heard("up", 1, is_up).await;
     let minted = [one.mint("linux").await.unwrap().id, two.mint("gpu").await.unwrap().id];
-    let listed = sets.list().await.unwrap();
+    let listed = sets.list().await.unwrap().registrations;
     assert!(listed.len() == 2 && minted.iter().all(|id| listed.iter().any(|runner| runner.id == *id)));
-    assert_eq!(one.runners.list().await.unwrap(), listed);
-    assert_eq!(two.runners.list().await.unwrap(), listed);
+    assert_eq!(one.runners.list().await.unwrap().registrations, listed);
+    assert_eq!(two.runners.list().await.unwrap().registrations, listed);
     one.end().await;
     two.end().await;
+}
+
+#[tokio::test]
+async fn at_rest_the_services_list_is_not_asked_for_each_time() {
+    let simulator = Simulator::start(quick()).await.unwrap();
+    let scope = simulator.scope_url("acme").parse().unwrap();
+    let token = TokenSource::Command(vec!["echo".to_owned(), "simulated-token".to_owned()]);
+    let client = Client::new(scope, &Credential::new(token), Arc::new(|_| {})).unwrap();
+    let sets = ScaleSets::new(client.clone());
+    let asked = || simulator.scale_sets().count(Route::Agents, 200);
+    for _ in 0..6 {
+        client.list().await.unwrap();
+        assert!(sets.list().await.unwrap().registrations.is_empty());
+    }
+    assert_eq!((asked(), simulator.count(Endpoint::ListRunners)), (1, 6));
+    simulator.register("acme", "theirs", &["linux"], Presence::Idle).unwrap();
+    for _ in 0..2 {
+        client.list().await.unwrap();
+        sets.list().await.unwrap();
+    }
+    assert_eq!(asked(), 2, "the scope's own list has changed once");
 }
 
 #[tokio::test]
@@ -129,7 +150,7 @@ async fn a_runner_with_a_job_is_not_removed_and_one_that_is_gone_is_fine() {
     simulator.enqueue(Job::new("acme", &["linux"]).lasting(Duration::from_hours(1)));
     served.heard("the start", 1, |news| matches!(news, ScaleSetNews::JobStarted { .. })).await;
     assert!(matches!(served.runners.delete(minted.id).await, Err(GithubError::Busy)));
-    assert!(served.runners.list().await.unwrap()[0].busy);
+    assert!(served.runners.list().await.unwrap().registrations[0].busy);
     served.runners.delete(RegistrationId(999)).await.unwrap();
     let gone = ScaleSetFault::Exception {
         status: 404,

@@ -5,7 +5,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 
 use dayfly::{
     fleet::{Container, ContainerId, Exit, Occupation, Registration, RegistrationId, RunnerName, Why},
-    github::{GithubError, Mint, MintedRunner, RunnerApi},
+    github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
     host::{Host, HostError, Launch},
 };
 use secrecy::SecretString;
@@ -324,9 +324,9 @@ fn engine<T>(answer: Answer, wanted: impl FnOnce(Answer) -> Option<T>) -> Result
 }
 
 impl RunnerApi for Api {
-    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+    async fn list(&self) -> Result<Listing, GithubError> {
         github(call(&self.world, Ask::List(self.scope)).await, |answer| match answer {
-            Answer::Registrations(registrations) => Some(registrations),
+            Answer::Registrations(registrations) => Some(Listing { registrations, unreadable: Vec::new() }),
             _ => None,
         })
     }

@@ -99,7 +99,7 @@ proptest! {
     fn whatever_is_read_is_bounded(body in bodies(), form in any::<bool>()) {
         let encoding = if form { Encoding::Form } else { Encoding::Json };
         let body = if form { [b"payload=", body.as_slice()].concat() } else { body };
-        if let Ok(Told::Job(job, _)) = read(DeliveryEvent::WorkflowJob, encoding, &body, CLOCK) {
+        if let Ok(Told::Job(job, ..)) = read(DeliveryEvent::WorkflowJob, encoding, &body, CLOCK) {
             let (text, labels) = LIMITS;
             prop_assert!(job.labels.len() <= labels && job.labels.iter().all(|label| label.len() <= text));
             prop_assert!(job.facts.name.len() <= text && job.facts.url.len() <= text);

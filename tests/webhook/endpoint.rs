@@ -1,9 +1,10 @@
 //! What is answered to which delivery, and what of it is told.
 
 use dayfly::{
-    fleet::{JobId, JobState},
-    github::webhook::Secrets,
+    fleet::{JobId, JobState, Scope},
+    github::{Identities, webhook::Secrets},
 };
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -192,4 +193,29 @@ async fn the_secret_can_be_changed_without_a_restart() {
     std::fs::write(&path, "new\n").unwrap();
     assert_eq!(server.deliver(signed("4", "old")).await, 401);
     assert_eq!(server.deliver(signed("5", "new")).await, 202);
+}
+
+#[tokio::test]
+async fn a_job_of_what_was_renamed_is_told_under_the_address_of_the_configuration() {
+    let scope = |path: &str| format!("https://github.com/{path}").parse::<Scope>().unwrap();
+    let identities = Identities::default();
+    identities.learn(&scope("acme/widgets"), 20, &scope("acme/widgets"));
+    identities.learn(&scope("acme"), 1, &scope("acme"));
+    let server = Server::start_knowing(vec![Identities::default(), identities]).await;
+    for (job, name, repository, owner) in [
+        (1, "acme/gadgets", 20, 1),
+        (2, "elsewhere/widgets", 20, 9),
+        (3, "newacme/tools", 21, 1),
+        (4, "x/y", 22, 9),
+    ] {
+        let mut body = payload("queued", job);
+        body["repository"] = json!({
+            "id": repository, "html_url": format!("https://github.com/{name}"), "private": true,
+            "owner": { "id": owner },
+        });
+        let id = format!("id-{job}");
+        assert_eq!(server.deliver(Delivery::new("workflow_job", &id, body.to_string())).await, 202);
+    }
+    let told: Vec<Scope> = server.told().iter().map(|(job, _)| job.facts.repository.clone()).collect();
+    assert_eq!(told, ["acme/widgets", "acme/widgets", "acme/tools", "x/y"].map(scope));
 }

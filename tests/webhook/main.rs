@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use dayfly::{
     fleet::{ClockReading, Evidence, Instant, Job, JobState, Status, Timestamp},
-    github::webhook::Secrets,
+    github::{Identities, webhook::Secrets},
     http::{App, HostNames, Snapshot, Webhook, serve},
     telemetry::Metrics,
 };
@@ -114,6 +114,14 @@ impl Server {
     }
 
     async fn start_with(secrets: Option<Secrets>) -> Self {
+        Self::start_as(secrets, Vec::new()).await
+    }
+
+    async fn start_knowing(identities: Vec<Identities>) -> Self {
+        Self::start_as(Some(Secrets::fixed(&SECRET.into())), identities).await
+    }
+
+    async fn start_as(secrets: Option<Secrets>, identities: Vec<Identities>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let metrics = Arc::new(Metrics::new("0.1.0").unwrap());
@@ -130,7 +138,8 @@ impl Server {
                 fits
             };
             let recorder = move |event, result| counted.record_webhook(event, result);
-            Webhook::new(secrets, Arc::new(sink), Arc::new(recorder), Arc::new(|| CLOCK))
+            let webhook = Webhook::new(secrets, Arc::new(sink), Arc::new(recorder), Arc::new(|| CLOCK));
+            webhook.knowing(identities)
         });
         let (_, snapshot) = watch::channel(Arc::new(Snapshot {
             instance: "ci1".into(),

@@ -1,13 +1,17 @@
 //! What `check` says of the rate limit: how many requests an hour this configuration makes at rest, what
 //! bounds the rest, and whether GitHub allows as many.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    time::Duration,
+};
 
 use super::{counted, scope::Seen};
 use crate::{
     cli::lines::Line,
     config::Config,
-    demand::{REQUESTS_PER_MINUTE, Reach, requests_per_hour},
+    demand::{REQUESTS_PER_MINUTE, Reach, list_interval, requests_per_hour},
     fleet::{Demand, Pool, Scope, Target},
     github::CredentialKind,
 };
@@ -25,6 +29,9 @@ const LOOKS_AT_LOG: u64 = 12;
 
 /// Times in an hour that the webhooks are listed, which is charged.
 const HOOK_LISTS: u64 = 1;
+
+/// Times in an hour that the address of a scope or a named repository is read.
+const ADDRESSES: u64 = 1;
 
 /// Times in an hour that runner groups are read, which is charged.
 const GROUPS: u64 = 6;
@@ -44,6 +51,7 @@ struct Asked<'a> {
     hooks: usize,
     hook_lists: u64,
     groups: u64,
+    addresses: u64,
     /// Scopes with jobs that only webhooks tell of.
     hooked: u64,
     rate: Option<&'a crate::github::Rate>,
@@ -51,8 +59,8 @@ struct Asked<'a> {
 
 /// A line for each budget, in the order of the credentials' names.
 pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
-    let per_hour = |requests: u64| {
-        let polls = HOUR.as_millis() / config.poll_interval.as_millis().max(1);
+    let per_hour = |requests: u64, interval: Duration| {
+        let polls = HOUR.as_millis() / interval.as_millis().max(1);
         requests.saturating_mul(u64::try_from(polls).unwrap_or(u64::MAX))
     };
     let mut budgets: BTreeMap<(&str, &str, &str), Asked> = BTreeMap::new();
@@ -66,9 +74,10 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         let account = if is_app { seen.scope.path().split('/').next().unwrap_or_default() } else { "" };
         let asked = budgets.entry((&seen.credential, site, account)).or_default();
         let pages = seen.runners.div_ceil(PAGE).max(1);
-        asked.listings += per_hour(u64::try_from(pages).unwrap_or(u64::MAX));
         asked.rate = asked.rate.or(seen.rate.as_ref());
         let own = || config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == seen.scope);
+        let interval = list_interval(&own().collect::<Vec<_>>(), config.poll_interval);
+        asked.listings += per_hour(u64::try_from(pages).unwrap_or(u64::MAX), interval);
         let any = |wanted: fn(&Pool) -> bool| u64::from(own().any(wanted));
         let is_enterprise = matches!(seen.scope.target(), Target::Enterprise { .. });
         let takes = any(|pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. }));
@@ -76,6 +85,8 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         asked.hook_lists += if is_enterprise { 0 } else { HOOK_LISTS * takes };
         asked.hooked += any(|pool| pool.demand == Demand::Jobs { queue: false, webhook: true });
         asked.finds += any(is_open);
+        let named: BTreeSet<&Scope> = own().flat_map(|pool| &pool.repositories).collect();
+        asked.addresses += ADDRESSES * (named.len() as u64 + u64::from(!is_enterprise));
         let has_groups = |pool: &Pool| !matches!(pool.scope.target(), Target::Repository { .. });
         asked.groups += GROUPS * u64::from(own().any(|pool| has_groups(pool) && pool.demand.counts_jobs()));
         for pool in own() {
@@ -109,7 +120,8 @@ fn is_open(pool: &Pool) -> bool {
 fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line {
     let (finds, logs) = (FINDS * asked.finds, LOOKS_AT_LOG * asked.hooks as u64);
     let charged = asked.groups + asked.hook_lists;
-    let total = [queues, finds, logs, charged].into_iter().fold(asked.listings, u64::saturating_add);
+    let total =
+        [queues, finds, logs, asked.addresses, charged].into_iter().fold(asked.listings, u64::saturating_add);
     let mut text = format!("at rest {total} requests an hour: {} for lists of runners", asked.listings);
     for (requests, what) in [
         (
@@ -123,6 +135,7 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
         (logs, format!("the log of {}", counted(asked.hooks, "webhook"))),
         (asked.hook_lists, "lists of webhooks".to_owned()),
         (asked.groups, "runner groups".to_owned()),
+        (asked.addresses, "addresses".to_owned()),
     ] {
         if requests > 0 {
             let _ = write!(text, ", {requests} for {what}");

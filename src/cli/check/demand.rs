@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Repositories whose queues are tried at most.
-const TRIED: usize = 20;
+pub(super) const TRIED: usize = 20;
 
 pub(super) async fn lines(pool: &Pool, client: &Client) -> Vec<Line> {
     let subject = format!("pool {:?}", pool.name.as_str());

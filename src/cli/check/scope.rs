@@ -1,6 +1,6 @@
 //! What `check` says of each scope that pools register at.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{counted, credential::Credentials, demand, grant, group, hook, version};
 use crate::{
@@ -125,6 +125,7 @@ async fn ask(
     lines.push(Line::ok(&subject, format_args!("{} can be seen", kind(scope))));
     lines.extend(grant::lines(&subject, scope, &pools, &probe, now()));
     lines.extend(about(&subject, &pools, &probe));
+    lines.extend(addresses(&subject, &pools, &client).await);
     // The groups need the same permission.
     let runners = client.records().await.map_err(|error| {
         let (line, fault) = refused(&error);
@@ -222,6 +223,23 @@ fn about(subject: &str, pools: &[&Pool], probe: &Probe) -> Vec<Line> {
     }
     lines.extend(probe.rate.as_ref().and_then(|rate| budget(subject, rate)));
     lines
+}
+
+/// What was renamed or transferred since it was configured.
+async fn addresses(subject: &str, pools: &[&Pool], client: &Client) -> Vec<Line> {
+    let named: BTreeSet<&Scope> = pools.iter().flat_map(|pool| &pool.repositories).collect();
+    for repository in named.iter().take(demand::TRIED) {
+        // One that cannot be seen has a line of its own.
+        let _ = client.identify(repository).await;
+    }
+    let moved = |configured: &Scope| {
+        let now = client.identities().current(configured);
+        (now != *configured).then(|| {
+            let text = format!("GitHub has {configured} at {now}: it was renamed or transferred");
+            Line::warn(subject, text, "write the new address; until then it is served by GitHub's redirects")
+        })
+    };
+    named.into_iter().chain([client.scope()]).filter_map(moved).collect()
 }
 
 fn budget(subject: &str, rate: &Rate) -> Option<Line> {

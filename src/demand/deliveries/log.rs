@@ -8,7 +8,7 @@ use std::{
 
 use tracing::{debug, warn};
 
-use super::Part;
+use super::{LOOK, Part, REFUSED_PAUSE, Streak};
 use crate::{
     fleet::{ClockReading, Instant, Job, JobState},
     github::{
@@ -39,15 +39,35 @@ const TRIES: u32 = 5;
 const RETRY: Duration = Duration::from_mins(4);
 
 /// How far the log of one hook was read.
-#[derive(Default)]
 pub(super) struct Log {
+    /// Failures to list it, and when that is tried again.
+    pub(super) streak: Streak,
+    pub(super) retry_at: Instant,
     mark: LogMark,
     /// Whatever was tried before was listed.
     since: Option<Instant>,
     /// Deliveries after that which were listed already.
     listed: BTreeSet<u64>,
+    /// Whether it was logged that it is longer than is read, and that a delivery in it cannot be read.
+    is_long: bool,
+    is_odd: bool,
     /// What failed and was not read yet, by its number.
     pub(super) left: BTreeMap<u64, Left>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            streak: Streak::new(LOOK, REFUSED_PAUSE),
+            retry_at: Instant::default(),
+            mark: LogMark::default(),
+            since: None,
+            listed: BTreeSet::new(),
+            is_long: false,
+            is_odd: false,
+            left: BTreeMap::new(),
+        }
+    }
 }
 
 /// A delivery to be read.
@@ -77,12 +97,13 @@ impl Log {
             self.left.pop_first();
             all = false;
         }
-        if !all {
+        if !all && !self.is_long {
             warn!(
                 scope = %client.scope(), hook,
                 "the log of the webhook's deliveries is longer than is read; what failed before is left to look-ups"
             );
         }
+        self.is_long = !all;
         Ok(())
     }
 
@@ -148,12 +169,18 @@ impl Log {
                     }
                     continue;
                 }
-                Ok(Ok(Told::Job(job, state))) => found.push((*job, state, came_at.at)),
+                Ok(Ok(Told::Job(job, state, _))) => found.push((*job, state, came_at.at)),
                 Ok(Ok(Told::Ping | Told::Nothing)) | Err(GithubError::NotFound) => {}
-                Ok(Err(why)) => warn!(
-                    %scope, hook, delivery = id, error = %why,
-                    "failed to read a webhook delivery in GitHub's log"
-                ),
+                Ok(Err(why)) if self.is_odd => {
+                    debug!(%scope, hook, delivery = id, error = %why, "failed to read a webhook delivery");
+                }
+                Ok(Err(why)) => {
+                    self.is_odd = true;
+                    warn!(
+                        %scope, hook, delivery = id, error = %why,
+                        "failed to read a webhook delivery in GitHub's log; further ones are not logged"
+                    );
+                }
                 Err(error) => return Err(error),
             }
             in_a_row = 0;

@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     files,
-    fleet::{InstanceId, Instant},
+    fleet::{Demand, InstanceId, Instant, Pool},
     github::scale_set::{Job, ScaleSetError, ScaleSetId, Statistics},
 };
 
@@ -144,6 +144,16 @@ pub enum ScaleSetNews {
         /// The job.
         job: Job,
     },
+}
+
+/// How often the runners of a scope are listed that has nothing but scale sets, at rest.
+const LISTED: Duration = Duration::from_mins(1);
+
+/// How often the runners of a scope with these pools are listed at rest, where `usual` is the configured interval.
+/// Messages tell of the jobs of scale sets, so that a list only confirms what is known.
+pub fn list_interval(pools: &[&Pool], usual: Duration) -> Duration {
+    let only_sets = !pools.is_empty() && pools.iter().all(|pool| pool.demand == Demand::ScaleSet);
+    if only_sets { usual.max(LISTED) } else { usual }
 }
 
 /// How an installation names itself as a session's owner, so that another one that wants the same

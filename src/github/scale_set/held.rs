@@ -54,7 +54,12 @@ impl Held {
             }
             Err(error) => {
                 let doubled = self.failed.as_ref().map_or(waits.first, |before| before.pause * 2);
-                let pause = doubled.min(waits.longest);
+                // A refusal takes a person; each attempt costs a request that is charged.
+                let longest = match error {
+                    GithubError::Refused(_) => waits.longest * 10,
+                    _ => waits.longest,
+                };
+                let pause = doubled.min(longest);
                 let wait = match &error {
                     GithubError::RateLimited { wait } => (*wait).max(pause),
                     _ => pause,
@@ -86,6 +91,12 @@ mod tests {
             now = now + pause;
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        let refused = || Err(GithubError::Refused("403".to_owned()));
+        for _ in 0..4 {
+            assert!(held.learn(refused(), &waits, now).is_err());
+        }
+        assert!(held.admit(now + Duration::from_secs(599)).is_err());
+        held.admit(now + Duration::from_mins(10)).unwrap();
         let wait = Duration::from_hours(1);
         assert!(held.learn(Err(GithubError::RateLimited { wait }), &waits, now).is_err());
         let later = now + Duration::from_mins(59);

@@ -335,7 +335,7 @@ impl ScaleSets {
             deadline: POLL_DEADLINE,
             max_body: MAX_MESSAGE,
         };
-        let way = self.way(&session.origin);
+        let way = self.way(&session.origin)?;
         match self.exchange("poll", &way, foreign, &session.token).await? {
             Ok(answer) if answer.status == StatusCode::OK => Ok(Message::read(&answer.body)?),
             Ok(_) => Ok(None),
@@ -356,7 +356,7 @@ impl ScaleSets {
             deadline: self.client().deadline(),
             max_body: MAX_MESSAGE,
         };
-        let way = self.way(&session.origin);
+        let way = self.way(&session.origin)?;
         let Err(problem) = self.exchange("acknowledge", &way, foreign, &session.token).await? else {
             return Ok(());
         };

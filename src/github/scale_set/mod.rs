@@ -10,6 +10,7 @@
 
 mod address;
 mod held;
+mod listed;
 mod messages;
 mod problem;
 mod registration;

@@ -4,7 +4,7 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::{GithubError, limits, refusal::one_line, transport::Answer};
+use super::super::{GithubError, limits, redact::foreign, transport::Answer};
 use crate::clock;
 
 /// What can go wrong with a scale set, by what a caller does about it.
@@ -92,10 +92,10 @@ impl Problem {
             None if plain => String::from_utf8_lossy(&answer.body).trim().to_owned(),
             message => message.unwrap_or_default(),
         };
-        let message = if secret.is_empty() { message } else { message.replace(secret, "[token]") };
+        let message = foreign(&message, secret);
         let id = header("activityid").or_else(|| header("x-github-request-id"));
-        let id = id.map(|id| format!("activity {}", one_line(id)));
-        let parts = [Some(one_line(&message)).filter(|text| !text.is_empty()), id];
+        let id = id.map(|id| format!("activity {}", foreign(id, secret)));
+        let parts = [Some(message.clone()).filter(|text| !text.is_empty()), id];
         let throttled = answer.status == StatusCode::TOO_MANY_REQUESTS;
         Self {
             status: answer.status,

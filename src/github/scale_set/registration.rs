@@ -47,7 +47,7 @@ impl ScaleSets {
     pub(super) async fn register(&self) -> Result<Service, GithubError> {
         let token = self.client().registration_token().await?.token;
         let authorization = secret_header(&format!("RemoteAuth {}", token.expose_secret()))?;
-        let scope = self.client().scope();
+        let scope = self.client().current_scope();
         let body = json!({ "url": scope.as_str(), "runner_event": "register" });
         let text = format!("{}/actions/runner-registration", self.client().base());
         let at =

@@ -1,7 +1,10 @@
 //! The runners of a scale set: minted by the set, removed by the service, which refuses while one
 //! has a job.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use http::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,7 +19,11 @@ use super::{
 };
 use crate::{
     fleet::{Registration, RegistrationId, RunnerStatus},
-    github::{GithubError, Mint, MintedRunner, RunnerApi},
+    github::{
+        GithubError, Listing, Mint, MintedRunner, RunnerApi,
+        record::name_in,
+        rows::{Row, lenient},
+    },
 };
 
 /// Below the service's base; the pool's number is always 0.
@@ -45,7 +52,9 @@ enum Held {
 struct Agent {
     id: Option<u64>,
     name: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     status: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
     busy: Option<bool>,
 }
 
@@ -92,40 +101,74 @@ impl ScaleSetRunners {
         let found = self.sets.call(Call { query: &query, ..Call::get("get", AGENTS) }).await?;
         let answer = found.map_err(|problem| problem.error("a look at a runner of the scale set"))?;
         let listed: Listed<Agent> = answer.json()?;
-        let agents = listed.value.unwrap_or_default();
-        let same = agents.into_iter().find(|agent| agent.name.as_deref() == Some(name));
-        Ok(same.and_then(|agent| agent.id).map(RegistrationId))
+        for row in listed.value.unwrap_or_default() {
+            match row {
+                Row::Read(Agent { id: Some(id), name: Some(found), .. }) if found == name => {
+                    return Ok(Some(RegistrationId(id)));
+                }
+                Row::Unreadable(raw) if name_in(&raw).is_none_or(|found| found == name) => {
+                    return Err(GithubError::failed(format!("the record of runner {name} cannot be read")));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 }
 
 impl ScaleSets {
     /// The runners of all scale sets of the scope, everybody's, in full. An incomplete list is an
     /// error. It is the same for each of the scope's sets, so that asking once for all is enough.
-    pub async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+    ///
+    /// The scope's own list has these runners too. While that does not change, and nothing of ours was minted or
+    /// removed, the answer of before is given for some minutes.
+    pub async fn list(&self) -> Result<Listing, GithubError> {
+        let (now, revision) = (Instant::now(), self.client().listed().revision());
+        if let Some(listing) = self.listed().again(revision, now) {
+            return Ok(listing);
+        }
+        let listing = self.list_now().await?;
+        self.listed().keep(revision, now, &listing);
+        Ok(listing)
+    }
+
+    async fn list_now(&self) -> Result<Listing, GithubError> {
         let found = self.call(Call::get("list", AGENTS)).await?;
         let answer = found.map_err(|problem| problem.error("a listing of the scale sets' runners"))?;
         let listed: Listed<Agent> = answer.json()?;
-        let agents = listed.value.unwrap_or_default();
-        let (counted, received) = (listed.count.unwrap_or(agents.len()), agents.len());
+        let rows = listed.value.unwrap_or_default();
+        let (counted, received) = (listed.count.unwrap_or(rows.len()), rows.len());
         if counted > received {
             return Err(GithubError::failed(format!(
                 "incomplete list: GitHub counts {counted} runners and listed {received}"
             )));
         }
-        let registrations: Option<Vec<Registration>> = agents.into_iter().map(registration).collect();
-        registrations.ok_or_else(|| GithubError::failed("incomplete list: a runner without id or name"))
+        let mut listing = Listing::default();
+        for row in rows {
+            match row {
+                Row::Read(Agent { id: Some(id), name: Some(name), status, busy }) => {
+                    listing.registrations.push(registration(id, name, status.as_deref(), busy));
+                }
+                Row::Read(agent) => listing.unreadable.push(agent.name),
+                Row::Unreadable(raw) => listing.unreadable.push(name_in(&raw)),
+            }
+        }
+        let client = self.client();
+        client.report_unreadable("runners of scale sets", client.scope(), listing.unreadable.len());
+        Ok(listing)
     }
 }
 
 impl RunnerApi for ScaleSetRunners {
     /// Everybody's in the scope, as [`ScaleSets::list`].
-    async fn list(&self) -> Result<Vec<Registration>, GithubError> {
+    async fn list(&self) -> Result<Listing, GithubError> {
         self.sets.list().await
     }
 
     /// Group and labels are the set's own.
     async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
         let set = self.set()?;
+        self.sets.listed().changes(Instant::now());
         let path = format!("{SETS}/{set}/generatejitconfig");
         let body = json!({ "name": mint.name.as_str(), "workFolder": "_work" });
         let answer = match self.sets.call(Call::post("mint", &path, &body)).await? {
@@ -151,6 +194,7 @@ impl RunnerApi for ScaleSetRunners {
     }
 
     async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
+        self.sets.listed().changes(Instant::now());
         let path = format!("{AGENTS}/{id}");
         let call = Call { method: Method::DELETE, ..Call::get("delete", &path) };
         let Err(problem) = self.sets.call(call).await? else { return Ok(()) };
@@ -164,16 +208,11 @@ impl RunnerApi for ScaleSetRunners {
     }
 }
 
-fn registration(agent: Agent) -> Option<Registration> {
-    let status = match agent.status.as_deref() {
+fn registration(id: u64, name: String, status: Option<&str>, busy: Option<bool>) -> Registration {
+    let status = match status {
         Some(word) if word.eq_ignore_ascii_case("online") => RunnerStatus::Online,
         Some(word) if word.eq_ignore_ascii_case("offline") => RunnerStatus::Offline,
         other => RunnerStatus::Other(other.unwrap_or("not told").into()),
     };
-    Some(Registration {
-        id: RegistrationId(agent.id?),
-        name: agent.name?,
-        status,
-        busy: agent.busy.unwrap_or_default(),
-    })
+    Registration { id: RegistrationId(id), name, status, busy: busy.unwrap_or_default() }
 }

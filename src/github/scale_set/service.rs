@@ -4,7 +4,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{address, held::Held, problem::Problem, registration::secret_header};
+use super::{address, held::Held, listed::Listed, problem::Problem, registration::secret_header};
 use crate::{
     clock,
     github::{
@@ -58,6 +58,7 @@ struct Inner {
     waits: Waits,
     /// Held while registering, so that many requests at once register once.
     service: tokio::sync::Mutex<Held>,
+    listed: Mutex<Listed>,
     /// One for each server that GitHub named; there are two or three.
     ways: Mutex<Vec<Arc<Transport>>>,
 }
@@ -101,12 +102,16 @@ impl ScaleSets {
 
     /// The same with other pauses.
     pub fn with_waits(client: Client, waits: Waits) -> Self {
-        let (service, ways) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { client, waits, service, ways }))
+        let (service, ways, listed) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { client, waits, service, listed, ways }))
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.0.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn waits(&self) -> &Waits {
@@ -144,7 +149,7 @@ impl ScaleSets {
         let at = address::below(&service.base, call.path, call.query)?;
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         let deadline = self.client().deadline();
-        let way = self.way(&service.origin);
+        let way = self.way(&service.origin)?;
         let foreign = Foreign {
             method: call.method.clone(),
             address: &at,
@@ -206,18 +211,18 @@ impl ScaleSets {
     }
 
     /// The way to a server; made when it is first needed.
-    pub(super) fn way(&self, origin: &Origin) -> Arc<Transport> {
+    pub(super) fn way(&self, origin: &Origin) -> Result<Arc<Transport>, GithubError> {
         let mut ways = self.0.ways.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(way) = ways.iter().find(|way| way.origin() == origin) {
-            return Arc::clone(way);
+            return Ok(Arc::clone(way));
         }
         // GitHub may move a service; what is not used any more goes first.
         if ways.len() >= MAX_WAYS {
             ways.remove(0);
         }
-        let way = Arc::new(self.client().transport().towards(origin.clone()));
+        let way = Arc::new(self.client().transport().towards(origin.clone())?);
         ways.push(Arc::clone(&way));
-        way
+        Ok(way)
     }
 
     /// Whether addresses that GitHub names must have TLS.

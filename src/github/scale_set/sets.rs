@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +11,10 @@ use super::{
     problem::{Exception, Problem},
     service::Call,
 };
-use crate::{fleet::Target, github::GithubError};
+use crate::{
+    fleet::Target,
+    github::{GithubError, record::name_in, rows::Row},
+};
 
 /// GitHub's number of a scale set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,10 +57,11 @@ const DEFAULT_GROUP: i64 = 1;
 pub(super) const SETS: &str = "runtime/runnerscalesets";
 
 #[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
 pub(super) struct Listed<T> {
     /// What counts, whatever the list holds.
     pub(super) count: Option<usize>,
-    pub(super) value: Option<Vec<T>>,
+    pub(super) value: Option<Vec<Row<T>>>,
 }
 
 #[derive(Deserialize)]
@@ -155,8 +159,15 @@ impl ScaleSets {
         let (counted, received) = (listed.count.unwrap_or(sets.len()), sets.len());
         // A server that does not know the filter lists all sets of the scope.
         let wanted = name.to_lowercase();
-        let is_it = |set: &Wire| set.name.as_ref().is_some_and(|name| name.to_lowercase() == wanted);
-        let mut named = sets.into_iter().filter(is_it);
+        let is_it = |name: Option<&String>| name.is_some_and(|name| name.to_lowercase() == wanted);
+        let lost = |row: &Row<Wire>| match row {
+            Row::Read(_) => false,
+            Row::Unreadable(raw) => name_in(raw).is_none_or(|name| is_it(Some(&name))),
+        };
+        if sets.iter().any(lost) {
+            return Err(GithubError::failed(format!("a list for {} that cannot be read", what())));
+        }
+        let mut named = sets.into_iter().filter_map(Row::read).filter(|set| is_it(set.name.as_ref()));
         match (named.next(), named.count()) {
             (Some(wire), 0) => wire.set().map(Some),
             (Some(_), more) => Err(GithubError::failed(format!("{} scale sets for {}", more + 1, what()))),
@@ -211,7 +222,8 @@ impl ScaleSets {
             found.map_err(|problem| problem.error(&format!("a look for the runner group {name:?}")))?;
         let listed: Listed<Group> = answer.json()?;
         let groups = listed.value.unwrap_or_default();
-        match (listed.count.unwrap_or(groups.len()), groups.first().and_then(|group| group.id)) {
+        let count = listed.count.unwrap_or(groups.len());
+        match (count, groups.into_iter().find_map(|row| row.read()?.id)) {
             (1, Some(id)) => Ok(id),
             (0, _) => Err(GithubError::Refused(format!(
                 "there is no runner group {name:?} at {}; create it, or correct the pool's group",

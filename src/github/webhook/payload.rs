@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::Number;
 
 use super::{DeliveryEvent, Encoding};
-use crate::fleet::{ClockReading, Job, JobFacts, JobId, JobState, Scope, Target};
+use crate::{
+    fleet::{ClockReading, Job, JobFacts, JobId, JobState, Scope, Target},
+    github::{Numbers, rows::lenient},
+};
 
 /// The longest name or address that is kept of a job.
 const MAX_TEXT: usize = 512;
@@ -20,8 +23,8 @@ const MAX_LABELS: usize = 100;
 pub enum Told {
     /// A hook was made, or a person asked for this.
     Ping,
-    /// How far a job is.
-    Job(Box<Job>, JobState),
+    /// How far a job is, and the numbers of its repository.
+    Job(Box<Job>, JobState, Numbers),
     /// Nothing that is of use here.
     Nothing,
 }
@@ -110,6 +113,15 @@ struct WireJob {
 struct WireRepository {
     html_url: String,
     private: Option<bool>,
+    #[serde(default, deserialize_with = "lenient")]
+    id: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
+    owner: Option<WireOwner>,
+}
+
+#[derive(Deserialize)]
+struct WireOwner {
+    id: u64,
 }
 
 #[derive(Deserialize)]
@@ -161,7 +173,8 @@ impl Wire {
             queued_at: clock.instant(queued_at),
             facts: Arc::new(facts),
         };
-        Ok(Told::Job(Box::new(job), state))
+        let numbers = Numbers { repository: repository.id, owner: repository.owner.map(|owner| owner.id) };
+        Ok(Told::Job(Box::new(job), state, numbers))
     }
 }
 
@@ -201,7 +214,7 @@ mod tests {
 
     fn job(payload: &Value) -> (Box<Job>, JobState) {
         match told(payload).unwrap() {
-            Told::Job(job, state) => (job, state),
+            Told::Job(job, state, _) => (job, state),
             other => panic!("{other:?}"),
         }
     }

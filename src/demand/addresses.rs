@@ -1,0 +1,51 @@
+//! The numbers by which GitHub knows the configured scopes and repositories, so that one that was renamed or
+//! transferred is still known.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::{sync::oneshot, time::sleep};
+use tracing::debug;
+
+use super::streak::Streak;
+use crate::{
+    fleet::{Pool, Scope},
+    github::{Client, GithubError},
+    host::chain,
+};
+
+/// How often they are read; each is a conditional request.
+const READ: Duration = Duration::from_hours(1);
+
+/// How soon after a failure.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// Reads the numbers of the client's scope and of the repositories that its pools name, now and again; `known` is
+/// told after the first time. Never ends.
+pub async fn watch_addresses(client: Client, pools: Vec<Pool>, known: oneshot::Sender<()>) {
+    let named = pools.iter().flat_map(|pool| &pool.repositories);
+    let configured: BTreeSet<&Scope> = named.chain([client.scope()]).collect();
+    let (mut streak, mut known) = (Streak::new(RETRY, READ), Some(known));
+    loop {
+        let mut failed = false;
+        for configured in &configured {
+            if let Err(error) = client.identify(configured).await {
+                // What cannot be seen at all is logged by whoever needs it.
+                debug!(%configured, error = chain(&error), "failed to read the number of a scope");
+                failed = true;
+                if let GithubError::RateLimited { .. } | GithubError::Unreachable(_) = error {
+                    break;
+                }
+            }
+        }
+        if let Some(known) = known.take() {
+            // Nobody need wait for it.
+            let _ = known.send(());
+        }
+        if failed {
+            sleep(streak.fail().1).await;
+        } else {
+            streak.end();
+            sleep(READ).await;
+        }
+    }
+}
