@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod adoption;
+mod container;
 mod daemon;
 mod demand;
 mod ends;
@@ -20,5 +21,7 @@ mod proxy;
 mod scale_down;
 mod secrets;
 mod serving;
+#[path = "../common/shell_image.rs"]
+mod shell_image;
 mod unreachable;
 mod world;
