@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::{Global, LogFormat};
+use super::{Global, LogFormat, Run};
 use crate::{
     config::{self, Config, Problems},
     daemon::Daemon,
@@ -14,8 +15,11 @@ use crate::{
     telemetry::{self, Format},
 };
 
-pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(global: &Global, run: &Run) -> anyhow::Result<ExitCode> {
     start_logs(global, None)?;
+    if let Some(parent) = run.parent {
+        end_with(parent)?;
+    }
     let config = load_config(global)?;
     for warning in &config.warnings {
         warn!("{warning}");
@@ -63,6 +67,17 @@ fn greet(config: &Config, address: Option<SocketAddr>) {
             max = pool.policy.max, "serves jobs with `runs-on: [{}]`", pool.labels.join(", "),
         );
     }
+}
+
+/// Has the kernel kill this process when its parent ends, however that happens.
+fn end_with(parent: u32) -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before that.
+    let is_there = getppid().is_some_and(|there| u32::try_from(there.as_raw_nonzero().get()) == Ok(parent));
+    if !is_there {
+        bail!("the process {parent}, which started this one, has ended");
+    }
+    Ok(())
 }
 
 /// Begins logging as the options ask; `default` is the filter when they and the environment ask

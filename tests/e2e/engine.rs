@@ -153,7 +153,7 @@ fn turn() -> File {
 
 /// The binary with a mark at its end, so that its image is not that of the other tests, which
 /// remove theirs while these are running.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let modified = fs::metadata(BINARY).unwrap().modified().unwrap();
     let made = modified.duration_since(UNIX_EPOCH).unwrap().as_millis();
     let marked = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("dayfly-e2e-{made}"));

@@ -7,6 +7,7 @@ mod adoption;
 mod container;
 mod daemon;
 mod demand;
+mod demo;
 mod ends;
 mod engine;
 mod foreign;
