@@ -54,7 +54,7 @@ const LABELS: [&str; 2] = ["self-hosted", "demo"];
 const FRAME: Duration = Duration::from_millis(100);
 
 /// How long the daemon stays dead after its `kill -9`.
-const DEAD: Duration = Duration::from_secs(2);
+const DEAD: Duration = Duration::from_secs(1);
 
 /// How long the end of the last runners may take before the demo says that something is left.
 const CLEAN_UP: Duration = Duration::from_mins(1);
@@ -93,10 +93,7 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     let engine = engine(&endpoint, instance.clone())?;
     let facts = engine.facts().await.context("the demo needs a Docker Engine")?;
     let mut screen = Screen::new(demo.jobs, demo.max);
-    screen.say(&format!(
-        "Docker Engine {} on {}; making the runner image from this program",
-        facts.version, facts.os
-    ));
+    screen.say(&format!("Docker Engine {}; making the runners' image from this program", facts.version));
     let remains_removed = remove_remains(&endpoint, &address).await;
     if remains_removed > 0 {
         screen.say(&format!("removed {remains_removed} containers of a demo that was killed"));
@@ -124,7 +121,7 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     };
     configure(&folder, &setup)?;
     let at = reachable(listen);
-    screen.say(&format!("status and metrics: http://{at}/api/v1/status and http://{at}/metrics"));
+    screen.say(&format!("http://{at} serves /metrics and /api/v1/status meanwhile"));
 
     let (sender, status) = watch::channel(None);
     let polling = tokio::spawn(follow(at, sender));
@@ -397,10 +394,12 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// The runners that are up, and whether they have a job.
+    /// The runners that have connected, and whether they have a job.
     fn up(&self, now: &Snapshot) -> Vec<(String, bool)> {
         let status = self.status.borrow();
-        let runners = status.iter().flat_map(|status| &status.runners).filter(|runner| runner.is_up());
+        let has_connected = |name: &str| now.runner(name).is_some_and(|runner| runner.connected_at.is_some());
+        let runners = status.iter().flat_map(|status| &status.runners);
+        let runners = runners.filter(|runner| runner.is_up() && has_connected(&runner.name));
         let has_job = |name: &str| now.runner(name).is_some_and(|runner| runner.job.is_some());
         runners.map(|runner| (runner.name.clone(), has_job(&runner.name))).collect()
     }

@@ -193,7 +193,7 @@ pub struct Demo {
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub min_idle: u32,
     /// How long a job takes, in seconds, on average
-    #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = positive)]
+    #[arg(long, default_value_t = 4.0, value_name = "SECONDS", value_parser = positive)]
     pub job_seconds: f64,
     /// How the daemon learns of waiting jobs; several with commas in between
     #[arg(

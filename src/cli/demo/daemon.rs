@@ -130,7 +130,7 @@ max = {max}
 # Short, so that scaling down is seen as well.
 idle_timeout = "5s"
 idle_confirmation = "3s"
-boot_timeout = "30s"
+boot_timeout = "20s"
 
 [pool.container]
 image = "{image}"
