@@ -101,6 +101,7 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn the_changelog_has_this_version_or_says_that_it_is_not_released() {
     let changelog = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
-    let released = format!("## [{}]", env!("CARGO_PKG_VERSION"));
-    assert!(changelog.contains("## [Unreleased]") || changelog.contains(&released));
+    let version = env!("CARGO_PKG_VERSION");
+    let headings = ["## [Unreleased]".to_owned(), format!("## [{version}]")];
+    assert!(headings.iter().any(|heading| changelog.contains(heading)), "CHANGELOG.md lacks {version}");
 }
