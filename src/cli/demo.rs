@@ -3,6 +3,7 @@
 
 mod daemon;
 mod folder;
+mod remains;
 mod screen;
 mod summary;
 mod workload;
@@ -13,7 +14,6 @@ use std::{
     iter::Peekable,
     net::{SocketAddr, TcpListener},
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
     vec::IntoIter,
 };
@@ -28,6 +28,7 @@ use tokio::{
 use self::{
     daemon::{Daemon, Setup, Status, configure, follow, unexpected_end},
     folder::Folder,
+    remains::{engine_of, remove_all, remove_remains},
     screen::{Screen, seconds},
     summary::{Killed, Summary},
     workload::{Arrival, arrivals},
@@ -39,7 +40,7 @@ use super::{
 };
 use crate::{
     fleet::InstanceId,
-    host::{Docker, Endpoint, Host},
+    host::{Endpoint, Host},
     simulator::{Hook, Job, Settings, Simulator, Snapshot, Waits, image},
 };
 
@@ -58,9 +59,6 @@ const DEAD: Duration = Duration::from_secs(1);
 
 /// How long the end of the last runners may take before the demo says that something is left.
 const CLEAN_UP: Duration = Duration::from_mins(1);
-
-/// How often what is left is removed, since an engine may still be creating a container.
-const REMOVALS: usize = 3;
 
 pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
@@ -90,7 +88,7 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
         Err(_) => Endpoint::default(),
     };
     let address = endpoint.to_string();
-    let engine = engine(&endpoint, instance.clone())?;
+    let engine = engine_of(&endpoint, instance.clone())?;
     let facts = engine.facts().await.context("the demo needs a Docker Engine")?;
     let mut screen = Screen::new(demo.jobs, demo.max);
     screen.say(&format!("Docker Engine {}; making the runners' image from this program", facts.version));
@@ -145,8 +143,8 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     // However it ended, nothing of it stays.
     play.daemon.stop().await;
     polling.abort();
-    let listed = engine.list().await.context("failed to list the containers that are left")?.len();
-    let left = remove_all(&engine).await?;
+    let remaining = engine.list().await.context("failed to list the containers that are left")?.len();
+    let unremovable = remove_all(&engine).await?;
     let interrupted = matches!(ended?, Ended::Interrupted);
     let end = github.snapshot();
     let mut summary = Summary {
@@ -162,7 +160,7 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
         launched: play.counted.len(),
         killed: play.killed,
         registrations_left: if interrupted { 0 } else { end.runners.len() },
-        containers_left: if interrupted { left } else { listed },
+        containers_left: if interrupted { unremovable } else { remaining },
         remains_removed,
         log: None,
     };
@@ -170,10 +168,6 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
         summary.log = Some(folder.keep().join(daemon::LOG));
     }
     Ok(summary)
-}
-
-fn engine(endpoint: &Endpoint, instance: InstanceId) -> anyhow::Result<Docker> {
-    Ok(Docker::new("local".parse()?, endpoint.clone(), instance, Arc::new(|_| {})))
 }
 
 /// An address that stays the same when the daemon is started again.
@@ -203,33 +197,6 @@ async fn simulated_github(
         github.add_hook(Hook::new(ORGANIZATION, format!("http://{}/webhook", reachable(listen)), secret));
     }
     Ok(github)
-}
-
-/// Removes what demos have left that were killed, and returns how many containers that were.
-async fn remove_remains(endpoint: &Endpoint, address: &str) -> usize {
-    let mut removed = 0;
-    for (instance, dead) in Folder::of_the_dead(address) {
-        let Ok(engine) = engine(endpoint, instance) else { continue };
-        let count = engine.list().await.map_or(0, |containers| containers.len());
-        match remove_all(&engine).await {
-            Ok(0) => removed += count,
-            // The next demo tries again.
-            Ok(_) | Err(_) => drop(dead.keep()),
-        }
-    }
-    removed
-}
-
-/// Ends and removes all containers of an instance, and returns how many could not be removed.
-async fn remove_all(engine: &Docker) -> anyhow::Result<usize> {
-    for _ in 0..REMOVALS {
-        for container in engine.list().await? {
-            // Those that cannot be removed are counted below.
-            let _ = engine.stop(&container.id, Duration::ZERO).await;
-            let _ = engine.remove(&container.id).await;
-        }
-    }
-    Ok(engine.list().await?.len())
 }
 
 /// The signals that end a demo early. SIGHUP comes when its terminal is closed.

@@ -171,14 +171,13 @@ impl Daemon {
         if global.log_format == LogFormat::Json {
             command.args(["--log-format", "json"]);
         }
-        match global.log_filter() {
-            Some(filter) => command.args(["--log", filter]),
-            None => {
-                let path = folder.join(LOG);
-                let log = std::fs::File::options().append(true).create(true).open(&path);
-                command.stderr(log.with_context(|| format!("failed to write {}", path.display()))?)
-            }
-        };
+        if let Some(filter) = global.log_filter() {
+            command.args(["--log", filter]);
+        } else {
+            let path = folder.join(LOG);
+            let log = std::fs::File::options().append(true).create(true).open(&path);
+            command.stderr(log.with_context(|| format!("failed to write {}", path.display()))?);
+        }
         // Ctrl-C is for the demo alone, which ends the daemon itself.
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).kill_on_drop(true);
         Ok(Self(command.spawn().context("failed to start the daemon")?))

@@ -157,7 +157,7 @@ fn print_changes(runners: &[Runner], shown: &mut BTreeMap<String, String>, start
     let at = seconds(started.elapsed());
     for runner in runners {
         if shown.get(&runner.name) != Some(&runner.phase) {
-            let job = runner.job.iter().map(|job| format!(": {job}")).collect::<String>();
+            let job = runner.job.as_ref().map_or_else(String::new, |job| format!(": {job}"));
             print(&format!("{at:>7}  {} {}{job}", short(&runner.name), runner.phase));
             shown.insert(runner.name.clone(), runner.phase.clone());
         }

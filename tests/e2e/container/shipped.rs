@@ -29,7 +29,7 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields)]
 struct Compose {
     services: BTreeMap<String, Service>,
-    volumes: BTreeMap<String, IgnoredAny>,
+    volumes: BTreeMap<String, serde_norway::Value>,
 }
 
 #[derive(Deserialize)]
