@@ -1,27 +1,26 @@
-# Dayfly in a container. It needs the engine's socket and a configuration:
+# Dayfly in a container. docs/install.md says how to build and run it.
 #
-#   docker run -d --name dayfly --restart always \
-#     --user 65532:$(stat -c %g /var/run/docker.sock) \
-#     -v /var/run/docker.sock:/var/run/docker.sock \
-#     -v /etc/dayfly:/etc/dayfly:ro -v dayfly-state:/var/lib/dayfly \
-#     -p 127.0.0.1:9745:9745 -e DAYFLY_HTTP__LISTEN=0.0.0.0:9745 dayfly
+# Any builder works, BuildKit or not. To build from a registry mirror:
+#   docker build --build-arg RUST=mirror/rust:1.95-slim-bookworm --build-arg BASE=mirror/debian:bookworm-slim .
 
-FROM docker.io/library/rust:1.95-slim-bookworm AS build
+ARG RUST=docker.io/library/rust:1.95-slim-bookworm
+ARG BASE=docker.io/library/debian:bookworm-slim
+
+FROM ${RUST} AS build
+# Creates the directory that becomes the state directory below.
+WORKDIR /state/dayfly
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin dayfly \
-    && install -D target/release/dayfly /out/dayfly
+RUN cargo build --profile dist --locked --bin dayfly
 
-FROM docker.io/library/debian:bookworm-slim
-# Without certificate authorities the TLS client cannot be built.
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates \
-    && rm -rf /var/lib/apt/lists/*
-COPY --from=build /out/dayfly /usr/local/bin/dayfly
-# A new named volume takes owner and mode from here, so that the unprivileged user can write to it.
-RUN install -d -o 65532 -g 65532 -m 0700 /var/lib/dayfly
+FROM ${BASE}
+COPY --from=build /src/target/dist/dayfly /usr/local/bin/dayfly
+# TLS needs certificate authorities, which slim images lack.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+# A new named volume takes its owner from this directory.
+COPY --from=build --chown=65532:65532 /state/ /var/lib/
+# The default of state_dir: the user below has no home directory.
+ENV STATE_DIRECTORY=/var/lib/dayfly
 USER 65532:65532
 VOLUME /var/lib/dayfly
 EXPOSE 9745

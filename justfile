@@ -8,9 +8,9 @@ default:
 ci:
     .ci/run
 
-# The whole thing in half a minute, with no GitHub account.
+# The daemon against a simulated GitHub for half a minute; needs no account.
 demo *arguments:
-    cargo run --release -- demo {{ arguments }}
+    cargo run -- demo {{ arguments }}
 
 # All tests, or those whose name contains a word.
 test *words:

@@ -1,45 +1,52 @@
 //! `dayfly demo`: the real daemon against the simulator, on the local Docker Engine, with nothing
-//! to configure, pull or sign in to.
+//! to configure, pull or sign in to. Halfway through, the daemon is killed and started again.
 
+mod daemon;
+mod folder;
+mod remains;
 mod screen;
+mod summary;
 mod workload;
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     io::Write,
-    path::{Path, PathBuf},
+    iter::Peekable,
+    net::{SocketAddr, TcpListener},
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
+    vec::IntoIter,
 };
 
 use anyhow::{Context, bail};
-use serde::Serialize;
 use tokio::{
-    sync::{broadcast, oneshot, watch},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::{interval, sleep_until},
 };
 
 use self::{
-    screen::Screen,
+    daemon::{Daemon, Setup, Status, configure, follow, unexpected_end},
+    folder::Folder,
+    remains::{engine_of, remove_all, remove_remains},
+    screen::{Screen, seconds},
+    summary::{Killed, Summary},
     workload::{Arrival, arrivals},
 };
 use super::{
-    Demo, Global,
+    Demo, DemoSource, Global,
     run::{runtime, start_logs},
+    status::daemon::reachable,
 };
 use crate::{
-    config::{Config, HostConfig, PoolConfig},
-    daemon::Daemon,
-    fleet::{self, Demand, Event, InstanceId, Policy, Pool, PullPolicy, Resources, Template},
-    github::TokenSource,
-    host::{Docker, Endpoint, Host},
-    http::Snapshot,
-    simulator::{Job, Settings, Simulator, Waits, image},
+    fleet::InstanceId,
+    host::{Endpoint, Host},
+    simulator::{Hook, Job, Settings, Simulator, Snapshot, Waits, image},
 };
 
-/// The organization that the demo's jobs belong to.
+/// The organization that the demo's jobs belong to, and their repository.
 const ORGANIZATION: &str = "demo";
+const REPOSITORY: &str = "demo/widgets";
 
 /// Labels of the demo's pool and jobs.
 const LABELS: [&str; 2] = ["self-hosted", "demo"];
@@ -47,12 +54,15 @@ const LABELS: [&str; 2] = ["self-hosted", "demo"];
 /// How often the picture is drawn.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// How long the daemon stays dead after its `kill -9`.
+const DEAD: Duration = Duration::from_secs(1);
+
 /// How long the end of the last runners may take before the demo says that something is left.
 const CLEAN_UP: Duration = Duration::from_mins(1);
 
 pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
-    let summary = runtime()?.block_on(play(demo))?;
+    let summary = runtime()?.block_on(play(global, demo))?;
     let mut out = std::io::stdout().lock();
     if demo.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
@@ -62,72 +72,7 @@ pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
     Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What came of it.
-#[derive(Serialize)]
-struct Summary {
-    seed: u64,
-    jobs: usize,
-    succeeded: usize,
-    failed: usize,
-    lost: usize,
-    interrupted: bool,
-    seconds: f64,
-    queue_wait_seconds: Option<Percentiles>,
-    startup_seconds: Option<Percentiles>,
-    launched: usize,
-    registrations_left: usize,
-    containers_left: usize,
-}
-
-#[derive(Clone, Copy, Serialize)]
-struct Percentiles {
-    p50: f64,
-    p95: f64,
-    max: f64,
-}
-
-impl From<Waits> for Percentiles {
-    fn from(waits: Waits) -> Self {
-        let Waits { p50, p95, max } = waits;
-        Self { p50: p50.as_secs_f64(), p95: p95.as_secs_f64(), max: max.as_secs_f64() }
-    }
-}
-
-impl Summary {
-    /// Whether every job was served, and nothing is left.
-    fn is_clean(&self) -> bool {
-        let served = self.interrupted || self.succeeded == self.jobs;
-        served && self.lost == 0 && self.registrations_left == 0 && self.containers_left == 0
-    }
-
-    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
-        let percentiles = |of: Option<Percentiles>| {
-            of.map_or_else(
-                || "none".to_owned(),
-                |p| format!("p50 {:.2} s, p95 {:.2} s, longest {:.2} s", p.p50, p.p95, p.max),
-            )
-        };
-        writeln!(
-            out,
-            "jobs        {} of {} done, {} failed, {} lost, in {:.1} s",
-            self.succeeded, self.jobs, self.failed, self.lost, self.seconds
-        )?;
-        writeln!(out, "queue wait  {}", percentiles(self.queue_wait_seconds))?;
-        writeln!(out, "start-up    {}", percentiles(self.startup_seconds))?;
-        writeln!(out, "runners     {} launched, each for one job", self.launched)?;
-        writeln!(
-            out,
-            "left over   {} registrations, {} containers",
-            self.registrations_left, self.containers_left
-        )?;
-        if !self.interrupted && !self.is_clean() {
-            writeln!(out, "This should not happen; run again with --seed {} and -v to see why.", self.seed)?;
-        }
-        Ok(())
-    }
-}
-
-async fn play(demo: &Demo) -> anyhow::Result<Summary> {
+async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     if demo.min_idle > demo.max {
         bail!(
             "--min-idle {} is above --max {}: the pool cannot keep more than it may have",
@@ -135,254 +80,308 @@ async fn play(demo: &Demo) -> anyhow::Result<Summary> {
             demo.max
         );
     }
+    let mut interrupts = Interrupts::new()?;
     let seed = demo.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let instance: InstanceId = format!("demo{:06x}", fastrand::u32(..1 << 24)).parse()?;
+    let instance: InstanceId = format!("{}{:06x}", folder::INSTANCE, fastrand::u32(..1 << 24)).parse()?;
     let endpoint: Endpoint = match std::env::var("DOCKER_HOST") {
         Ok(text) => text.parse().with_context(|| format!("DOCKER_HOST is refused: {text}"))?,
         Err(_) => Endpoint::default(),
     };
-    let engine = Docker::new("local".parse()?, endpoint.clone(), instance.clone(), Arc::new(|_| {}));
+    let address = endpoint.to_string();
+    let engine = engine_of(&endpoint, instance.clone())?;
     let facts = engine.facts().await.context("the demo needs a Docker Engine")?;
     let mut screen = Screen::new(demo.jobs, demo.max);
-    screen.say(&format!(
-        "Docker Engine {} on {}; making the runner image from this program",
-        facts.version, facts.os
-    ));
+    screen.say(&format!("Docker Engine {}; making the runners' image from this program", facts.version));
+    let remains_removed = remove_remains(&endpoint, &address).await;
+    if remains_removed > 0 {
+        screen.say(&format!("removed {remains_removed} containers of a demo that was killed"));
+    }
     let image = image::ensure(&endpoint.connect().await?, &image::running_binary())
         .await
         .context("failed to make the runner image")?;
 
-    let state_dir = StateDir(std::env::temp_dir().join(format!("dayfly-{instance}")));
-    let token = state_dir.with_token()?;
+    let folder = Folder::create(&instance, &address)?;
+    let (token, secret) =
+        (format!("demo_{:032x}", fastrand::u128(..)), format!("{:032x}", fastrand::u128(..)));
+    folder.write("token", &token)?;
+    folder.write("webhook-secret", &secret)?;
+    let listen = free_address(demo.listen)?;
+    let github = simulated_github(demo, token, &secret, listen).await?;
+    let setup = Setup {
+        demo,
+        instance: &instance,
+        endpoint: &address,
+        github: &github,
+        organization: ORGANIZATION,
+        labels: &LABELS,
+        image: &image,
+        listen,
+    };
+    configure(&folder, &setup)?;
+    let at = reachable(listen);
+    screen.say(&format!("http://{at} serves /metrics and /api/v1/status meanwhile"));
+
+    let (sender, status) = watch::channel(None);
+    let polling = tokio::spawn(follow(at, sender));
+    let mut play = Play {
+        global,
+        folder: &folder,
+        github: &github,
+        status,
+        daemon: Daemon::start(global, &folder)?,
+        started: Instant::now(),
+        waiting: arrivals(demo.jobs, demo.rate, demo.job_seconds, seed).into_iter().peekable(),
+        jobs: demo.jobs as usize,
+        stage: Stage::Serving,
+        killed: None,
+        startups: Vec::new(),
+        counted: BTreeSet::new(),
+        served_in: None,
+    };
+    let ended = play.run(&mut screen, &mut interrupts).await;
+    screen.end();
+    // However it ended, nothing of it stays.
+    play.daemon.stop().await;
+    polling.abort();
+    let remaining = engine.list().await.context("failed to list the containers that are left")?.len();
+    let unremovable = remove_all(&engine).await?;
+    let interrupted = matches!(ended?, Ended::Interrupted);
+    let end = github.snapshot();
+    let mut summary = Summary {
+        seed,
+        jobs: demo.jobs as usize,
+        succeeded: end.succeeded,
+        failed: end.failed,
+        lost: if interrupted { 0 } else { end.lost },
+        interrupted,
+        seconds: play.served_in.unwrap_or_else(|| play.started.elapsed()).as_secs_f64(),
+        queue_wait_seconds: end.queue_wait.map(Into::into),
+        startup_seconds: Waits::of(play.startups).map(Into::into),
+        launched: play.counted.len(),
+        killed: play.killed,
+        registrations_left: if interrupted { 0 } else { end.runners.len() },
+        containers_left: if interrupted { unremovable } else { remaining },
+        remains_removed,
+        log: None,
+    };
+    if !summary.is_clean() {
+        summary.log = Some(folder.keep().join(daemon::LOG));
+    }
+    Ok(summary)
+}
+
+/// An address that stays the same when the daemon is started again.
+fn free_address(listen: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    Ok(listener.local_addr()?)
+}
+
+async fn simulated_github(
+    demo: &Demo,
+    token: String,
+    secret: &str,
+    listen: SocketAddr,
+) -> anyhow::Result<Simulator> {
     let settings = Settings {
         scopes: vec![ORGANIZATION.to_owned()],
         tokens: vec![token],
         busy_lag: Duration::from_secs(1),
         poll_cycle: Duration::from_secs(1),
         rate_limit: Some(100_000),
-        seed,
+        seed: demo.seed.unwrap_or_default(),
         ..Settings::default()
     };
     let github = Simulator::start(settings).await.context("failed to start the simulated GitHub")?;
-    let config = config(demo, &instance, endpoint, &github, image, &state_dir.0)?;
-    let daemon = Daemon::start(&config).await?;
-    if let Some(address) = daemon.address() {
-        screen.say(&format!("look at http://{address}/metrics and http://{address}/api/v1/status meanwhile"));
+    github.push(REPOSITORY, false);
+    if demo.demand.contains(&DemoSource::Webhook) {
+        github.add_hook(Hook::new(ORGANIZATION, format!("http://{}/webhook", reachable(listen)), secret));
+    }
+    Ok(github)
+}
+
+/// The signals that end a demo early. SIGHUP comes when its terminal is closed.
+struct Interrupts([Signal; 3]);
+
+impl Interrupts {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ]))
     }
 
-    let play = Play {
-        github: &github,
-        reports: daemon.reports(),
-        events: daemon.events(),
-        drain: Box::new(daemon.drain()),
-        started: Instant::now(),
-        startups: Vec::new(),
-        launched: 0,
-    };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let daemon = tokio::spawn(daemon.run(async {
-        // Either way it is over.
-        let _ = stopped.await;
-    }));
-    let jobs = arrivals(demo.jobs, demo.rate, demo.job_seconds, seed);
-    let summary = play.run(jobs, &engine, &mut screen, seed).await;
-    screen.end();
-    let _ = stop.send(());
-    daemon.await.context("the daemon broke down")?;
-    summary
+    async fn recv(&mut self) {
+        let Self([interrupt, terminate, hang_up]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    }
+}
+
+/// How a play ended.
+enum Ended {
+    Served,
+    Interrupted,
+}
+
+/// Where a play is.
+enum Stage {
+    /// Jobs come, and the daemon serves them.
+    Serving,
+    /// The daemon was killed.
+    Dead { since: Instant, up: Vec<(String, bool)> },
+    /// The next daemon was started, and does not know everything yet.
+    Adopting { since: Instant, up: Vec<(String, bool)> },
+    /// All jobs were served.
+    Draining { since: Instant },
 }
 
 /// The demo between the first job and the last container.
 struct Play<'a> {
+    global: &'a Global,
+    folder: &'a Folder,
     github: &'a Simulator,
-    reports: watch::Receiver<Arc<Snapshot>>,
-    events: broadcast::Receiver<Event>,
-    drain: Box<dyn Fn() + Send + Sync>,
+    status: watch::Receiver<Option<Status>>,
+    daemon: Daemon,
     started: Instant,
+    waiting: Peekable<IntoIter<Arrival>>,
+    jobs: usize,
+    stage: Stage,
+    killed: Option<Killed>,
     startups: Vec<Duration>,
-    launched: usize,
+    /// Names of the runners that were seen to connect.
+    counted: BTreeSet<String>,
+    served_in: Option<Duration>,
 }
 
 impl Play<'_> {
-    async fn run(
-        mut self,
-        jobs: Vec<Arrival>,
-        engine: &Docker,
-        screen: &mut Screen,
-        seed: u64,
-    ) -> anyhow::Result<Summary> {
-        let total = jobs.len();
-        let mut waiting = jobs.into_iter().peekable();
+    async fn run(&mut self, screen: &mut Screen, interrupts: &mut Interrupts) -> anyhow::Result<Ended> {
         let mut frame = interval(FRAME);
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
-        let (mut interrupted, mut draining_since) = (false, None);
-        let mut served_in = None;
         loop {
-            let next_job = waiting.peek().map(|job| tokio::time::Instant::from_std(self.started + job.at));
+            let next = self.waiting.peek().map(|job| tokio::time::Instant::from_std(self.started + job.at));
+            let is_dead = matches!(self.stage, Stage::Dead { .. });
             tokio::select! {
-                () = async { match next_job {
+                () = async { match next {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 } } => {
-                    if let Some(Arrival { name, duration, .. }) = waiting.next() {
-                        self.github.enqueue(Job::new(ORGANIZATION, &LABELS).named(name).lasting(duration));
+                    if let Some(Arrival { name, duration, .. }) = self.waiting.next() {
+                        let job = Job::new(ORGANIZATION, &LABELS).of(REPOSITORY);
+                        self.github.enqueue(job.named(name).lasting(duration));
                     }
                     continue;
                 }
-                event = self.events.recv() => {
-                    if let Ok(event) = event {
-                        self.count(&event);
-                        screen.tell(&event);
-                    }
-                    continue;
-                }
-                _ = &mut interrupt, if !interrupted => {
-                    interrupted = true;
-                    waiting = Vec::new().into_iter().peekable();
+                () = interrupts.recv() => {
                     screen.say("cleaning up; this takes some seconds");
+                    return Ok(Ended::Interrupted);
                 }
+                status = self.daemon.ended(), if !is_dead => return Err(unexpected_end(status?, self.folder)),
                 _ = frame.tick() => {}
             }
             let now = self.github.snapshot();
-            screen.show(&self.reports.borrow().status, &now);
-            let served = waiting.peek().is_none() && now.queued == 0 && now.in_progress == 0;
-            if served && served_in.is_none() {
-                served_in = Some(self.started.elapsed());
-            }
-            if draining_since.is_none() && (served || interrupted) {
-                (self.drain)();
-                draining_since = Some(Instant::now());
-            }
-            let over = draining_since.is_some_and(|since| {
-                let nothing_left = now.runners.is_empty() && self.reports.borrow().status.runners.is_empty();
-                nothing_left || since.elapsed() > CLEAN_UP
-            });
-            if over {
-                break;
+            self.count(&now);
+            self.advance(&now, screen).await?;
+            let doing = self.doing();
+            screen.show(self.status.borrow().as_ref(), &now, &doing);
+            if let Stage::Draining { since } = self.stage {
+                let gone = |status: &Status| status.runners.is_empty();
+                let is_over = now.runners.is_empty() && self.status.borrow().as_ref().is_some_and(gone);
+                if is_over || since.elapsed() > CLEAN_UP {
+                    return Ok(Ended::Served);
+                }
             }
         }
-        let containers = engine.list().await.context("failed to look for containers that are left")?;
-        if interrupted {
-            force_out(engine, &containers).await;
-        }
-        let end = self.github.snapshot();
-        Ok(Summary {
-            seed,
-            jobs: total,
-            succeeded: end.succeeded,
-            failed: end.failed,
-            lost: end.lost,
-            interrupted,
-            seconds: served_in.unwrap_or_else(|| self.started.elapsed()).as_secs_f64(),
-            queue_wait_seconds: end.queue_wait.map(Percentiles::from),
-            startup_seconds: Waits::of(self.startups).map(Percentiles::from),
-            launched: self.launched,
-            registrations_left: end.runners.len(),
-            containers_left: if interrupted { engine.list().await?.len() } else { containers.len() },
-        })
     }
 
-    fn count(&mut self, event: &Event) {
-        match event {
-            Event::Launched { .. } => self.launched += 1,
-            Event::Ready { startup: Some(startup), .. } => self.startups.push(*startup),
-            _ => {}
+    fn count(&mut self, now: &Snapshot) {
+        for runner in &now.runners {
+            if let Some(connected_at) = runner.connected_at
+                && self.counted.insert(runner.name.clone())
+            {
+                self.startups.push(connected_at.since(runner.minted_at));
+            }
         }
     }
-}
 
-/// Stops and removes what an interrupted demo has left: its jobs are of no use to anybody.
-async fn force_out(engine: &Docker, containers: &[fleet::Container]) {
-    for container in containers {
-        // What cannot be removed is counted and told at the end.
-        let _ = engine.stop(&container.id, Duration::ZERO).await;
-        let _ = engine.remove(&container.id).await;
+    /// Goes on to the next stage when it is time.
+    async fn advance(&mut self, now: &Snapshot, screen: &Screen) -> anyhow::Result<()> {
+        let is_served = self.waiting.peek().is_none() && now.queued == 0 && now.in_progress == 0;
+        let next = match &mut self.stage {
+            Stage::Serving => {
+                let halfway = now.completed() >= self.jobs / 2 && now.in_progress > 0;
+                if self.killed.is_none() && halfway && self.status.borrow().is_some() {
+                    let up = self.up(now);
+                    self.daemon.kill().await?;
+                    screen.say(&format!("kill -9 of the daemon, with {} runners up", up.len()));
+                    Some(Stage::Dead { since: Instant::now(), up })
+                } else if is_served {
+                    self.served_in = Some(self.started.elapsed());
+                    self.daemon.drain();
+                    Some(Stage::Draining { since: Instant::now() })
+                } else {
+                    None
+                }
+            }
+            Stage::Dead { since, up } if since.elapsed() >= DEAD => {
+                let up = std::mem::take(up);
+                self.daemon = Daemon::start(self.global, self.folder)?;
+                Some(Stage::Adopting { since: Instant::now(), up })
+            }
+            Stage::Adopting { since, up } => {
+                let status = self.status.borrow();
+                let status = status.as_ref().filter(|status| status.is_complete());
+                status.map(|status| {
+                    let adopted = |(name, _): &&(String, bool)| {
+                        status.runners.iter().any(|runner| runner.name == *name && runner.is_up())
+                    };
+                    let killed = Killed {
+                        runners: up.len(),
+                        busy: up.iter().filter(|(_, busy)| *busy).count(),
+                        adopted: up.iter().filter(adopted).count(),
+                        seconds: since.elapsed().as_secs_f64(),
+                    };
+                    screen.say(&format!(
+                        "the next daemon adopted {} of them in {:.2} s; {} had finished their job",
+                        killed.adopted,
+                        killed.seconds,
+                        killed.runners - killed.adopted
+                    ));
+                    self.killed = Some(killed);
+                    Stage::Serving
+                })
+            }
+            Stage::Dead { .. } | Stage::Draining { .. } => None,
+        };
+        if let Some(next) = next {
+            self.stage = next;
+        }
+        Ok(())
     }
-}
 
-/// The demo's state directory. It goes with the demo: nobody has a use for it afterwards.
-struct StateDir(PathBuf);
-
-impl StateDir {
-    /// Makes it, with a token that only the simulated GitHub knows in a file that only this user
-    /// can read.
-    fn with_token(&self) -> anyhow::Result<String> {
-        use std::os::unix::fs::OpenOptionsExt;
-        std::fs::create_dir_all(&self.0).with_context(|| format!("failed to make {}", self.0.display()))?;
-        let token = format!("demo_{:032x}", fastrand::u128(..));
-        let path = self.0.join("token");
-        let mut file = std::fs::File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("failed to write {}", path.display()))?;
-        file.write_all(token.as_bytes())?;
-        Ok(token)
+    /// The runners that have connected, and whether they have a job.
+    fn up(&self, now: &Snapshot) -> Vec<(String, bool)> {
+        let status = self.status.borrow();
+        let has_connected = |name: &str| now.runner(name).is_some_and(|runner| runner.connected_at.is_some());
+        let runners = status.iter().flat_map(|status| &status.runners);
+        let runners = runners.filter(|runner| runner.is_up() && has_connected(&runner.name));
+        let has_job = |name: &str| now.runner(name).is_some_and(|runner| runner.job.is_some());
+        runners.map(|runner| (runner.name.clone(), has_job(&runner.name))).collect()
     }
-}
 
-impl Drop for StateDir {
-    fn drop(&mut self) {
-        // What cannot be removed is in the system's directory for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
+    /// What the daemon is doing, in words.
+    fn doing(&self) -> String {
+        let id = self.daemon.id().map_or_else(String::new, |id| format!("process {id}"));
+        match &self.stage {
+            Stage::Serving if self.killed.is_none() => id,
+            Stage::Serving => format!("{id}, started after a kill -9"),
+            Stage::Dead { since, .. } => {
+                format!("killed with -9 {} ago; runners and jobs go on", seconds(since.elapsed()))
+            }
+            Stage::Adopting { .. } => format!("{id}, finding its runners again"),
+            Stage::Draining { .. } => format!("{id}, draining"),
+        }
     }
-}
-
-fn config(
-    demo: &Demo,
-    instance: &InstanceId,
-    endpoint: Endpoint,
-    github: &Simulator,
-    image: String,
-    state_dir: &Path,
-) -> anyhow::Result<Config> {
-    let host: fleet::HostName = "local".parse()?;
-    let pool = Pool {
-        name: "demo".parse()?,
-        scope: github.scope_url(ORGANIZATION).parse()?,
-        credential: "default".into(),
-        host: host.clone(),
-        group: "Default".to_owned(),
-        labels: LABELS.map(str::to_owned).to_vec(),
-        demand: Demand::IDLE,
-        repositories: Vec::new(),
-        allow_public: false,
-        match_unlabelled: false,
-        policy: Policy {
-            min_idle: demo.min_idle,
-            max: demo.max,
-            // Short, so that scaling down is seen as well.
-            idle_timeout: Duration::from_secs(5),
-            idle_confirmation: Duration::from_secs(3),
-            boot_timeout: Duration::from_secs(30),
-            ..Policy::default()
-        },
-        template: Template {
-            image,
-            command: vec!["/dayfly".to_owned(), "simulated-runner".to_owned()],
-            pull: PullPolicy::Never,
-            network: Some("host".to_owned()),
-            ..Template::default()
-        },
-    };
-    Ok(Config {
-        instance: instance.clone(),
-        state_dir: state_dir.to_owned(),
-        credentials: BTreeMap::from([(
-            "default".to_owned(),
-            TokenSource::File(state_dir.join("token")).into(),
-        )]),
-        hosts: vec![HostConfig {
-            host: fleet::Host { name: host, max_runners: None, budget: Resources::default() },
-            endpoint,
-            min_free_disk: None,
-        }],
-        listen: demo.listen,
-        allowed_hosts: Vec::new(),
-        webhook_secret_file: None,
-        poll_interval: Duration::from_secs(1),
-        pools: vec![PoolConfig { pool, credential: "default".to_owned() }],
-        warnings: Vec::new(),
-    })
 }

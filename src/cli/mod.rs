@@ -56,7 +56,7 @@ impl Cli {
     pub fn carry_out(self) -> ExitCode {
         let Self { global, command } = self;
         let outcome = match command {
-            Command::Run(_) => run::run(&global),
+            Command::Run(run) => run::run(&global, &run),
             Command::Demo(demo) => demo::run(&global, &demo),
             Command::Check(check) => check::run(&global, &check),
             Command::Status(status) => status::run(&global, &status),
@@ -142,7 +142,7 @@ pub enum Command {
     ///
     /// Exits with 0 when all is well, 1 when there are warnings, 2 when something failed.
     Check(Check),
-    /// Show the whole thing at work on the local Docker, with no GitHub account
+    /// Run the daemon against a simulated GitHub on the local Docker; needs no account
     Demo(Demo),
     /// Show what the running daemon is doing
     Status(Status),
@@ -178,7 +178,11 @@ pub enum Command {
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
-pub struct Run {}
+pub struct Run {
+    /// End with the process that started this one, which has this id; for the demo
+    #[arg(long, hide = true, value_name = "PID")]
+    pub parent: Option<u32>,
+}
 
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]
@@ -204,17 +208,51 @@ pub struct Demo {
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub min_idle: u32,
     /// How long a job takes, in seconds, on average
-    #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = positive)]
+    #[arg(long, default_value_t = 4.0, value_name = "SECONDS", value_parser = positive)]
     pub job_seconds: f64,
-    /// Makes the same jobs again [default: drawn]
+    /// How the daemon learns of waiting jobs; several with commas in between
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_values_t = [DemoSource::Queue, DemoSource::Webhook],
+        value_name = "SOURCE"
+    )]
+    pub demand: Vec<DemoSource>,
+    /// Makes the same jobs again [default: random]
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// Where /metrics and the rest are served meanwhile; port 0 takes a free one
+    /// Where the daemon serves /metrics and the rest; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A job source of the demo's pool, as in its `demand`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoSource {
+    /// Only what runners do
+    Idle,
+    /// Asks for queued jobs
+    Queue,
+    /// Gets webhooks
+    Webhook,
+    /// Has a runner scale set; alone
+    ScaleSet,
+}
+
+impl DemoSource {
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Queue => "queue",
+            Self::Webhook => "webhook",
+            Self::ScaleSet => "scale-set",
+        }
+    }
 }
 
 /// Options of `status`.

@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::{Global, LogFormat};
+use super::{Global, LogFormat, Run};
 use crate::{
     config::{self, Config, Problems},
     daemon::Daemon,
@@ -17,10 +18,13 @@ use crate::{
 /// How long the process may wait at its end for the last log lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-pub(super) fn run(global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) fn run(global: &Global, run: &Run) -> anyhow::Result<ExitCode> {
     let (format, filter, caps) = log_settings(global, None);
     let logs = telemetry::init_daemon(format, filter, &caps).context("failed to begin logging")?;
     end_on_panic(logs.clone());
+    if let Some(parent) = run.parent {
+        end_with(parent)?;
+    }
     let outcome = run_configured(global);
     logs.flush(LAST_LINES);
     outcome.map(|()| ExitCode::SUCCESS)
@@ -73,6 +77,17 @@ fn greet(config: &Config, address: Option<SocketAddr>) {
             max = pool.policy.max, "pool {} serves jobs with `runs-on: [{}]`", pool.name, pool.labels.join(", "),
         );
     }
+}
+
+/// Has the kernel kill this process when its parent ends, however that happens.
+fn end_with(parent: u32) -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // It may have ended before that.
+    let is_there = getppid().is_some_and(|there| u32::try_from(there.as_raw_nonzero().get()) == Ok(parent));
+    if !is_there {
+        bail!("the process {parent}, which started this one, has ended");
+    }
+    Ok(())
 }
 
 /// Begins logging as the options ask, for a command that ends by itself; `default` is the filter when they and

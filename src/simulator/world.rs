@@ -90,6 +90,7 @@ struct Session {
     runner: String,
     scope: String,
     labels: Vec<String>,
+    opened_at: Timestamp,
     /// Since when nothing polls; `None` while something does.
     quiet_since: Option<Timestamp>,
     left: bool,
@@ -299,6 +300,7 @@ impl World {
             runner: there.name.clone(),
             scope: there.scope.clone(),
             labels: there.labels.clone(),
+            opened_at: now,
             quiet_since: Some(now),
             left: false,
             job: None,

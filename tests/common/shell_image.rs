@@ -6,13 +6,13 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use bollard::{Docker, body_full, query_parameters::CreateImageOptionsBuilder};
 use futures_util::TryStreamExt;
 
-/// Makes the image `name:latest`. It has `/bin/sh`, `/bin/sleep`, the same as `/bin/Runner.Worker`,
+/// Makes the image `name:tag`. It has `/bin/sh`, `/bin/sleep`, the same as `/bin/Runner.Worker`,
 /// a `/tmp`, and an anonymous volume at `/scratch`.
-pub(crate) async fn import(docker: &Docker, name: &str) {
+pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(name)
-        .tag("latest")
+        .tag(tag)
         .changes(vec!["VOLUME /scratch".to_owned(), "ENV PATH=/bin".to_owned()])
         .build();
     let body = body_full(root().into());

@@ -73,7 +73,7 @@ impl Stand {
             instance,
             reports,
         };
-        shell_image::import(&stand.engine, &stand.image).await;
+        shell_image::import(&stand.engine, &stand.image, "latest").await;
         stand
     }
 

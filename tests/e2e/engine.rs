@@ -2,6 +2,7 @@
 //! clearing away of everything that a test has made.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     fs::{self, File},
     io::Write as _,
@@ -13,8 +14,9 @@ use bollard::{
     Docker,
     errors::Error,
     query_parameters::{
-        ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
-        RemoveImageOptionsBuilder, TagImageOptionsBuilder,
+        ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptions,
+        TagImageOptionsBuilder,
     },
 };
 use dayfly::{
@@ -29,7 +31,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
 pub(crate) const LABEL_TEST: &str = "dev.dayfly.test";
 
 /// Repository of the tags under which tests use the image, each by its own.
-const REPOSITORY: &str = "dayfly-e2e";
+pub(crate) const REPOSITORY: &str = "dayfly-e2e";
 
 /// A container of a daemon under test.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,8 +96,17 @@ pub(crate) async fn clear(instance: &str) {
     for label in [LABEL_INSTANCE, LABEL_TEST] {
         remove(&docker, "label", &format!("{label}={instance}")).await;
     }
+    let filter = HashMap::from([("label", vec![format!("{LABEL_TEST}={instance}")])]);
+    let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+    for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
+        docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
+    }
     let _turn = turn();
-    for tag in tags(&docker).await.into_iter().filter(|tag| tag.contains(instance)) {
+    let mut own = tags(&docker).await;
+    own.retain(|tag| tag.contains(instance));
+    // An image goes before those that it was built from, whose names are shorter.
+    own.sort_by_key(|tag| Reverse(tag.len()));
+    for tag in own {
         let options = RemoveImageOptionsBuilder::new().force(true).build();
         let removed = docker.remove_image(&tag, Some(options), None).await;
         assert!(is_gone(&removed), "{removed:?}");
@@ -142,7 +153,7 @@ fn turn() -> File {
 
 /// The binary with a mark at its end, so that its image is not that of the other tests, which
 /// remove theirs while these are running.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let modified = fs::metadata(BINARY).unwrap().modified().unwrap();
     let made = modified.duration_since(UNIX_EPOCH).unwrap().as_millis();
     let marked = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("dayfly-e2e-{made}"));

@@ -5,8 +5,10 @@
 
 mod adoption;
 mod clocks;
+mod container;
 mod daemon;
 mod demand;
+mod demo;
 mod ends;
 mod engine;
 mod foreign;
@@ -21,5 +23,7 @@ mod proxy;
 mod scale_down;
 mod secrets;
 mod serving;
+#[path = "../common/shell_image.rs"]
+mod shell_image;
 mod unreachable;
 mod world;

@@ -324,6 +324,19 @@ impl World {
     }
 }
 
+/// Removes everything of an instance, also while a test fails.
+pub(crate) fn clear(instance: &str) {
+    let instance = instance.to_owned();
+    // The test's own runtime may be on its way out.
+    let cleared = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(engine::clear(&instance));
+    });
+    if cleared.join().is_err() {
+        assert!(thread::panicking(), "the test's containers could not be removed");
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         // It must be dead before its containers are looked for.
@@ -331,15 +344,7 @@ impl Drop for World {
         if thread::panicking() {
             self.show_log();
         }
-        let instance = self.instance.clone();
-        // The test's own runtime may be on its way out.
-        let cleared = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(engine::clear(&instance));
-        });
-        if cleared.join().is_err() {
-            assert!(thread::panicking(), "the test's containers could not be removed");
-        }
+        clear(&self.instance);
         if !thread::panicking() {
             // `None` where the descriptions are not; it says so itself.
             let _ = openapi::hold_requests(&self.github.requests());

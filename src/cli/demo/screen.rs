@@ -7,144 +7,173 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use rustix::termios::tcgetwinsize;
 
-use crate::{
-    fleet::{Event, Phase, RunnerReport, Status},
-    simulator::Snapshot,
-};
+use super::daemon::{Runner, Status};
+use crate::{cli::plain, fleet::Phase, simulator::Snapshot};
 
-/// Rows for runners at most; a terminal is seldom higher.
+/// Rows for runners at most.
 const ROWS: usize = 20;
 
+/// Lines of the picture that are not rows for runners, and lines above it that should stay in view.
+const OTHER_LINES: usize = 10;
+
+/// Columns, where the terminal does not say.
+const COLUMNS: usize = 80;
+
 /// Shows how the demo goes. All of it goes to standard error: standard output is the summary's.
-pub(super) enum Screen {
-    Live(Box<Live>),
-    Lines { started: Instant },
+pub(super) struct Screen {
+    started: Instant,
+    view: View,
 }
 
-/// The live picture: a bar of jobs, the queue, the pool, and a row per runner.
-pub(super) struct Live {
+enum View {
+    Live(Box<Live>),
+    /// The phase of each runner that was printed last.
+    Lines(BTreeMap<String, String>),
+}
+
+/// The live picture: a bar of jobs, the queue, the pool, the daemon, and a row per runner.
+struct Live {
     all: MultiProgress,
     jobs: ProgressBar,
     queue: ProgressBar,
     pool: ProgressBar,
+    daemon: ProgressBar,
     rows: Vec<ProgressBar>,
 }
 
 fn line(all: &MultiProgress) -> ProgressBar {
     let bar = all.add(ProgressBar::new_spinner());
-    bar.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_style(
+        ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
     bar
 }
 
 impl Screen {
     /// A screen for so many jobs on so many runners.
     pub(super) fn new(jobs: u32, max: u32) -> Self {
+        let started = Instant::now();
         if !stderr().is_terminal() {
-            return Self::Lines { started: Instant::now() };
+            return Self { started, view: View::Lines(BTreeMap::new()) };
         }
         let all = MultiProgress::new();
         let bar = all.add(ProgressBar::new(jobs.into()));
         let style = ProgressStyle::with_template("jobs    {bar:40.green/dim} {pos}/{len} done  {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let (queue, pool) = (line(&all), line(&all));
+        let (queue, pool, daemon) = (line(&all), line(&all), line(&all));
         line(&all).set_message(" ");
-        let rows = (0..ROWS.min(max as usize + 2)).map(|_| line(&all)).collect();
-        Self::Live(Box::new(Live { all, jobs: bar, queue, pool, rows }))
+        let height = tcgetwinsize(stderr()).map_or(0, |size| usize::from(size.ws_row));
+        let room = height.saturating_sub(OTHER_LINES).clamp(1, ROWS);
+        let rows = (0..room.min(max as usize + 2)).map(|_| line(&all)).collect();
+        let live = Live { all, jobs: bar, queue, pool, daemon, rows };
+        Self { started, view: View::Live(Box::new(live)) }
     }
 
-    /// Says something once, above or between the rest.
+    /// Says something once, with the time since the start.
     pub(super) fn say(&self, text: &str) {
-        match self {
-            // Nobody is left to tell when standard error is gone.
-            Self::Live(live) => drop(live.all.println(text)),
-            Self::Lines { .. } => told(text),
+        let text = format!("{:>7}  {text}", seconds(self.started.elapsed()));
+        match &self.view {
+            // Nobody is left to read it when standard error is gone.
+            View::Live(live) => drop(live.all.println(text)),
+            View::Lines(_) => print(&text),
         }
-    }
-
-    /// Tells an event; on a live picture it shows by itself.
-    pub(super) fn tell(&self, event: &Event) {
-        let Self::Lines { started } = self else { return };
-        let text = match event {
-            Event::Launched { runner, why, .. } => format!("{} launched ({})", short(runner), why.as_str()),
-            Event::Ready { runner, startup: Some(startup), .. } => {
-                format!("{} idle after {}", short(runner), seconds(*startup))
-            }
-            Event::JobStarted { runner, job, .. } => {
-                format!("{} took {}", short(runner), job.as_deref().unwrap_or("a job"))
-            }
-            Event::Exited { runner, reason, .. } => format!("{} ended: {}", short(runner), reason.as_str()),
-            Event::LaunchFailed { runner, trouble, .. } => {
-                format!("{} could not be launched: {}", short(runner), trouble.detail)
-            }
-            _ => return,
-        };
-        told(&format!("{:>7}  {text}", seconds(started.elapsed())));
     }
 
     /// Shows how things stand.
-    pub(super) fn show(&mut self, status: &Status, github: &Snapshot) {
-        let Self::Live(live) = self else { return };
-        live.jobs.set_position(github.completed() as u64);
-        let waits = github.queue_wait.map_or_else(String::new, |waits| {
-            format!("   wait p50 {} p95 {}", seconds(waits.p50), seconds(waits.p95))
-        });
-        live.queue
-            .set_message(format!("queue   {} waiting, {} running{waits}", github.queued, github.in_progress));
-        if let Some(pool) = status.pools.first() {
-            let phases = Phase::ALL.iter().filter(|phase| pool.phases.of(**phase) > 0);
-            let phases: Vec<_> =
-                phases.map(|phase| format!("{} {}", pool.phases.of(*phase), phase.as_str())).collect();
-            let held = pool.held.map_or_else(String::new, |held| format!("   held: {}", held.as_str()));
-            live.pool.set_message(format!(
-                "pool    wants {} of {}: {}{held}",
-                pool.desired,
-                pool.max,
-                phases.join(", "),
-            ));
-        }
-        let jobs: BTreeMap<&str, &str> =
-            github.runners.iter().filter_map(|r| Some((r.name.as_str(), r.job.as_deref()?))).collect();
-        let mut shown = status.runners.iter();
-        for row in &live.rows {
-            row.set_message(shown.next().map_or_else(String::new, |runner| describe(runner, &jobs, github)));
+    pub(super) fn show(&mut self, status: Option<&Status>, github: &Snapshot, daemon: &str) {
+        match &mut self.view {
+            View::Live(live) => live.show(status, github, daemon),
+            View::Lines(shown) => {
+                if let Some(status) = status.filter(|status| status.is_complete()) {
+                    print_changes(&status.runners, shown, self.started);
+                }
+            }
         }
     }
 
     /// Leaves the last picture on the terminal.
     pub(super) fn end(&self) {
-        if let Self::Live(live) = self {
+        if let View::Live(live) = &self.view {
             live.jobs.abandon();
-            for line in live.rows.iter().chain([&live.queue, &live.pool]) {
+            for line in live.rows.iter().chain([&live.queue, &live.pool, &live.daemon]) {
                 line.finish_and_clear();
             }
         }
     }
 }
 
-fn describe(runner: &RunnerReport, jobs: &BTreeMap<&str, &str>, github: &Snapshot) -> String {
-    let mark = match runner.phase {
-        Phase::Starting => "◌",
-        Phase::Idle => "○",
-        Phase::Busy => "●",
-        Phase::Stopping | Phase::Finished => "·",
-        Phase::Orphaned | Phase::Ghost | Phase::Unknown => "?",
+impl Live {
+    fn show(&self, status: Option<&Status>, github: &Snapshot, daemon: &str) {
+        self.jobs.set_position(github.completed() as u64);
+        let waits = github.queue_wait.map_or_else(String::new, |waits| {
+            format!("   wait p50 {} p95 {}", seconds(waits.p50), seconds(waits.p95))
+        });
+        self.queue
+            .set_message(format!("queue   {} waiting, {} running{waits}", github.queued, github.in_progress));
+        self.daemon.set_message(format!("daemon  {daemon}"));
+        // While no daemon answers that has seen everything, the last picture of the pool stays.
+        let Some(status) = status.filter(|status| status.is_complete()) else { return };
+        if let Some(pool) = status.pools.first() {
+            let count = |phase: &Phase| {
+                let count = pool.phases.get(phase.as_str()).copied().filter(|count| *count > 0)?;
+                Some(format!("{count} {}", phase.as_str()))
+            };
+            let phases: Vec<_> = Phase::ALL.iter().filter_map(count).collect();
+            let held = pool.held.as_ref().map_or_else(String::new, |held| format!("   held: {held}"));
+            let (desired, max) = (pool.desired, pool.max);
+            self.pool.set_message(format!("pool    wants {desired} of {max}: {}{held}", phases.join(", ")));
+        }
+        let jobs: BTreeMap<&str, &str> =
+            github.runners.iter().filter_map(|r| Some((r.name.as_str(), r.job.as_deref()?))).collect();
+        // What is over goes last, since there may be more runners than rows.
+        let (up, over): (Vec<_>, Vec<_>) = status.runners.iter().partition(|runner| runner.is_up());
+        let mut shown = up.into_iter().chain(over);
+        for row in &self.rows {
+            row.set_message(shown.next().map_or_else(String::new, |runner| describe(runner, &jobs, github)));
+        }
+    }
+}
+
+fn describe(runner: &Runner, jobs: &BTreeMap<&str, &str>, github: &Snapshot) -> String {
+    let mark = match runner.phase.as_str() {
+        "starting" => "◌",
+        "idle" => "○",
+        "busy" => "●",
+        "stopping" | "finished" => "·",
+        _ => "?",
     };
     let job = runner.job.as_deref().or_else(|| jobs.get(runner.name.as_str()).copied()).unwrap_or_default();
-    let since = seconds(github.at.since(runner.since));
-    let container =
-        runner.container_id.as_ref().map_or_else(String::new, |id| id.0.chars().take(12).collect());
-    format!(
-        "  {mark} {}  {container:12}  {:<9} {since:>7}  {job}",
-        short(&runner.name),
-        runner.phase.as_str()
-    )
+    let millis = u64::try_from(runner.since.as_millisecond()).unwrap_or_default();
+    let since = seconds(Duration::from_millis(github.at.as_millis().saturating_sub(millis)));
+    let container: String = runner.container_id.iter().flat_map(|id| id.chars().take(12)).collect();
+    let (name, phase) = (short(&runner.name), runner.phase.as_str());
+    plain::cell(&format!("  {mark} {name}  {container:12}  {phase:<9} {since:>7}  {job}"), COLUMNS)
+}
+
+/// A line for each runner whose phase has changed.
+fn print_changes(runners: &[Runner], shown: &mut BTreeMap<String, String>, started: Instant) {
+    let at = seconds(started.elapsed());
+    for runner in runners {
+        if shown.get(&runner.name) != Some(&runner.phase) {
+            let job = runner.job.as_ref().map_or_else(String::new, |job| format!(": {job}"));
+            print(&format!("{at:>7}  {} {}{job}", short(&runner.name), runner.phase));
+            shown.insert(runner.name.clone(), runner.phase.clone());
+        }
+    }
+    shown.retain(|name, _| {
+        let is_there = runners.iter().any(|runner| runner.name == *name);
+        if !is_there {
+            print(&format!("{at:>7}  {} gone", short(name)));
+        }
+        is_there
+    });
 }
 
 /// The end of a name is what tells runners of one pool apart.
-fn short(runner: &crate::fleet::RunnerName) -> &str {
-    let name = runner.as_str();
-    &name[name.len().saturating_sub(8)..]
+fn short(name: &str) -> &str {
+    name.get(name.len().saturating_sub(8)..).unwrap_or(name)
 }
 
 /// A duration as people read it.
@@ -152,7 +181,7 @@ pub(super) fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
-fn told(text: &str) {
-    // Nobody is left to tell when standard error is gone.
+fn print(text: &str) {
+    // Nobody is left to read it when standard error is gone.
     let _ = writeln!(stderr(), "{text}");
 }

@@ -49,6 +49,8 @@ pub struct RunnerView {
     pub job: Option<String>,
     /// When it was minted.
     pub minted_at: Timestamp,
+    /// When its runner connected; `None` before.
+    pub connected_at: Option<Timestamp>,
 }
 
 /// A distribution of waits.
@@ -113,6 +115,7 @@ impl World {
                 busy: look.busy,
                 job: job.map(|record| record.view.name.clone()),
                 minted_at: registration.minted_at,
+                connected_at: session.map(|session| session.opened_at),
             }
         });
         Snapshot {

@@ -1,0 +1,128 @@
+//! A demo's folder: its configuration, its secrets and its daemon's log. It also shows whose demo is
+//! still alive, so that the next one can remove what a dead one left.
+
+use std::{
+    env::temp_dir,
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use crate::fleet::InstanceId;
+
+/// The beginning of the names of folders. The instance follows.
+const PREFIX: &str = "dayfly-";
+
+/// What instances of demos begin with.
+pub(super) const INSTANCE: &str = "demo";
+
+/// The file that a living demo holds a lock on. It names the demo's engine.
+const OWNER: &str = "owner";
+
+/// Long enough for any address of an engine.
+const MAX_OWNER: u64 = 4096;
+
+/// The folder of this demo, or of a dead one. It is removed when it is dropped.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// The kernel releases the lock on it when the process ends, however that happens.
+    _owner: File,
+}
+
+impl Folder {
+    /// Creates it for this user alone, for a demo on an engine.
+    pub(super) fn create(instance: &InstanceId, endpoint: &str) -> anyhow::Result<Self> {
+        let path = temp_dir().join(format!("{PREFIX}{instance}"));
+        let created = || -> io::Result<File> {
+            DirBuilder::new().mode(0o700).create(&path)?;
+            // Locked before it has its name: a demo that starts now must not take us for dead.
+            let unlocked = path.join("owner.new");
+            let owner = write(&unlocked, endpoint)?;
+            owner.lock()?;
+            fs::rename(unlocked, path.join(OWNER))?;
+            Ok(owner)
+        };
+        let owner = created().with_context(|| format!("failed to create {}", path.display()))?;
+        Ok(Self { path, _owner: owner })
+    }
+
+    /// The folders of demos on an engine whose processes are dead, with the demos' instances. They were
+    /// demos of this user on this machine: the locks of others cannot be read.
+    pub(super) fn of_the_dead(endpoint: &str) -> Vec<(InstanceId, Self)> {
+        let Ok(entries) = fs::read_dir(temp_dir()) else { return Vec::new() };
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        paths.filter_map(|path| dead(path, endpoint)).collect()
+    }
+
+    /// The path of a file in it.
+    pub(super) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file that only this user can read, and returns its path.
+    pub(super) fn write(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.join(name);
+        write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Leaves it where it is, for somebody to read, and returns its path.
+    pub(super) fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // Whatever cannot be removed is in the system's directory for temporary files.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) -> io::Result<File> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}
+
+fn dead(path: PathBuf, endpoint: &str) -> Option<(InstanceId, Folder)> {
+    let instance = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    let instance: InstanceId = instance.starts_with(INSTANCE).then(|| instance.parse().ok())??;
+    let mut owner = File::open(path.join(OWNER)).ok()?;
+    owner.try_lock().ok()?;
+    let mut named = String::new();
+    std::io::Read::by_ref(&mut owner).take(MAX_OWNER).read_to_string(&mut named).ok()?;
+    (named == endpoint).then_some((instance, Folder { path, _owner: owner }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exists(folder: &Folder) -> bool {
+        folder.path.join(OWNER).exists()
+    }
+
+    #[test]
+    fn only_a_dead_demo_on_the_same_engine_counts_as_dead() {
+        let endpoint = format!("unix:///test/{}", std::process::id());
+        let instance: InstanceId = format!("{INSTANCE}{:06x}", fastrand::u32(..1 << 24)).parse().unwrap();
+        let alive = Folder::create(&instance, &endpoint).unwrap();
+        assert!(exists(&alive));
+        assert!(Folder::of_the_dead(&endpoint).is_empty(), "its process is alive");
+
+        // A killed process leaves the folder, and the kernel releases the lock.
+        let left = alive.keep();
+        assert!(Folder::of_the_dead("unix:///another").is_empty());
+        let mut dead = Folder::of_the_dead(&endpoint);
+        let (of, folder) = dead.remove(0);
+        assert_eq!((of, &folder.path), (instance, &left));
+        drop(folder);
+        assert!(!left.exists());
+    }
+}
