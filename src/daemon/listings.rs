@@ -112,6 +112,8 @@ mod tests {
         let pool = pool(Demand::ScaleSet);
         let instance: InstanceId = "ci1".parse().unwrap();
         let runners = runner.into_iter().map(|(phase, ago)| RunnerReport {
+            removal_reason: None,
+            ending: None,
             name: RunnerName::new(&pool.name, &instance, NOW, 1),
             pool: "linux".to_owned(),
             phase,
@@ -122,7 +124,8 @@ mod tests {
             job: None,
             facts: None,
         });
-        let scopes = vec![ScopeReport { url: pool.scope.clone(), up, last_listed_at: Some(NOW) }];
+        let scopes =
+            vec![ScopeReport { url: pool.scope.clone(), up, last_listed_at: Some(NOW), trouble: None }];
         Arc::new(Snapshot {
             instance: "ci1".into(),
             version: "0.1.0",
