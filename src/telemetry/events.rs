@@ -248,6 +248,7 @@ fn is_trouble(held: Held) -> bool {
         Held::HostUnreachable
         | Held::RateLimited
         | Held::ImageMissing
+        | Held::ImageUnknown
         | Held::VersionDeprecated
         | Held::RegistrationLimit
         | Held::Refused
@@ -256,6 +257,7 @@ fn is_trouble(held: Held) -> bool {
         | Held::HostDisk => true,
         Held::ScopeUnseen
         | Held::HostUnseen
+        | Held::ImagePulling
         | Held::NoSession
         | Held::Paced
         | Held::Draining
