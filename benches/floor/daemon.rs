@@ -35,7 +35,7 @@ impl Running {
 
     /// Starts a daemon with a configuration.
     pub(crate) async fn start_with(config: &Config) -> Result<Self> {
-        let daemon = Daemon::start(config).await?;
+        let daemon = Daemon::start(config)?;
         let address = daemon.address().context("the daemon does not listen")?;
         let reports = daemon.reports();
         let (stop, stopped) = oneshot::channel::<()>();

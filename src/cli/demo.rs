@@ -165,7 +165,7 @@ async fn play(demo: &Demo) -> anyhow::Result<Summary> {
     };
     let github = Simulator::start(settings).await.context("failed to start the simulated GitHub")?;
     let config = config(demo, &instance, endpoint, &github, image, &state_dir.0)?;
-    let daemon = Daemon::start(&config).await?;
+    let daemon = Daemon::start(&config)?;
     if let Some(address) = daemon.address() {
         screen.say(&format!("look at http://{address}/metrics and http://{address}/api/v1/status meanwhile"));
     }

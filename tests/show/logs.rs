@@ -84,8 +84,8 @@ fn a_job_leaves_one_line_at_its_start_and_one_at_its_end() {
     let text = logged(Format::Json, "info", || {
         let pool = "linux".to_owned();
         let job = Some(hostile.to_owned());
-        log_event(&Event::JobStarted { pool, runner: name.clone(), job }, &status);
-        log_event(&exited("linux", name.clone(), ExitReason::Completed, hostile, "Succeeded"), &status);
+        log_event(&Event::JobStarted { pool, runner: name.clone(), job }, &status, None);
+        log_event(&exited("linux", name.clone(), ExitReason::Completed, hostile, "Succeeded"), &status, None);
     });
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [start, end] = &lines[..] else { panic!("two lines, not {text}") };
@@ -108,8 +108,10 @@ fn a_job_leaves_one_line_at_its_start_and_one_at_its_end() {
         log_event(
             &exited("linux", name.clone(), ExitReason::OutOfMemory, hostile, "Failed\nforged"),
             &status,
+            Some(std::path::Path::new("/var/lib/dayfly/failed/x.json")),
         );
     });
+    assert!(text.contains("diagnostics=\"/var/lib/dayfly/failed/x.json\""), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("WARN") && !text.contains('\u{1b}'), "{text}");
     assert!(!text.contains("output of a job"), "a job's output stays out of our log: {text}");
@@ -128,8 +130,9 @@ fn a_launch_that_keeps_failing_warns_once() {
         },
         streak,
     };
-    let text =
-        logged(Format::Text, "debug", || (1..=3).for_each(|streak| log_event(&failed(streak), &status)));
+    let text = logged(Format::Text, "debug", || {
+        (1..=3).for_each(|streak| log_event(&failed(streak), &status, None))
+    });
     assert_eq!(text.matches("WARN").count(), 1, "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
     assert!(text.contains("engine_failed") && text.contains(r"connect:\nrefused"), "{text}");
