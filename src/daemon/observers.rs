@@ -79,7 +79,7 @@ impl Pauses {
                     return;
                 }
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         if timeout(pause, back).await.is_ok() {
             self.next = RETRY.0;

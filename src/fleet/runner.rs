@@ -158,6 +158,7 @@ pub(super) struct TakeDown {
 }
 
 /// One runner.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(super) struct Runner {
     pub(super) name: RunnerName,

@@ -235,7 +235,7 @@ mod tests {
         for text in [
             format!("upstream said {secret} and ended"),
             format!("Env: ACTIONS_RUNNER_INPUT_JITCONFIG={}", &secret[..30]),
-            format!("{secret}"),
+            secret.clone(),
         ] {
             let shown = without_secrets(&text);
             let piece = secret

@@ -266,13 +266,10 @@ impl Follower {
             if self.over {
                 return Ok(None);
             }
-            let frames = match &mut self.frames {
-                Some(frames) => frames,
-                None => {
-                    let frames = self.open().await?;
-                    self.frames.insert(frames)
-                }
-            };
+            if self.frames.is_none() {
+                self.frames = Some(self.open().await?);
+            }
+            let Some(frames) = &mut self.frames else { return Ok(None) };
             let frame = tokio::select! {
                 frame = frames.next() => frame,
                 Ok(()) = self.streams.changed() => return Err(broken("the connection is dead")),

@@ -131,7 +131,7 @@ fn a_launch_that_keeps_failing_warns_once() {
         streak,
     };
     let text = logged(Format::Text, "debug", || {
-        (1..=3).for_each(|streak| log_event(&failed(streak), &status, None))
+        (1..=3).for_each(|streak| log_event(&failed(streak), &status, None));
     });
     assert_eq!(text.matches("WARN").count(), 1, "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");

@@ -132,8 +132,8 @@ fn a_failure_counts_at_once_and_once() {
 fn the_whole_truth_takes_the_place_of_what_was_counted_at_once() {
     let with_job = |board: &Board| exit(Some("build"), 1, board.now);
     let refused = |board: &Board| Exit { version_deprecated: true, ..exit(None, 1, board.now) };
-    for (code, details, failures, held) in
-        [(0, with_job as fn(&Board) -> Exit, 0, None), (1, refused, 1, Some(Held::VersionDeprecated))]
+    for (details, failures, held) in
+        [(with_job as fn(&Board) -> Exit, 0, None), (refused, 1, Some(Held::VersionDeprecated))]
     {
         let (mut board, runner) = board("s");
         board.died(&runner, 1);
@@ -164,7 +164,7 @@ fn a_job_that_ended_is_counted_once_for_a_scale_set() {
 #[test]
 fn an_image_that_the_engine_does_not_talk_about_holds_its_pool_until_it_does() {
     let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, vec![pool(policy(1, 1))], vec![host()]);
-    let now = Timestamp::from_millis(1_800_000_000_000);
+    let now = Instant::from_millis(1_800_000_000_000);
     fleet.observe(Evidence::Containers { host: host_name(), began: now, containers: vec![] }, now);
     let (registrations, unseen) = (Vec::new(), Vec::new());
     fleet.observe(Evidence::Registrations { scope: scope(), began: now, registrations, unseen }, now);
