@@ -6,7 +6,7 @@ use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 use futures_util::StreamExt;
 use tokio::{
     sync::{Notify, Semaphore, mpsc::UnboundedSender, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, warn};
 
@@ -109,6 +109,7 @@ pub(super) async fn measure(engine: Engine, bounded: Bounded<Docker>) {
 pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
     let (ends, mut pauses) = (Arc::new(Semaphore::new(ENDS)), engine.pauses());
     loop {
+        let opened = Instant::now();
         let mut events = pin!(engine.docker.events());
         while let Some(event) = events.next().await {
             if event.is_ok() {
@@ -137,6 +138,9 @@ pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Pub
                 Ok(Happened::Destroyed { .. }) => relist.notify_one(),
                 Err(error) => debug!(%host, error = chain(&error), "the engine's event stream ended"),
             }
+        }
+        if opened.elapsed() >= RETRY.1 {
+            pauses.reset();
         }
         // What happened in between is found by listing.
         relist.notify_one();

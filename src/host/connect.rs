@@ -13,8 +13,9 @@ use bollard::errors::Error;
 
 use super::{
     HostError,
-    call::{Call, chain, is_out_of_files, one_line},
+    call::Call,
     ssh,
+    text::{chain, is_out_of_files, one_line},
 };
 use crate::files;
 

@@ -91,7 +91,13 @@ impl Fleet {
 
     /// Takes in what the end of a container means for its pool. Whether it counts as one more failure of the
     /// pool.
-    fn count_end(&mut self, name: &RunnerName, reason: ExitReason, exit: Option<&Exit>, now: Instant) -> bool {
+    fn count_end(
+        &mut self,
+        name: &RunnerName,
+        reason: ExitReason,
+        exit: Option<&Exit>,
+        now: Instant,
+    ) -> bool {
         let Some(runner) = self.runners.get_mut(name) else { return false };
         (runner.retries, runner.retry_at, runner.ended_at) = (0, Instant::default(), Some(now));
         let exit_code = exit.map(|exit| exit.code);
