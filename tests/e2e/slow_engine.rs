@@ -38,7 +38,8 @@ async fn an_engine_that_never_answers_delays_neither_start_nor_end() {
     let mut world = World::new().await;
     let socket = world.path("hanging.sock");
     let given_up = hanging(&socket);
-    world.extra += &format!("\nhosts.hanging.endpoint = \"unix://{}\"", socket.display());
+    let hanging = format!("\nhosts.hanging.endpoint = \"unix://{}\"", socket.display());
+    world.extra.push_str(&hanging);
     let healthy = pool("healthy", "acme").policy("host = \"local\"");
     let stuck = pool("stuck", "acme").policy("host = \"hanging\"");
     world.configure(&[&healthy, &stuck]);
