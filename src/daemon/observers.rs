@@ -181,3 +181,26 @@ pub(super) async fn observe<F>(
         let _ = timeout(interval(), news.notified()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pauses_double_and_end_when_the_engine_can_be_listed_again() {
+        let listed = watch::Sender::new(true);
+        let mut pauses = Pauses { next: Duration::from_millis(1), listed: listed.subscribe() };
+        for millis in [2, 4, 8] {
+            pauses.wait().await;
+            assert_eq!(pauses.next, Duration::from_millis(millis));
+        }
+        pauses.next = Duration::from_hours(1);
+        let back = async {
+            listed.send_replace(false);
+            tokio::task::yield_now().await;
+            listed.send_replace(true);
+        };
+        tokio::join!(pauses.wait(), back);
+        assert_eq!(pauses.next, RETRY.0);
+    }
+}
