@@ -178,8 +178,11 @@ fn unknown_keys_are_refused_at_every_level_with_the_nearest_known_one() {
     for (text, told) in [
         ("statedir = 1", r#"1: statedir: is not a known key; did you mean "state_dir"?"#),
         ("[hosts.a]\nmemry = 1", r#"2: hosts.a.memry: is not a known key; did you mean "memory"?"#),
-        ("[http]
-port = 1", r#"2: http.port: is not a known key; did you mean "listen"?"#),
+        (
+            "[http]
+port = 1",
+            r#"2: http.port: is not a known key; did you mean "listen"?"#,
+        ),
         (
             "[http]
 theme = 1",

@@ -77,6 +77,7 @@ impl World {
             Nature::Vanishes,
             Nature::Crashes,
             Nature::GoesDeaf,
+            Nature::GoesDeaf,
             Nature::Blips,
             Nature::Blips,
             Nature::IdleRemoved,

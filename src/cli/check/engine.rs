@@ -10,7 +10,7 @@ use crate::{
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
     host::chain,
-    host::{Docker, Endpoint, Facts, HostError},
+    host::{Docker, Facts, HostError},
 };
 
 /// Looks at the host that is configured at this place.
