@@ -361,7 +361,13 @@ impl Stage {
                     self.truth
                         .entry(runner.clone())
                         .and_modify(|t| (t.online, t.container) = (false, Some(state)));
-                    self.observe(Evidence::Exited { runner, exit });
+                    // How it ended may be read at once, or be left to a list.
+                    if n.is_multiple_of(2) {
+                        self.observe(Evidence::Died { runner: runner.clone(), code: exit.code });
+                    }
+                    if !n.is_multiple_of(3) {
+                        self.observe(Evidence::Exited { runner, exit });
+                    }
                 }
             }
             Happening::Vanish(n) => {

@@ -29,13 +29,13 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a daemon with one pool.
-    pub(crate) async fn start(stand: &Stand, pool: Pool) -> Result<Self> {
-        Self::start_with(&stand.config(pool)?).await
+    pub(crate) fn start(stand: &Stand, pool: Pool) -> Result<Self> {
+        Self::start_with(&stand.config(pool)?)
     }
 
     /// Starts a daemon with a configuration.
-    pub(crate) async fn start_with(config: &Config) -> Result<Self> {
-        let daemon = Daemon::start(config).await?;
+    pub(crate) fn start_with(config: &Config) -> Result<Self> {
+        let daemon = Daemon::start(config)?;
         let address = daemon.address().context("the daemon does not listen")?;
         let reports = daemon.reports();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -67,7 +67,7 @@ async fn measure_way(way: &Way, stand: &Stand, quick: bool, table: &mut Table) -
         fs::write(&secret, SECRET)?;
         config.webhook_secret_file = Some(secret);
     }
-    let daemon = Running::start_with(&config).await?;
+    let daemon = Running::start_with(&config)?;
     if config.webhook_secret_file.is_some() {
         github.add_hook(Hook::new("bench", format!("http://{}/webhook", daemon.address), SECRET));
     }

@@ -72,7 +72,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
 async fn launch(stand: &Stand, count: usize) -> Result<Times> {
     let github = stand.github().await?;
     let wanted = u32::try_from(count)?;
-    let daemon = Running::start(stand, stand.pool(&github, wanted, wanted)?).await?;
+    let daemon = Running::start(stand, stand.pool(&github, wanted, wanted)?)?;
     let online = github.until(PATIENCE, |snapshot| snapshot.online() == count).await;
     let online = online.map_err(|_| anyhow!("not all runners came online"))?;
     let (first, last) = stand.started_at(count).await?;

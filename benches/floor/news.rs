@@ -35,7 +35,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
     let (runners, window) = if quick { (3, 20) } else { (10, 60) };
     let github = stand.github().await?;
     let pool = stand.pool(&github, u32::try_from(runners)?, u32::try_from(2 * runners)?)?;
-    let daemon = Running::start(stand, pool).await?;
+    let daemon = Running::start(stand, pool)?;
     let first = daemon.idle(runners).await?;
     println!("{runners} idle runners; watching what GitHub is asked for {window} s");
     sleep(SETTLE).await;

@@ -1,10 +1,13 @@
 //! `dayfly run`: the daemon, until a signal ends it.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+};
 use tracing::{error, info, warn};
 
 use super::{Global, LogFormat, Run};
@@ -36,19 +39,26 @@ fn run_configured(global: &Global) -> anyhow::Result<()> {
         warn!("{warning}");
     }
     let runtime = runtime()?;
-    let served = runtime.block_on(serve(&config));
-    // A look-up of a name that is still going on must not hold the end up.
+    let served = runtime.block_on(serve(config));
+    // A look-up of a name or a file that is still going on must not hold the end up.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut drain_now = signal(SignalKind::user_defined1())?;
-    let daemon = Daemon::start(config).await?;
-    greet(config, daemon.address());
+    let config = Arc::new(config);
+    let starting = config.clone();
+    // It reads and locks files, which a broken disk can hold up for ever.
+    let daemon = tokio::select! {
+        started = spawn_blocking(move || Daemon::start(&starting)) => started.context("the start broke down")??,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    greet(&config, daemon.address());
     let drain = daemon.drain();
     let shutdown = async {
         loop {

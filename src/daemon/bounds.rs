@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,12 +24,18 @@ const MINTS: usize = 32;
 /// Removals of registrations under way at once.
 const DELETIONS: usize = 4;
 
+/// Launches under way at once on an engine, and as many removals: one per processor, within these limits.
+/// More of them end no sooner, and each takes longer (docs/decisions).
+const ON_AN_ENGINE: (usize, usize) = (2, 8);
+
 /// An edge with bounds around it.
 #[derive(Clone)]
 pub struct Bounded<T> {
     edge: T,
     launches: Arc<Semaphore>,
     removals: Arc<Semaphore>,
+    /// How many an engine's bounds admit.
+    size: Arc<AtomicUsize>,
     /// The places of containers that were made and not yet started: a launch keeps its place, so
     /// that the first start does not wait for the last container to be made.
     begun: Arc<Mutex<BTreeMap<ContainerId, OwnedSemaphorePermit>>>,
@@ -36,15 +45,30 @@ impl<T> Bounded<T> {
     /// Bounds around GitHub, to be shared by all scopes of a credential.
     pub fn github() -> impl Fn(T) -> Self {
         let (mints, deletions) = (Arc::new(Semaphore::new(MINTS)), Arc::new(Semaphore::new(DELETIONS)));
-        move |edge| Self { edge, launches: mints.clone(), removals: deletions.clone(), begun: Arc::default() }
+        move |edge| Self {
+            edge,
+            launches: mints.clone(),
+            removals: deletions.clone(),
+            size: Arc::default(),
+            begun: Arc::default(),
+        }
     }
 
-    /// Bounds around an engine with so many processors. Twice as many launches at once is where
-    /// more of them only make each slower (measured; see docs/decisions).
-    pub fn engine(edge: T, cpus: usize) -> Self {
-        let cpus = cpus.max(1);
-        let (launches, removals) = (Semaphore::new(2 * cpus), Semaphore::new(cpus));
-        Self { edge, launches: launches.into(), removals: removals.into(), begun: Arc::default() }
+    /// Bounds around an engine whose size is not known yet: those of the smallest.
+    pub fn engine(edge: T) -> Self {
+        let (least, _) = ON_AN_ENGINE;
+        let (launches, removals) = (Semaphore::new(least), Semaphore::new(least));
+        let size = Arc::new(AtomicUsize::new(least));
+        Self { edge, launches: launches.into(), removals: removals.into(), size, begun: Arc::default() }
+    }
+
+    /// Widens the bounds to what an engine with so many processors takes. They are never narrowed.
+    pub fn widen(&self, cpus: usize) {
+        let (least, most) = ON_AN_ENGINE;
+        let size = cpus.clamp(least, most);
+        let more = size.saturating_sub(self.size.fetch_max(size, Ordering::Relaxed));
+        self.launches.add_permits(more);
+        self.removals.add_permits(more);
     }
 
     fn begun(&self) -> MutexGuard<'_, BTreeMap<ContainerId, OwnedSemaphorePermit>> {
@@ -112,5 +136,25 @@ impl<T: Host> Host for Bounded<T> {
     async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
         let _place = place(&self.removals).await;
         self.edge.remove(id).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_gets_one_launch_per_processor_within_limits() {
+        for (cpus, launches) in [(1, 2), (2, 2), (6, 6), (64, 8)] {
+            let bounded = Bounded::engine(());
+            assert_eq!(bounded.launches.available_permits(), 2, "before its size is known");
+            // Measuring it again changes nothing.
+            for _ in 0..2 {
+                bounded.widen(cpus);
+                assert_eq!(bounded.launches.available_permits(), launches, "{cpus} processors");
+            }
+            bounded.clone().widen(1);
+            assert_eq!(bounded.removals.available_permits(), launches, "clones share the bounds");
+        }
     }
 }

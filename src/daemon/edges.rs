@@ -11,7 +11,7 @@ use crate::{
         Trouble, TroubleKind,
     },
     github::{GithubError, Listing, Mint, RunnerApi},
-    host::{Host, HostError, Launch, chain},
+    host::{Host, HostError, Launch, chain, out_of_files},
 };
 
 /// How long a runner gets between the stop signal and the kill. The runner needs it to report a
@@ -255,6 +255,7 @@ impl From<GithubError> for Trouble {
     fn from(error: GithubError) -> Self {
         let detail = chain(&error);
         let (kind, retry_after) = match error {
+            _ if out_of_files(&error) => (TroubleKind::OutOfFiles, None),
             GithubError::NameTaken => (TroubleKind::NameTaken, None),
             GithubError::RegistrationLimit(_) => (TroubleKind::RegistrationLimit, None),
             GithubError::Refused(_) | GithubError::Busy | GithubError::NotFound => {
@@ -273,6 +274,7 @@ impl From<HostError> for Trouble {
     fn from(error: HostError) -> Self {
         let detail = chain(&error);
         let kind = match error {
+            _ if out_of_files(&error) => TroubleKind::OutOfFiles,
             HostError::ImageMissing(_) => TroubleKind::ImageMissing,
             HostError::Refused(_) => TroubleKind::EngineRefused,
             HostError::Failed { .. } => TroubleKind::EngineFailed,

@@ -1,4 +1,5 @@
-//! Keeps why runners failed, for people: the container is about to be removed, and its log with it.
+//! Keeps why runners failed, for people: their containers are about to be removed, and their logs with them.
+//! A disk can hang, so files are written by a task of its own, and nobody waits for it.
 
 use std::{
     fs, io,
@@ -6,6 +7,9 @@ use std::{
 };
 
 use serde::Serialize;
+use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
 
 use crate::{
     files,
@@ -15,66 +19,159 @@ use crate::{
 /// Records kept at most; the oldest go first.
 const KEPT: usize = 200;
 
-/// Writes records into a directory and bounds it.
-#[derive(Debug)]
+/// Records that wait to be written at most; what comes beyond is dropped.
+const WAITING: usize = 256;
+
+/// Takes records for a directory, and bounds it.
 pub(super) struct Failures {
     dir: PathBuf,
+    queue: mpsc::Sender<Record>,
+    /// How many did not fit into the queue.
+    dropped: u64,
+    full: bool,
 }
 
 /// What is kept of a failed runner.
 #[derive(Serialize)]
-struct Record<'a> {
-    runner: &'a str,
-    pool: &'a str,
-    reason: &'a str,
+struct Record {
+    #[serde(skip)]
+    path: PathBuf,
+    runner: String,
+    pool: String,
+    reason: &'static str,
     recorded_at: Timestamp,
     ended_at: Option<Timestamp>,
     exit_code: Option<i64>,
     out_of_memory: Option<bool>,
-    job: Option<&'a str>,
-    log_tail: Option<&'a str>,
+    job: Option<String>,
+    log_tail: Option<std::sync::Arc<str>>,
 }
 
 impl Failures {
-    /// Records into `{state_dir}/failed`.
-    pub(super) fn new(state_dir: &Path) -> Self {
-        Self { dir: state_dir.join("failed") }
+    /// Records into `{state_dir}/failed`, by a task that ends when this is dropped and all is written.
+    pub(super) fn start(state_dir: &Path, tasks: &TaskTracker) -> Self {
+        let (queue, records) = mpsc::channel(WAITING);
+        tasks.spawn(write(records));
+        Self { dir: state_dir.join("failed"), queue, dropped: 0, full: false }
     }
 
-    /// Keeps the event if it tells of a failed runner. Called before the runner's container is
-    /// removed; the files are small and few, so this does not leave the planner's thread.
-    pub(super) fn record(&self, event: &Event, now: Timestamp) -> io::Result<()> {
-        let Event::Exited { pool, runner, reason, exit, job, .. } = event else { return Ok(()) };
+    /// Has the event written if it tells of a failed runner, and says where to.
+    pub(super) fn record(&mut self, event: &Event, now: Timestamp) -> Option<PathBuf> {
+        let Event::Exited { pool, runner, reason, exit, job, .. } = event else { return None };
         if !reason.is_failure() {
-            return Ok(());
+            return None;
         }
+        // The name begins with the pool, so age is told by the ULID at its end.
+        let path = self.dir.join(format!("{runner}.json"));
         let exit = exit.as_ref();
         let record = Record {
-            runner: runner.as_str(),
-            pool,
+            path: path.clone(),
+            runner: runner.to_string(),
+            pool: pool.clone(),
             reason: reason.as_str(),
             recorded_at: now,
             ended_at: exit.map(|exit| exit.at),
             exit_code: exit.map(|exit| exit.code),
             out_of_memory: exit.map(|exit| exit.out_of_memory),
-            job: job.as_deref(),
-            log_tail: exit.map(|exit| &*exit.log_tail),
+            job: job.clone(),
+            log_tail: exit.map(|exit| exit.log_tail.clone()),
         };
-        files::make_private_dir(&self.dir)?;
-        // The name begins with the pool, so age is told by the ULID at its end.
-        let file = self.dir.join(format!("{runner}.json"));
-        files::write_private(&file, &serde_json::to_vec_pretty(&record)?)?;
-        self.forget_the_oldest()
+        let fits = self.queue.try_send(record).is_ok();
+        if !fits {
+            self.dropped += 1;
+            if !self.full {
+                let (dropped, dir) = (self.dropped, self.dir.display());
+                warn!(dropped, %dir, "diagnostics of failed runners are dropped, since the directory does not take them");
+            }
+        }
+        self.full = !fits;
+        fits.then_some(path)
+    }
+}
+
+/// Writes one record after the other.
+async fn write(mut records: mpsc::Receiver<Record>) {
+    let mut failing = false;
+    while let Some(record) = records.recv().await {
+        let path = record.path.clone();
+        // A panic in there has ended the process.
+        let Ok(written) = spawn_blocking(move || keep(&record)).await else { return };
+        match written {
+            Ok(()) => failing = false,
+            Err(error) if failing => debug!(%error, path = %path.display(), "failed to keep diagnostics"),
+            Err(error) => {
+                failing = true;
+                warn!(%error, path = %path.display(), "failed to keep the diagnostics of a failed runner");
+            }
+        }
+    }
+}
+
+/// Writes a record; nobody else on the machine may read it, since jobs wrote parts of it.
+fn keep(record: &Record) -> io::Result<()> {
+    let dir = record.path.parent().unwrap_or(Path::new("."));
+    files::make_private_dir(dir)?;
+    files::write_private(&record.path, &serde_json::to_vec_pretty(record)?)?;
+    forget_the_oldest(dir)
+}
+
+fn forget_the_oldest(dir: &Path) -> io::Result<()> {
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        kept.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    kept.sort();
+    let surplus = kept.len().saturating_sub(KEPT);
+    kept.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+    use crate::fleet::{ExitReason, Names};
+
+    fn failed(number: u64) -> Event {
+        let name =
+            Names::new("ci1".parse().unwrap(), number).next(&"p".parse().unwrap(), Timestamp::default());
+        Event::Exited {
+            pool: "p".to_owned(),
+            runner: name,
+            reason: ExitReason::Vanished,
+            exit: None,
+            job: None,
+            facts: None,
+            job_duration: None,
+            result: None,
+        }
     }
 
-    fn forget_the_oldest(&self) -> io::Result<()> {
-        let mut kept = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            kept.push((entry.metadata()?.modified()?, entry.path()));
+    #[tokio::test]
+    async fn a_record_is_written_for_its_owner_alone_before_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let tasks = TaskTracker::new();
+        let mut failures = Failures::start(dir.path(), &tasks);
+        let path = failures.record(&failed(1), Timestamp::default()).unwrap();
+        drop(failures);
+        tasks.close();
+        tasks.wait().await;
+        assert!(fs::read_to_string(&path).unwrap().contains("\"vanished\""));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let parent = fs::metadata(path.parent().unwrap()).unwrap();
+        assert_eq!(parent.permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_hangs_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        // The writer gets no turn before the end of this test.
+        let mut failures = Failures::start(dir.path(), &TaskTracker::new());
+        let mut kept = 0;
+        while failures.record(&failed(kept), Timestamp::default()).is_some() {
+            kept += 1;
         }
-        kept.sort();
-        let surplus = kept.len().saturating_sub(KEPT);
-        kept.iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+        assert_eq!((kept, failures.dropped), (WAITING as u64, 1));
     }
 }

@@ -9,8 +9,11 @@
 mod bounds;
 mod edges;
 mod failures;
+mod images;
+mod limits;
 mod listings;
 mod lock;
+mod logs;
 mod observers;
 mod planner;
 mod sets;
@@ -18,15 +21,14 @@ mod sources;
 
 use std::{
     collections::BTreeMap,
+    io,
     net::SocketAddr,
     sync::Arc,
-    thread::available_parallelism,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::future::join_all;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{Notify, broadcast, mpsc, watch},
     task::JoinSet,
     time::timeout,
@@ -51,8 +53,9 @@ pub use self::{
 };
 use self::{
     failures::Failures,
+    images::{images, keep_image},
     listings::Cadence,
-    observers::{Publisher, follow_events, keep_image, observe, watch_disk},
+    observers::{Engine, Publisher, follow_events, measure, observe, watch_disk},
     planner::{BoundedEdges, Planner, notify_systemd},
     sets::Sets,
     sources::{Sources, webhook},
@@ -64,8 +67,12 @@ const CONTAINER_LOOK: Duration = Duration::from_secs(10);
 /// Events that a slow listener may lag behind before it misses some.
 const EVENTS: usize = 1024;
 
-/// How long the sessions of scale sets may take to close at the end.
-const LAST_WORDS: Duration = Duration::from_secs(4);
+/// Connections that wait to be accepted at most.
+const BACKLOG: u32 = 1024;
+
+/// How long whatever is under way may take to end when the daemon does. A launch that gets there leaves
+/// nothing to clear away, and a session that is closed need not expire.
+const SHUTDOWN: Duration = Duration::from_secs(4);
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -100,13 +107,13 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Takes the lock and the address, and starts to look at everything that is configured. A
-    /// scope or engine that cannot be reached is no reason not to start.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    /// Takes the lock and the address, and starts to look at everything that is configured. Waits for
+    /// nobody: a scope or engine that cannot be reached is no reason not to start. Has to be called within
+    /// a runtime.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        limits::raise_open_files();
         let lock = InstanceLock::acquire(&config.state_dir, &config.instance)?;
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|error| StartError::Listen(config.listen, error))?;
+        let listener = listen(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
         let (sender, evidence) = mpsc::unbounded_channel();
         let publisher = Publisher { evidence: sender };
@@ -118,7 +125,10 @@ impl Daemon {
             instance: config.instance.clone(),
             scopes: bounded_clients(config, &clients),
             sets: sets.runners(),
-            hosts: bounded_engines(&engines).await,
+            hosts: engines
+                .iter()
+                .map(|(host, engine)| (host.clone(), Bounded::engine(engine.docker.clone())))
+                .collect(),
             pools: config.pools.iter().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),
         });
 
@@ -153,7 +163,8 @@ impl Daemon {
             webhook,
             names: http::HostNames::new(config.listen, &config.allowed_hosts),
         };
-        let failures = Failures::new(&config.state_dir);
+        let actions = TaskTracker::new();
+        let failures = Failures::start(&config.state_dir, &actions);
         let planner = Planner {
             fleet,
             edges,
@@ -166,6 +177,7 @@ impl Daemon {
             events,
             metrics,
             failures,
+            actions,
         };
         Ok(Self { planner, observers, sessions, stop, app, listener, _lock: lock })
     }
@@ -203,18 +215,31 @@ impl Daemon {
             shutdown.await;
             stop.cancel();
         };
-        self.planner.run(shutdown).await;
+        let actions = self.planner.run(shutdown).await;
         notify_systemd(sd_notify::NotifyState::Stopping);
         info!("stopping; runners are left running for the next start");
         self.observers.abort_all();
         ending.cancel();
         self.sessions.close();
-        if timeout(LAST_WORDS, self.sessions.wait()).await.is_err() {
-            warn!("a scale set's session could not be closed in time; the next start closes it");
+        let ends = async { tokio::join!(actions.wait(), self.sessions.wait(), server) };
+        if timeout(SHUTDOWN, ends).await.is_err() {
+            if !actions.is_empty() {
+                let left = actions.len();
+                warn!(left, "some actions did not end in time; the next start clears up after them");
+            }
+            if !self.sessions.is_empty() {
+                warn!("a scale set's session could not be closed in time; the next start closes it");
+            }
         }
-        // The server bounds its own end.
-        let _ = server.await;
     }
+}
+
+/// Listens at once: an address needs no look-up.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Looks at every scope and host for as long as the daemon runs: their lists, the engines' events, disks and
@@ -222,7 +247,7 @@ impl Daemon {
 fn look_at_all(
     config: &Config,
     clients: &BTreeMap<Scope, Client>,
-    engines: &BTreeMap<HostName, Docker>,
+    engines: &BTreeMap<HostName, Engine>,
     edges: &Arc<BoundedEdges>,
     publisher: &Publisher,
     metrics: &Arc<Metrics>,
@@ -247,28 +272,38 @@ fn look_at_all(
             }
         });
     }
-    for (host, docker) in engines {
+    for (host, engine) in engines {
         let news = Arc::new(Notify::new());
-        observers.spawn(follow_events(docker.clone(), host.clone(), publisher.clone(), news.clone()));
-        let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
+        observers.spawn(follow_events(engine.clone(), host.clone(), publisher.clone(), news.clone()));
+        if let Some(bounded) = edges.hosts.get(host) {
+            observers.spawn(measure(engine.clone(), bounded.clone()));
+        }
+        let (edges, publisher) = (edges.clone(), publisher.clone());
+        let (engine, host) = (engine.clone(), host.clone());
         let list = move || {
-            let (edges, publisher, host) = (edges.clone(), publisher.clone(), host.clone());
+            let (edges, publisher) = (edges.clone(), publisher.clone());
+            let (engine, host) = (engine.clone(), host.clone());
             async move {
                 let began = clock::now();
-                publisher.publish(edges.list_containers(&host, began).await);
+                let evidence = edges.list_containers(&host, began).await;
+                engine.was_listed(matches!(evidence, Evidence::Containers { .. }));
+                publisher.publish(evidence);
             }
         };
         observers.spawn(observe(list, || CONTAINER_LOOK, news));
     }
     for host in &config.hosts {
         let name = &host.host.name;
-        if let (Some(min_free), Some(docker)) = (host.min_free_disk, engines.get(name)) {
-            observers.spawn(watch_disk(docker.clone(), name.clone(), min_free, publisher.clone()));
+        let (Some(min_free), Some(engine)) = (host.min_free_disk, engines.get(name)) else { continue };
+        if host.endpoint.is_local() {
+            observers.spawn(watch_disk(engine.docker.clone(), name.clone(), min_free, publisher.clone()));
+        } else {
+            warn!(host = %name, "`min_free_disk` has no effect: the disk of a remote engine cannot be seen from here");
         }
     }
     for (host, image, pull) in images(config) {
-        if let Some(docker) = engines.get(&host) {
-            observers.spawn(keep_image(docker.clone(), host, image, pull, publisher.clone()));
+        if let Some(engine) = engines.get(&host) {
+            observers.spawn(keep_image(engine.clone(), host, image, pull, publisher.clone()));
         }
     }
     observers
@@ -318,38 +353,15 @@ fn bounded_clients(config: &Config, clients: &BTreeMap<Scope, Client>) -> BTreeM
         .collect()
 }
 
-fn engines(config: &Config, metrics: &Arc<Metrics>) -> BTreeMap<HostName, Docker> {
+fn engines(config: &Config, metrics: &Arc<Metrics>) -> BTreeMap<HostName, Engine> {
     let engine = |host: &crate::config::HostConfig| {
         let metrics = metrics.clone();
         let reporter: host::Reporter = Arc::new(move |report| metrics.record_engine(report));
         let name = host.host.name.clone();
         let docker = Docker::new(name.clone(), host.endpoint.clone(), config.instance.clone(), reporter);
-        (name, docker)
+        (name, Engine::new(docker))
     };
     config.hosts.iter().map(engine).collect()
-}
-
-async fn bounded_engines(engines: &BTreeMap<HostName, Docker>) -> BTreeMap<HostName, Bounded<Docker>> {
-    let bounded = engines.iter().map(|(host, docker)| async move {
-        // An engine that cannot be reached now is taken for one of this machine's size.
-        let cpus = match docker.facts().await {
-            Ok(facts) => usize::try_from(facts.cpus).unwrap_or(1),
-            Err(_) => available_parallelism().map_or(2, usize::from),
-        };
-        (host.clone(), Bounded::engine(docker.clone(), cpus))
-    });
-    join_all(bounded).await.into_iter().collect()
-}
-
-/// Which images which hosts need, each once; of two pull policies the more eager one counts.
-fn images(config: &Config) -> Vec<(HostName, String, crate::fleet::PullPolicy)> {
-    let mut images = BTreeMap::new();
-    for pool in &config.pools {
-        let key = (pool.pool.host.clone(), pool.pool.template.image.clone());
-        let pull = images.entry(key).or_insert(pool.pool.template.pull);
-        *pull = (*pull).min(pool.pool.template.pull);
-    }
-    images.into_iter().map(|((host, image), pull)| (host, image, pull)).collect()
 }
 
 /// Makes this run's runner names unlike any other's.

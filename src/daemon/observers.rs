@@ -1,38 +1,29 @@
 //! The observers: each looks at one thing for as long as the daemon runs and publishes what it saw
 //! as evidence. A slow or dead scope or host delays nobody else.
 
-use std::{collections::BTreeMap, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::{
-    sync::{Notify, mpsc::UnboundedSender},
-    task::AbortHandle,
-    time::{sleep, timeout},
+    sync::{Notify, Semaphore, mpsc::UnboundedSender, watch},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{debug, warn};
 
+use super::bounds::Bounded;
 use crate::{
-    clock,
-    fleet::{
-        ContainerId, Evidence, HostName, ImageState, Phase, PullPolicy, RunnerName, RunnerReport, Status,
-    },
+    fleet::{Evidence, HostName},
     host::{Docker, Happened, Host, chain, disk_is_low},
 };
 
-/// How long after a lost stream of events or log lines it is asked for again.
-const RECONNECT: Duration = Duration::from_secs(1);
-
-/// How often an engine is asked whether it still has an image.
-const IMAGE_LOOK: Duration = Duration::from_mins(1);
-
-/// How often a pull is repeated for `pull = "always"`.
-const IMAGE_REFRESH: Duration = Duration::from_mins(15);
-
-/// How long after a failed pull it is tried again, the first time and at most.
-const PULL_RETRY: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
+/// How long after a failure an engine is asked again, the first time and at most.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// How often an engine's disk is looked at.
 const DISK_LOOK: Duration = Duration::from_secs(30);
+
+/// Ends of containers that are read at once, per engine. It answers about so many as fast as one.
+const ENDS: usize = 8;
 
 /// Where evidence goes.
 #[derive(Clone)]
@@ -48,18 +39,94 @@ impl Publisher {
     }
 }
 
+/// An engine, and whether its last list succeeded: what all of its observers go by.
+#[derive(Clone)]
+pub(super) struct Engine {
+    pub(super) docker: Docker,
+    pub(super) listed: watch::Sender<bool>,
+}
+
+impl Engine {
+    pub(super) fn new(docker: Docker) -> Self {
+        Self { docker, listed: watch::Sender::new(false) }
+    }
+
+    /// Takes in whether a list succeeded.
+    pub(super) fn was_listed(&self, listed: bool) {
+        self.listed.send_if_modified(|before| std::mem::replace(before, listed) != listed);
+    }
+
+    /// Pauses between attempts at something that this engine fails at.
+    pub(super) fn pauses(&self) -> Pauses {
+        Pauses { next: RETRY.0, listed: self.listed.subscribe() }
+    }
+}
+
+/// Pauses that double from one attempt to the next, and end early when the engine can be listed again.
+pub(super) struct Pauses {
+    next: Duration,
+    listed: watch::Receiver<bool>,
+}
+
+impl Pauses {
+    /// Waits before the next attempt.
+    pub(super) async fn wait(&mut self) {
+        let pause = self.next;
+        self.next = (pause * 2).min(RETRY.1);
+        let back = async {
+            while self.listed.changed().await.is_ok() {
+                if *self.listed.borrow_and_update() {
+                    return;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        if timeout(pause, back).await.is_ok() {
+            self.next = RETRY.0;
+        }
+    }
+
+    /// The last attempt succeeded.
+    pub(super) fn reset(&mut self) {
+        self.next = RETRY.0;
+    }
+}
+
+/// Asks an engine how large it is until it says so, and widens its bounds accordingly. Nobody waits for it.
+pub(super) async fn measure(engine: Engine, bounded: Bounded<Docker>) {
+    let mut pauses = engine.pauses();
+    loop {
+        // The engine's list tells why it cannot be reached.
+        if let Ok(facts) = engine.docker.facts().await {
+            return bounded.widen(usize::try_from(facts.cpus).unwrap_or(usize::MAX));
+        }
+        pauses.wait().await;
+    }
+}
+
 /// Follows an engine's events: ends and out-of-memory kills are evidence at once, and whatever
 /// happened is a reason to list again.
-pub(super) async fn follow_events(docker: Docker, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
+pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
+    let (ends, mut pauses) = (Arc::new(Semaphore::new(ENDS)), engine.pauses());
     loop {
-        let mut events = pin!(docker.events());
+        let opened = Instant::now();
+        let mut events = pin!(engine.docker.events());
         while let Some(event) = events.next().await {
+            if event.is_ok() {
+                pauses.reset();
+            }
             match event {
-                Ok(Happened::Died { runner, id }) => {
-                    // Its end is read at once, so that a replacement need not wait for a list, nor
-                    // for the ends of others.
-                    let (docker, publisher, relist) = (docker.clone(), publisher.clone(), relist.clone());
+                Ok(Happened::Died { runner, id, code }) => {
+                    // A replacement need not wait for the rest, which an engine may take long to tell while
+                    // it still clears up after the container.
+                    if let Some(code) = code {
+                        publisher.publish(Evidence::Died { runner: runner.clone(), code });
+                    }
+                    let (docker, publisher) = (engine.docker.clone(), publisher.clone());
+                    let (ends, relist) = (ends.clone(), relist.clone());
                     tokio::spawn(async move {
+                        // Never closed, and if it were, having no bound is the lesser evil.
+                        let _slot = ends.acquire().await;
                         match docker.exit(&id).await {
                             Ok(Some(exit)) => publisher.publish(Evidence::Exited { runner, exit }),
                             Ok(None) | Err(_) => relist.notify_one(),
@@ -72,66 +139,12 @@ pub(super) async fn follow_events(docker: Docker, host: HostName, publisher: Pub
                 Err(error) => debug!(%host, error = chain(&error), "the engine's event stream ended"),
             }
         }
+        if opened.elapsed() >= RETRY.1 {
+            pauses.reset();
+        }
         // What happened in between is found by listing.
         relist.notify_one();
-        sleep(RECONNECT).await;
-    }
-}
-
-/// Sees to it that an engine has an image, off any job's way.
-pub(super) async fn keep_image(
-    docker: Docker,
-    host: HostName,
-    image: String,
-    pull: PullPolicy,
-    publisher: Publisher,
-) {
-    let publish = |state| {
-        let (host, image) = (host.clone(), image.clone());
-        publisher.publish(Evidence::Image { host, image, state });
-    };
-    let mut refresh_at = clock::now();
-    let mut retry = PULL_RETRY.0;
-    loop {
-        let present = docker.image(&image).await;
-        let wanted = match (&present, pull) {
-            (Ok(None), PullPolicy::Missing | PullPolicy::Always) => true,
-            (Ok(Some(_)), PullPolicy::Always) => clock::now() >= refresh_at,
-            _ => false,
-        };
-        let mut next = IMAGE_LOOK;
-        match present {
-            // Jobs need not wait for a newer image while there is one.
-            Ok(Some(id)) => publish(ImageState::Present(id)),
-            Ok(None) if !wanted => {
-                publish(ImageState::Missing(format!(
-                    "the engine has no image {image}, and `pull` is \"never\""
-                )));
-            }
-            Ok(None) => publish(ImageState::Missing(format!("{image} is being pulled"))),
-            // The host's own observer tells of an engine that cannot be reached.
-            Err(_) => next = RECONNECT,
-        }
-        if wanted {
-            debug!(%host, image, "pulling");
-            match docker.pull(&image).await {
-                Ok(id) => {
-                    publish(ImageState::Present(id));
-                    (retry, refresh_at) = (PULL_RETRY.0, clock::now() + IMAGE_REFRESH);
-                }
-                Err(error) => {
-                    let error = chain(&error);
-                    warn!(%host, image, error, "the image cannot be pulled, and will be tried again");
-                    if !matches!(docker.image(&image).await, Ok(Some(_))) {
-                        publish(ImageState::Missing(error));
-                    }
-                    next = retry;
-                    retry = (retry * 2).min(PULL_RETRY.1);
-                    refresh_at = clock::now() + next;
-                }
-            }
-        }
-        sleep(next).await;
+        pauses.wait().await;
     }
 }
 
@@ -154,78 +167,6 @@ pub(super) async fn watch_disk(docker: Docker, host: HostName, min_free: u64, pu
     }
 }
 
-/// The logs that are being followed: of each runner that may still say that it listens or has a
-/// job, so of the idle ones at most.
-#[derive(Default)]
-pub(super) struct LogFollowers {
-    followed: BTreeMap<RunnerName, (ContainerId, AbortHandle)>,
-}
-
-impl LogFollowers {
-    /// Follows whom the last pass shows to be without a job, and nobody else.
-    pub(super) fn follow(
-        &mut self,
-        status: &Status,
-        hosts: &BTreeMap<HostName, Docker>,
-        publisher: &Publisher,
-    ) {
-        let wanted: BTreeMap<&RunnerName, (&ContainerId, &Docker)> = status
-            .runners
-            .iter()
-            .filter(|runner| may_still_speak(runner))
-            .filter_map(|runner| {
-                let docker = hosts.get(runner.host.as_ref()?)?;
-                Some((&runner.name, (runner.container_id.as_ref()?, docker)))
-            })
-            .collect();
-        self.followed.retain(|name, (container, task)| {
-            let keep = wanted.get(name).is_some_and(|(id, _)| *id == container) && !task.is_finished();
-            if !keep {
-                task.abort();
-            }
-            keep
-        });
-        for (name, (id, docker)) in wanted {
-            if !self.followed.contains_key(name) {
-                let follow = follow_log(docker.clone(), name.clone(), id.clone(), publisher.clone());
-                let task = tokio::spawn(follow).abort_handle();
-                self.followed.insert(name.clone(), (id.clone(), task));
-            }
-        }
-    }
-}
-
-fn may_still_speak(runner: &RunnerReport) -> bool {
-    match runner.phase {
-        Phase::Starting | Phase::Idle | Phase::Stopping | Phase::Ghost | Phase::Unknown => true,
-        // What GitHub says is busy may still tell the name of its job.
-        Phase::Busy => runner.job.is_none(),
-        Phase::Finished | Phase::Orphaned => false,
-    }
-}
-
-/// Follows one log to its end, or until the runner has a job. What was said before the daemon
-/// started is said again, which is how an adopted runner is known.
-async fn follow_log(docker: Docker, runner: RunnerName, id: ContainerId, publisher: Publisher) {
-    loop {
-        let mut lines = pin!(docker.follow(&id));
-        let mut lost = false;
-        while let Some(line) = lines.next().await {
-            match line {
-                Ok(said) => publisher.publish(Evidence::Said { runner: runner.clone(), said }),
-                Err(error) => {
-                    debug!(%runner, error = chain(&error), "the runner's log cannot be followed");
-                    lost = true;
-                }
-            }
-        }
-        sleep(RECONNECT).await;
-        if !lost {
-            return;
-        }
-    }
-}
-
 /// One look after the other at something that can be listed, until the daemon ends.
 pub(super) async fn observe<F>(
     mut look: impl FnMut() -> F,
@@ -238,5 +179,28 @@ pub(super) async fn observe<F>(
         look().await;
         // Either is a reason to look: the time has come, or somebody knows that there is news.
         let _ = timeout(interval(), news.notified()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pauses_double_and_end_when_the_engine_can_be_listed_again() {
+        let listed = watch::Sender::new(true);
+        let mut pauses = Pauses { next: Duration::from_millis(1), listed: listed.subscribe() };
+        for millis in [2, 4, 8] {
+            pauses.wait().await;
+            assert_eq!(pauses.next, Duration::from_millis(millis));
+        }
+        pauses.next = Duration::from_hours(1);
+        let back = async {
+            listed.send_replace(false);
+            tokio::task::yield_now().await;
+            listed.send_replace(true);
+        };
+        tokio::join!(pauses.wait(), back);
+        assert_eq!(pauses.next, RETRY.0);
     }
 }

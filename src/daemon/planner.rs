@@ -14,16 +14,16 @@ use tokio::{
         mpsc::{Receiver, UnboundedReceiver},
         watch,
     },
-    time::{interval, sleep_until, timeout},
+    time::{interval, sleep_until},
 };
 use tokio_util::task::TaskTracker;
-use tracing::warn;
 
 use super::{
     bounds::Bounded,
     edges::Edges,
     failures::Failures,
-    observers::{LogFollowers, Publisher},
+    logs::LogFollowers,
+    observers::{Engine, Publisher},
 };
 use crate::{
     clock,
@@ -40,10 +40,6 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Facts that one pass takes in at most.
 const AT_ONCE: usize = 1024;
 
-/// How long actions under way may take to end when the daemon does: a launch that gets there
-/// leaves nothing to clear away.
-const LAST_ACTIONS: Duration = Duration::from_secs(4);
-
 /// The edges as the daemon has them.
 pub(super) type BoundedEdges = Edges<Bounded<Client>, Bounded<Docker>, Bounded<ScaleSetRunners>>;
 
@@ -52,7 +48,7 @@ pub(super) struct Planner {
     pub(super) fleet: Fleet,
     pub(super) edges: Arc<BoundedEdges>,
     pub(super) clients: BTreeMap<Scope, Client>,
-    pub(super) engines: BTreeMap<HostName, Docker>,
+    pub(super) engines: BTreeMap<HostName, Engine>,
     pub(super) evidence: UnboundedReceiver<Evidence>,
     /// What webhooks hint at, if there are any; bounded, since anybody's jobs make them.
     pub(super) hints: Option<Receiver<Evidence>>,
@@ -61,12 +57,14 @@ pub(super) struct Planner {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) failures: Failures,
+    /// What is under way, the writing of failures included.
+    pub(super) actions: TaskTracker,
 }
 
 impl Planner {
-    /// Plans until `shutdown`, then lets the actions under way end. Containers are left running.
-    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        let (mut followers, actions) = (LogFollowers::default(), TaskTracker::new());
+    /// Plans until `shutdown`, and returns the actions that are still under way. Containers are left running.
+    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> TaskTracker {
+        let mut followers = LogFollowers::default();
         let mut heartbeat = interval(HEARTBEAT);
         let mut wake_at = None;
         let mut news = Vec::new();
@@ -89,15 +87,10 @@ impl Planner {
             let more =
                 self.hints.as_mut().into_iter().flat_map(|hints| iter::from_fn(|| hints.try_recv().ok()));
             news.extend(more.take(AT_ONCE));
-            wake_at = self.pass(news.drain(..), &mut followers, &actions);
+            wake_at = self.pass(news.drain(..), &mut followers);
         }
-        actions.close();
-        if timeout(LAST_ACTIONS, actions.wait()).await.is_err() {
-            warn!(
-                left = actions.len(),
-                "some actions did not end in time; the next start clears up after them"
-            );
-        }
+        self.actions.close();
+        self.actions
     }
 
     /// One pass: observe, plan, act, report. Returns when to look again at the latest.
@@ -105,7 +98,6 @@ impl Planner {
         &mut self,
         news: impl Iterator<Item = Evidence>,
         followers: &mut LogFollowers,
-        actions: &TaskTracker,
     ) -> Option<crate::fleet::Instant> {
         let (wall, began) = (clock::wall(), Instant::now());
         let now = wall.at;
@@ -115,14 +107,9 @@ impl Planner {
         }
         let Plan { actions: planned, events, wake_at } = self.fleet.plan(now);
         let took = began.elapsed();
-        for event in &events {
-            if let Err(error) = self.failures.record(event, wall.shown) {
-                warn!(%error, "why a runner failed cannot be kept in the state directory");
-            }
-        }
         for action in planned {
             let (edges, publisher) = (self.edges.clone(), self.publisher.clone());
-            actions.spawn(async move {
+            self.actions.spawn(async move {
                 for evidence in edges.carry_out(action).await {
                     publisher.publish(evidence);
                 }
@@ -130,7 +117,8 @@ impl Planner {
         }
         let status = self.fleet.status();
         for event in &events {
-            log_event(event, &status);
+            let diagnostics = self.failures.record(event, wall.shown);
+            log_event(event, &status, diagnostics.as_deref());
         }
         followers.follow(&status, &self.engines, &self.publisher);
         self.metrics.record_pass(&events, &status, wall.shown, took);

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use super::{LAST_WORDS, bounds::Bounded, observers::Publisher};
+use super::{SHUTDOWN, bounds::Bounded, observers::Publisher};
 use crate::{
     clock,
     demand::scale_set::{self, ScaleSetNews, ScaleSetPool, Waits},
@@ -70,7 +70,7 @@ impl Sets {
             labels: pool.labels.clone(),
             owner: scale_set::owner(instance),
             remembered: Some(scale_set::note_of(state_dir, &pool.name)),
-            waits: Waits { goodbye: LAST_WORDS / 2, ..Waits::default() },
+            waits: Waits { goodbye: SHUTDOWN / 2, ..Waits::default() },
         };
         let client = self.clients.get(&pool.scope).cloned();
         let github = move || client.as_ref().map_or_else(clock::wall, Client::clock);

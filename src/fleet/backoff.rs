@@ -10,7 +10,7 @@ use super::{report::Held, time::Instant};
 pub(super) const PROOF: Duration = Duration::from_secs(30);
 
 /// Failures of a pool in a row.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Backoff {
     /// How many; what failed together counts once.
     pub(super) failures: u32,
@@ -25,12 +25,12 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Takes in a failure of something that was begun at `begun`.
-    pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Instant, now: Instant) {
+    /// Takes in a failure of something that was begun at `begun`. Whether it counts as one more.
+    pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Instant, now: Instant) -> bool {
         detail.clone_into(&mut self.detail);
         // The retry at once is begun in the moment of the failure, and is not one of those.
         if self.failures > 0 && (begun < self.last_at || now == self.last_at) {
-            return;
+            return false;
         }
         self.failures += 1;
         self.last_at = now;
@@ -47,6 +47,7 @@ impl Backoff {
             _ => doubled.max(first).min(last),
         };
         self.retry_at = now + delay;
+        true
     }
 
     /// Takes in that a runner begun at `begun` proved itself.

@@ -116,6 +116,11 @@ pub struct Exit {
     pub log_tail: Arc<str>,
 }
 
+impl Exit {
+    /// The exit code of a runner whose version GitHub refuses (`Constants.cs` in actions/runner).
+    pub const VERSION_DEPRECATED: i64 = 7;
+}
+
 /// What a runner said in its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
@@ -170,11 +175,13 @@ pub enum TroubleKind {
     EngineRefused,
     /// Engine: failed, timed out or cannot be reached.
     EngineFailed,
+    /// This process, or this machine, can open no more files or connections: neither side is to blame.
+    OutOfFiles,
 }
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NameTaken,
         Self::RegistrationLimit,
         Self::Refused,
@@ -184,6 +191,7 @@ impl TroubleKind {
         Self::ImageMissing,
         Self::EngineRefused,
         Self::EngineFailed,
+        Self::OutOfFiles,
     ];
 
     /// The kind as a metric's label.
@@ -198,6 +206,7 @@ impl TroubleKind {
             Self::ImageMissing => "image_missing",
             Self::EngineRefused => "engine_refused",
             Self::EngineFailed => "engine_failed",
+            Self::OutOfFiles => "out_of_files",
         }
     }
 }
@@ -213,8 +222,12 @@ impl serde::Serialize for TroubleKind {
 pub enum ImageState {
     /// It has it, under this id, which changes when the image does.
     Present(String),
+    /// It does not, and is pulling it.
+    Pulling,
     /// It does not, and why it could not be pulled.
     Missing(String),
+    /// The engine does not say, and why. Says nothing where more is known.
+    Unknown(String),
 }
 
 /// How a launch went.
@@ -327,6 +340,13 @@ pub enum Evidence {
         runner: RunnerName,
         /// What.
         said: Said,
+    },
+    /// A container ended, and how is not read yet: [`Exited`](Self::Exited) follows, or a list.
+    Died {
+        /// The runner.
+        runner: RunnerName,
+        /// Exit code of its first process.
+        code: i64,
     },
     /// A container ended.
     Exited {

@@ -1,19 +1,19 @@
 //! Evidence becomes state. Nothing is decided here, nothing can fail, and what began before
 //! something happened says nothing about it.
 
+mod ends;
 mod outcomes;
 
 use std::collections::BTreeSet;
 
 use super::{
     backoff::Backoff,
-    evidence::{Container, Evidence, Exit, ImageState, Registration, Said, Trouble},
+    evidence::{Container, Evidence, ImageState, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
-    job::Demand,
     mints::MintBudget,
     name::{HostName, PoolName, RunnerName},
-    report::{Ending, Event, ExitReason, Held, Veto},
-    runner::{Contained, LIST_LAG, Latch, Life, QUICK_EXIT, Registered, Runner},
+    report::{Event, Veto},
+    runner::{Contained, LIST_LAG, Latch, Life, Registered, Runner},
     scope::Scope,
     time::Instant,
 };
@@ -31,6 +31,7 @@ impl Fleet {
             }
             Evidence::HostTrouble { host, trouble } => self.host_trouble(host, trouble, now),
             Evidence::Said { runner, said } => self.said(&runner, said, now),
+            Evidence::Died { runner, code } => self.died(&runner, code, now),
             Evidence::Exited { runner, exit } => self.exited(&runner, exit, now),
             Evidence::OutOfMemory { runner } => {
                 if let Some(runner) = self.runners.get_mut(&runner) {
@@ -64,6 +65,11 @@ impl Fleet {
 
     fn image(&mut self, host: &HostName, image: &str, state: ImageState) {
         let Some(state_of) = self.hosts.get_mut(host) else { return };
+        if matches!(state, ImageState::Unknown(_))
+            && matches!(state_of.images.get(image), Some(ImageState::Present(_) | ImageState::Missing(_)))
+        {
+            return;
+        }
         let before = state_of.images.insert(image.to_owned(), state);
         // Another image may be what cures a pool whose runners fail.
         if let (Some(ImageState::Present(before)), Some(ImageState::Present(newest))) =
@@ -168,18 +174,21 @@ impl Fleet {
                 (_, Contained::Present { life: Life::Down(exit), .. }) => {
                     let exit = exit.clone();
                     // Put back what was, so that the end is told as one.
-                    if let Contained::Present { life, .. } = &mut runner.contained
-                        && !matches!(before, Contained::Present { life: Life::Down(_), .. })
-                    {
-                        *life = Life::Up;
+                    let before = match before {
+                        Contained::Present { life, .. } => Some(life).filter(Life::has_ended),
+                        _ => None,
+                    };
+                    if let Contained::Present { life, .. } = &mut runner.contained {
+                        *life = before.unwrap_or(Life::Up);
                         self.exited(&name, exit, now);
                     }
                 }
                 // Somebody started it again. What it does is out of our hands until it ends.
-                (
-                    Contained::Present { life: Life::Down(_), .. },
-                    Contained::Present { life: Life::Up, .. },
-                ) => self.latch(&name, None, now),
+                (Contained::Present { life, .. }, Contained::Present { life: Life::Up, .. })
+                    if life.has_ended() =>
+                {
+                    self.latch(&name, None, now);
+                }
                 (Contained::Never, _) if runner.in_flight.is_none() && !runner.launched => {
                     let pool = name.pool().to_owned();
                     self.events.push(Event::Adopted { pool, runner: name });
@@ -196,8 +205,12 @@ impl Fleet {
                 && began > *at
             {
                 if *missed {
-                    if !matches!(life, Life::Down(_)) {
-                        vanished.push(runner.name.clone());
+                    match life {
+                        Life::Down(_) => {}
+                        Life::Ended { exit, reason, .. } => {
+                            vanished.push((runner.name.clone(), Some((exit.clone(), *reason))));
+                        }
+                        Life::Created { .. } | Life::Up => vanished.push((runner.name.clone(), None)),
                     }
                     runner.contained = Contained::Gone { at: began };
                 } else {
@@ -205,8 +218,8 @@ impl Fleet {
                 }
             }
         }
-        for name in vanished {
-            self.told_end(&name, ExitReason::Vanished, None, now);
+        for (name, exit) in vanished {
+            self.vanished(&name, exit, now);
         }
         self.forget();
     }
@@ -261,59 +274,6 @@ impl Fleet {
             }
         }
         self.events.push(Event::JobStarted { pool, runner, job });
-    }
-
-    fn exited(&mut self, name: &RunnerName, exit: Exit, now: Instant) {
-        let Some(runner) = self.runners.get_mut(name) else { return };
-        let Contained::Present { at, missed, life, .. } = &mut runner.contained else { return };
-        if matches!(life, Life::Down(_)) {
-            return;
-        }
-        (*at, *missed, *life) = ((*at).max(now), false, Life::Down(exit.clone()));
-        let reason = runner.exit_reason(&exit, now);
-        self.told_end(name, reason, Some(exit), now);
-    }
-
-    /// Tells the end of a container, and what it means for its pool.
-    fn told_end(&mut self, name: &RunnerName, reason: ExitReason, exit: Option<Exit>, now: Instant) {
-        let Some(runner) = self.runners.get_mut(name) else { return };
-        (runner.retries, runner.retry_at, runner.ended_at) = (0, Instant::default(), Some(now));
-        let exit_code = exit.as_ref().map(|exit| exit.code);
-        runner.ending = Some(Ending { reason, at: self.clock.timestamp(now), exit_code });
-        let job_duration = runner.latch.as_ref().map(|latch| now.since(latch.since));
-        if let Some(exit) = exit.as_ref().filter(|exit| exit.job.is_some()) {
-            let latch = runner.latch.get_or_insert(Latch { since: now, job: None, facts: None });
-            latch.job = latch.job.take().or_else(|| exit.job.clone());
-        }
-        let begun = runner.begun();
-        let quick = runner.lived(exit.as_ref(), now) < QUICK_EXIT;
-        let held = match reason {
-            ExitReason::VersionDeprecated => Some(Held::VersionDeprecated),
-            _ if runner.latch.is_some() => None,
-            ExitReason::QuickExit | ExitReason::Failed => Some(Held::BackingOff),
-            ExitReason::OutOfMemory | ExitReason::Killed | ExitReason::Vanished if quick => {
-                Some(Held::BackingOff)
-            }
-            _ => None,
-        };
-        let job = runner.latch.as_ref().and_then(|latch| latch.job.clone());
-        let facts = runner.latch.as_ref().and_then(|latch| latch.facts.clone());
-        let had_job = runner.latch.is_some();
-        let result = exit.as_ref().and_then(|exit| exit.result.clone());
-        if let (Some(held), Some(pool)) = (held, self.pools.get_mut(name.pool())) {
-            pool.backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now);
-        }
-        if had_job
-            && let Some(pool) = self.pools.get_mut(name.pool())
-            && pool.pool.demand == Demand::ScaleSet
-        {
-            // Its job may have been told to be over before; and before the first answer nothing is counted.
-            if !pool.jobs_over.remove(name) && pool.assigned.is_some() {
-                pool.finished.insert(name.clone(), now);
-            }
-        }
-        let (pool, runner) = (name.pool().to_owned(), name.clone());
-        self.events.push(Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result });
     }
 
     /// Drops the runners of which nothing is left, once no list can come that still shows them:

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    backoff::Backoff,
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
     job::JobFacts,
     jobs::QUEUE_LAG,
@@ -110,8 +111,23 @@ pub(super) enum Life {
     Created { since: Instant },
     /// Running.
     Up,
+    /// Ended, and how is still being read.
+    Ended {
+        /// As far as it is known, and what was made of that.
+        exit: Exit,
+        reason: ExitReason,
+        /// The pool's failures before this end was counted as one more; `None` when it was not.
+        uncounted: Option<Box<Backoff>>,
+    },
     /// Ended.
     Down(Exit),
+}
+
+impl Life {
+    /// Whether it does not run any more.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::Down(_))
+    }
 }
 
 /// A runner has a job, since when and which.
@@ -142,6 +158,7 @@ pub(super) struct TakeDown {
 }
 
 /// One runner.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug)]
 pub(super) struct Runner {
     pub(super) name: RunnerName,
@@ -163,6 +180,8 @@ pub(super) struct Runner {
     pub(super) ended_at: Option<Instant>,
     /// How it ended.
     pub(super) ending: Option<Ending>,
+    /// Whether the end of its job was taken in.
+    pub(super) job_ended: bool,
     /// Whether this process launched it.
     pub(super) launched: bool,
     /// Whether its launch failed, so that whatever it left is to be cleared away.
@@ -197,6 +216,7 @@ impl Runner {
             boots_since: now,
             ended_at: None,
             ending: None,
+            job_ended: false,
             launched: false,
             launch_failed: false,
             out_of_memory: false,
@@ -224,7 +244,7 @@ impl Runner {
         let just_ended = self.ended_at.is_some_and(|at| now.since(at) < FINISHED_GRACE);
         match &self.contained {
             Contained::Never if self.is_launching() => Phase::Starting,
-            Contained::Present { life: Life::Down(_), .. } => Phase::Finished,
+            Contained::Present { life, .. } if life.has_ended() => Phase::Finished,
             Contained::Gone { .. } if just_ended => Phase::Finished,
             Contained::Never | Contained::Gone { .. } => Phase::Orphaned,
             Contained::Present { .. } if !host_up => Phase::Unknown,
@@ -241,7 +261,7 @@ impl Runner {
     /// Whether its container is up or on its way, or cannot be said not to be: it takes room.
     pub(super) fn takes_room(&self) -> bool {
         match &self.contained {
-            Contained::Present { life, .. } => !matches!(life, Life::Down(_)),
+            Contained::Present { life, .. } => !life.has_ended(),
             Contained::Never => self.is_launching(),
             Contained::Gone { .. } => false,
         }
@@ -348,14 +368,12 @@ impl Runner {
                 Life::Created { since: *since }
             }
             // A list that began before the start was asked for.
-            (ContainerState::Created, Contained::Present { life: life @ (Life::Up | Life::Down(_)), .. }) => {
-                life.clone()
-            }
+            (ContainerState::Created, Contained::Present { life, .. }) => life.clone(),
             (ContainerState::Created, _) => Life::Created { since: now },
             // A list that began before the end was seen. One that began after tells of somebody
             // who started it again: see `Fleet::observe`.
-            (ContainerState::Up, Contained::Present { at, life: Life::Down(exit), .. }) if began <= *at => {
-                Life::Down(exit.clone())
+            (ContainerState::Up, Contained::Present { at, life, .. }) if life.has_ended() && began <= *at => {
+                life.clone()
             }
             (ContainerState::Up, _) => Life::Up,
             (ContainerState::Down(exit), _) => Life::Down(exit.clone()),

@@ -12,6 +12,8 @@
 //! | `G` | a container without a registration | | | |
 //! | `L` | idle, and offline for long | | | |
 
+mod ends;
+
 use std::{sync::Arc, time::Duration};
 
 use super::*;

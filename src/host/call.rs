@@ -2,7 +2,7 @@
 //! of how long it took, and the translation of what came back.
 
 use std::{
-    error::Error as StdError,
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -10,11 +10,14 @@ use std::{
 };
 
 use bollard::errors::Error;
+use secrecy::SecretString;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     HostError,
+    conceal::conceal,
     connect::{Endpoint, explain},
+    text::one_line,
 };
 use crate::fleet::HostName;
 
@@ -42,6 +45,69 @@ impl Default for Deadlines {
     }
 }
 
+/// What an engine is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Connect,
+    Version,
+    Info,
+    Events,
+    List,
+    Create,
+    Start,
+    Inspect,
+    Logs,
+    Top,
+    Stop,
+    Remove,
+    InspectImage,
+    Pull,
+}
+
+impl Call {
+    /// The call as a metric's label.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Version => "version",
+            Self::Info => "info",
+            Self::Events => "events",
+            Self::List => "list",
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Inspect => "inspect",
+            Self::Logs => "logs",
+            Self::Top => "top",
+            Self::Stop => "stop",
+            Self::Remove => "remove",
+            Self::InspectImage => "inspect_image",
+            Self::Pull => "pull",
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    /// The call in the words of Docker's API reference.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Version => "get version",
+            Self::Info => "get system information",
+            Self::Events => "monitor events",
+            Self::List => "list containers",
+            Self::Create => "create container",
+            Self::Start => "start container",
+            Self::Inspect => "inspect container",
+            Self::Logs => "get container logs",
+            Self::Top => "list processes",
+            Self::Stop => "stop container",
+            Self::Remove => "remove container",
+            Self::InspectImage => "inspect image",
+            Self::Pull => "pull image",
+        })
+    }
+}
+
 /// One request to an engine, as metrics count it.
 #[derive(Clone, Debug)]
 pub struct RequestReport {
@@ -61,7 +127,7 @@ pub type Reporter = Arc<dyn Fn(&RequestReport) + Send + Sync>;
 /// Why a request did not succeed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The engine answered with this status and message.
+    /// The engine answered with this status; the text names the call and the status.
     Said(u16, String),
     /// There was no usable answer.
     Silent(HostError),
@@ -77,13 +143,8 @@ impl From<Fault> for HostError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Silent(error) => error,
-            Fault::Said(status @ (400..=407 | 409..=428 | 430..=499), message) if message.is_empty() => {
-                Self::Refused(format!("HTTP status {status}"))
-            }
-            Fault::Said(400..=407 | 409..=428 | 430..=499, message) => Self::Refused(message),
-            Fault::Said(status, message) => {
-                Self::Failed { detail: format!("HTTP status {status}: {message}"), source: None }
-            }
+            Fault::Said(400..=407 | 409..=428 | 430..=499, text) => Self::Refused(text),
+            Fault::Said(_, detail) => Self::Failed { detail, source: None },
         }
     }
 }
@@ -107,31 +168,45 @@ impl Engine {
     /// Asks something that only tells.
     pub(super) async fn look<T, F>(
         &self,
-        operation: &'static str,
+        call: Call,
         request: impl FnOnce(bollard::Docker) -> F + Send,
     ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        self.ask(operation, self.deadlines.look, request).await
+        self.ask(call, self.deadlines.look, request).await
     }
 
     /// Asks for a change.
     pub(super) async fn change<T, F>(
         &self,
-        operation: &'static str,
+        call: Call,
         request: impl FnOnce(bollard::Docker) -> F + Send,
     ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        self.ask(operation, self.deadlines.change, request).await
+        self.ask(call, self.deadlines.change, request).await
     }
 
     /// Connects if need be, asks, and waits until the deadline.
     pub(super) async fn ask<T, F>(
         &self,
-        operation: &'static str,
+        call: Call,
+        deadline: Duration,
+        request: impl FnOnce(bollard::Docker) -> F + Send,
+    ) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        self.ask_with(None, call, deadline, request).await
+    }
+
+    /// The same with a request that carries a secret, which no error repeats.
+    pub(super) async fn ask_with<T, F>(
+        &self,
+        secret: Option<&SecretString>,
+        call: Call,
         deadline: Duration,
         request: impl FnOnce(bollard::Docker) -> F + Send,
     ) -> Result<T, Fault>
@@ -141,11 +216,11 @@ impl Engine {
         let began = Instant::now();
         let asked = async {
             let client = self.connected().await?;
-            request(client).await.map_err(|error| self.fault(error))
+            request(client).await.map_err(|error| self.fault(call, error, secret))
         };
         let answer = timeout(deadline, asked).await.unwrap_or_else(|_| {
             let detail =
-                format!("{} did not answer within {} s ({operation})", self.endpoint, deadline.as_secs_f32());
+                format!("{call}: {} did not answer within {} s", self.endpoint, deadline.as_secs_f32());
             Err(Fault::Silent(HostError::Failed { detail, source: None }))
         });
         let failed = match &answer {
@@ -158,24 +233,38 @@ impl Engine {
         {
             *client = None;
         }
-        (self.reporter)(&RequestReport { host: self.host.clone(), operation, took: began.elapsed(), failed });
+        let (host, operation) = (self.host.clone(), call.as_str());
+        (self.reporter)(&RequestReport { host, operation, took: began.elapsed(), failed });
         answer
     }
 
     /// A client for streams, which outlive any deadline; the connection itself is checked within one.
     pub(super) async fn client(&self) -> Result<bollard::Docker, HostError> {
-        self.look("connect", |client| async { Ok(client) }).await.map_err(HostError::from)
+        self.look(Call::Connect, |client| async { Ok(client) }).await.map_err(HostError::from)
     }
 
     /// What an error of a request or a stream means.
-    pub(super) fn fault(&self, error: Error) -> Fault {
+    pub(super) fn fault(&self, call: Call, error: Error, secret: Option<&SecretString>) -> Fault {
+        // First hidden, then cut: what is left of a cut secret could not be told from other text.
+        let shown = |text: &str| match secret {
+            Some(secret) => one_line(&conceal(text, secret)),
+            None => one_line(text),
+        };
         match error {
-            Error::DockerResponseServerError { status_code, message } => {
-                Fault::Said(status_code, one_line(&message))
+            Error::DockerResponseServerError { status_code: status, message } if message.is_empty() => {
+                Fault::Said(status, format!("{call}: HTTP status {status}"))
+            }
+            Error::DockerResponseServerError { status_code: status, message } => {
+                Fault::Said(status, format!("{call}: {} (HTTP status {status})", shown(&message)))
             }
             // A message inside a stream that began with 200: the engine says that it failed.
-            Error::DockerStreamError { error } => Fault::Said(500, one_line(&error)),
-            error => Fault::Silent(explain(&self.endpoint, error)),
+            Error::DockerStreamError { error } => Fault::Said(500, format!("{call}: {}", shown(&error))),
+            error => Fault::Silent(match explain(&self.endpoint, error) {
+                HostError::Failed { detail, source } => {
+                    HostError::Failed { detail: format!("{call}: {}", shown(&detail)), source }
+                }
+                other => other,
+            }),
         }
     }
 
@@ -195,50 +284,64 @@ pub(super) fn boxed<F: Future>(request: F) -> Pin<Box<F>> {
     Box::pin(request)
 }
 
-/// An engine's message as it fits into one log line.
-fn one_line(message: &str) -> String {
-    const MAX: usize = 600;
-    let words: Vec<&str> = message.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(MAX) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-/// An error with its whole chain of causes, on one line.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let next = cause.to_string();
-        // Several layers below repeat their source in their own text.
-        if !text.ends_with(&next) {
-            text = format!("{text}: {next}");
-        }
-        source = cause.source();
-    }
-    one_line(&text)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::io;
 
-    #[test]
-    fn statuses_become_refusals_or_failures() {
-        for status in [400, 403, 404, 409] {
-            assert!(matches!(Fault::Said(status, "no".into()).into(), HostError::Refused(m) if m == "no"));
-        }
-        for status in [408, 429, 500, 503, 302] {
-            assert!(matches!(Fault::Said(status, "no".into()).into(), HostError::Failed { .. }));
-        }
-        assert!(matches!(Fault::Said(404, String::new()).into(), HostError::Refused(m) if m.contains("404")));
+    use super::*;
+    use crate::host::{chain, out_of_files};
+
+    fn engine() -> Engine {
+        let endpoint = "tcp://ci1:2375".parse().unwrap();
+        Engine::new("local".parse().unwrap(), endpoint, Arc::new(|_| {}), Deadlines::default())
+    }
+
+    fn answered(status_code: u16, message: &str) -> HostError {
+        let error = Error::DockerResponseServerError { status_code, message: message.to_owned() };
+        engine().fault(Call::InspectImage, error, None).into()
     }
 
     #[test]
-    fn messages_fit_into_one_line() {
-        assert_eq!(one_line("a\n  b\r\n"), "a b");
-        assert_eq!(one_line(&"ä".repeat(9000)).chars().count(), 601);
+    fn statuses_become_refusals_or_failures_that_name_the_call() {
+        for status in [400, 403, 404, 409] {
+            let text = format!("inspect image: no (HTTP status {status})");
+            assert!(matches!(answered(status, "no"), HostError::Refused(said) if said == text));
+        }
+        for status in [408, 429, 500, 503, 302] {
+            let text = format!("inspect image: no (HTTP status {status})");
+            assert!(matches!(answered(status, "no"), HostError::Failed { detail, .. } if detail == text));
+        }
+        assert!(
+            matches!(answered(404, ""), HostError::Refused(said) if said == "inspect image: HTTP status 404")
+        );
+    }
+
+    #[test]
+    fn a_secret_is_hidden_before_the_text_is_cut() {
+        let jit: String = (0..3000_u32).map(|n| char::from(b'a' + (n * n % 26).to_le_bytes()[0])).collect();
+        let secret = SecretString::from(jit.clone());
+        let message = format!("refused: {} {jit}", "x ".repeat(200));
+        for error in [
+            Error::DockerResponseServerError { status_code: 403, message: message.clone() },
+            Error::DockerStreamError { error: message.clone() },
+            Error::JsonDataError { message, column: 1 },
+        ] {
+            let text = chain(&HostError::from(engine().fault(Call::Create, error, Some(&secret))));
+            assert!(text.contains("create container: ") && text.contains("[hidden]"), "{text}");
+            assert!(!text.contains(&jit[..16]), "{text}");
+        }
+    }
+
+    #[test]
+    fn want_of_files_is_named_as_our_own() {
+        for code in [23, 24] {
+            let error = Error::IOError { err: io::Error::from_raw_os_error(code) };
+            let error = HostError::from(engine().fault(Call::List, error, None));
+            assert!(out_of_files(&error), "{error:?}");
+            let text = chain(&error);
+            assert!(text.contains("open files") && text.contains("LimitNOFILE"), "{text}");
+        }
+        let error = HostError::from(engine().fault(Call::List, Error::RequestTimeoutError, None));
+        assert!(!out_of_files(&error));
     }
 }

@@ -11,7 +11,12 @@ use std::{
 
 use bollard::errors::Error;
 
-use super::{HostError, call::chain, ssh};
+use super::{
+    HostError,
+    call::Call,
+    ssh,
+    text::{chain, is_out_of_files, one_line},
+};
 use crate::files;
 
 /// Seconds that bollard itself waits for the first byte of an answer. The real deadlines are in
@@ -71,6 +76,11 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
+    /// Whether the engine is on this machine, so that what it has on disk can be seen from here.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     /// The same endpoint, spoken to by mutual TLS with the files in `dir`.
     pub fn with_tls(self, dir: PathBuf) -> Result<Self, EndpointError> {
         match self {
@@ -104,9 +114,9 @@ impl Endpoint {
         let client = client.map_err(|error| explain(self, error))?;
         match client.with_request_modifier(url_safe_credentials).negotiate_version().await {
             Ok(client) => Ok(client),
-            Err(Error::DockerResponseServerError { status_code: 403, message }) => {
-                Err(HostError::Refused(message))
-            }
+            Err(Error::DockerResponseServerError { status_code: 403, message }) => Err(HostError::Refused(
+                format!("{}: {} (HTTP status 403)", Call::Version, one_line(&message)),
+            )),
             // Whatever else answers HTTP does not know `/version`, or tells none.
             Err(
                 Error::APIVersionParseError {}
@@ -115,6 +125,7 @@ impl Endpoint {
                 | Error::DockerResponseServerError { status_code: 200..=499, .. },
             ) => Err(not_an_engine(self, None)),
             Err(Error::DockerResponseServerError { status_code, message }) => {
+                let message = one_line(&message);
                 Err(failed(format!("{self} answers with HTTP status {status_code}: {message}"), None))
             }
             Err(error) => Err(explain(self, error)),
@@ -224,6 +235,13 @@ pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
     let cause = find::<io::Error>(&error);
     let kind = cause.map(io::Error::kind);
     let broken = find::<hyper::Error>(&error);
+    if let Some(error) = find::<io::Error>(&error)
+        && is_out_of_files(error)
+        && let Some(code) = error.raw_os_error()
+    {
+        let source = io::Error::from_raw_os_error(code);
+        return failed(format!("this process cannot connect to {endpoint}"), Some(source.into()));
+    }
     match (endpoint, kind) {
         (Endpoint::Unix(path), Some(io::ErrorKind::PermissionDenied)) => {
             failed(permission_denied(path), None)

@@ -2,10 +2,10 @@
 //! success.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     future::ready,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bollard::{
@@ -16,19 +16,21 @@ use bollard::{
     },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use secrecy::ExposeSecret;
+use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch,
-    call::{Deadlines, Engine, Fault, Reporter, boxed},
+    call::{Call, Deadlines, Engine, Fault, Reporter, boxed},
+    conceal::conceal,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name},
     inspect::plain,
     log::Story,
+    memory::Memory,
     registry::Reference,
 };
 use crate::fleet::{
-    Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation, Resources, Timestamp,
+    Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation, Resources,
 };
 
 /// Inspections under way at once: an engine answers about so many as fast as one.
@@ -41,18 +43,12 @@ pub struct Docker(Arc<Inner>);
 struct Inner {
     engine: Engine,
     instance: InstanceId,
-    known: Mutex<BTreeMap<ContainerId, Known>>,
-    warned: Mutex<BTreeSet<ContainerId>>,
-    unread: Mutex<BTreeSet<ContainerId>>,
+    memory: Mutex<Memory>,
     last_event: AtomicI64,
-}
-
-/// What does not change in a container's life, so that each is inspected once running and once ended.
-#[derive(Clone, Default)]
-struct Known {
-    resources: Resources,
-    started: bool,
-    exit: Option<Exit>,
+    /// A list shows an end of which no event has told.
+    unreported: Notify,
+    /// Changes when the streams of this engine turn out to be dead.
+    streams: watch::Sender<()>,
 }
 
 /// What an engine says of itself.
@@ -93,17 +89,18 @@ impl Docker {
         Self(Arc::new(Inner {
             engine: Engine::new(host, endpoint, reporter, deadlines),
             instance,
-            known: Mutex::default(),
-            warned: Mutex::default(),
-            unread: Mutex::default(),
+            memory: Mutex::default(),
             last_event: AtomicI64::new(0),
+            unreported: Notify::new(),
+            streams: watch::Sender::default(),
         }))
     }
 
     /// What the engine is; also the way to see whether it answers at all.
     pub async fn facts(&self) -> Result<Facts, HostError> {
-        let version = self.engine().look("version", |docker| async move { docker.version().await }).await?;
-        let info = self.engine().look("info", |docker| boxed(async move { docker.info().await })).await?;
+        let version =
+            self.engine().look(Call::Version, |docker| async move { docker.version().await }).await?;
+        let info = self.engine().look(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
         Ok(Facts {
             version: version.version.unwrap_or_default(),
             api_version: version.api_version.unwrap_or_default(),
@@ -128,26 +125,29 @@ impl Docker {
         &self.0.last_event
     }
 
-    /// Notes that the container's log could not be read; says whether that is the first time.
-    pub(super) fn first_unread(&self, id: &ContainerId) -> bool {
-        lock(&self.0.unread).insert(id.clone())
+    /// Waits until a list shows an end of which no event has told.
+    pub(super) async fn unreported_end(&self) {
+        self.0.unreported.notified().await;
+    }
+
+    /// Changes when the streams of this engine turn out to be dead.
+    pub(super) fn streams(&self) -> &watch::Sender<()> {
+        &self.0.streams
+    }
+
+    /// What is behind the lock is whole after each statement, so a panic elsewhere does not spoil it.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes a listed container with what only an inspection tells; `None` when it vanished.
     async fn complete(&self, ours: Ours) -> Result<Option<Container>, HostError> {
-        let known = lock(&self.0.known).get(&ours.id).cloned();
-        let remembered = known.and_then(|known| {
-            let state = match ours.condition? {
-                Condition::Created => ContainerState::Created,
-                // A container that ran again after its end was restarted by hand: look anew.
-                Condition::Up if known.started && known.exit.is_none() => ContainerState::Up,
-                Condition::Up => return None,
-                Condition::Down => ContainerState::Down(known.exit?),
-            };
-            Some((known.resources, state))
-        });
-        let (resources, state) = match remembered {
-            Some(remembered) => remembered,
+        if ours.condition == Some(Condition::Down) && self.memory().listed_down(&ours.id) {
+            self.0.unreported.notify_one();
+        }
+        let known = self.memory().recall(&ours.id, ours.condition);
+        let (resources, state) = match known {
+            Some(known) => known,
             None => match self.learn(&ours.id).await? {
                 Some(learned) => learned,
                 None => return Ok(None),
@@ -158,32 +158,26 @@ impl Docker {
     }
 
     async fn learn(&self, id: &ContainerId) -> Result<Option<(Resources, ContainerState)>, HostError> {
+        let died = self.memory().has_died(id);
         let Some(inspected) = self.inspect(id).await? else { return Ok(None) };
         let resources = container::resources(&inspected);
         let engine_state = inspected.state.unwrap_or_default();
-        let started = engine_state.started_at.as_deref().is_some_and(|at| at.parse::<Timestamp>().is_ok());
-        let mut known = Known { resources, started, exit: None };
-        let state = match container::condition(&engine_state) {
-            Condition::Created => ContainerState::Created,
-            Condition::Up => ContainerState::Up,
+        let (state, exit) = match container::condition(&engine_state) {
+            Condition::Created => (ContainerState::Created, None),
+            Condition::Up => (ContainerState::Up, None),
             Condition::Down => {
                 let Some(exit) = self.ended(id, &engine_state).await? else { return Ok(None) };
-                known.exit = Some(exit.clone());
-                ContainerState::Down(exit)
+                (ContainerState::Down(exit.clone()), Some(exit))
             }
         };
-        lock(&self.0.known).insert(id.clone(), known);
+        self.memory().inspected(id, resources, exit, died);
         Ok(Some((resources, state)))
     }
 }
 
-/// What is behind the lock is whole after each statement, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Host for Docker {
     async fn list(&self) -> Result<Vec<Container>, HostError> {
+        let began = Instant::now();
         let label = format!("{LABEL_INSTANCE}={}", self.0.instance);
         let options = ListContainersOptionsBuilder::new()
             .all(true)
@@ -191,9 +185,9 @@ impl Host for Docker {
             .build();
         let listed = self
             .engine()
-            .look("list", |docker| async move { docker.list_containers(Some(options)).await })
+            .look(Call::List, |docker| async move { docker.list_containers(Some(options)).await })
             .await?;
-        let ours = self.ours(&listed);
+        let ours = self.ours(&listed, began);
         let containers: Vec<_> = stream::iter(ours)
             .map(|ours| self.complete(ours))
             .buffer_unordered(INSPECTIONS)
@@ -208,43 +202,49 @@ impl Host for Docker {
         Reference::read(image)?;
         let body = Box::new(container::create_body(&launch)?);
         let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
+        let deadline = self.engine().deadlines.change;
         let created = self
             .engine()
-            .change("create", |docker| {
+            .ask_with(Some(launch.jit), Call::Create, deadline, |docker| {
                 boxed(async move { docker.create_container(Some(options), *body).await })
             })
             .await;
         match created {
             Ok(created) => {
                 for warning in created.warnings {
+                    let warning = conceal(&warning, launch.jit);
                     tracing::debug!(runner = %launch.runner, warning, "the engine warns about the container");
                 }
+                // What is no id may be anything, even the request.
+                if !is_plain_name(&created.id) || conceal(&created.id, launch.jit) != created.id {
+                    let detail = format!("{}: the answer has no container id", Call::Create);
+                    return Err(HostError::Failed { detail, source: None });
+                }
                 let id = ContainerId(created.id.into());
-                plain(&id).map(|_| id)
+                self.memory().created(id.clone(), launch.pool.template.resources);
+                Ok(id)
             }
             // 404 is also said of other things that the template names.
             Err(fault) if fault.is(404) && self.image(image).await?.is_none() => {
                 Err(HostError::ImageMissing(image.clone()))
             }
-            Err(Fault::Said(status, message)) => {
-                // An engine does not repeat the environment, but something between might.
-                let message = message.replace(launch.jit.expose_secret(), "…");
-                Err(Fault::Said(status, message).into())
-            }
-            Err(fault @ Fault::Silent(_)) => Err(fault.into()),
+            Err(fault) => Err(fault.into()),
         }
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
         // The engine would start a container that has ended once more, and its JIT config is used up.
-        match self.condition(id).await? {
-            None => return Err(HostError::Refused(format!("there is no container {id} to start"))),
-            Some(Condition::Up | Condition::Down) => return Ok(()),
-            Some(Condition::Created) => {}
+        if !self.memory().starts(id) {
+            match self.condition(id).await? {
+                None => return Err(HostError::Refused(format!("there is no container {id} to start"))),
+                Some(Condition::Up | Condition::Down) => return Ok(()),
+                Some(Condition::Created) => {}
+            }
         }
         let id = plain(id)?;
-        let started =
-            self.engine().change("start", |docker| async move { docker.start_container(&id, None).await });
+        let started = self
+            .engine()
+            .change(Call::Start, |docker| async move { docker.start_container(&id, None).await });
         Ok(started.await?)
     }
 
@@ -276,10 +276,12 @@ impl Host for Docker {
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let deadline = grace.saturating_add(self.engine().deadlines.change);
-        let stopped = self
-            .engine()
-            .ask("stop", deadline, |docker| async move { docker.stop_container(&text, Some(options)).await })
-            .await;
+        let stopped =
+            self.engine()
+                .ask(Call::Stop, deadline, |docker| async move {
+                    docker.stop_container(&text, Some(options)).await
+                })
+                .await;
         match stopped {
             // Not running (304) is a success to bollard.
             Ok(()) => Ok(()),
@@ -319,7 +321,7 @@ impl Host for Docker {
 impl Docker {
     /// Picks ours from a listing, warns once of each that bears our instance and cannot be ours, and
     /// forgets what is gone.
-    fn ours(&self, listed: &[ContainerSummary]) -> Vec<Ours> {
+    fn ours(&self, listed: &[ContainerSummary], began: Instant) -> Vec<Ours> {
         let (mut present, mut ours) = (BTreeSet::new(), Vec::new());
         for summary in listed {
             let Some(id) = summary.id.as_deref().filter(|id| is_plain_name(id)) else { continue };
@@ -328,7 +330,7 @@ impl Docker {
             match Ours::read(summary, id.clone(), &self.0.instance) {
                 Ok(one) => ours.push(one),
                 Err(why) => {
-                    if lock(&self.0.warned).insert(id.clone()) {
+                    if self.memory().first_warning(&id) {
                         tracing::warn!(
                             host = %self.engine().host, container = %id, why,
                             "a container bears this instance's label but is no runner of it; left alone"
@@ -337,9 +339,7 @@ impl Docker {
                 }
             }
         }
-        lock(&self.0.known).retain(|id, _| present.contains(id));
-        lock(&self.0.warned).retain(|id| present.contains(id));
-        lock(&self.0.unread).retain(|id| present.contains(id));
+        self.memory().retain(&present, began);
         ours
     }
 
@@ -349,7 +349,7 @@ impl Docker {
         let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();
         let removed = self
             .engine()
-            .change("remove", |docker| async move { docker.remove_container(&id, Some(options)).await })
+            .change(Call::Remove, |docker| async move { docker.remove_container(&id, Some(options)).await })
             .await;
         match removed {
             Err(fault) if fault.is(404) => Ok(()),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     Docker, HostError,
-    call::Fault,
+    call::{Call, Fault},
     registry::{self, Login, Reference},
 };
 
@@ -38,7 +38,7 @@ impl Docker {
         let reference = reference.to_owned();
         let found = self
             .engine()
-            .look("inspect_image", |docker| async move { docker.inspect_image(&reference).await })
+            .look(Call::InspectImage, |docker| async move { docker.inspect_image(&reference).await })
             .await;
         match found {
             Ok(image) => {
@@ -73,7 +73,7 @@ impl Docker {
         let silence = deadlines.pull_silence;
         let pulled = self
             .engine()
-            .ask("pull", deadlines.pull, |docker| async move {
+            .ask(Call::Pull, deadlines.pull, |docker| async move {
                 let mut messages = docker.create_image(Some(options), None, credentials);
                 loop {
                     match timeout(silence, messages.next()).await {

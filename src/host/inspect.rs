@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 
 use super::{
     Docker, HostError,
-    call::{Fault, boxed},
+    call::{Call, Fault, boxed},
     container::{self, Condition, is_plain_name},
     log::{Lines, Story},
 };
@@ -22,9 +22,6 @@ const LOG_HEAD: usize = 256 * 1024;
 /// 16 KiB of a longer one.
 const LOG_TAIL_ENTRIES: &str = "400";
 
-/// The exit code of a runner whose version GitHub refuses (`Constants.cs` in actions/runner).
-const VERSION_DEPRECATED: i64 = 7;
-
 impl Docker {
     /// What the engine says of the container; `None` when there is no such container.
     pub(super) async fn inspect(
@@ -34,7 +31,7 @@ impl Docker {
         let id = plain(id)?;
         let found = self
             .engine()
-            .look("inspect", |docker| {
+            .look(Call::Inspect, |docker| {
                 boxed(async move { docker.inspect_container(&id, None).await.map(Box::new) })
             })
             .await;
@@ -69,7 +66,7 @@ impl Docker {
             // The engine has no log to show, and will have none next time.
             Err(Fault::Said(_, message)) => Story::without_log(&message),
             // Once may be chance. Twice is a log that must not hide all other containers.
-            Err(fault) if self.first_unread(id) => return Err(fault.into()),
+            Err(fault) if self.memory().first_unread(id) => return Err(fault.into()),
             Err(fault) => Story::without_log(&HostError::from(fault).to_string()),
         };
         Ok(Some(Exit {
@@ -78,7 +75,7 @@ impl Docker {
             code,
             out_of_memory: state.oom_killed.unwrap_or(false),
             version_deprecated: story.version_refused()
-                || (code == VERSION_DEPRECATED && story.job.is_none()),
+                || (code == Exit::VERSION_DEPRECATED && story.job.is_none()),
             log_tail: story.tail().into(),
             result: story.result.map(str::to_owned),
             job: story.job,
@@ -109,7 +106,7 @@ impl Docker {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(tail).build();
         let read = self
             .engine()
-            .look("logs", |docker| async move {
+            .look(Call::Logs, |docker| async move {
                 let mut log = docker.logs(&id, Some(options));
                 let mut room = limit;
                 while let Some(frame) = log.next().await.transpose()? {
@@ -127,7 +124,9 @@ impl Docker {
                 Ok(Some(true))
             })
             .await?;
-        read.ok_or_else(|| Fault::Said(500, "the engine cannot read the log to its end".to_owned()))
+        read.ok_or_else(|| {
+            Fault::Said(500, format!("{}: the engine cannot read the log to its end", Call::Logs))
+        })
     }
 
     /// Whether a `Runner.Worker` runs in the container: the process that has the job.
@@ -137,7 +136,7 @@ impl Docker {
         let options = TopOptionsBuilder::new().ps_args("-eo pid,comm,args").build();
         let top = self
             .engine()
-            .look("top", |docker| async move { docker.top_processes(&id, Some(options)).await })
+            .look(Call::Top, |docker| async move { docker.top_processes(&id, Some(options)).await })
             .await?;
         Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process)))
     }

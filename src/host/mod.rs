@@ -1,6 +1,7 @@
 //! The edge to container engines: what launches, asks, stops and removes containers, in our words.
 
 mod call;
+mod conceal;
 mod connect;
 mod container;
 mod disk;
@@ -8,8 +9,10 @@ mod docker;
 mod image;
 mod inspect;
 mod log;
+mod memory;
 mod registry;
 mod ssh;
+mod text;
 mod watch;
 
 use std::{future::Future, time::Duration};
@@ -19,13 +22,14 @@ use secrecy::SecretString;
 use crate::fleet::{Container, ContainerId, Exit, InstanceId, Occupation, Pool, RegistrationId, RunnerName};
 
 pub use self::{
-    call::{Deadlines, Reporter, RequestReport, chain},
+    call::{Deadlines, Reporter, RequestReport},
     connect::{Endpoint, EndpointError},
     container::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
     disk::disk_is_low,
     docker::{Docker, Facts},
     image::ImageFacts,
     log::said,
+    text::{chain, out_of_files},
     watch::Happened,
 };
 

@@ -1,10 +1,12 @@
 //! What an engine tells by itself: events of our containers, and their logs as they are written.
 //!
 //! Neither stream has a deadline, and both end with an error when they end early, so that whoever
-//! listens connects again and looks at everything.
+//! listens connects again and looks at everything. A connection can be dead without a sign of it (behind a
+//! NAT that forgot it, say): what gives it away is an end that a list shows and no event reported.
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::pending,
     sync::atomic::Ordering,
     time::Duration,
 };
@@ -16,18 +18,33 @@ use bollard::{
     query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder},
 };
 use futures_util::{
-    FutureExt, Stream, StreamExt,
+    FutureExt, StreamExt,
     stream::{self, BoxStream},
 };
-use tokio::time::sleep;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{
     Docker, HostError,
-    call::Fault,
+    call::{Call, Fault},
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, runner_of},
+    inspect::plain,
     log::{Lines, said},
 };
 use crate::fleet::{ContainerId, RunnerName, Said};
+
+/// How long after a list an event of the same end may come.
+const EVENT_LAG: Duration = Duration::from_secs(2);
+
+/// How long a stream of events is used before another takes its place.
+const EVENTS_LIFE: Duration = Duration::from_mins(5);
+
+/// How long, and how many bytes, the log of a runner with a job is read for the sake of the job's name. The
+/// line comes before the job's output, unless it was rotated away; what follows may be any amount.
+const NAME_TIME: Duration = Duration::from_secs(30);
+const NAME_BYTES: usize = 1024 * 1024;
 
 /// Something that happened to a container of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +62,8 @@ pub enum Happened {
         runner: RunnerName,
         /// Its container.
         id: ContainerId,
+        /// The process's exit code, where the engine tells it.
+        code: Option<i64>,
     },
     /// The kernel killed one of its processes for want of memory; it may live on.
     Oom {
@@ -69,29 +88,27 @@ impl Docker {
     /// last event seen, which may be told twice. The engine remembers only the latest events and none
     /// from before its own start, so a list is due after each connection.
     ///
-    /// The stream never ends by itself in silence: its last item is an error.
+    /// The stream never ends by itself in silence: its last item is an error. It also ends after some
+    /// minutes, and when it turns out to be dead, so that whoever listens opens another.
     pub fn events(&self) -> BoxStream<'static, Result<Happened, HostError>> {
         let docker = self.clone();
         let all = async move {
-            match docker.open_events().await {
-                Ok(events) => events.left_stream(),
+            match docker.listen().await {
+                Ok(listener) => stream::unfold(Some(listener), |listener| async move {
+                    let mut listener = listener?;
+                    let item = listener.next().await;
+                    // After an error there is nothing more to come.
+                    let rest = item.is_ok().then_some(listener);
+                    Some((item, rest))
+                })
+                .left_stream(),
                 Err(error) => stream::iter([Err(error)]).right_stream(),
             }
         };
-        // After an error there is nothing more to come.
-        let mut over = false;
-        all.flatten_stream()
-            .take_while(move |item| {
-                let wanted = !over;
-                over = item.is_err();
-                std::future::ready(wanted)
-            })
-            .boxed()
+        all.flatten_stream().boxed()
     }
 
-    async fn open_events(
-        &self,
-    ) -> Result<impl Stream<Item = Result<Happened, HostError>> + Send + use<>, HostError> {
+    async fn listen(&self) -> Result<Listener, HostError> {
         let client = self.engine().client().await?;
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
@@ -101,18 +118,17 @@ impl Docker {
         let mut options = EventsOptionsBuilder::new().filters(&filters);
         let last = self.last_event().load(Ordering::Relaxed);
         if last > 0 {
-            options = options.since(&format!("{}.{:09}", last / 1_000_000_000, last % 1_000_000_000));
+            let next = last + 1;
+            options = options.since(&format!("{}.{:09}", next / 1_000_000_000, next % 1_000_000_000));
         }
-        let docker = self.clone();
-        let events = client.events(Some(options.build())).filter_map(move |event| {
-            let happened = match event {
-                Ok(event) => docker.happened(&event).map(Ok),
-                Err(error) => Some(Err(docker.engine().fault(error).into())),
-            };
-            std::future::ready(happened)
-        });
-        let end = HostError::Failed { detail: "the engine ended its stream of events".into(), source: None };
-        Ok(events.chain(stream::iter([Err(end)])))
+        // What was missed until now is told now.
+        self.memory().missed_ends();
+        Ok(Listener {
+            docker: self.clone(),
+            events: client.events(Some(options.build())).boxed(),
+            ends_at: Instant::now() + EVENTS_LIFE,
+            check_at: None,
+        })
     }
 
     fn happened(&self, event: &EventMessage) -> Option<Happened> {
@@ -129,7 +145,12 @@ impl Docker {
         let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;
         match event.action.as_deref()? {
             "start" => Some(Happened::Started { runner, id }),
-            "die" => Some(Happened::Died { runner, id }),
+            "die" => {
+                self.memory().died(&id);
+                // Podman's word for it comes second.
+                let code = attribute("exitCode").or_else(|| attribute("containerExitCode"));
+                Some(Happened::Died { runner, id, code: code.and_then(|code| code.parse().ok()) })
+            }
             "oom" => Some(Happened::Oom { runner, id }),
             "destroy" => Some(Happened::Destroyed { runner, id }),
             _ => None,
@@ -137,8 +158,13 @@ impl Docker {
     }
 
     /// What a started runner says in its log, from its start on, until it has a job or its container
-    /// ends or vanishes. When the log breaks off while the container runs, the last item is an error.
-    pub fn follow(&self, id: &ContainerId) -> BoxStream<'static, Result<Said, HostError>> {
+    /// ends or vanishes. When the log breaks off while the container runs, the last item is an error. A log
+    /// of which only the job's name is wanted, since the runner is known to be busy, is not read for long.
+    pub fn follow(
+        &self,
+        id: &ContainerId,
+        busy: watch::Receiver<bool>,
+    ) -> BoxStream<'static, Result<Said, HostError>> {
         let follower = Follower {
             docker: self.clone(),
             id: id.clone(),
@@ -147,6 +173,10 @@ impl Docker {
             heard: VecDeque::new(),
             told: 0,
             over: false,
+            streams: self.streams().subscribe(),
+            busy,
+            give_up_at: None,
+            room: NAME_BYTES,
         };
         stream::unfold(Some(follower), |follower| async move {
             let mut follower = follower?;
@@ -161,6 +191,56 @@ impl Docker {
     }
 }
 
+/// A stream of events that is open.
+struct Listener {
+    docker: Docker,
+    events: BoxStream<'static, Result<EventMessage, Error>>,
+    ends_at: Instant,
+    /// When an end that a list shows must have been reported.
+    check_at: Option<Instant>,
+}
+
+impl Listener {
+    async fn next(&mut self) -> Result<Happened, HostError> {
+        let failed = |detail: &str| {
+            let detail = format!("{}: {detail}", Call::Events);
+            Err(HostError::Failed { detail, source: None })
+        };
+        loop {
+            let check_at = self.check_at;
+            let check = async {
+                match check_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.events.next() => match event {
+                    Some(Ok(event)) => {
+                        if let Some(happened) = self.docker.happened(&event) {
+                            return Ok(happened);
+                        }
+                    }
+                    Some(Err(error)) => return Err(self.docker.engine().fault(Call::Events, error, None).into()),
+                    None => return failed("the engine ended the stream"),
+                },
+                () = self.docker.unreported_end(), if check_at.is_none() => {
+                    self.check_at = Some(Instant::now() + EVENT_LAG);
+                }
+                () = check => {
+                    self.check_at = None;
+                    if self.docker.memory().missed_ends() {
+                        // What one connection lost, the others that are as old may have lost too.
+                        self.docker.streams().send_replace(());
+                        return failed("the stream is dead: a container ended and no event said so");
+                    }
+                }
+                () = sleep_until(self.ends_at) => return failed("the stream is replaced by another"),
+            }
+        }
+    }
+}
+
 struct Follower {
     docker: Docker,
     id: ContainerId,
@@ -169,6 +249,11 @@ struct Follower {
     heard: VecDeque<Said>,
     told: usize,
     over: bool,
+    streams: watch::Receiver<()>,
+    busy: watch::Receiver<bool>,
+    /// Once the runner is known to be busy.
+    give_up_at: Option<Instant>,
+    room: usize,
 }
 
 impl Follower {
@@ -181,30 +266,32 @@ impl Follower {
             if self.over {
                 return Ok(None);
             }
-            let frames = match &mut self.frames {
-                Some(frames) => frames,
-                None => match self.open().await? {
-                    Some(frames) => self.frames.insert(frames),
-                    None => return Ok(None),
-                },
+            if self.frames.is_none() {
+                self.frames = Some(self.open().await?);
+            }
+            let Some(frames) = &mut self.frames else { return Ok(None) };
+            let frame = tokio::select! {
+                frame = frames.next() => frame,
+                Ok(()) = self.streams.changed() => return Err(broken("the connection is dead")),
+                () = given_up(&mut self.busy, &mut self.give_up_at) => return Ok(None),
             };
             let heard = &mut self.heard;
             let listen = |line: &[u8]| heard.extend(said(line));
-            let broken = match frames.next().await {
+            let broken = match frame {
                 Some(Ok(frame)) => match self.lines.push(&frame, listen) {
-                    Ok(()) => continue,
-                    Err(_) => HostError::Failed {
-                        detail: "the engine cannot read the log any further".to_owned(),
-                        source: None,
-                    },
+                    Ok(()) => {
+                        if *self.busy.borrow() {
+                            self.room = self.room.saturating_sub(frame.as_ref().len());
+                            self.over = self.room == 0;
+                        }
+                        continue;
+                    }
+                    Err(_) => broken("the engine cannot read the log any further"),
                 },
-                Some(Err(error)) => self.docker.engine().fault(error).into(),
+                Some(Err(error)) => self.docker.engine().fault(Call::Logs, error, None).into(),
                 None => {
                     self.lines.finish(listen);
-                    HostError::Failed {
-                        detail: "the log broke off while the container runs".to_owned(),
-                        source: None,
-                    }
+                    broken("the log broke off while the container runs")
                 }
             };
             if !self.has_ended().await? {
@@ -218,6 +305,10 @@ impl Follower {
     /// A followed log loses its last lines when the container ends at once (seen on Engine 20.10);
     /// the log itself has them.
     async fn catch_up(&mut self) -> Result<(), HostError> {
+        // Whoever reads how it ended reads its log as well.
+        if self.docker.memory().has_died(&self.id) {
+            return Ok(());
+        }
         match self.docker.story(&self.id).await {
             Ok(story) => self.heard = story.heard.into_iter().skip(self.told).collect(),
             Err(Fault::Said(..)) => {}
@@ -230,6 +321,9 @@ impl Follower {
     async fn has_ended(&mut self) -> Result<bool, HostError> {
         for pause in [0, 100, 1000] {
             sleep(Duration::from_millis(pause)).await;
+            if self.docker.memory().has_died(&self.id) {
+                return Ok(true);
+            }
             if self.docker.condition(&self.id).await? != Some(Condition::Up) {
                 return Ok(true);
             }
@@ -237,13 +331,23 @@ impl Follower {
         Ok(false)
     }
 
-    /// Looks first, within a deadline: the stream itself has none.
-    async fn open(&mut self) -> Result<Option<Frames>, HostError> {
-        if self.docker.condition(&self.id).await?.is_none() {
-            return Ok(None);
-        }
+    async fn open(&mut self) -> Result<Frames, HostError> {
+        let id = plain(&self.id)?;
         let client = self.docker.engine().client().await?;
         let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).tail("all").build();
-        Ok(Some(client.logs(&self.id.0, Some(options)).boxed()))
+        Ok(client.logs(&id, Some(options)).boxed())
     }
+}
+
+/// Waits until the runner is known to be busy, and then as long as its job's name may take.
+async fn given_up(busy: &mut watch::Receiver<bool>, at: &mut Option<Instant>) {
+    if busy.wait_for(|busy| *busy).await.is_err() {
+        return pending().await;
+    }
+    let at = *at.get_or_insert_with(|| Instant::now() + NAME_TIME);
+    sleep_until(at).await;
+}
+
+fn broken(what: &str) -> HostError {
+    HostError::Failed { detail: format!("{}: {what}", Call::Logs), source: None }
 }

@@ -1,7 +1,7 @@
 //! Log lines for what passes report: each reads by itself and has fields to search by. Texts that
 //! come from jobs are written on one line, whatever is in them.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use tracing::{debug, info, warn};
 
@@ -12,8 +12,9 @@ use crate::fleet::{ContainerId, Event, Exit, ExitReason, Held, HostName, RunnerR
 const LONGEST: usize = 800;
 
 /// Logs one event: INFO when something was done, WARN when something failed and will be tried
-/// again. The status of the same pass tells where the runner is.
-pub fn log_event(event: &Event, status: &Status) {
+/// again. The status of the same pass tells where the runner is, and `diagnostics` in which file more is kept
+/// of a runner that failed.
+pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     match event {
         Event::Launched { pool, runner, why } => {
             let (place, reason) = (Place::of(status, runner.as_str()), why.as_str());
@@ -65,7 +66,7 @@ pub fn log_event(event: &Event, status: &Status) {
         | Event::JobKnown { .. }
         | Event::JobUnmatched { .. }
         | Event::JobStuck { .. } => log_job(event, status),
-        Event::Exited { .. } => log_exit(event, status),
+        Event::Exited { .. } => log_exit(event, status, diagnostics),
         Event::Removed { .. } | Event::RemovalFailed { .. } | Event::Vetoed { .. } => log_removal(event),
         Event::Elsewhere { runners, example } => warn!(
             runners, %example,
@@ -204,7 +205,7 @@ fn log_job(event: &Event, status: &Status) {
 }
 
 /// The one line at a runner's end: which job it had, how long, how both ended.
-fn log_exit(event: &Event, status: &Status) {
+fn log_exit(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     let Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result } = event else {
         return;
     };
@@ -228,8 +229,9 @@ fn log_exit(event: &Event, status: &Status) {
         // A job's output stays out of our log; how a runner failed to become one does not.
         let log = exit.as_ref().filter(|_| !had_job).and_then(Exit::last_words);
         let log = log.as_deref().map(one_line);
+        let diagnostics = diagnostics.map(|path| path.display().to_string());
         warn!(
-            pool, runner = %runner, reason, job, repository, run, result, job_seconds, exit_code, out_of_memory, log,
+            pool, runner = %runner, reason, job, repository, run, result, job_seconds, exit_code, out_of_memory, log, diagnostics,
             host = place.host, container = place.container, registration = place.registration,
             "{what}"
         );
@@ -248,6 +250,7 @@ fn is_trouble(held: Held) -> bool {
         Held::HostUnreachable
         | Held::RateLimited
         | Held::ImageMissing
+        | Held::ImageUnknown
         | Held::VersionDeprecated
         | Held::RegistrationLimit
         | Held::Refused
@@ -256,6 +259,7 @@ fn is_trouble(held: Held) -> bool {
         | Held::HostDisk => true,
         Held::ScopeUnseen
         | Held::HostUnseen
+        | Held::ImagePulling
         | Held::NoSession
         | Held::Paced
         | Held::Draining

@@ -484,7 +484,7 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
         "at rest 2049 requests an hour",
         "6 of them are charged",
         "about 6 more",
-        "27000",
+        "21000",
         "360 for lists",
         "1680 for the queues of 2 rep",
         "allows 5000",

@@ -2,14 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc, sync::Mutex};
 
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use base64::Engine as _;
 use bollard::models::{MountType, RestartPolicyNameEnum};
 use dayfly::{
-    fleet::{Mount, Resources},
-    host::{Host, HostError, LOG_CAPS},
+    fleet::{Mount, RegistrationId, Resources},
+    host::{Docker, Host, HostError, LOG_CAPS, Launch, chain},
 };
+use secrecy::SecretString;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
-use crate::stand::{IDLE, JIT, Stand, bind, environment};
+use crate::stand::{IDLE, JIT, Stand, bind, docker_at, environment};
 
 #[tokio::test]
 async fn a_container_gets_what_its_template_says() {
@@ -155,6 +161,71 @@ async fn the_jit_config_is_in_no_log_under_the_caps() {
     let capped = everything_logged(&stand, &filter).await;
     assert!(capped.contains("hyper_util"), "others still log at TRACE");
     assert!(!capped.contains(JIT), "{capped}");
+}
+
+/// Something before the engine that answers a request to make a container with the request itself.
+async fn echoing(answer: fn(&str) -> (u16, String)) -> Docker {
+    let app = Router::new().route("/version", get(async || r#"{"ApiVersion": "1.41"}"#)).route(
+        "/containers/create",
+        post(move |body: String| async move {
+            let (status, body) = answer(&body);
+            (http::StatusCode::from_u16(status).unwrap(), body)
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    docker_at(&endpoint, &"ci1".parse().unwrap(), &Arc::default())
+}
+
+#[tokio::test]
+async fn an_echoed_request_shows_nothing_of_the_jit_config() {
+    let stand = Stand::new().await;
+    let jit: String = (0..2000_u32).map(|n| char::from(b'A' + (n * n * 7 % 26).to_le_bytes()[0])).collect();
+    let json = |text: &str| serde_json::to_string(text).unwrap();
+    for answer in [
+        (|body| (403, body.to_owned())) as fn(&str) -> (u16, String),
+        |body| (500, format!("{{\"message\": {}}}", serde_json::to_string(body).unwrap())),
+        |body| (400, base64::engine::general_purpose::STANDARD.encode(body)),
+        |body| (201, serde_json::to_string(body).unwrap()),
+        |body| (201, format!("{{\"Id\": {}}}", serde_json::to_string(body).unwrap())),
+        |body| {
+            (
+                201,
+                format!(
+                    "{{\"Id\": {:?}, \"Warnings\": []}}",
+                    &body[body.find("JITCONFIG=").unwrap() + 10..][..64]
+                ),
+            )
+        },
+        |body| (201, format!("{{\"Id\": \"c\", \"Warnings\": [{}]}}", serde_json::to_string(body).unwrap())),
+    ] {
+        let docker = echoing(answer).await;
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_new(format!("trace,{}", LOG_CAPS.join(","))).unwrap())
+            .with_writer(move || writer.clone())
+            .finish();
+        let guard = subscriber.set_default();
+        let (runner, pool, secret) = (stand.name(), stand.pool(IDLE), SecretString::from(jit.clone()));
+        let (instance, registration) = (&stand.instance, RegistrationId(23));
+        let launch = Launch { instance, runner: &runner, registration, pool: &pool, jit: &secret };
+        let outcome = docker.create(launch).await;
+        drop(guard);
+        let mut shown = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        match outcome {
+            Ok(id) => assert_eq!(&*id.0, "c"),
+            Err(error) => {
+                let text = chain(&error);
+                assert!(text.contains("create container"), "{text}");
+                shown += &text;
+            }
+        }
+        let pieces = jit.as_bytes().windows(16).map(|piece| std::str::from_utf8(piece).unwrap());
+        let leaked = pieces.filter(|piece| shown.contains(piece)).count();
+        assert_eq!(leaked, 0, "{}", json(&shown));
+    }
 }
 
 async fn everything_logged(stand: &Stand, filter: &[&str]) -> String {

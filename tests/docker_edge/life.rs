@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::{
     launch::Log,
     stand::{IDLE, LISTENING, Stand},
+    watch::idle,
 };
 
 const GRACE: Duration = Duration::from_secs(20);
@@ -199,7 +200,7 @@ async fn an_id_that_would_be_another_request_is_refused_by_every_call() {
             docker.exit(&id).await.unwrap_err(),
             docker.occupation(&id).await.unwrap_err(),
         ];
-        refused.extend(docker.follow(&id).next().await.unwrap().err());
+        refused.extend(docker.follow(&id, idle()).next().await.unwrap().err());
         assert_eq!(refused.len(), 6);
         for error in refused {
             assert!(matches!(&error, HostError::Refused(why) if why.contains("container id")), "{error}");

@@ -1,6 +1,13 @@
 //! What the engine tells by itself: events, and logs as they are written.
 
-use std::{future::Future, path::Path, sync::Arc};
+use std::{
+    future::Future,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use axum::{Router, routing::get};
 use dayfly::{
@@ -9,14 +16,20 @@ use dayfly::{
 };
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UnixListener, UnixStream},
     sync::watch,
 };
 
-use crate::stand::{DEADLINE, IDLE, LISTENING, SOCKET, Stand, bind, docker_at};
+use crate::stand::{DEADLINE, IDLE, LISTENING, SOCKET, Stand, bind, docker_at, until};
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, what).await.expect("it comes in time")
+}
+
+/// A runner that is not known to have a job.
+pub(crate) fn idle() -> watch::Receiver<bool> {
+    watch::channel(false).1
 }
 
 type Events = BoxStream<'static, Result<Happened, HostError>>;
@@ -71,7 +84,7 @@ async fn events_of_ours_and_of_nobody_else_are_told() {
     let expected = [
         Happened::Started { runner: runner(), id: id() },
         Happened::Oom { runner: runner(), id: id() },
-        Happened::Died { runner: runner(), id: id() },
+        Happened::Died { runner: runner(), id: id(), code: Some(0) },
         Happened::Destroyed { runner: runner(), id: id() },
     ];
     assert_eq!(told, expected);
@@ -113,7 +126,7 @@ async fn a_cut_event_stream_ends_with_an_error_and_the_next_tells_what_was_misse
     let (missed, missed_id) = stand.run("exit 0").await;
     stand.ended(&missed_id).await;
     let mut events = stand.docker.events();
-    let died = Happened::Died { runner: missed, id: missed_id };
+    let died = Happened::Died { runner: missed, id: missed_id, code: Some(0) };
     soon(async { while events.next().await.unwrap().unwrap() != died {} }).await;
 }
 
@@ -142,7 +155,7 @@ async fn a_runner_is_followed_until_it_has_a_job() {
     ));
     pool.template.mounts = vec![bind(dir.path(), "/host")];
     let (_, id) = stand.run_pool(&pool).await;
-    let mut said = stand.docker.follow(&id);
+    let mut said = stand.docker.follow(&id, idle());
     assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::Listening);
     std::fs::write(dir.path().join("go"), "").unwrap();
     let job = Said::RunningJob("a Listening for Jobs".to_owned());
@@ -158,12 +171,12 @@ async fn following_ends_with_the_container() {
         .run(&format!("{LISTENING}; printf '2026-01-01 00:00:01Z: Job x completed with result: Canceled'"))
         .await;
     for _ in 0..2 {
-        let said: Vec<_> = soon(stand.docker.follow(&id).map(Result::unwrap).collect()).await;
+        let said: Vec<_> = soon(stand.docker.follow(&id, idle()).map(Result::unwrap).collect()).await;
         assert_eq!(said, [Said::Listening, Said::JobCompleted("Canceled".to_owned())]);
     }
     stand.docker.remove(&id).await.unwrap();
-    assert!(soon(stand.docker.follow(&id).next()).await.is_none());
-    assert!(soon(stand.docker.follow(&ContainerId("absent".into())).next()).await.is_none());
+    assert!(soon(stand.docker.follow(&id, idle()).next()).await.is_none());
+    assert!(soon(stand.docker.follow(&ContainerId("absent".into()), idle()).next()).await.is_none());
 }
 
 #[tokio::test]
@@ -174,11 +187,91 @@ async fn a_log_that_breaks_off_while_the_container_runs_is_an_error() {
     let path = dir.path().join("s");
     let cut = between(&path);
     let docker = docker_at(&format!("unix://{}", path.display()), &stand.instance, &Arc::default());
-    let mut said = docker.follow(&id);
+    let mut said = docker.follow(&id, idle());
     assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::Listening);
     cut.send(()).unwrap();
     soon(said.next()).await.unwrap().unwrap_err();
     assert!(soon(said.next()).await.is_none());
     // And a second look begins anew.
-    assert_eq!(soon(docker.follow(&id).next()).await.unwrap().unwrap(), Said::Listening);
+    assert_eq!(soon(docker.follow(&id, idle()).next()).await.unwrap().unwrap(), Said::Listening);
+}
+
+/// Stands between the edge and the engine. Connections on which events were requested before the last word of
+/// the sender are half-open: nothing comes through any more, and nothing says so.
+fn forgetful(path: &Path) -> watch::Sender<u64> {
+    let listener = UnixListener::bind(path).unwrap();
+    let (forget, forgotten) = watch::channel(1);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let (requests, answers) = (forgotten.clone(), forgotten.clone());
+            let far = UnixStream::connect(SOCKET).await.unwrap();
+            let ((mut from_near, mut to_near), (mut from_far, mut to_far)) =
+                (near.into_split(), far.into_split());
+            let requested = Arc::new(AtomicU64::new(u64::MAX));
+            let requested_at = Arc::clone(&requested);
+            tokio::spawn(async move {
+                let mut chunk = vec![0; 1 << 16];
+                while let Ok(read @ 1..) = from_near.read(&mut chunk).await {
+                    if String::from_utf8_lossy(&chunk[..read]).contains("/events?") {
+                        requested_at.store(*requests.borrow(), Ordering::SeqCst);
+                    }
+                    to_far.write_all(&chunk[..read]).await.unwrap();
+                }
+            });
+            tokio::spawn(async move {
+                let mut chunk = vec![0; 1 << 16];
+                while let Ok(read @ 1..) = from_far.read(&mut chunk).await {
+                    if *answers.borrow() <= requested.load(Ordering::SeqCst)
+                        && to_near.write_all(&chunk[..read]).await.is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    forget
+}
+
+#[tokio::test]
+async fn a_dead_event_stream_is_given_away_by_a_list_and_the_next_tells_what_was_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let forget = forgetful(&path);
+    let stand = Stand::at(&format!("unix://{}", path.display())).await;
+    let mut events = subscribed(&stand).await;
+    let (_, idler) = stand.run(&format!("{LISTENING}; {IDLE}")).await;
+    let mut said = stand.docker.follow(&idler, idle());
+    assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::Listening);
+    forget.send(2).unwrap();
+
+    let (missed, missed_id) = stand.run("exit 3").await;
+    until("it has ended", async || (!stand.running(&missed_id).await).then_some(())).await;
+    stand.docker.list().await.unwrap();
+    // Perhaps more came through before.
+    let error = soon(events.by_ref().filter_map(|event| std::future::ready(event.err())).next()).await;
+    assert!(error.unwrap().to_string().contains("monitor events: the stream is dead"));
+    soon(said.next()).await.unwrap().unwrap_err();
+
+    let mut events = stand.docker.events();
+    let died = Happened::Died { runner: missed, id: missed_id, code: Some(3) };
+    soon(async { while events.next().await.unwrap().unwrap() != died {} }).await;
+}
+
+#[tokio::test]
+async fn the_log_of_a_runner_with_a_job_is_not_read_for_ever() {
+    let stand = Stand::new().await;
+    let flood = "a=xxxxxxxxxxxxxxxx; while [ ${#a} -lt 4000 ]; do a=$a$a; done; while :; do echo $a; done";
+    let (_, id) = stand.run(flood).await;
+    // It was not known at first.
+    let (busy, known) = watch::channel(false);
+    let mut said = stand.docker.follow(&id, known);
+    busy.send(true).unwrap();
+    assert!(soon(said.next()).await.is_none());
+    assert!(stand.running(&id).await);
+    stand.docker.stop(&id, std::time::Duration::ZERO).await.unwrap();
+
+    let (_, id) = stand.run(&format!("echo '2026-01-01 00:00:01Z: Running job: build'; {flood}")).await;
+    let mut said = stand.docker.follow(&id, watch::channel(true).1);
+    assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::RunningJob("build".to_owned()));
 }

@@ -72,6 +72,11 @@ impl Daemon {
         self.process.wait().unwrap();
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: impl AsRef<OsStr>) {
         let id = self.process.id().to_string();

@@ -11,6 +11,7 @@ mod demand;
 mod demo;
 mod ends;
 mod engine;
+mod files;
 mod foreign;
 mod github_fails;
 mod images;
@@ -25,5 +26,6 @@ mod secrets;
 mod serving;
 #[path = "../common/shell_image.rs"]
 mod shell_image;
+mod slow_engine;
 mod unreachable;
 mod world;

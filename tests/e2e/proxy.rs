@@ -11,7 +11,7 @@ use dayfly::fleet::Timestamp;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 
@@ -24,6 +24,8 @@ pub(crate) enum Hold {
     Request(&'static str),
     /// The engine does it, and its answer never arrives.
     Answer(&'static str),
+    /// The engine never sees it, and the answer is 403.
+    Refuse(&'static str),
 }
 
 /// A request that passed, or got stuck.
@@ -40,6 +42,9 @@ struct Shared {
     stuck: Mutex<usize>,
     seen: Mutex<Vec<Seen>>,
 }
+
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 403 Forbidden\r\nContent-Length: 34\r\n\r\n{\"message\":\"forbidden by a proxy\"}";
 
 /// The proxy. Dropping it cuts the way for good.
 pub(crate) struct Proxy {
@@ -104,10 +109,11 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
     let ((from_client, to_client), (from_engine, to_engine)) = (client.into_split(), engine.into_split());
     let mute = watch::Sender::new(false);
     let muted = mute.subscribe();
+    let (refuse, refused) = mpsc::unbounded_channel();
     tokio::select! {
         // Either side's end is the end of the connection.
-        _ = requests(from_client, to_engine, &shared, &mute) => {}
-        _ = answers(from_engine, to_client, muted) => {}
+        _ = requests(from_client, to_engine, &shared, &mute, &refuse) => {}
+        _ = answers(from_engine, to_client, muted, refused) => {}
         _ = open.wait_for(|open| !open) => {}
     }
 }
@@ -117,6 +123,7 @@ async fn requests(
     mut to: OwnedWriteHalf,
     shared: &Shared,
     mute: &watch::Sender<bool>,
+    refuse: &mpsc::UnboundedSender<()>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; 1 << 16];
     loop {
@@ -135,6 +142,11 @@ async fn requests(
                     while from.read(&mut chunk).await? > 0 {}
                     return Ok(());
                 }
+                Some(Hold::Refuse(text)) if line.contains(text) => {
+                    *shared.stuck.lock().unwrap() += 1;
+                    let _ = refuse.send(());
+                    continue;
+                }
                 Some(Hold::Answer(text)) if line.contains(text) => {
                     mute.send_replace(true);
                     *shared.stuck.lock().unwrap() += 1;
@@ -150,10 +162,17 @@ async fn answers(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     muted: watch::Receiver<bool>,
+    mut refused: mpsc::UnboundedReceiver<()>,
 ) -> io::Result<()> {
     let mut chunk = vec![0; 1 << 16];
     loop {
-        let read = from.read(&mut chunk).await?;
+        let read = tokio::select! {
+            read = from.read(&mut chunk) => read?,
+            Some(()) = refused.recv() => {
+                to.write_all(REFUSAL).await?;
+                continue;
+            }
+        };
         if read == 0 {
             return Ok(());
         }

@@ -220,7 +220,7 @@ impl World {
         self.daemon = Some(Daemon::start_as(command, &self.log).await);
     }
 
-    fn daemon(&self) -> &Daemon {
+    pub(crate) fn daemon(&self) -> &Daemon {
         self.daemon.as_ref().expect("the daemon runs")
     }
 

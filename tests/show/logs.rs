@@ -84,8 +84,8 @@ fn a_job_leaves_one_line_at_its_start_and_one_at_its_end() {
     let text = logged(Format::Json, "info", || {
         let pool = "linux".to_owned();
         let job = Some(hostile.to_owned());
-        log_event(&Event::JobStarted { pool, runner: name.clone(), job }, &status);
-        log_event(&exited("linux", name.clone(), ExitReason::Completed, hostile, "Succeeded"), &status);
+        log_event(&Event::JobStarted { pool, runner: name.clone(), job }, &status, None);
+        log_event(&exited("linux", name.clone(), ExitReason::Completed, hostile, "Succeeded"), &status, None);
     });
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let [start, end] = &lines[..] else { panic!("two lines, not {text}") };
@@ -108,8 +108,10 @@ fn a_job_leaves_one_line_at_its_start_and_one_at_its_end() {
         log_event(
             &exited("linux", name.clone(), ExitReason::OutOfMemory, hostile, "Failed\nforged"),
             &status,
+            Some(std::path::Path::new("/var/lib/dayfly/failed/x.json")),
         );
     });
+    assert!(text.contains("diagnostics=\"/var/lib/dayfly/failed/x.json\""), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("WARN") && !text.contains('\u{1b}'), "{text}");
     assert!(!text.contains("output of a job"), "a job's output stays out of our log: {text}");
@@ -128,8 +130,9 @@ fn a_launch_that_keeps_failing_warns_once() {
         },
         streak,
     };
-    let text =
-        logged(Format::Text, "debug", || (1..=3).for_each(|streak| log_event(&failed(streak), &status)));
+    let text = logged(Format::Text, "debug", || {
+        (1..=3).for_each(|streak| log_event(&failed(streak), &status, None));
+    });
     assert_eq!(text.matches("WARN").count(), 1, "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
     assert!(text.contains("engine_failed") && text.contains(r"connect:\nrefused"), "{text}");
@@ -177,7 +180,7 @@ fn a_start_is_no_pause_and_durations_are_rounded() {
     let status = fleet();
     let held = |held, is_starting, detail: &str| {
         let (pool, detail) = ("linux".parse().unwrap(), detail.to_owned());
-        log_event(&Event::Held { pool, held, detail, is_starting }, &status);
+        log_event(&Event::Held { pool, held, detail, is_starting }, &status, None);
     };
     let text = logged(Format::Text, "info", || {
         held(Some(Held::ScopeUnseen), true, "");
@@ -185,7 +188,11 @@ fn a_start_is_no_pause_and_durations_are_rounded() {
         held(Some(Held::ImageMissing), false, "no such\nimage");
         held(None, false, "");
         let startup = Some(std::time::Duration::from_micros(1_234_567));
-        log_event(&Event::Ready { pool: "linux".to_owned(), runner: runner("linux", 1), startup }, &status);
+        log_event(
+            &Event::Ready { pool: "linux".to_owned(), runner: runner("linux", 1), startup },
+            &status,
+            None,
+        );
     });
     let [paused, resumed, ready] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
     let said = r"pool linux: launches paused: its host does not have its image: no such\nimage pool=linux reason=image_missing";
@@ -211,8 +218,9 @@ fn a_removal_that_keeps_failing_says_why_and_warns_once() {
         },
         streak,
     };
-    let text =
-        logged(Format::Text, "debug", || (1..=3).for_each(|streak| log_event(&failed(streak), &status)));
+    let text = logged(Format::Text, "debug", || {
+        (1..=3).for_each(|streak| log_event(&failed(streak), &status, None))
+    });
     assert_eq!((text.matches("WARN").count(), text.lines().count()), (1, 3), "{text}");
     assert!(text.lines().all(|line| line.contains("remove the container: 500")), "{text}");
 }

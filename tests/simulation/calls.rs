@@ -60,6 +60,7 @@ pub(crate) enum Fault {
     GroupFull,
     ImageMissing,
     EngineRefused,
+    OutOfFiles,
 }
 
 /// A call on its way.
@@ -197,6 +198,7 @@ impl World {
             1 | 2 => (Some(Fault::Failed), true, latency),
             3 => (Some(Fault::Failed), self.random.chance(500), hang),
             4 if creates => (Some(Fault::EngineRefused), false, latency),
+            5 if self.random.chance(100) => (Some(Fault::OutOfFiles), false, latency),
             _ => (Some(Fault::Failed), true, hang),
         }
     }
@@ -288,6 +290,10 @@ impl Fault {
             Self::GroupFull => Answer::Github(GithubError::RegistrationLimit(detail)),
             Self::ImageMissing => Answer::Engine(HostError::ImageMissing(detail)),
             Self::EngineRefused => Answer::Engine(HostError::Refused(detail)),
+            Self::OutOfFiles => {
+                let source = Some(std::io::Error::from_raw_os_error(24).into());
+                Answer::Engine(HostError::Failed { detail, source })
+            }
         }
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Day {
     pub(crate) launched: BTreeSet<RunnerName>,
     /// Runners of which the daemon was told in this life that they have a job (rule 1: the latch).
     pub(crate) told_busy: BTreeSet<RunnerName>,
+    /// Those of which the daemon was told how they ended.
+    pub(crate) told_end: BTreeSet<RunnerName>,
     /// Runners that GitHub did not know when they were to be deregistered (rule 3).
     pub(crate) told_unknown: BTreeSet<RunnerName>,
     /// Runners whose end was told in this life.
@@ -139,6 +141,7 @@ impl Day {
             in_flight: BTreeMap::new(),
             launched: BTreeSet::new(),
             told_busy: BTreeSet::new(),
+            told_end: BTreeSet::new(),
             told_unknown: BTreeSet::new(),
             ended: BTreeSet::new(),
             beliefs: Beliefs::default(),
@@ -396,6 +399,7 @@ impl Day {
         self.in_flight.clear();
         self.launched.clear();
         self.told_busy.clear();
+        self.told_end.clear();
         self.told_unknown.clear();
         self.ended.clear();
         self.beliefs = Beliefs::default();

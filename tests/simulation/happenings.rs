@@ -22,6 +22,7 @@ impl World {
             Happening::Assign(pool) => self.assign(pool),
             Happening::Burst(pool) => self.burst(pool),
             Happening::Say(container, line, of) if of == self.life => self.say(container, line),
+            Happening::TellDeath(container, life) if life == self.life => self.tell_death(container),
             Happening::TellExit(container, life) if life == self.life => self.tell_exit(container),
             Happening::TellImage(host, life) if life == self.life => self.tell_images(host),
             Happening::Approve(job) => self.approve(job),

@@ -286,7 +286,7 @@ impl World {
         self.containers[container].assigned_at = Some(self.now);
         note!(self, "world: job {job} is assigned to {}", self.containers[container].runner);
         // A job on its way arrives within ten seconds, which is what `settle` waits for.
-        let way = if self.random.chance(800) { SECOND } else { 9500 };
+        let way = if self.random.chance(600) { SECOND } else { 9500 };
         let delay = self.random.within(0, way);
         self.after(delay, Happening::Deliver(container));
         let lag = match self.random.index(4) {

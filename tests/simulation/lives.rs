@@ -77,6 +77,7 @@ impl World {
             Nature::Vanishes,
             Nature::Crashes,
             Nature::GoesDeaf,
+            Nature::GoesDeaf,
             Nature::Blips,
             Nature::Blips,
             Nature::IdleRemoved,
@@ -252,7 +253,15 @@ impl World {
         self.ends(container);
         if !self.fails(self.setting.faults.silence) {
             let delay = self.random.within(5, 500);
-            self.after(delay, Happening::TellExit(container, self.life));
+            self.after(delay, Happening::TellDeath(container, self.life));
+            // How it ended is read afterwards, or never.
+            let reading = match self.random.index(10) {
+                0 => self.random.within(SECOND, 30 * SECOND),
+                _ => self.random.within(2, 700),
+            };
+            if !self.fails(self.setting.faults.silence) {
+                self.after(delay + reading, Happening::TellExit(container, self.life));
+            }
         }
     }
 

@@ -53,6 +53,18 @@ impl World {
         }
     }
 
+    /// The engine's event: a container ended, and with which code.
+    pub(crate) fn tell_death(&mut self, container: usize) {
+        let c = &self.containers[container];
+        if let State::Down(exit) = &c.state
+            && !c.removed
+            && self.under.host_down[c.host] == 0
+        {
+            let (runner, code) = (c.runner.clone(), exit.code);
+            self.tell(Evidence::Died { runner, code });
+        }
+    }
+
     pub(crate) fn tell_exit(&mut self, container: usize) {
         let c = &self.containers[container];
         if let State::Down(exit) = &c.state

@@ -1,8 +1,8 @@
 //! The rules of `design.md` §3, held against what the world truly is, by number.
 
 use dayfly::fleet::{
-    Action, ContainerId, Deregistered, Evidence, HostName, Phase, PoolName, RegistrationId, RunnerName, Said,
-    Stopped, Why,
+    Action, ContainerId, ContainerState, Deregistered, Evidence, HostName, Phase, PoolName, RegistrationId,
+    RunnerName, Said, Stopped, Why,
 };
 
 use crate::{
@@ -131,6 +131,11 @@ impl Day {
             Evidence::Deregister { runner, outcome: Deregistered::NotFound } => {
                 self.told_unknown.insert(runner.clone());
             }
+            Evidence::Exited { runner, .. } => _ = self.told_end.insert(runner.clone()),
+            Evidence::Containers { containers, .. } => {
+                let ended = containers.iter().filter(|c| matches!(c.state, ContainerState::Down(_)));
+                self.told_end.extend(ended.map(|c| c.runner.clone()));
+            }
             Evidence::Registrations { registrations, .. } => {
                 for registration in registrations.iter().filter(|registration| registration.busy) {
                     self.told_busy.extend(RunnerName::parse(&registration.name));
@@ -172,6 +177,9 @@ impl Day {
             }
             _ if asks && up && self.told_unknown.contains(runner) && why != Why::Ghost => {
                 Some((3, "was unknown to GitHub, which is not a sign of idleness, and is taken down"))
+            }
+            Why::Finished if !self.told_end.contains(runner) && !c.removed => {
+                Some((3, "is cleared away, and how it ended was not read"))
             }
             Why::Finished if up => Some((3, "runs and is taken for finished")),
             Why::Orphaned if up => Some((2, "runs and is taken for orphaned")),

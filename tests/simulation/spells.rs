@@ -196,7 +196,15 @@ impl World {
     /// Whether a host has the images of its pools.
     pub(crate) fn tell_images(&mut self, host: usize) {
         let state = if self.under.image_missing[host] > 0 {
-            ImageState::Missing("no such image".to_owned())
+            match self.random.index(4) {
+                0 => ImageState::Pulling,
+                1 => ImageState::Unknown("forbidden".to_owned()),
+                _ => ImageState::Missing("no such image".to_owned()),
+            }
+        } else if self.fails(self.setting.faults.engine) {
+            // The next look is answered.
+            self.after(10 * SECOND, Happening::TellImage(host, self.life));
+            ImageState::Unknown("forbidden".to_owned())
         } else {
             ImageState::Present("sha256:1".to_owned())
         };

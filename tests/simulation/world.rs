@@ -66,6 +66,7 @@ pub(crate) enum Happening {
     LoseSession(usize, u64),
     TellGroups(usize, u64),
     Say(usize, Line, u64),
+    TellDeath(usize, u64),
     TellExit(usize, u64),
     TellImage(usize, u64),
     SpellBegins(usize),

@@ -10,7 +10,7 @@ use crate::{
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
     host::chain,
-    host::{Docker, Endpoint, Facts, HostError},
+    host::{Docker, Facts, HostError},
 };
 
 /// Looks at the host that is configured at this place.
@@ -106,7 +106,9 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
 /// The free disk where images and containers are, when the engine is on this machine and its
 /// directory can be seen from here.
 fn disk(subject: &str, host: &HostConfig, facts: &Facts) -> Option<Line> {
-    let Endpoint::Unix(_) = host.endpoint else { return None };
+    if !host.endpoint.is_local() {
+        return None;
+    }
     let disk = rustix::fs::statvfs(facts.storage_root.as_str()).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let at = format!("{} free at {}", size(free), facts.storage_root);
@@ -237,7 +239,7 @@ mod tests {
 
     fn host(budget: Resources, max_runners: Option<u32>) -> HostConfig {
         let host = Host { name: "local".parse().unwrap(), max_runners, budget };
-        HostConfig { host, endpoint: Endpoint::default(), min_free_disk: None }
+        HostConfig { host, endpoint: crate::host::Endpoint::default(), min_free_disk: None }
     }
 
     fn pool(memory: u64, cpu_millis: u64, max: u32, runtime: Option<&str>) -> Pool {

@@ -34,7 +34,8 @@ impl Fleet {
             Launched::Up { registration, container } => {
                 runner.boots_since = now;
                 expected(runner, Some(registration));
-                if !matches!(runner.contained, Contained::Present { life: Life::Up | Life::Down(_), .. }) {
+                let created = |life: &Life| matches!(life, Life::Created { .. });
+                if !matches!(&runner.contained, Contained::Present { life, .. } if !created(life)) {
                     runner.contained =
                         Contained::Present { id: container, at: now, missed: false, life: Life::Up };
                 }
@@ -95,7 +96,8 @@ impl Fleet {
             TroubleKind::NameTaken
             | TroubleKind::GithubFailed
             | TroubleKind::SessionTaken
-            | TroubleKind::EngineFailed => Held::BackingOff,
+            | TroubleKind::EngineFailed
+            | TroubleKind::OutOfFiles => Held::BackingOff,
         };
         pool.backoff.failed(held, &trouble.detail, begun, now);
         Some(pool.backoff.failures)

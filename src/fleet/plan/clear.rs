@@ -54,6 +54,8 @@ impl Fleet {
                     self.remove(runner, Why::NeverStarted)
                 }
             }
+            // Its log goes with it, so nothing is removed before that was read.
+            Contained::Present { life: Life::Ended { .. }, .. } => None,
             Contained::Present { life: Life::Down(_), .. } => {
                 if !pass.due(runner.retry_at) {
                     return None;

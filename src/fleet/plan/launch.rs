@@ -80,13 +80,9 @@ impl Fleet {
                 Some((why, detail)) => (Some(why), detail),
                 None => (None, String::new()),
             };
-            // Of a missing image the cause is news too: first it is being pulled, then it cannot be.
-            let mut news = why == Some(Held::ImageMissing) && state.held_detail != detail;
-            if state.held != why {
-                (state.held, state.held_since, news) = (why, pass.now, true);
-            }
             state.held_detail.clone_from(&detail);
-            if news {
+            if state.held != why {
+                (state.held, state.held_since) = (why, pass.now);
                 let is_starting = why.map_or(!state.held_reported, Held::is_starting);
                 if !is_starting {
                     state.held_reported = why.is_some();
@@ -152,7 +148,9 @@ impl Fleet {
         }
         match host.images.get(&state.pool.template.image) {
             Some(ImageState::Present(_)) => {}
+            Some(ImageState::Pulling) => return held(Held::ImagePulling),
             Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
+            Some(ImageState::Unknown(detail)) => return Wish::Held(Held::ImageUnknown, detail.clone()),
             None => return Wish::Held(Held::HostUnseen, "the image was not looked for yet".to_owned()),
         }
         if let Some(cause) = state.backoff.holds(pass.now) {

@@ -121,8 +121,12 @@ reasons! {
         Paced = "paced",
         /// The operator drains.
         Draining = "draining",
+        /// The host does not have its image yet, and pulls it.
+        ImagePulling = "image_pulling",
         /// The host does not have its image.
         ImageMissing = "image_missing",
+        /// The host does not say whether it has its image.
+        ImageUnknown = "image_unknown",
         /// GitHub refuses the image's runner version; probed slowly.
         VersionDeprecated = "version_deprecated",
         /// GitHub takes no more registrations in this group.
@@ -163,7 +167,9 @@ impl Held {
             Self::RateLimited => "GitHub's rate limit is used up; it waits",
             Self::Paced => "as many runners were minted in the last minute as GitHub's limits allow",
             Self::Draining => "draining",
+            Self::ImagePulling => "its host is pulling its image",
             Self::ImageMissing => "its host does not have its image",
+            Self::ImageUnknown => "its host does not say whether it has its image; `dayfly check` says why",
             Self::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
             Self::RegistrationLimit => "its runner group takes no more runners",
             Self::Refused => "GitHub or the engine refuses; `dayfly check` says why",

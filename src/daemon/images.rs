@@ -1,0 +1,107 @@
+//! Sees to it that engines have the images of their pools, off any job's way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::observers::{Engine, Publisher};
+use crate::{
+    clock,
+    config::Config,
+    fleet::{Evidence, HostName, ImageState, PullPolicy},
+    host::chain,
+};
+
+/// How often an engine is asked whether it still has an image.
+const IMAGE_LOOK: Duration = Duration::from_mins(1);
+
+/// How often a pull is repeated for `pull = "always"`.
+const IMAGE_REFRESH: Duration = Duration::from_mins(15);
+
+/// How long after a failed pull it is tried again, the first time and at most.
+const PULL_RETRY: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
+
+/// Which images which hosts need, each once; of two pull policies the more eager one counts.
+pub(super) fn images(config: &Config) -> Vec<(HostName, String, PullPolicy)> {
+    let mut images = BTreeMap::new();
+    for pool in &config.pools {
+        let key = (pool.pool.host.clone(), pool.pool.template.image.clone());
+        let pull = images.entry(key).or_insert(pool.pool.template.pull);
+        *pull = (*pull).min(pool.pool.template.pull);
+    }
+    images.into_iter().map(|((host, image), pull)| (host, image, pull)).collect()
+}
+
+/// Keeps one image on one engine, for as long as the daemon runs.
+pub(super) async fn keep_image(
+    engine: Engine,
+    host: HostName,
+    image: String,
+    pull: PullPolicy,
+    publisher: Publisher,
+) {
+    let docker = &engine.docker;
+    let publish = |state| {
+        let (host, image) = (host.clone(), image.clone());
+        publisher.publish(Evidence::Image { host, image, state });
+    };
+    let (mut pauses, mut refresh_at) = (engine.pauses(), clock::now());
+    let (mut failing, mut retry) = (false, PULL_RETRY.0);
+    loop {
+        let present = match docker.image(&image).await {
+            Ok(present) => present,
+            Err(error) => {
+                publish(ImageState::Unknown(chain(&error)));
+                pauses.wait().await;
+                continue;
+            }
+        };
+        pauses.reset();
+        let wanted = match (&present, pull) {
+            (None, PullPolicy::Missing | PullPolicy::Always) => true,
+            (Some(_), PullPolicy::Always) => clock::now() >= refresh_at,
+            _ => false,
+        };
+        match present {
+            // Jobs need not wait for a newer image while there is one.
+            Some(id) => publish(ImageState::Present(id)),
+            None if !wanted => {
+                publish(ImageState::Missing(format!(
+                    "the engine has no image {image}, and `pull` is \"never\""
+                )));
+            }
+            None if !failing => publish(ImageState::Pulling),
+            // Why the last attempt failed says more.
+            None => {}
+        }
+        if !wanted {
+            sleep(IMAGE_LOOK).await;
+            continue;
+        }
+        debug!(%host, image, "pulling");
+        match docker.pull(&image).await {
+            Ok(id) => {
+                publish(ImageState::Present(id));
+                (failing, retry, refresh_at) = (false, PULL_RETRY.0, clock::now() + IMAGE_REFRESH);
+                sleep(IMAGE_LOOK).await;
+            }
+            Err(error) => {
+                let error = chain(&error);
+                if !matches!(docker.image(&image).await, Ok(Some(_))) {
+                    debug!(%host, image, error, "failed to pull the image");
+                    // The pools that wait for it say so.
+                    publish(ImageState::Missing(error));
+                } else if failing {
+                    debug!(%host, image, error, "failed to refresh the image");
+                } else {
+                    warn!(%host, image, error, "failed to refresh the image, the present one stays in use");
+                }
+                failing = true;
+                refresh_at = clock::now() + retry;
+                sleep(retry).await;
+                retry = (retry * 2).min(PULL_RETRY.1);
+            }
+        }
+    }
+}

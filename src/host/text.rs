@@ -1,0 +1,67 @@
+//! Errors and texts from outside, as they may be shown: on one line, bounded, and without secrets.
+
+use std::{error::Error as StdError, io};
+
+use super::conceal::without_secrets;
+
+/// A text from outside as it fits into one log line, without what looks like a secret.
+pub(super) fn one_line(text: &str) -> String {
+    const MAX: usize = 600;
+    let text = without_secrets(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// An error with its whole chain of causes, on one line.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        // Several layers below repeat their source in their own text.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        if is_out_of_files(cause) {
+            text.push_str(
+                "; raise this process's limit of open files (LimitNOFILE= of its unit, or ulimit -n)",
+            );
+        }
+        source = cause.source();
+    }
+    one_line(&text)
+}
+
+/// Whether the cause of an error is that this process, or this machine, can open no more files.
+pub fn out_of_files(error: &dyn StdError) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if is_out_of_files(cause) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+pub(super) fn is_out_of_files(error: &(dyn StdError + 'static)) -> bool {
+    let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+        .iter()
+        .any(|errno| code == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_fit_into_one_line() {
+        assert_eq!(one_line("a\n  b\r\n"), "a b");
+        assert_eq!(one_line(&"ä".repeat(9000)).chars().count(), 601);
+    }
+}
