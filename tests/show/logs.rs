@@ -111,7 +111,7 @@ fn a_job_leaves_one_line_at_its_start_and_one_at_its_end() {
             Some(std::path::Path::new("/var/lib/dayfly/failed/x.json")),
         );
     });
-    assert!(text.contains("diagnostics=\"/var/lib/dayfly/failed/x.json\""), "{text}");
+    assert!(text.contains("diagnostics=/var/lib/dayfly/failed/x.json"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("WARN") && !text.contains('\u{1b}'), "{text}");
     assert!(!text.contains("output of a job"), "a job's output stays out of our log: {text}");

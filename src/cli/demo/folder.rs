@@ -94,10 +94,14 @@ fn dead(path: PathBuf, endpoint: &str) -> Option<(InstanceId, Folder)> {
     let instance = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
     let instance: InstanceId = instance.starts_with(INSTANCE).then(|| instance.parse().ok())??;
     let mut owner = File::open(path.join(OWNER)).ok()?;
-    owner.try_lock().ok()?;
     let mut named = String::new();
     std::io::Read::by_ref(&mut owner).take(MAX_OWNER).read_to_string(&mut named).ok()?;
-    (named == endpoint).then_some((instance, Folder { path, _owner: owner }))
+    // Locked only then: a lock of ours must not hide it from a demo on its own engine. And made a folder of ours only
+    // then: dropping one removes it.
+    if named != endpoint || owner.try_lock().is_err() {
+        return None;
+    }
+    Some((instance, Folder { path, _owner: owner }))
 }
 
 #[cfg(test)]

@@ -13,16 +13,21 @@ use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKin
 const HOST_REASONS: [Held; 4] = [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk];
 
 /// The kinds of trouble with GitHub, and those with an engine.
-const GITHUB_TROUBLES: [TroubleKind; 6] = [
+const GITHUB_TROUBLES: [TroubleKind; 7] = [
     TroubleKind::NameTaken,
     TroubleKind::RegistrationLimit,
     TroubleKind::Refused,
     TroubleKind::RateLimited,
     TroubleKind::GithubFailed,
     TroubleKind::SessionTaken,
+    TroubleKind::OutOfFiles,
 ];
-const ENGINE_TROUBLES: [TroubleKind; 3] =
-    [TroubleKind::ImageMissing, TroubleKind::EngineRefused, TroubleKind::EngineFailed];
+const ENGINE_TROUBLES: [TroubleKind; 4] = [
+    TroubleKind::ImageMissing,
+    TroubleKind::EngineRefused,
+    TroubleKind::EngineFailed,
+    TroubleKind::OutOfFiles,
+];
 
 // The top of both lies above what anybody would want to be woken for.
 const STARTUP_SECONDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 90.0, 300.0, 900.0, 3600.0];
