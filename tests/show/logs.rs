@@ -219,7 +219,7 @@ fn a_removal_that_keeps_failing_says_why_and_warns_once() {
         streak,
     };
     let text = logged(Format::Text, "debug", || {
-        (1..=3).for_each(|streak| log_event(&failed(streak), &status, None))
+        (1..=3).for_each(|streak| log_event(&failed(streak), &status, None));
     });
     assert_eq!((text.matches("WARN").count(), text.lines().count()), (1, 3), "{text}");
     assert!(text.lines().all(|line| line.contains("remove the container: 500")), "{text}");
