@@ -340,13 +340,21 @@ impl Stage {
             }
             Happening::Listening(n) => {
                 if let Some(runner) = self.pick(*n, Self::up) {
-                    self.observe(Evidence::Said { runner, said: Said::Listening });
+                    self.observe(Evidence::Said {
+                        runner,
+                        said: Said::Listening,
+                        clock: ClockReading::default(),
+                    });
                 }
             }
             Happening::Job(n) => {
                 if let Some(runner) = self.pick(*n, Self::up) {
                     self.truth.entry(runner.clone()).and_modify(|t| (t.busy, t.job_told) = (true, true));
-                    self.observe(Evidence::Said { runner, said: Said::RunningJob("build".to_owned()) });
+                    self.observe(Evidence::Said {
+                        runner,
+                        said: Said::RunningJob { job: "build".to_owned(), began: None },
+                        clock: ClockReading::default(),
+                    });
                 }
             }
             Happening::JobSeenByGithub(n) => {
@@ -413,7 +421,11 @@ impl Stage {
         };
         let failed = trouble(TroubleKind::EngineFailed);
         let evidence = match how / 2 % 6 {
-            0 => Evidence::Said { runner, said: Said::JobCompleted("Succeeded".to_owned()) },
+            0 => Evidence::Said {
+                runner,
+                said: Said::JobCompleted("Succeeded".to_owned()),
+                clock: ClockReading::default(),
+            },
             1 => Evidence::Remove { runner, outcome: Removed::Failed(failed) },
             2 => Evidence::OutOfMemory { runner },
             3 => {

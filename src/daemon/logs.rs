@@ -91,7 +91,8 @@ async fn follow_log(
             match line {
                 Ok(said) => {
                     pauses.reset();
-                    publisher.publish(Evidence::Said { runner: runner.clone(), said });
+                    let clock = engine.docker.clock();
+                    publisher.publish(Evidence::Said { runner: runner.clone(), said, clock });
                 }
                 Err(error) => {
                     debug!(%runner, error = chain(&error), "the runner's log cannot be followed");

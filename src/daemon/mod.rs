@@ -276,7 +276,7 @@ fn look_at_all(
         let news = Arc::new(Notify::new());
         observers.spawn(follow_events(engine.clone(), host.clone(), publisher.clone(), news.clone()));
         if let Some(bounded) = edges.hosts.get(host) {
-            observers.spawn(measure(engine.clone(), bounded.clone()));
+            observers.spawn(measure(engine.clone(), host.clone(), bounded.clone()));
         }
         let (edges, publisher) = (edges.clone(), publisher.clone());
         let (engine, host) = (engine.clone(), host.clone());

@@ -12,8 +12,9 @@ use tracing::{debug, warn};
 
 use super::bounds::Bounded;
 use crate::{
+    clock,
     fleet::{Evidence, HostName},
-    host::{Docker, Happened, Host, chain, disk_is_low},
+    host::{Docker, Facts, Happened, Host, chain, disk_is_low},
 };
 
 /// How long after a failure an engine is asked again, the first time and at most.
@@ -93,14 +94,28 @@ impl Pauses {
 }
 
 /// Asks an engine how large it is until it says so, and widens its bounds accordingly. Nobody waits for it.
-pub(super) async fn measure(engine: Engine, bounded: Bounded<Docker>) {
+pub(super) async fn measure(engine: Engine, host: HostName, bounded: Bounded<Docker>) {
     let mut pauses = engine.pauses();
     loop {
         // The engine's list tells why it cannot be reached.
         if let Ok(facts) = engine.docker.facts().await {
+            report_skew(&host, &facts);
             return bounded.widen(usize::try_from(facts.cpus).unwrap_or(usize::MAX));
         }
         pauses.wait().await;
+    }
+}
+
+/// Reports a clock that differs much from this machine's. Decisions compare times of one clock only, so it is just
+/// times in logs that would confuse people.
+fn report_skew(host: &HostName, facts: &Facts) {
+    if let Some(ahead) = facts.skew(clock::wall()) {
+        let (seconds, direction) = (ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
+        warn!(
+            %host, seconds,
+            "the clock of the engine's machine is {seconds} s {direction} this machine's; switch on time \
+             synchronization on both, such as chrony or systemd-timesyncd"
+        );
     }
 }
 

@@ -127,7 +127,12 @@ pub enum Said {
     /// `Listening for Jobs`: it is connected and can take one.
     Listening,
     /// `Running job: …`: it has one.
-    RunningJob(String),
+    RunningJob {
+        /// The job's display name.
+        job: String,
+        /// When it began, by the clock of the engine's machine.
+        began: Option<Timestamp>,
+    },
     /// `Job … completed with result: …`.
     JobCompleted(String),
 }
@@ -340,6 +345,8 @@ pub enum Evidence {
         runner: RunnerName,
         /// What.
         said: Said,
+        /// The clock of the engine's machine, by which the log is dated.
+        clock: ClockReading,
     },
     /// A container ended, and how is not read yet: [`Exited`](Self::Exited) follows, or a list.
     Died {

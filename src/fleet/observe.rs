@@ -15,7 +15,7 @@ use super::{
     report::{Event, Veto},
     runner::{Contained, LIST_LAG, Latch, Life, Registered, Runner},
     scope::Scope,
-    time::Instant,
+    time::{ClockReading, Instant},
 };
 
 impl Fleet {
@@ -30,7 +30,7 @@ impl Fleet {
                 self.containers(&host, began, containers, now);
             }
             Evidence::HostTrouble { host, trouble } => self.host_trouble(host, trouble, now),
-            Evidence::Said { runner, said } => self.said(&runner, said, now),
+            Evidence::Said { runner, said, clock } => self.said(&runner, said, clock, now),
             Evidence::Died { runner, code } => self.died(&runner, code, now),
             Evidence::Exited { runner, exit } => self.exited(&runner, exit, now),
             Evidence::OutOfMemory { runner } => {
@@ -231,7 +231,7 @@ impl Fleet {
         }
     }
 
-    fn said(&mut self, name: &RunnerName, said: Said, now: Instant) {
+    fn said(&mut self, name: &RunnerName, said: Said, clock: ClockReading, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         match said {
             Said::Listening => {
@@ -242,9 +242,21 @@ impl Fleet {
                     self.events.push(event);
                 }
             }
-            Said::RunningJob(job) => self.latch(name, Some(job), now),
+            Said::RunningJob { job, began } => {
+                self.latch(name, Some(job), now);
+                self.began(name, began.map(|began| clock.instant(began)));
+            }
             // The job is over, the runner is not: it is busy until its container ends.
             Said::JobCompleted(_) => {}
+        }
+    }
+
+    /// Takes in when a runner's job began. That matters for one that was found with it: its job is older than
+    /// this process knows.
+    fn began(&mut self, name: &RunnerName, began: Option<Instant>) {
+        let found = self.runners.get_mut(name).filter(|runner| !runner.launched);
+        if let (Some(latch), Some(began)) = (found.and_then(|runner| runner.latch.as_mut()), began) {
+            latch.since = latch.since.min(began);
         }
     }
 

@@ -354,7 +354,11 @@ fn a_late_job_cancels_the_stop() {
     board.plan();
     let runner = board.letters[0].1.clone();
     board.observe(Evidence::Deregister { runner: runner.clone(), outcome: Deregistered::Removed });
-    board.observe(Evidence::Said { runner, said: Said::RunningJob("build".to_owned()) });
+    board.observe(Evidence::Said {
+        runner,
+        said: Said::RunningJob { job: "build".to_owned(), began: None },
+        clock: ClockReading::default(),
+    });
     board.now = board.now + HOUR;
     assert_eq!(board.plan(), "");
 }
@@ -694,4 +698,17 @@ fn a_burst_stops_where_githubs_limits_begin_and_goes_on_by_itself() {
     board.now = at;
     board.look(|_| true);
     assert_eq!((board.plan().len(), board.held()), (50, None));
+}
+
+#[test]
+fn a_jobs_age_outlives_the_daemon_since_the_runners_log_is_dated() {
+    let policy = Policy { max_job_age: Some(HOUR), ..policy(0, 1) };
+    for (ago, signs) in [(90 * MINUTE, "!"), (30 * MINUTE, "")] {
+        let mut board = Board::new("b", pool(policy.clone()), host());
+        // The engine's clock is three hours behind.
+        let clock = ClockReading { at: board.now, shown: shown(board.now) - 3 * HOUR };
+        let said = Said::RunningJob { job: "build".to_owned(), began: Some(clock.shown - ago) };
+        board.observe(Evidence::Said { runner: board.letters[0].1.clone(), said, clock });
+        assert_eq!(board.plan(), signs, "{ago:?}");
+    }
 }

@@ -29,8 +29,12 @@ use super::{
     memory::Memory,
     registry::Reference,
 };
-use crate::fleet::{
-    Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation, Resources,
+use crate::{
+    clock,
+    fleet::{
+        ClockReading, Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation,
+        Resources,
+    },
 };
 
 /// Inspections under way at once: an engine answers about so many as fast as one.
@@ -44,6 +48,8 @@ struct Inner {
     engine: Engine,
     instance: InstanceId,
     memory: Mutex<Memory>,
+    /// What the clock of the engine's machine showed last.
+    clock: Mutex<Option<ClockReading>>,
     last_event: AtomicI64,
     /// A list shows an end of which no event has told.
     unreported: Notify,
@@ -66,10 +72,23 @@ pub struct Facts {
     pub memory: u64,
     /// Processors of its machine.
     pub cpus: u32,
+    /// What the clock of its machine shows; `None` where it does not say.
+    pub clock: Option<ClockReading>,
     /// Directory on its machine that holds images and containers.
     pub storage_root: String,
     /// OCI runtimes that it knows.
     pub runtimes: BTreeSet<String>,
+}
+
+/// From this difference on a clock is reported, in seconds.
+const SKEW_REPORTED: i64 = 60;
+
+impl Facts {
+    /// How far the clock of the engine's machine is ahead of this machine's in seconds, where that is much.
+    pub fn skew(&self, wall: ClockReading) -> Option<i64> {
+        let ahead = self.clock?.ahead_of(wall) / 1000;
+        (ahead.abs() >= SKEW_REPORTED).then_some(ahead)
+    }
 }
 
 impl Docker {
@@ -90,6 +109,7 @@ impl Docker {
             engine: Engine::new(host, endpoint, reporter, deadlines),
             instance,
             memory: Mutex::default(),
+            clock: Mutex::default(),
             last_event: AtomicI64::new(0),
             unreported: Notify::new(),
             streams: watch::Sender::default(),
@@ -101,7 +121,11 @@ impl Docker {
         let version =
             self.engine().look(Call::Version, |docker| async move { docker.version().await }).await?;
         let info = self.engine().look(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
+        let shown = info.system_time.as_deref().and_then(|time| time.parse().ok());
+        let clock = shown.map(|shown| ClockReading { at: clock::now(), shown });
+        *self.0.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
         Ok(Facts {
+            clock,
             version: version.version.unwrap_or_default(),
             api_version: version.api_version.unwrap_or_default(),
             os: version.os.unwrap_or_default(),
@@ -111,6 +135,11 @@ impl Docker {
             storage_root: info.docker_root_dir.unwrap_or_default(),
             runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
         })
+    }
+
+    /// The clock of the engine's machine, as it said last; this machine's before it has said so.
+    pub fn clock(&self) -> ClockReading {
+        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(clock::wall)
     }
 
     pub(super) fn engine(&self) -> &Engine {

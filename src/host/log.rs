@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bollard::container::LogOutput;
 
-use crate::fleet::Said;
+use crate::fleet::{Said, Timestamp};
 
 /// What is kept of one line; the rest of a longer one is skipped.
 const MAX_LINE: usize = 8 * 1024;
@@ -35,7 +35,7 @@ pub fn said(line: &[u8]) -> Option<Said> {
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
     Listening,
-    Running(String),
+    Running { job: String, began: Option<Timestamp> },
     Completed { job: String, result: &'static str },
     VersionRefused,
 }
@@ -44,7 +44,7 @@ impl Line {
     fn said(&self) -> Option<Said> {
         match self {
             Self::Listening => Some(Said::Listening),
-            Self::Running(job) => Some(Said::RunningJob(job.clone())),
+            Self::Running { job, began } => Some(Said::RunningJob { job: job.clone(), began: *began }),
             Self::Completed { result, .. } => Some(Said::JobCompleted((*result).to_owned())),
             Self::VersionRefused => None,
         }
@@ -54,14 +54,14 @@ impl Line {
 fn read(line: &[u8]) -> Option<Line> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = written(line).unwrap_or(line);
-    let Some(rest) = after_time(line) else {
+    let Some((time, rest)) = after_time(line) else {
         return version_refused(line).then_some(Line::VersionRefused);
     };
     if rest == b"Listening for Jobs" {
         return Some(Line::Listening);
     }
     if let Some(job) = rest.strip_prefix(b"Running job: ") {
-        return Some(Line::Running(name(job)));
+        return Some(Line::Running { job: name(job), began: timestamp(time) });
     }
     if let Some(rest) = rest.strip_prefix(b"Job ") {
         // The name may contain these words too; the last ones are the runner's.
@@ -81,15 +81,20 @@ fn written(line: &[u8]) -> Option<&[u8]> {
     message.strip_prefix(b"] WRITE LINE: ").or_else(|| message.strip_prefix(b"] WRITE ERROR: "))
 }
 
-/// What follows `2026-01-31 12:00:00Z: `.
-fn after_time(line: &[u8]) -> Option<&[u8]> {
+/// The time `2026-01-31 12:00:00Z: `, and what follows it.
+fn after_time(line: &[u8]) -> Option<(&[u8], &[u8])> {
     const FORM: &[u8] = b"0000-00-00 00:00:00Z: ";
     let (time, rest) = line.split_at_checked(FORM.len())?;
     let fits = time.iter().zip(FORM).all(|(byte, form)| match form {
         b'0' => byte.is_ascii_digit(),
         other => byte == other,
     });
-    fits.then_some(rest)
+    fits.then_some((time, rest))
+}
+
+/// The time before a line, which has the form of one.
+fn timestamp(time: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(time).ok()?.strip_suffix(": ")?.parse().ok()
 }
 
 /// Whether the runner reports that GitHub refuses its version. The words are GitHub's, what they
@@ -200,7 +205,7 @@ impl Story {
             self.heard.extend(read.as_ref().and_then(Line::said));
         }
         match read {
-            Some(Line::Running(job)) => _ = self.job.get_or_insert(job),
+            Some(Line::Running { job, .. }) => _ = self.job.get_or_insert(job),
             Some(Line::Completed { job, result }) => {
                 self.job.get_or_insert(job);
                 self.result = Some(result);

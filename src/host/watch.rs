@@ -181,7 +181,7 @@ impl Docker {
         stream::unfold(Some(follower), |follower| async move {
             let mut follower = follower?;
             match follower.next().await {
-                Ok(Some(said @ Said::RunningJob(_))) => Some((Ok(said), None)),
+                Ok(Some(said @ Said::RunningJob { .. })) => Some((Ok(said), None)),
                 Ok(Some(said)) => Some((Ok(said), Some(follower))),
                 Ok(None) => None,
                 Err(error) => Some((Err(error), None)),

@@ -158,8 +158,9 @@ async fn a_runner_is_followed_until_it_has_a_job() {
     let mut said = stand.docker.follow(&id, idle());
     assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::Listening);
     std::fs::write(dir.path().join("go"), "").unwrap();
-    let job = Said::RunningJob("a Listening for Jobs".to_owned());
-    assert_eq!(soon(said.next()).await.unwrap().unwrap(), job);
+    let job = "a Listening for Jobs".to_owned();
+    let began = "2026-01-01T00:00:01Z".parse().ok();
+    assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::RunningJob { job, began });
     assert!(soon(said.next()).await.is_none());
     assert!(stand.running(&id).await);
 }
@@ -273,5 +274,8 @@ async fn the_log_of_a_runner_with_a_job_is_not_read_for_ever() {
 
     let (_, id) = stand.run(&format!("echo '2026-01-01 00:00:01Z: Running job: build'; {flood}")).await;
     let mut said = stand.docker.follow(&id, watch::channel(true).1);
-    assert_eq!(soon(said.next()).await.unwrap().unwrap(), Said::RunningJob("build".to_owned()));
+    assert_eq!(
+        soon(said.next()).await.unwrap().unwrap(),
+        Said::RunningJob { job: "build".to_owned(), began: "2026-01-01T00:00:01Z".parse().ok() }
+    );
 }

@@ -1,6 +1,6 @@
 //! What runners say and how they end, on its way to the daemon: late, twice or never.
 
-use dayfly::fleet::{Evidence, Said};
+use dayfly::fleet::{ClockReading, Evidence, Said};
 
 use crate::{
     lives::Line,
@@ -27,11 +27,16 @@ impl World {
         }
         let said = match line {
             Line::Listening => Said::Listening,
-            Line::Running => Said::RunningJob("build".to_owned()),
+            Line::Running => {
+                let c = &self.containers[container];
+                let began = c.job_at.map(|at| self.clocks.engine_shows(host, at));
+                Said::RunningJob { job: "build".to_owned(), began }
+            }
             Line::Completed => Said::JobCompleted("Succeeded".to_owned()),
         };
         let runner = self.containers[container].runner.clone();
-        self.tell(Evidence::Said { runner, said });
+        let clock = ClockReading { at: self.instant(), shown: self.clocks.engine_shows(host, self.now) };
+        self.tell(Evidence::Said { runner, said, clock });
     }
 
     /// The logs of all living runners of a host are read again from their beginning.

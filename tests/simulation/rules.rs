@@ -123,7 +123,7 @@ impl Day {
         let shared = std::sync::Arc::clone(&self.shared);
         self.beliefs.learn(evidence, &shared.try_lock().expect("the world is free"));
         match evidence {
-            Evidence::Said { runner, said: Said::RunningJob(_) }
+            Evidence::Said { runner, said: Said::RunningJob { .. }, .. }
             | Evidence::Deregister { runner, outcome: Deregistered::Busy | Deregistered::Vetoed(_) }
             | Evidence::Stop { runner, outcome: Stopped::Vetoed(_) } => {
                 self.told_busy.insert(runner.clone());

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use super::{counted, with_fix};
 use crate::{
     cli::lines::Line,
+    clock,
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
     host::chain,
@@ -95,6 +96,14 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
             subject,
             format_args!("its pools together may take {} of memory, more than it has", size(most)),
             format_args!("write memory = \"…\" in [hosts.{name}], so that no runner starts that has no room"),
+        ));
+    }
+    if let Some(ahead) = facts.skew(clock::wall()) {
+        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        lines.push(Line::warn(
+            subject,
+            format_args!("the clock of its machine is {} s {direction} this machine's", ahead.abs()),
+            "switch on time synchronization on both, such as chrony or systemd-timesyncd",
         ));
     }
     for pool in pools {
@@ -232,6 +241,7 @@ mod tests {
             architecture: "x86_64".to_owned(),
             memory: 8 * GIB,
             cpus: 4,
+            clock: None,
             storage_root: "/var/lib/docker".to_owned(),
             runtimes: BTreeSet::from(["runc".to_owned()]),
         }

@@ -137,7 +137,11 @@ impl Table {
 
     fn takes_a_job(&mut self, runner: usize) {
         let runner = self.launched[runner].clone();
-        self.observe(Evidence::Said { runner, said: Said::RunningJob("job".to_owned()) });
+        self.observe(Evidence::Said {
+            runner,
+            said: Said::RunningJob { job: "job".to_owned(), began: None },
+            clock: ClockReading::default(),
+        });
     }
 
     fn ends(&mut self, runner: usize) {
@@ -523,7 +527,7 @@ fn while_another_session_holds_the_set_nothing_is_launched_or_removed() {
     table.assigned(2);
     table.plan();
     for runner in table.launched.clone() {
-        table.observe(Evidence::Said { runner, said: Said::Listening });
+        table.observe(Evidence::Said { runner, said: Said::Listening, clock: ClockReading::default() });
     }
     let taken = |taken: bool| Evidence::Source {
         pool: "p".parse().unwrap(),

@@ -5,7 +5,7 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 
 fn running(job: &str) -> Said {
-    Said::RunningJob(job.to_owned())
+    Said::RunningJob { job: job.to_owned(), began: "2026-01-01T00:00:00Z".parse().ok() }
 }
 
 fn completed(result: &str) -> Said {
@@ -75,7 +75,7 @@ fn a_jobs_name_cannot_pose_as_anything_else() {
 fn a_jobs_name_is_shown_bounded_and_without_control_characters() {
     let mut line = b"2026-01-01 00:00:00Z: Running job: \x1b[31m\xff\xfe".to_vec();
     line.extend_from_slice("ä".repeat(5000).as_bytes());
-    let Some(Said::RunningJob(name)) = said(&line) else { panic!("not understood") };
+    let Some(Said::RunningJob { job: name, .. }) = said(&line) else { panic!("not understood") };
     assert!(name.starts_with("\u{fffd}[31m\u{fffd}\u{fffd}ä"), "{name:?}");
     assert_eq!(name.chars().count(), MAX_NAME);
 }
