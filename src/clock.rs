@@ -26,6 +26,17 @@ pub fn now() -> Instant {
     Instant::default() + BEFORE_BOOT + seconds + nanos
 }
 
+/// How long the machine has been suspended since it was booted.
+pub fn suspended() -> Duration {
+    let of = |clock| {
+        let now = clock_gettime(clock);
+        Duration::new(now.tv_sec.try_into().unwrap_or_default(), now.tv_nsec.try_into().unwrap_or_default())
+    };
+    // In this order, so that what passes between the two is not taken for sleep.
+    let awake_after = of(SUSPEND_AWARE);
+    awake_after.saturating_sub(of(ClockId::Monotonic))
+}
+
 /// What the wall clock shows now. It may be set at any time, so a reading is used at once.
 pub fn wall() -> ClockReading {
     let shown = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

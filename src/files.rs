@@ -83,12 +83,15 @@ pub fn line(path: &str) -> Option<String> {
 
 /// Opens a file for writing that nobody else can read, and makes it if it is not there. What it holds stays.
 pub fn open_private(path: &Path) -> Result<File, FileError> {
-    open_regular(path, OFlags::WRONLY | OFlags::CREATE, Mode::RUSR | Mode::WUSR)
+    // A link that somebody put there would lead elsewhere.
+    open_regular(path, OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW, PRIVATE)
 }
 
 /// Writes a file that nobody else can read.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = open_private(path)?;
+    // One that was there may be open to others.
+    rustix::fs::fchmod(&file, PRIVATE)?;
     file.set_len(0)?;
     file.write_all(content)
 }
@@ -98,6 +101,9 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
+
+/// Readable and writable for its owner.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 const DIRECTORY: &str = "a directory";
 

@@ -39,8 +39,7 @@ use super::{
     status::daemon::reachable,
 };
 use crate::{
-    fleet::InstanceId,
-    host::{Endpoint, Host},
+    host::{Docker, Endpoint, Host},
     simulator::{Hook, Job, Settings, Simulator, Snapshot, Waits, image},
 };
 
@@ -82,11 +81,8 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     }
     let mut interrupts = Interrupts::new()?;
     let seed = demo.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let instance: InstanceId = format!("{}{:06x}", folder::INSTANCE, fastrand::u32(..1 << 24)).parse()?;
-    let endpoint: Endpoint = match std::env::var("DOCKER_HOST") {
-        Ok(text) => text.parse().with_context(|| format!("DOCKER_HOST is refused: {text}"))?,
-        Err(_) => Endpoint::default(),
-    };
+    let instance = folder::instance()?;
+    let endpoint = endpoint()?;
     let address = endpoint.to_string();
     let engine = engine_of(&endpoint, instance.clone())?;
     let facts = engine.facts().await.context("the demo needs a Docker Engine")?;
@@ -143,9 +139,17 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     // However it ended, nothing of it stays.
     play.daemon.stop().await;
     polling.abort();
-    let remaining = engine.list().await.context("failed to list the containers that are left")?.len();
-    let unremovable = remove_all(&engine).await?;
-    let interrupted = matches!(ended?, Ended::Interrupted);
+    let (ended, (remaining, unremovable)) = match (ended, clear(&engine).await) {
+        (Ok(ended), Ok(left)) => (ended, left),
+        (Err(error), _) | (_, Err(error)) => {
+            // It leads the next demo to what is left.
+            let log = folder.keep().join(daemon::LOG);
+            return Err(
+                error.context(format!("the demo did not end well; its daemon's log is {}", log.display()))
+            );
+        }
+    };
+    let interrupted = matches!(ended, Ended::Interrupted);
     let end = github.snapshot();
     let mut summary = Summary {
         seed,
@@ -168,6 +172,19 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
         summary.log = Some(folder.keep().join(daemon::LOG));
     }
     Ok(summary)
+}
+
+fn endpoint() -> anyhow::Result<Endpoint> {
+    match std::env::var("DOCKER_HOST") {
+        Ok(text) => text.parse().with_context(|| format!("DOCKER_HOST is refused: {text}")),
+        Err(_) => Ok(Endpoint::default()),
+    }
+}
+
+/// Removes all containers of the demo: how many there were, and how many could not be removed.
+async fn clear(engine: &Docker) -> anyhow::Result<(usize, usize)> {
+    let left = engine.list().await.context("failed to list the containers that are left")?.len();
+    Ok((left, remove_all(engine).await?))
 }
 
 /// An address that stays the same when the daemon is started again.

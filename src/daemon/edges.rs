@@ -76,6 +76,11 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
                 }
                 Err(error) => {
                     tracing::debug!(%scope, error = chain(&error), "the runners of scale sets cannot be listed");
+                    // The scope's numbers for these may be others than those by which they are removed.
+                    registrations.retain(|runner| {
+                        let name = RunnerName::parse(&runner.name);
+                        name.is_none_or(|name| !pools.iter().any(|pool| pool.as_str() == name.pool()))
+                    });
                     unseen.extend(pools.into_iter().cloned());
                 }
             }

@@ -65,6 +65,12 @@ impl LogFollowers {
     }
 }
 
+impl Drop for LogFollowers {
+    fn drop(&mut self) {
+        self.followed.values().for_each(|followed| followed.task.abort());
+    }
+}
+
 fn may_still_speak(runner: &RunnerReport) -> bool {
     match runner.phase {
         Phase::Starting | Phase::Idle | Phase::Stopping | Phase::Ghost | Phase::Unknown => true,

@@ -178,6 +178,7 @@ impl Daemon {
             metrics,
             failures,
             actions,
+            suspended: clock::suspended(),
         };
         Ok(Self { planner, observers, sessions, stop, app, listener, _lock: lock })
     }

@@ -37,6 +37,9 @@ use crate::{
 /// At rest it plans this often all the same: `/healthz` and the systemd watchdog rely on it.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// From this on a difference of two clocks is a suspend.
+const SLEPT: Duration = Duration::from_secs(1);
+
 /// Facts that one pass takes in at most.
 const AT_ONCE: usize = 1024;
 
@@ -59,6 +62,8 @@ pub(super) struct Planner {
     pub(super) failures: Failures,
     /// What is under way, the writing of failures included.
     pub(super) actions: TaskTracker,
+    /// How long the machine had been suspended before the last pass.
+    pub(super) suspended: Duration,
 }
 
 impl Planner {
@@ -102,6 +107,11 @@ impl Planner {
         let (wall, began) = (clock::wall(), Instant::now());
         let now = wall.at;
         self.fleet.observe(Evidence::WallClock(wall), now);
+        let suspended = clock::suspended();
+        let slept = suspended.saturating_sub(std::mem::replace(&mut self.suspended, suspended));
+        if slept >= SLEPT {
+            self.fleet.observe(Evidence::Slept(slept), now);
+        }
         for evidence in news {
             self.fleet.observe(evidence, now);
         }

@@ -453,6 +453,8 @@ pub enum Evidence {
         /// The groups.
         groups: Vec<GroupPolicy>,
     },
+    /// This machine was suspended, for so long since this was told last.
+    Slept(Duration),
     /// What this machine's wall clock shows, by which schedules go. To be told before every plan, since it may be
     /// set at any time.
     WallClock(ClockReading),

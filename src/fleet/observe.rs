@@ -4,7 +4,7 @@
 mod ends;
 mod outcomes;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     backoff::Backoff,
@@ -58,6 +58,7 @@ impl Fleet {
             Evidence::Deregister { runner, outcome } => self.deregister_ended(&runner, outcome, now),
             Evidence::Stop { runner, outcome } => self.stop_ended(&runner, outcome, now),
             Evidence::Remove { runner, outcome } => self.remove_ended(&runner, outcome, now),
+            Evidence::Slept(length) => self.slept(length, now),
             Evidence::WallClock(reading) => self.clock = reading,
             Evidence::Drain(draining) => self.draining = draining,
         }
@@ -104,19 +105,13 @@ impl Fleet {
             if name.instance() != self.names.instance().as_str() {
                 continue;
             }
-            let runner = self.runners.entry(name.clone()).or_insert_with(|| {
-                // Minted by a run before this one, perhaps just now.
-                if let Some(pool) = self.pools.get(name.pool()) {
-                    let minted_at = self.clock.instant(name.minted_at()).min(now);
-                    self.mints.found(MintBudget::of(&pool.pool), minted_at, now);
-                }
-                Runner::new(name.clone(), now)
-            });
+            let runner = self.known(&name, now);
             runner.scope.get_or_insert_with(|| scope.clone());
             let was_ready = runner.ready_at.is_some();
             runner.listed(registration, began, now);
             if !was_ready && runner.ready_at.is_some() && runner.takes_room() {
-                self.events.push(ready(runner, now));
+                let event = ready(runner, now);
+                self.events.push(event);
             }
             // Only the one direction can be believed.
             if registration.busy {
@@ -131,6 +126,28 @@ impl Fleet {
             }
         }
         self.forget();
+    }
+
+    /// A runner that a list shows, which is perhaps not known yet.
+    fn known(&mut self, name: &RunnerName, now: Instant) -> &mut Runner {
+        self.runners.entry(name.clone()).or_insert_with(|| {
+            // Minted by a run before this one, perhaps just now.
+            if let Some(pool) = self.pools.get(name.pool()) {
+                let minted_at = self.clock.instant(name.minted_at()).min(now);
+                self.mints.found(MintBudget::of(&pool.pool), minted_at, now);
+            }
+            Runner::new(name.clone(), now)
+        })
+    }
+
+    /// Takes in that this machine slept: so long nothing could be seen, and what runs on it stood still.
+    fn slept(&mut self, length: Duration, now: Instant) {
+        for runner in self.runners.values_mut() {
+            runner.boots_since = (runner.boots_since + length).min(now);
+            if let Some(latch) = &mut runner.latch {
+                latch.since = (latch.since + length).min(now);
+            }
+        }
     }
 
     fn scope_trouble(&mut self, scope: Scope, trouble: Trouble, now: Instant) {
@@ -161,14 +178,14 @@ impl Fleet {
                 continue;
             }
             shown.insert(name.clone());
-            let runner = self.runners.entry(name.clone()).or_insert_with(|| Runner::new(name.clone(), now));
-            if runner.scope.is_none()
-                && container.scope.is_none()
-                && let Some(pool) = self.pools.get(name.pool())
-            {
-                runner.scope = Some(pool.pool.scope.clone());
+            let scope = self.pools.get(name.pool()).map(|pool| pool.pool.scope.clone());
+            let runner = self.known(&name, now);
+            if runner.scope.is_none() && container.scope.is_none() {
+                runner.scope = scope;
             }
             let before = runner.contained.clone();
+            // Removed, and listed once more: the engine is still at it.
+            let was_told = matches!(before, Contained::Gone { .. }) && runner.ending.is_some();
             runner.found(host, &container, began, now);
             match (&before, &runner.contained) {
                 (_, Contained::Present { life: Life::Down(exit), .. }) => {
@@ -178,7 +195,9 @@ impl Fleet {
                         Contained::Present { life, .. } => Some(life).filter(Life::has_ended),
                         _ => None,
                     };
-                    if let Contained::Present { life, .. } = &mut runner.contained {
+                    if let Contained::Present { life, .. } = &mut runner.contained
+                        && !was_told
+                    {
                         *life = before.unwrap_or(Life::Up);
                         self.exited(&name, exit, now);
                     }

@@ -712,3 +712,45 @@ fn a_jobs_age_outlives_the_daemon_since_the_runners_log_is_dated() {
         assert_eq!(board.plan(), signs, "{ago:?}");
     }
 }
+
+#[test]
+fn a_job_is_not_older_for_the_time_that_the_machine_slept() {
+    let policy = Policy { max_job_age: Some(2 * HOUR), ..policy(0, 1) };
+    let mut board = Board::new("b", pool(policy), host());
+    board.now = board.now + 10 * HOUR;
+    board.observe(Evidence::Slept(9 * HOUR));
+    board.look(|_| true);
+    assert_eq!(board.plan(), "");
+    board.now = board.now + HOUR;
+    board.look(|_| true);
+    assert_eq!(board.plan(), "!");
+}
+
+#[test]
+fn what_a_run_before_has_minted_counts_whichever_list_comes_first() {
+    let idle = Pool { demand: Demand::IDLE, ..pool(policy(400, 500)) };
+    let mut board = Board::new(&"s".repeat(100), idle, host());
+    // Not seen before by this run, and minted just now.
+    let letters = std::mem::take(&mut board.letters);
+    let mut names = Names::new("ci1".parse().unwrap(), 77);
+    board.letters =
+        letters.iter().map(|_| ('s', names.next(&"p".parse().unwrap(), shown(board.now)))).collect();
+    board.look(|_| true);
+    let launched =
+        board.fleet.plan(board.now).actions.iter().filter(|a| matches!(a, Action::Launch { .. })).count();
+    assert_eq!(launched, 50, "150 within a minute, of which a run before has minted 100");
+}
+
+#[test]
+fn an_end_is_told_once_though_the_engine_is_slow_to_remove_the_container() {
+    let mut board = Board::new("E", pool(policy(0, 1)), host());
+    assert_eq!(board.plan(), "x");
+    let runner = board.letters[0].1.clone();
+    board.observe(Evidence::Remove { runner, outcome: Removed::Gone });
+    for _ in 0..3 {
+        board.now = board.now + Duration::from_secs(10);
+        board.look(|_| true);
+        let events = board.fleet.plan(board.now).events;
+        assert!(!events.iter().any(|event| matches!(event, Event::Exited { .. })), "{events:?}");
+    }
+}

@@ -273,7 +273,13 @@ impl Engine {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        let made = self.endpoint.connect().await.map_err(Fault::Silent)?;
+        // Others wait for this, whatever patience the request at hand has.
+        let made = timeout(self.deadlines.look, self.endpoint.connect()).await.unwrap_or_else(|_| {
+            let seconds = self.deadlines.look.as_secs_f32();
+            let detail = format!("{} did not answer within {seconds} s", self.endpoint);
+            Err(HostError::Failed { detail, source: None })
+        });
+        let made = made.map_err(Fault::Silent)?;
         *client = Some(made.clone());
         Ok(made)
     }

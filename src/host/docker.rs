@@ -245,7 +245,8 @@ impl Host for Docker {
                     tracing::debug!(runner = %launch.runner, warning, "the engine warns about the container");
                 }
                 // What is no id may be anything, even the request.
-                if !is_plain_name(&created.id) || conceal(&created.id, launch.jit) != created.id {
+                let is_id = created.id.len() == 64 && created.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if !is_plain_name(&created.id) || !is_id && conceal(&created.id, launch.jit) != created.id {
                     let detail = format!("{}: the answer has no container id", Call::Create);
                     return Err(HostError::Failed { detail, source: None });
                 }

@@ -133,7 +133,8 @@ impl Docker {
 
     fn happened(&self, event: &EventMessage) -> Option<Happened> {
         if let Some(at) = event.time_nano {
-            self.last_event().fetch_max(at, Ordering::Relaxed);
+            // Not the latest: the engine's clock may be set back.
+            self.last_event().store(at, Ordering::Relaxed);
         }
         let actor = event.actor.as_ref()?;
         let id = ContainerId(actor.id.as_deref().filter(|id| is_plain_name(id))?.into());
@@ -324,8 +325,11 @@ impl Follower {
             if self.docker.memory().has_died(&self.id) {
                 return Ok(true);
             }
-            if self.docker.condition(&self.id).await? != Some(Condition::Up) {
-                return Ok(true);
+            match self.docker.condition(&self.id).await? {
+                None | Some(Condition::Down) => return Ok(true),
+                // Of one that is yet to be started the engine shows no more than there is.
+                Some(Condition::Created) => return Ok(false),
+                Some(Condition::Up) => {}
             }
         }
         Ok(false)

@@ -1,7 +1,9 @@
 //! The wall clocks of the world: the daemon's machine, GitHub and each engine have their own, right or wrong,
 //! and the machine's is set now and then. The world itself counts monotonic time, as the daemon does (rule 12).
 
-use dayfly::fleet::{ClockReading, Instant, Timestamp};
+use std::time::Duration;
+
+use dayfly::fleet::{ClockReading, Evidence, Instant, Timestamp};
 
 use crate::{
     random::Random,
@@ -75,6 +77,7 @@ impl World {
             note!(self, "world: the machine is suspended for {length} ms");
             self.met.insert("a suspend");
             self.after(length, Happening::Awake);
+            self.tell(Evidence::Slept(Duration::from_millis(length)));
         }
     }
 

@@ -5,19 +5,21 @@ use std::{
     env::temp_dir,
     fs::{self, DirBuilder, File},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
+use rustix::process::geteuid;
 
 use crate::fleet::InstanceId;
 
 /// The beginning of the names of folders. The instance follows.
 const PREFIX: &str = "dayfly-";
 
-/// What instances of demos begin with.
-pub(super) const INSTANCE: &str = "demo";
+/// What instances of demos begin with; some digits follow.
+const INSTANCE: &str = "demo";
+const DIGITS: usize = 6;
 
 /// The file that a living demo holds a lock on. It names the demo's engine.
 const OWNER: &str = "owner";
@@ -30,6 +32,11 @@ pub(super) struct Folder {
     path: PathBuf,
     /// The kernel releases the lock on it when the process ends, however that happens.
     _owner: File,
+}
+
+/// An instance for a demo, unlike any other.
+pub(super) fn instance() -> anyhow::Result<InstanceId> {
+    Ok(format!("{INSTANCE}{:0DIGITS$x}", fastrand::u32(..1 << 24)).parse()?)
 }
 
 impl Folder {
@@ -50,7 +57,7 @@ impl Folder {
     }
 
     /// The folders of demos on an engine whose processes are dead, with the demos' instances. They were
-    /// demos of this user on this machine: the locks of others cannot be read.
+    /// demos of this user on this machine.
     pub(super) fn of_the_dead(endpoint: &str) -> Vec<(InstanceId, Self)> {
         let Ok(entries) = fs::read_dir(temp_dir()) else { return Vec::new() };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -92,8 +99,18 @@ fn write(path: &Path, text: &str) -> io::Result<File> {
 
 fn dead(path: PathBuf, endpoint: &str) -> Option<(InstanceId, Folder)> {
     let instance = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
-    let instance: InstanceId = instance.starts_with(INSTANCE).then(|| instance.parse().ok())??;
+    let digits = instance.strip_prefix(INSTANCE)?;
+    let is_ours = |found: &fs::Metadata| found.uid() == geteuid().as_raw();
+    if digits.len() != DIGITS
+        || !digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        || !fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir() && is_ours(&found))
+    {
+        return None;
+    }
+    let instance: InstanceId = instance.parse().ok()?;
     let mut owner = File::open(path.join(OWNER)).ok()?;
+    // Nobody else may say that an instance is a demo's.
+    owner.metadata().ok().filter(|found| found.is_file() && is_ours(found))?;
     let mut named = String::new();
     std::io::Read::by_ref(&mut owner).take(MAX_OWNER).read_to_string(&mut named).ok()?;
     // Locked only then: a lock of ours must not hide it from a demo on its own engine. And made a folder of ours only
@@ -115,7 +132,7 @@ mod tests {
     #[test]
     fn only_a_dead_demo_on_the_same_engine_counts_as_dead() {
         let endpoint = format!("unix:///test/{}", std::process::id());
-        let instance: InstanceId = format!("{INSTANCE}{:06x}", fastrand::u32(..1 << 24)).parse().unwrap();
+        let instance = instance().unwrap();
         let alive = Folder::create(&instance, &endpoint).unwrap();
         assert!(exists(&alive));
         assert!(Folder::of_the_dead(&endpoint).is_empty(), "its process is alive");

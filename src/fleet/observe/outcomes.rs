@@ -161,7 +161,7 @@ impl Fleet {
         match outcome {
             Stopped::Down => {
                 // Its end is told by the engine; until then it takes room.
-                runner.retry_later(RETRY, now);
+                runner.retry_at = now + RETRY;
                 self.events.push(Event::Removed { pool, runner: name, why });
             }
             // The latch tells of the late job.

@@ -39,6 +39,8 @@ struct Service {
     _build: IgnoredAny,
     #[serde(rename = "image")]
     _image: IgnoredAny,
+    #[serde(rename = "container_name")]
+    _container_name: IgnoredAny,
     restart: String,
     user: String,
     environment: HashMap<String, String>,
