@@ -279,3 +279,13 @@ async fn the_log_of_a_runner_with_a_job_is_not_read_for_ever() {
         Said::RunningJob { job: "build".to_owned(), began: "2026-01-01T00:00:01Z".parse().ok() }
     );
 }
+
+#[tokio::test]
+async fn a_log_that_is_followed_before_its_container_starts_is_to_be_followed_again() {
+    let stand = Stand::new().await;
+    let (_, id) = stand.create(&stand.pool(&format!("{LISTENING}; {IDLE}"))).await.unwrap();
+    let early = soon(stand.docker.follow(&id, idle()).next()).await;
+    assert!(matches!(early, Some(Err(_))), "not taken for an end: {early:?}");
+    stand.docker.start(&id).await.unwrap();
+    assert_eq!(soon(stand.docker.follow(&id, idle()).next()).await.unwrap().unwrap(), Said::Listening);
+}
