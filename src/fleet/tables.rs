@@ -12,7 +12,9 @@
 //! | `G` | a container without a registration | | | |
 //! | `L` | idle, and offline for long | | | |
 
+mod clocks;
 mod ends;
+mod lists;
 
 use std::{sync::Arc, time::Duration};
 
@@ -552,84 +554,6 @@ fn a_list_that_may_lack_a_pools_runners_says_nothing_of_them() {
 }
 
 #[test]
-fn a_schedule_follows_the_wall_clock_however_it_is_set() {
-    let policy = Policy { schedule: berlin(10 * 60 + 30, 18 * 60, 3), ..policy(1, 10) };
-    let mut board = Board::new("i", pool(policy), host());
-    let hour = |hours: i64, board: &mut Board| {
-        let millis = shown(board.now).as_millis().saturating_add_signed(hours * 3_600_000);
-        let reading = ClockReading { at: board.now, shown: Timestamp::from_millis(millis) };
-        board.observe(Evidence::WallClock(reading));
-        board.plan();
-        board.fleet.status().pools[0].min_idle
-    };
-    // Set forward into the window, back before it, and over its end; no runner waits for the old time.
-    assert_eq!(hour(0, &mut board), 1);
-    assert_eq!(hour(1, &mut board), 3);
-    assert_eq!(hour(-2, &mut board), 1);
-    assert_eq!(hour(9, &mut board), 1);
-    assert_eq!(hour(3, &mut board), 3);
-    assert_eq!(hour(0, &mut board), 1);
-}
-
-#[test]
-fn how_long_a_found_runner_ran_is_told_by_the_engines_clock_alone() {
-    for (ran, held) in [(20, Some(Held::BackingOff)), (3600, None)] {
-        let mut board = Board::new("is", pool(policy(1, 4)), host());
-        for runner in [0, 1] {
-            let (_, runner) = board.letters[runner].clone();
-            // The engine's clock is a day behind.
-            let at = shown(board.now) - 24 * HOUR;
-            let ended = Exit { at, ran: Some(Duration::from_secs(ran)), ..exit(None, 0, board.now) };
-            board.observe(Evidence::Exited { runner, exit: ended });
-        }
-        board.plan();
-        let failing = board.fleet.pools.values().next().unwrap().backoff.held;
-        assert_eq!(failing, held, "{ran} s");
-    }
-}
-
-#[test]
-fn a_launch_under_way_is_capacity_however_long_it_takes() {
-    let mut board = Board::new("", pool(policy(2, 10)), host());
-    assert_eq!(board.plan(), "++");
-    board.now = board.now + HOUR;
-    board.look(|_| true);
-    assert_eq!(board.plan(), "", "a suspended machine or a slow engine makes no second launch");
-    let runner = board.fleet.runners.keys().next().unwrap().clone();
-    let up = Launched::Up { registration: RegistrationId(7), container: ContainerId("c7".into()) };
-    board.observe(Evidence::Launch { runner, outcome: up });
-    board.now = board.now + MINUTE;
-    assert_eq!(board.plan(), "", "it has only begun to boot");
-    board.now = board.now + 2 * MINUTE;
-    assert_eq!(board.plan(), "-+", "and now it has not come up in time");
-}
-
-#[test]
-fn a_runner_that_lists_omitted_and_show_again_was_never_gone() {
-    let mut board = Board::new("i", pool(policy(1, 2)), host());
-    let mut lists = |shown: bool, times: u32| {
-        for _ in 0..times {
-            board.now = board.now + Duration::from_secs(10);
-            let registrations = Registration {
-                id: RegistrationId(1),
-                name: board.letters[0].1.to_string(),
-                status: RunnerStatus::Online,
-                busy: false,
-            };
-            let registrations = Some(registrations).filter(|_| shown).into_iter().collect();
-            let (began, unseen) = (board.now, Vec::new());
-            board.observe(Evidence::Containers { host: host_name(), began, containers: board.up() });
-            board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen });
-            let plan = board.plan();
-            assert!(plan.is_empty() || plan == "+", "{plan}");
-        }
-        board.fleet.status().runners.iter().filter(|runner| runner.phase == Phase::Idle).count()
-    };
-    assert_eq!(lists(false, 3), 0);
-    assert_eq!(lists(true, 20), 1, "it is listed, so it is idle");
-}
-
-#[test]
 fn a_container_whose_start_failed_is_no_capacity() {
     let mut board = Board::new("", pool(policy(1, 2)), host());
     assert_eq!(board.plan(), "+");
@@ -643,51 +567,6 @@ fn a_container_whose_start_failed_is_no_capacity() {
 }
 
 #[test]
-fn a_registration_that_another_process_may_have_minted_just_now_is_left_alone() {
-    let mut board = Board::new("", pool(policy(0, 2)), host());
-    let name = Names::new("ci1".parse().unwrap(), 9).next(&"p".parse().unwrap(), shown(board.now));
-    let mut acted = Vec::new();
-    for _ in 0..15 {
-        board.now = board.now + Duration::from_secs(10);
-        let registrations = vec![Registration {
-            id: RegistrationId(9),
-            name: name.to_string(),
-            status: RunnerStatus::Offline,
-            busy: false,
-        }];
-        let began = board.now;
-        board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
-        board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
-        acted.push(board.plan());
-    }
-    assert_eq!(acted.iter().position(|plan| plan == "-"), Some(12), "after `boot_timeout`: {acted:?}");
-}
-
-#[test]
-fn runners_that_are_online_and_run_on_no_host_are_reported_once() {
-    let mut board = Board::new("", pool(policy(0, 2)), host());
-    let name = Names::new("ci1".parse().unwrap(), 9).next(&"p".parse().unwrap(), shown(board.now));
-    let mut reports = 0;
-    for _ in 0..30 {
-        board.now = board.now + Duration::from_secs(10);
-        let registrations = vec![Registration {
-            id: RegistrationId(9),
-            name: name.to_string(),
-            status: RunnerStatus::Online,
-            busy: false,
-        }];
-        let began = board.now;
-        board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
-        board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
-        let plan = board.fleet.plan(board.now);
-        assert_eq!(plan.actions, []);
-        reports +=
-            plan.events.iter().filter(|event| matches!(event, Event::Elsewhere { runners: 1, .. })).count();
-    }
-    assert_eq!(reports, 1);
-}
-
-#[test]
 fn a_burst_stops_where_githubs_limits_begin_and_goes_on_by_itself() {
     let idle = Pool { demand: Demand::IDLE, ..pool(policy(200, 300)) };
     let mut board = Board::new("", idle, host());
@@ -698,59 +577,4 @@ fn a_burst_stops_where_githubs_limits_begin_and_goes_on_by_itself() {
     board.now = at;
     board.look(|_| true);
     assert_eq!((board.plan().len(), board.held()), (50, None));
-}
-
-#[test]
-fn a_jobs_age_outlives_the_daemon_since_the_runners_log_is_dated() {
-    let policy = Policy { max_job_age: Some(HOUR), ..policy(0, 1) };
-    for (ago, signs) in [(90 * MINUTE, "!"), (30 * MINUTE, "")] {
-        let mut board = Board::new("b", pool(policy.clone()), host());
-        // The engine's clock is three hours behind.
-        let clock = ClockReading { at: board.now, shown: shown(board.now) - 3 * HOUR };
-        let said = Said::RunningJob { job: "build".to_owned(), began: Some(clock.shown - ago) };
-        board.observe(Evidence::Said { runner: board.letters[0].1.clone(), said, clock });
-        assert_eq!(board.plan(), signs, "{ago:?}");
-    }
-}
-
-#[test]
-fn a_job_is_not_older_for_the_time_that_the_machine_slept() {
-    let policy = Policy { max_job_age: Some(2 * HOUR), ..policy(0, 1) };
-    let mut board = Board::new("b", pool(policy), host());
-    board.now = board.now + 10 * HOUR;
-    board.observe(Evidence::Slept(9 * HOUR));
-    board.look(|_| true);
-    assert_eq!(board.plan(), "");
-    board.now = board.now + HOUR;
-    board.look(|_| true);
-    assert_eq!(board.plan(), "!");
-}
-
-#[test]
-fn what_a_run_before_has_minted_counts_whichever_list_comes_first() {
-    let idle = Pool { demand: Demand::IDLE, ..pool(policy(400, 500)) };
-    let mut board = Board::new(&"s".repeat(100), idle, host());
-    // Not seen before by this run, and minted just now.
-    let letters = std::mem::take(&mut board.letters);
-    let mut names = Names::new("ci1".parse().unwrap(), 77);
-    board.letters =
-        letters.iter().map(|_| ('s', names.next(&"p".parse().unwrap(), shown(board.now)))).collect();
-    board.look(|_| true);
-    let launched =
-        board.fleet.plan(board.now).actions.iter().filter(|a| matches!(a, Action::Launch { .. })).count();
-    assert_eq!(launched, 50, "150 within a minute, of which a run before has minted 100");
-}
-
-#[test]
-fn an_end_is_told_once_though_the_engine_is_slow_to_remove_the_container() {
-    let mut board = Board::new("E", pool(policy(0, 1)), host());
-    assert_eq!(board.plan(), "x");
-    let runner = board.letters[0].1.clone();
-    board.observe(Evidence::Remove { runner, outcome: Removed::Gone });
-    for _ in 0..3 {
-        board.now = board.now + Duration::from_secs(10);
-        board.look(|_| true);
-        let events = board.fleet.plan(board.now).events;
-        assert!(!events.iter().any(|event| matches!(event, Event::Exited { .. })), "{events:?}");
-    }
 }
