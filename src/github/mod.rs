@@ -54,7 +54,7 @@ pub use self::{
     downloads::{RunnerDownload, newest_version},
     groups::{GroupRepository, RunnerGroup},
     hooks::{DeliveryRecord, HookRecord, LogMark},
-    identity::{Identities, Numbers},
+    identity::{Identities, Numbers, Placed},
     jwt::AppSource,
     labels::RunnerLabel,
     limits::{Rate, poll_interval, retry_interval},

@@ -150,8 +150,8 @@ impl Webhook {
             Ok(Told::Ping) => told(DeliveryResult::Accepted, "pong"),
             Ok(Told::Nothing) => told(DeliveryResult::Ignored, "ignored"),
             Ok(Told::Job(mut job, state, numbers)) => {
-                for identities in self.0.identities.get().into_iter().flatten() {
-                    identities.place(&mut job, numbers);
+                if !Identities::place(self.0.identities.get().into_iter().flatten(), &mut job, numbers) {
+                    return told(DeliveryResult::Ignored, "ignored");
                 }
                 if (self.0.sink)(Evidence::Job { job: *job, state, at: clock.at, asked: false }) {
                     // Only now: one that was refused may come again.

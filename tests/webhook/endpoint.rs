@@ -219,3 +219,24 @@ async fn a_job_of_what_was_renamed_is_told_under_the_address_of_the_configuratio
     let told: Vec<Scope> = server.told().iter().map(|(job, _)| job.facts.repository.clone()).collect();
     assert_eq!(told, ["acme/widgets", "acme/widgets", "acme/tools", "x/y"].map(scope));
 }
+
+#[tokio::test]
+async fn an_organization_and_its_repository_agree_on_a_job_and_a_new_one_of_the_name_gets_no_runners() {
+    let scope = |path: &str| format!("https://github.com/{path}").parse::<Scope>().unwrap();
+    let (organization, repository) = (Identities::default(), Identities::default());
+    organization.learn(&scope("acme"), 1, &scope("newacme"));
+    repository.learn(&scope("acme/widgets"), 20, &scope("newacme/gadgets"));
+    let server = Server::start_knowing(vec![organization, repository.clone()]).await;
+    for (job, name, id) in [(1, "newacme/gadgets", 20), (2, "acme/widgets", 20), (3, "acme/widgets", 99)] {
+        let mut body = payload("queued", job);
+        body["repository"] = json!({
+            "id": id, "html_url": format!("https://github.com/{name}"), "private": true, "owner": { "id": 1 },
+        });
+        let delivery = Delivery::new("workflow_job", &job.to_string(), body.to_string());
+        assert_eq!(server.deliver(delivery).await, 202);
+    }
+    let told: Vec<Scope> = server.told().iter().map(|(job, _)| job.facts.repository.clone()).collect();
+    assert_eq!(told, ["acme/widgets", "acme/widgets"].map(scope));
+    assert_eq!(server.counted("workflow_job", "ignored"), 1);
+    assert_eq!(repository.current(&scope("acme/widgets")), scope("newacme/gadgets"));
+}
