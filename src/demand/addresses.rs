@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tracing::debug;
 
 use super::streak::Streak;
@@ -13,10 +16,11 @@ use crate::{
     host::chain,
 };
 
-/// How often they are read; each is a conditional request.
+/// How often they are read, unless something comes under an address that is not the one known; each is a conditional
+/// request.
 const READ: Duration = Duration::from_hours(1);
 
-/// How soon after a failure.
+/// How soon after a failure, and how soon at all.
 const RETRY: Duration = Duration::from_mins(1);
 
 /// Reads the numbers of the client's scope and of the repositories that its pools name, now and again; `known` is
@@ -45,7 +49,9 @@ pub async fn watch_addresses(client: Client, pools: Vec<Pool>, known: oneshot::S
             sleep(streak.fail().1).await;
         } else {
             streak.end();
-            sleep(READ).await;
+            sleep(RETRY).await;
+            // Whether anything came makes no difference: they are read either way.
+            let _ = timeout(READ.saturating_sub(RETRY), client.identities().doubted()).await;
         }
     }
 }

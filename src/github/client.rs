@@ -330,6 +330,9 @@ impl RunnerApi for Client {
         let address = self.address(&format!("/actions/runners/{id}"))?;
         let ask = Ask { method: Method::DELETE, ..Ask::get(Endpoint::Delete, address) };
         let reply = self.ask(ask).await?;
+        if matches!(reply.answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_FOUND) {
+            self.0.listed.forget(id);
+        }
         match reply.answer.status {
             StatusCode::NO_CONTENT => Ok(()),
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),

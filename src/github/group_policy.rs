@@ -1,6 +1,9 @@
 //! What runner groups let their runners serve, in the core's words.
 
-use super::{Client, GithubError, GroupRepository, Numbers, RunnerGroup, identity::within};
+use super::{
+    Client, GithubError, GroupRepository, Numbers, RunnerGroup,
+    identity::{Placed, within},
+};
 use crate::fleet::{GroupPolicy, Scope, Target, Visibility};
 
 impl Client {
@@ -20,10 +23,13 @@ impl Client {
     /// renamed since. All are the organization's, whatever that is called by now.
     fn names_of(&self, row: &GroupRepository) -> Vec<Scope> {
         let Some(named) = self.scope().repository(&row.full_name) else { return Vec::new() };
-        let named = within(self.scope(), &named).unwrap_or(named);
         let numbers = Numbers { repository: row.id, owner: None };
-        let configured = self.identities().configured(&named, numbers);
-        if configured == named { vec![named] } else { vec![named, configured] }
+        let placed = self.identities().configured(&named, numbers);
+        let named = within(self.scope(), &named).unwrap_or(named);
+        match placed {
+            Placed::Repository(configured) if configured != named => vec![named, configured],
+            _ => vec![named],
+        }
     }
 
     /// The policy of one group. Whom an enterprise's group serves are organizations, which cannot be told

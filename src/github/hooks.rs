@@ -10,6 +10,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     Client, Endpoint, GithubError,
     client::Ask,
+    identity::Identities,
     link,
     redact::foreign,
     rows::{Row, lenient},
@@ -175,8 +176,11 @@ impl Client {
                 let told = payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at));
                 Ok(told.map(|told| match told {
                     Told::Job(mut job, state, numbers) => {
-                        self.identities().place(&mut job, numbers);
-                        Told::Job(job, state, numbers)
+                        if Identities::place([self.identities()], &mut job, numbers) {
+                            Told::Job(job, state, numbers)
+                        } else {
+                            Told::Nothing
+                        }
                     }
                     told => told,
                 }))

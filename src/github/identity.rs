@@ -8,8 +8,12 @@ use std::{
 
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
+use tokio::sync::Notify;
 
-use super::{Client, Endpoint, GithubError, client::Ask};
+use super::{
+    Client, Endpoint, GithubError,
+    client::{Ask, Reply},
+};
 use crate::fleet::{Job, JobFacts, Scope, Target};
 
 /// What is remembered of addresses that are not those of the configuration, at most.
@@ -39,6 +43,21 @@ struct Known {
     moved: BTreeMap<Scope, Scope>,
     /// What was warned of.
     warned: BTreeSet<(Scope, Scope)>,
+    /// Rung when something comes under an address that is not the one last learned.
+    doubt: Arc<Notify>,
+}
+
+/// What the numbers that come with a repository's name tell of it. The least of several answers is the surest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Placed {
+    /// It is the configured repository of this address.
+    Repository(Scope),
+    /// It only has the name of something that is configured, and is another one.
+    Foreign,
+    /// It belongs to a configured organization, and has this address there.
+    Organization(Scope),
+    /// Nothing is known of it.
+    Unknown,
 }
 
 impl Identities {
@@ -48,18 +67,10 @@ impl Identities {
 
     /// Where GitHub has what the configuration names by this address.
     pub fn current(&self, configured: &Scope) -> Scope {
-        let known = self.known();
-        if let Some(now) = known.moved.get(configured) {
-            return now.clone();
-        }
-        let mut organizations = known.moved.iter().filter(|(before, _)| is_owner(before, configured));
-        organizations
-            .next()
-            .and_then(|(_, now)| within(now, configured))
-            .unwrap_or_else(|| configured.clone())
+        self.known().current(configured)
     }
 
-    /// Takes in the number of what is configured, and its address at GitHub.
+    /// Takes in the number of what is configured, and its address at GitHub, as GitHub answers to a look-up of it.
     pub fn learn(&self, configured: &Scope, id: u64, now: &Scope) {
         let mut known = self.known();
         let by_number = match configured.target() {
@@ -67,15 +78,16 @@ impl Identities {
             Target::Organization { .. } => &mut known.organizations,
             Target::Enterprise { .. } => return,
         };
-        let before = by_number.iter().find(|(_, scope)| *scope == configured).map(|(id, _)| *id);
-        match before {
+        match number_in(by_number, configured) {
             Some(before) if before != id => {
                 // Whoever took over a name that became free is somebody else.
-                if known.warned.insert((configured.clone(), configured.clone())) {
+                let elsewhere = known.moved.contains_key(configured);
+                if !elsewhere && known.warned.insert((configured.clone(), configured.clone())) {
                     tracing::warn!(
                         %configured, before, now = id,
                         "another account or repository has this address now; GitHub knew the one that was meant by \
-                         another number"
+                         another number. Jobs of the new one are ignored, but runners are still registered there; \
+                         correct the address in the configuration, or restart dayfly if the new one is meant"
                     );
                 }
             }
@@ -86,40 +98,85 @@ impl Identities {
         }
     }
 
-    /// The configuration's address of a repository that GitHub names so; its own where it is not configured.
-    pub fn configured(&self, named: &Scope, numbers: Numbers) -> Scope {
-        let mut known = self.known();
-        let of_repository = numbers.repository.and_then(|id| known.repositories.get(&id)).cloned();
-        if let Some(configured) = of_repository.filter(|configured| configured.site() == named.site()) {
-            known.note(&configured, named);
-            return configured;
+    /// What is known of a repository that GitHub names so. A payload may be old, so it changes nothing that is known:
+    /// a name that is new only makes [`Self::doubted`] return.
+    pub fn configured(&self, named: &Scope, numbers: Numbers) -> Placed {
+        let known = self.known();
+        let placed = known.placed(named, numbers);
+        if let Placed::Repository(configured) | Placed::Organization(configured) = &placed
+            && known.current(configured) != *named
+        {
+            known.doubt.notify_one();
         }
-        let organization = numbers.owner.and_then(|id| known.organizations.get(&id)).cloned();
-        let Some(organization) = organization.filter(|organization| organization.site() == named.site())
-        else {
-            return named.clone();
-        };
-        match (named.target(), within(&organization, named)) {
-            (Target::Repository { owner, .. }, Some(configured)) if configured != *named => {
-                if let Ok(now) = format!("{}/{owner}", named.site()).parse() {
-                    known.note(&organization, &now);
-                }
-                configured
-            }
-            _ => named.clone(),
-        }
+        placed
     }
 
-    /// Gives a job the configuration's address of its repository.
-    pub fn place(&self, job: &mut Job, numbers: Numbers) {
-        let configured = self.configured(&job.facts.repository, numbers);
-        if configured != job.facts.repository {
-            job.facts = Arc::new(JobFacts { repository: configured, ..JobFacts::clone(&job.facts) });
+    /// Returns once something came under an address that is not the one last learned.
+    pub async fn doubted(&self) {
+        let doubt = Arc::clone(&self.known().doubt);
+        doubt.notified().await;
+    }
+
+    /// Gives a job the configuration's address of its repository, by whichever of these know it. `false` if the
+    /// repository only has the name of one that is configured.
+    pub fn place<'i>(all: impl IntoIterator<Item = &'i Self>, job: &mut Job, numbers: Numbers) -> bool {
+        let named = &job.facts.repository;
+        match all.into_iter().map(|identities| identities.configured(named, numbers)).min() {
+            Some(Placed::Foreign) => {
+                tracing::debug!(
+                    repository = %named, ?numbers,
+                    "ignored a job of a repository that only has the name of a configured one"
+                );
+                return false;
+            }
+            Some(Placed::Repository(configured) | Placed::Organization(configured))
+                if configured != *named =>
+            {
+                job.facts = Arc::new(JobFacts { repository: configured, ..JobFacts::clone(&job.facts) });
+            }
+            _ => {}
         }
+        true
+    }
+
+    /// The number of what is configured.
+    fn number(&self, configured: &Scope) -> Option<u64> {
+        let known = self.known();
+        number_in(&known.repositories, configured).or_else(|| number_in(&known.organizations, configured))
     }
 }
 
 impl Known {
+    fn current(&self, configured: &Scope) -> Scope {
+        if let Some(now) = self.moved.get(configured) {
+            return now.clone();
+        }
+        let mut organizations = self.moved.iter().filter(|(before, _)| is_owner(before, configured));
+        organizations
+            .next()
+            .and_then(|(_, now)| within(now, configured))
+            .unwrap_or_else(|| configured.clone())
+    }
+
+    fn placed(&self, named: &Scope, numbers: Numbers) -> Placed {
+        let on_site = |scope: &&Scope| scope.site() == named.site();
+        let of = |known: &BTreeMap<u64, Scope>, id: Option<u64>| {
+            id.and_then(|id| known.get(&id)).filter(on_site).cloned()
+        };
+        if let Some(configured) = of(&self.repositories, numbers.repository) {
+            return Placed::Repository(configured);
+        }
+        if numbers.repository.is_some() && number_in(&self.repositories, named).is_some() {
+            return Placed::Foreign;
+        }
+        let organization = of(&self.organizations, numbers.owner);
+        if let Some(configured) = organization.and_then(|organization| within(&organization, named)) {
+            return Placed::Organization(configured);
+        }
+        let has_name = self.organizations.values().any(|organization| is_owner(organization, named));
+        if numbers.owner.is_some() && has_name { Placed::Foreign } else { Placed::Unknown }
+    }
+
     /// Remembers where something is now, and warns once when that is not where the configuration has it.
     fn note(&mut self, configured: &Scope, now: &Scope) {
         if configured == now {
@@ -135,6 +192,10 @@ impl Known {
             );
         }
     }
+}
+
+fn number_in(known: &BTreeMap<u64, Scope>, configured: &Scope) -> Option<u64> {
+    known.iter().find(|(_, scope)| *scope == configured).map(|(id, _)| *id)
 }
 
 fn is_owner(organization: &Scope, of: &Scope) -> bool {
@@ -165,22 +226,56 @@ impl Client {
         let address = self.site_address(&configured.api_path())?;
         let known = mark.as_ref().map(|(etag, generation)| (etag, *generation));
         let reply = self.ask(Ask { known, ..Ask::get(Endpoint::Scope, address) }).await?;
-        match reply.answer.status {
-            StatusCode::NOT_MODIFIED if known.is_some() => Ok(()),
-            StatusCode::OK => {
-                let body: Value = reply.answer.json()?;
-                if let (Some(id), Some(now)) = (body["id"].as_u64(), address_of(&body, configured)) {
-                    self.identities().learn(configured, id, &now);
-                }
-                if let Some(etag) = reply.answer.headers.get(header::ETAG) {
-                    let mark = (etag.clone(), reply.generation);
-                    self.identities().known().marks.insert(configured.clone(), mark);
-                }
-                Ok(())
+        let found = match reply.answer.status {
+            StatusCode::NOT_MODIFIED if known.is_some() => return Ok(()),
+            StatusCode::OK => described(&reply, configured)?,
+            // No redirect leads on from an organization that was renamed.
+            StatusCode::NOT_FOUND => None,
+            _ => return Err(self.refused_at(Endpoint::Scope, configured, &reply)),
+        };
+        let identities = self.identities();
+        let number =
+            identities.number(configured).filter(|number| found.as_ref().map(|(id, _)| id) != Some(number));
+        if let Some(number) = number {
+            // The answer is not about what is configured, so that it must not count as unchanged next time.
+            identities.known().marks.remove(configured);
+            if let Some(now) = self.address_by_number(configured, number).await {
+                identities.learn(configured, number, &now);
+                return Ok(());
             }
-            _ => Err(self.refused_at(Endpoint::Scope, configured, &reply)),
         }
+        if reply.answer.status == StatusCode::NOT_FOUND {
+            return Err(self.refused_at(Endpoint::Scope, configured, &reply));
+        }
+        let Some((id, now)) = found else { return Ok(()) };
+        identities.learn(configured, id, &now);
+        if number.is_none()
+            && let Some(etag) = reply.answer.headers.get(header::ETAG)
+        {
+            let mark = (etag.clone(), reply.generation);
+            identities.known().marks.insert(configured.clone(), mark);
+        }
+        Ok(())
     }
+
+    /// Where GitHub has what it knows by this number; `None` if it does not say. These are the addresses that its own
+    /// redirects and links have.
+    async fn address_by_number(&self, configured: &Scope, number: u64) -> Option<Scope> {
+        let kind = match configured.target() {
+            Target::Repository { .. } => "repositories",
+            Target::Organization { .. } | Target::Enterprise { .. } => "organizations",
+        };
+        let address = self.site_address(&format!("/{kind}/{number}")).ok()?;
+        let reply = self.ask(Ask::get(Endpoint::Scope, address)).await.ok()?;
+        let (id, now) = described(&reply, configured).ok()??;
+        (reply.answer.status == StatusCode::OK && id == number).then_some(now)
+    }
+}
+
+/// The number and the address in an answer that describes a repository or organization.
+fn described(reply: &Reply, configured: &Scope) -> Result<Option<(u64, Scope)>, GithubError> {
+    let body: Value = reply.answer.json()?;
+    Ok(body["id"].as_u64().zip(address_of(&body, configured)))
 }
 
 /// Where GitHub has what it describes, on the same GitHub as `configured`.
@@ -212,32 +307,93 @@ mod tests {
         let identities = Identities::default();
         identities.learn(&scope("acme"), 1, &scope("acme"));
         identities.learn(&scope("acme/widgets"), 20, &scope("acme/widgets"));
-        for (named, of, configured) in [
-            ("acme/widgets", numbers(20, 1), "acme/widgets"),
-            ("acme/gadgets", numbers(20, 1), "acme/widgets"),
-            ("other/widgets", numbers(20, 9), "acme/widgets"),
-            ("newacme/tools", numbers(21, 1), "acme/tools"),
-            ("other/tools", numbers(22, 9), "other/tools"),
-            ("acme/widgets", Numbers::default(), "acme/widgets"),
-            ("other/widgets", Numbers::default(), "other/widgets"),
+        let (repository, organization) =
+            (|path: &str| Placed::Repository(scope(path)), |path: &str| Placed::Organization(scope(path)));
+        for (named, of, placed) in [
+            ("acme/widgets", numbers(20, 1), repository("acme/widgets")),
+            ("acme/gadgets", numbers(20, 1), repository("acme/widgets")),
+            ("other/widgets", numbers(20, 9), repository("acme/widgets")),
+            ("newacme/tools", numbers(21, 1), organization("acme/tools")),
+            ("acme/tools", numbers(21, 1), organization("acme/tools")),
+            ("other/tools", numbers(22, 9), Placed::Unknown),
+            ("acme/widgets", Numbers::default(), Placed::Unknown),
+            ("other/widgets", Numbers::default(), Placed::Unknown),
+            ("acme/widgets", numbers(99, 1), Placed::Foreign),
+            ("acme/tools", numbers(98, 97), Placed::Foreign),
         ] {
-            assert_eq!(identities.configured(&scope(named), of), scope(configured), "{named}");
+            assert_eq!(identities.configured(&scope(named), of), placed, "{named}");
         }
         let elsewhere: Scope = "https://git.acme.example/other/widgets".parse().unwrap();
-        assert_eq!(identities.configured(&elsewhere, numbers(20, 1)), elsewhere, "another GitHub's numbers");
-        assert_eq!(identities.current(&scope("acme")), scope("newacme"));
-        assert_eq!(identities.current(&scope("acme/tools")), scope("newacme/tools"));
-        assert_eq!(identities.current(&scope("acme/widgets")), scope("other/widgets"));
+        assert_eq!(
+            identities.configured(&elsewhere, numbers(20, 1)),
+            Placed::Unknown,
+            "another GitHub's numbers"
+        );
+    }
+
+    #[test]
+    fn only_githubs_answer_to_a_look_up_says_where_something_is() {
+        let identities = Identities::default();
+        identities.learn(&scope("acme"), 1, &scope("newacme"));
+        identities.learn(&scope("acme/widgets"), 20, &scope("other/gadgets"));
+        for (named, of) in [
+            ("acme/widgets", numbers(20, 1)),
+            ("third/widgets", numbers(20, 9)),
+            ("acme/tools", numbers(21, 1)),
+            ("third/tools", numbers(21, 1)),
+        ] {
+            identities.configured(&scope(named), of);
+            assert_eq!(identities.current(&scope("acme")), scope("newacme"), "{named}");
+            assert_eq!(identities.current(&scope("acme/tools")), scope("newacme/tools"), "{named}");
+            assert_eq!(identities.current(&scope("acme/widgets")), scope("other/gadgets"), "{named}");
+        }
         assert_eq!(identities.current(&scope("other/x")), scope("other/x"));
+        identities.learn(&scope("acme/widgets"), 20, &scope("acme/widgets"));
+        assert_eq!(identities.current(&scope("acme/widgets")), scope("newacme/widgets"));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_the_one_learned_asks_for_a_look_up() {
+        let identities = Identities::default();
+        identities.learn(&scope("acme/widgets"), 20, &scope("acme/gadgets"));
+        let doubted = |named: &str, numbers| {
+            identities.configured(&scope(named), numbers);
+            futures_util::FutureExt::now_or_never(identities.doubted()).is_some()
+        };
+        assert!(!doubted("acme/gadgets", numbers(20, 1)));
+        assert!(!doubted("other/gadgets", numbers(21, 9)));
+        assert!(doubted("acme/widgets", numbers(20, 1)));
     }
 
     #[test]
     fn who_takes_over_a_name_is_not_who_had_it() {
         let identities = Identities::default();
-        identities.learn(&scope("acme"), 1, &scope("acme"));
+        identities.learn(&scope("acme"), 1, &scope("new"));
         identities.learn(&scope("acme"), 99, &scope("acme"));
-        assert_eq!(identities.configured(&scope("new/x"), numbers(5, 1)), scope("acme/x"));
-        assert_eq!(identities.configured(&scope("new/x"), numbers(5, 99)), scope("new/x"));
+        assert_eq!(
+            identities.configured(&scope("new/x"), numbers(5, 1)),
+            Placed::Organization(scope("acme/x"))
+        );
+        assert_eq!(identities.configured(&scope("new/x"), numbers(5, 99)), Placed::Unknown);
+        assert_eq!(identities.configured(&scope("acme/x"), numbers(5, 99)), Placed::Foreign);
         assert_eq!(identities.current(&scope("acme")), scope("new"));
+    }
+
+    #[test]
+    fn a_repository_is_placed_by_whoever_knows_it_best() {
+        let (organization, repository, other) =
+            (Identities::default(), Identities::default(), Identities::default());
+        organization.learn(&scope("acme"), 1, &scope("newacme"));
+        repository.learn(&scope("acme/widgets"), 20, &scope("newacme/gadgets"));
+        other.learn(&scope("newacme/gadgets"), 30, &scope("newacme/gadgets"));
+        let placed = |named: &str, of| {
+            let all = [&other, &organization, &repository];
+            all.into_iter().map(|identities| identities.configured(&scope(named), of)).min().unwrap()
+        };
+        assert_eq!(placed("newacme/gadgets", numbers(20, 1)), Placed::Repository(scope("acme/widgets")));
+        assert_eq!(placed("newacme/widgets", numbers(20, 1)), Placed::Repository(scope("acme/widgets")));
+        assert_eq!(placed("acme/widgets", numbers(99, 1)), Placed::Foreign);
+        assert_eq!(placed("newacme/tools", numbers(21, 1)), Placed::Organization(scope("acme/tools")));
+        assert_eq!(repository.current(&scope("acme/widgets")), scope("newacme/gadgets"));
     }
 }

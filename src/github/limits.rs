@@ -424,6 +424,7 @@ mod tests {
         assert_eq!(limits.admit(Endpoint::List, 0, NOW), Ok(()));
         learn(500);
         assert_eq!(limits.admit(Endpoint::List, 0, NOW), Err(reset));
+        assert_eq!(limits.admit(Endpoint::Get, 0, NOW), Err(reset));
         assert_eq!(limits.admit(Endpoint::Mint, 0, NOW), Ok(()));
         learn(0);
         assert_eq!(limits.admit(Endpoint::Mint, 0, NOW), Err(reset));

@@ -2,14 +2,14 @@
 //!
 //! Pages are no snapshot. When a runner of a page that was read goes, the first one of the next page moves into
 //! it and is not shown. So what the last page counts is the least that a complete list has; and in a list of
-//! several pages a runner of this installation that was listed before is gone only when GitHub says so when asked
-//! for it alone.
+//! several pages a runner of this installation that was listed before is gone only when no page has changed since it
+//! was read, or when GitHub says so when asked for it alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -30,8 +30,8 @@ pub(super) const MAX_PAGES: usize = 500;
 /// How often a list that shows less than it counts is walked.
 const MAX_WALKS: u32 = 3;
 
-/// Runners that one listing asks for alone; those beyond stay listed until a later one.
-const MAX_CONFIRMATIONS: usize = 20;
+/// Charged requests that confirm one listing; runners beyond them stay listed until a later one.
+const MAX_CONFIRMATIONS: u32 = 20;
 
 /// A scope's registrations.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,13 +51,16 @@ pub(super) struct Listed {
     changes: AtomicU64,
     /// The runners of this installation that it showed.
     own: Mutex<BTreeMap<RegistrationId, RunnerRecord>>,
+    /// The charged requests that it took to find out which of them are gone.
+    confirmations: AtomicU32,
 }
 
 impl Listed {
     /// How many requests a listing takes; at least one.
     pub(super) fn requests(&self) -> u32 {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).len();
-        u32::try_from(pages).unwrap_or(u32::MAX).max(1)
+        let pages = u32::try_from(pages).unwrap_or(u32::MAX).max(1);
+        pages.saturating_add(self.confirmations.load(Ordering::Relaxed))
     }
 
     /// A number that changes whenever the list does.
@@ -71,6 +74,11 @@ impl Listed {
 
     fn keep(&self, walked: &[(String, Arc<Page>)]) {
         *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = walked.iter().cloned().collect();
+    }
+
+    /// A runner that is known to be gone need not be asked about.
+    pub(super) fn forget(&self, id: RegistrationId) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     fn own(&self) -> BTreeMap<RegistrationId, RunnerRecord> {
@@ -131,8 +139,7 @@ impl Client {
                 before.as_ref().map_or(0, |before| before.symmetric_difference(&ids).count() as u64);
             if received + changed >= counted {
                 self.listed().keep(&walked);
-                let several = walked.len() > 1;
-                return self.confirmed(Shown { runners, unreadable }, several).await;
+                return self.confirmed(Shown { runners, unreadable }, &walked).await;
             }
             if walks_left == 0 || walked.len() == 1 {
                 // What cannot be completed is not kept, lest a 304 confirm it for ever.
@@ -147,33 +154,77 @@ impl Client {
         Err(GithubError::failed("incomplete list"))
     }
 
-    /// The same with those of this installation that the last listing showed and this one does not, unless GitHub
-    /// says that they are gone: in a list of `several` pages, or with a row that cannot be read, being absent proves
-    /// nothing.
-    async fn confirmed(&self, mut shown: Shown, several: bool) -> Result<Shown, GithubError> {
+    /// The same with those of this installation that the last listing showed and this one does not, unless they are
+    /// known to be gone: being absent proves nothing while several pages change, or when a row cannot be read.
+    async fn confirmed(
+        &self,
+        mut shown: Shown,
+        walked: &[(String, Arc<Page>)],
+    ) -> Result<Shown, GithubError> {
         let Some(instance) = self.instance() else { return Ok(shown) };
-        if several || !shown.unreadable.is_empty() {
-            let missing = self.listed().own().into_iter().filter(|(id, _)| !shown.runners.contains_key(id));
-            let mut lost = Vec::new();
-            for (at, (id, before)) in missing.enumerate() {
-                let now = if at < MAX_CONFIRMATIONS { self.get(id).await } else { Ok(before.clone()) };
-                match now {
-                    Ok(record) => lost.push(record),
-                    Err(GithubError::NotFound) => {}
+        let mut missing = self.listed().own();
+        missing.retain(|id, _| !shown.runners.contains_key(id));
+        let confirmations = &self.listed().confirmations;
+        confirmations.store(0, Ordering::Relaxed);
+        let mut asks = true;
+        if !missing.is_empty() {
+            let unchanged = self.is_unchanged(walked, &mut shown.runners).await;
+            asks = unchanged.is_ok();
+            let is_snapshot = unchanged.unwrap_or(false);
+            let may_be_unreadable = |runner: &RunnerRecord| {
+                shown.unreadable.iter().any(|name| name.as_ref().is_none_or(|name| *name == runner.name))
+            };
+            missing.retain(|id, runner| {
+                !shown.runners.contains_key(id) && (!is_snapshot || may_be_unreadable(runner))
+            });
+        }
+        for (id, before) in missing {
+            let mut still = Some(before);
+            if asks && confirmations.load(Ordering::Relaxed) < MAX_CONFIRMATIONS {
+                confirmations.fetch_add(1, Ordering::Relaxed);
+                match self.get(id).await {
+                    Ok(record) => still = Some(record),
+                    Err(GithubError::NotFound) => still = None,
                     Err(error) => {
-                        tracing::debug!(scope = %self.scope(), %id, %error, "a runner stays listed, since GitHub does not say that it is gone");
-                        lost.push(before);
+                        // The others would be as slow, or meet the same limit.
+                        asks = false;
+                        tracing::debug!(scope = %self.scope(), %id, %error, "runners stay listed, since GitHub does not say that they are gone");
                     }
                 }
             }
-            shown.runners.extend(lost.into_iter().map(|record| (record.id, record)));
-            shown
-                .unreadable
-                .retain(|name| !shown.runners.values().any(|runner| Some(&runner.name) == name.as_ref()));
+            shown.runners.extend(still.map(|record| (record.id, record)));
         }
+        shown
+            .unreadable
+            .retain(|name| !shown.runners.values().any(|runner| Some(&runner.name) == name.as_ref()));
         let own = shown.runners.iter().filter(|(_, runner)| is_own(&runner.name, instance));
         self.listed().keep_own(own.map(|(id, runner)| (*id, runner.clone())).collect());
         Ok(shown)
+    }
+
+    /// Whether no page has changed since the walk, which then was a snapshot. Looks only where that costs nothing as
+    /// long as nothing has changed, and stops at the first page that has; what that shows is there too.
+    async fn is_unchanged(
+        &self,
+        walked: &[(String, Arc<Page>)],
+        runners: &mut BTreeMap<RegistrationId, RunnerRecord>,
+    ) -> Result<bool, GithubError> {
+        if let [_] = walked {
+            return Ok(true);
+        }
+        if walked.iter().any(|(_, page)| page.etag.is_none()) {
+            return Ok(false);
+        }
+        for (key, before) in walked {
+            let address = key.parse().map_err(|_| GithubError::failed("a page without a valid address"))?;
+            let page = self.page(address, key).await?;
+            if !Arc::ptr_eq(&page, before) {
+                self.listed().confirmations.fetch_add(1, Ordering::Relaxed);
+                runners.extend(page.runners.iter().map(|runner| (runner.id, runner.clone())));
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn walk(&self, first: Uri) -> Result<Vec<(String, Arc<Page>)>, GithubError> {

@@ -54,7 +54,7 @@ pub use self::{
     downloads::{RunnerDownload, newest_version},
     groups::{GroupRepository, RunnerGroup},
     hooks::{DeliveryRecord, HookRecord, LogMark},
-    identity::{Identities, Numbers},
+    identity::{Identities, Numbers, Placed},
     jwt::AppSource,
     labels::RunnerLabel,
     limits::{Rate, poll_interval, retry_interval},
@@ -207,7 +207,7 @@ impl Endpoint {
 
     /// Whether it can wait, so that mints go first when the budget runs low.
     const fn is_housekeeping(self) -> bool {
-        matches!(self, Self::List | Self::Delete | Self::Hooks) || self.is_of_the_queue()
+        matches!(self, Self::List | Self::Get | Self::Delete | Self::Hooks) || self.is_of_the_queue()
     }
 
     /// Whether it looks for waiting jobs.

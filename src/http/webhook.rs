@@ -9,10 +9,14 @@ use std::{
 };
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     http::{HeaderMap, StatusCode, header},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use futures_util::StreamExt as _;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::{
     fleet::{ClockReading, Evidence},
@@ -29,8 +33,8 @@ const MAX_BODY: usize = 1 << 20;
 /// deliveries").
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// KiB of bodies in memory at once: who sends them is not known before they are complete.
-const BODIES: usize = 16 * 1024;
+/// Bytes of bodies in memory at once: who sends them is not known before they are complete.
+const BODIES: usize = 16 << 20;
 
 /// Deliveries that are remembered, so that one that comes again is told from a new one.
 const REMEMBERED: usize = 10_000;
@@ -121,19 +125,15 @@ impl Webhook {
                 "the content type must be application/json or application/x-www-form-urlencoded",
             );
         };
-        // Without a length it may become as large as any.
-        let length = text(header::CONTENT_LENGTH.as_str()).parse().unwrap_or(MAX_BODY);
         let too_large = "the body has more than 1 MiB";
-        if length > MAX_BODY {
+        if text(header::CONTENT_LENGTH.as_str()).parse().is_ok_and(|length: usize| length > MAX_BODY) {
             return told(DeliveryResult::TooLarge, too_large);
         }
-        let kibibytes = u32::try_from(length / 1024 + 1).unwrap_or(u32::MAX);
-        let Ok(_room) = self.0.bodies.try_acquire_many(kibibytes) else {
-            return told(DeliveryResult::Overloaded, "too many deliveries at once");
-        };
-        let body = match timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => return told(DeliveryResult::TooLarge, too_large),
+        let mut is_full = false;
+        let (body, _room) = match timeout(BODY_TIMEOUT, received(body, &self.0.bodies, &mut is_full)).await {
+            Ok(Some(received)) => received,
+            Ok(None) => return told(DeliveryResult::TooLarge, too_large),
+            Err(_) if is_full => return told(DeliveryResult::Overloaded, "too many deliveries at once"),
             Err(_) => return told(DeliveryResult::TimedOut, "the body did not come in time"),
         };
         // The same answer whether there is none or a wrong one.
@@ -150,8 +150,8 @@ impl Webhook {
             Ok(Told::Ping) => told(DeliveryResult::Accepted, "pong"),
             Ok(Told::Nothing) => told(DeliveryResult::Ignored, "ignored"),
             Ok(Told::Job(mut job, state, numbers)) => {
-                for identities in self.0.identities.get().into_iter().flatten() {
-                    identities.place(&mut job, numbers);
+                if !Identities::place(self.0.identities.get().into_iter().flatten(), &mut job, numbers) {
+                    return told(DeliveryResult::Ignored, "ignored");
                 }
                 if (self.0.sink)(Evidence::Job { job: *job, state, at: clock.at, asked: false }) {
                     // Only now: one that was refused may come again.
@@ -191,6 +191,28 @@ impl Webhook {
         }
         may
     }
+}
+
+/// A body, and the room that it takes for as long as that is held: none for what has not come. `is_full` while it waits
+/// for room. `None` if it is too large, or breaks off.
+async fn received<'r>(
+    body: Body,
+    room: &'r Semaphore,
+    is_full: &mut bool,
+) -> Option<(Vec<u8>, SemaphorePermit<'r>)> {
+    let (mut bytes, mut held) = (Vec::new(), room.try_acquire_many(0).ok()?);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.ok()?;
+        if bytes.len() + chunk.len() > MAX_BODY {
+            return None;
+        }
+        *is_full = true;
+        held.merge(room.acquire_many(u32::try_from(chunk.len()).ok()?).await.ok()?);
+        *is_full = false;
+        bytes.extend_from_slice(&chunk);
+    }
+    Some((bytes, held))
 }
 
 impl Inner {

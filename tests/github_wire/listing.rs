@@ -3,17 +3,20 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use axum::response::Response;
+use axum::{http::Method, response::Response};
 use dayfly::{
-    fleet::RunnerStatus,
+    fleet::{RegistrationId, RunnerStatus},
     github::{GithubError, Listing, RunnerApi},
 };
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{Log, Seen, World, answer, chain, complains, nearly, runner, runner_name, runners, says};
+use crate::world::{
+    Log, Seen, World, answer, chain, complains, nearly, now_secs, runner, runner_name, runners, says,
+};
 
 /// Serves `count` runners in pages of 100, with ETags, under the path that GitHub's links have.
 fn paged(count: u64) -> impl Fn(&Seen) -> Response + Send + Sync {
@@ -161,6 +164,10 @@ async fn changing(
         let last = request.uri.path().rsplit('/').next().unwrap();
         let named = |id: u64| if own.contains(&id) { named(id, &own_name(id)) } else { runner(id) };
         if let Ok(id) = last.parse::<u64>() {
+            if request.method == Method::DELETE {
+                ids.retain(|other| *other != id);
+                return answer(204, &[], "");
+            }
             return if ids.contains(&id) { says(200, &named(id)) } else { complains(404, "Not Found") };
         }
         change(*asked, &mut ids);
@@ -229,6 +236,76 @@ async fn only_who_github_says_is_gone_is_gone_from_a_list_of_several_pages() {
     assert_eq!(world.seen()[4].uri, "/api/v3/orgs/acme/actions/runners/101");
     assert_eq!(own(&world.client.list().await.unwrap()), [101], "GitHub answers 404");
     assert_eq!(world.seen().last().unwrap().uri, "/api/v3/orgs/acme/actions/runners/120");
+}
+
+#[tokio::test]
+async fn a_runner_that_was_removed_is_not_asked_about() {
+    let world = changing((1..=150).collect(), &[101], |_, _| {}).await;
+    world.client.list().await.unwrap();
+    world.client.delete(RegistrationId(101)).await.unwrap();
+    let before = world.seen().len();
+    assert_eq!(world.client.list().await.unwrap().registrations.len(), 149);
+    assert_eq!(world.seen().len() - before, 2, "its two pages");
+}
+
+/// Serves what `ids` are, all ours, in pages of 100 with ETags. Of one runner alone it only says 502.
+async fn tagged(ids: &Arc<Mutex<Vec<u64>>>, change_while_walking: &'static [usize]) -> World {
+    let (asked, ids) = (Mutex::new(0), Arc::clone(ids));
+    World::new("acme", move |request| {
+        if !request.uri.path().ends_with("/runners") {
+            return complains(502, "Server Error");
+        }
+        let (mut asked, mut ids) = (asked.lock().unwrap(), ids.lock().unwrap());
+        if change_while_walking.contains(&asked) {
+            ids.remove(0);
+        }
+        *asked += 1;
+        let page = usize::try_from(request.page().unwrap_or(1)).unwrap();
+        let shown = ids.iter().skip((page - 1) * 100).take(100).collect::<Vec<_>>();
+        let etag = format!("\"{}-{shown:?}\"", ids.len());
+        if request.header("if-none-match") == Some(&etag) {
+            return answer(304, &[], "");
+        }
+        let link =
+            format!("</api/v3/orgs/acme/actions/runners?per_page=100&page={}>; rel=\"next\"", page + 1);
+        let reset = (now_secs() + 3600).to_string();
+        let mut headers = vec![
+            ("etag", etag.as_str()),
+            ("x-ratelimit-limit", "5000"),
+            ("x-ratelimit-remaining", "1220"),
+            ("x-ratelimit-reset", &reset),
+        ];
+        if page * 100 < ids.len() {
+            headers.push(("link", &link));
+        }
+        let rows: Vec<_> = shown.iter().map(|id| named(**id, &own_name(**id))).collect();
+        answer(200, &headers, json!({"total_count": ids.len(), "runners": rows}).to_string())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_list_that_no_page_of_has_changed_since_is_believed_at_no_cost() {
+    let ids = Arc::new(Mutex::new((1..=250).collect::<Vec<_>>()));
+    let world = tagged(&ids, &[]).await;
+    world.client.list().await.unwrap();
+    ids.lock().unwrap().drain(0..40);
+    assert_eq!(world.client.list().await.unwrap().registrations.len(), 210);
+    assert_eq!(world.statuses()[6..], [Some(304); 3], "the same pages once more, and no runner alone");
+}
+
+#[tokio::test]
+async fn when_github_cannot_say_who_is_gone_all_stay_listed_and_one_was_asked_about() {
+    let ids = Arc::new(Mutex::new((1..=150).collect::<Vec<_>>()));
+    // The list changes again before it is looked at once more.
+    let world = tagged(&ids, &[4]).await;
+    let base = Duration::from_secs(10);
+    world.client.list().await.unwrap();
+    assert_eq!(world.client.effective_interval(base), base);
+    ids.lock().unwrap().drain(0..9);
+    assert_eq!(world.client.list().await.unwrap().registrations.len(), 150);
+    assert_eq!(world.statuses()[4..], [Some(200), Some(502)]);
+    assert!(world.client.effective_interval(base) > base, "what it took to find out counts");
 }
 
 #[tokio::test]

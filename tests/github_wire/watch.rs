@@ -9,7 +9,7 @@ use dayfly::{
     clock,
     demand::{QueueDoor, QueueWatch, watch_groups},
     fleet::{Demand, Evidence, JobId, JobState, Policy, Pool, Scope, Source, Template, Visibility},
-    github::Numbers,
+    github::{Numbers, Placed},
     simulator::{Endpoint, Fault, FaultKind, GroupPolicy, Job, Settings, Simulator},
 };
 use serde_json::json;
@@ -234,8 +234,47 @@ async fn a_renamed_repository_is_the_one_that_is_configured_and_it_is_said_once(
     let Visibility::Selected(served) = &groups[0].visibility else { panic!("{groups:?}") };
     assert_eq!(served[..], [gadgets.clone(), widgets.clone()]);
     let numbers = Numbers { repository: Some(20), owner: None };
-    assert_eq!(client.identities().configured(&gadgets, numbers), widgets);
+    assert_eq!(client.identities().configured(&gadgets, numbers), Placed::Repository(widgets.clone()));
     let found = client.job(&widgets, JobId(7)).await.unwrap();
     assert!(found.is_some_and(|(job, _)| job.facts.repository == widgets), "asked for at its new address");
     assert_eq!(log.text().matches("was renamed or transferred").count(), 1, "{}", log.text());
+}
+
+#[tokio::test]
+async fn an_organization_that_no_redirect_leads_to_is_found_by_its_number() {
+    let log = Log::default();
+    let _guard = log.listen();
+    // Who has the name `acme`, and what number 1 is called.
+    let names = Arc::new(Mutex::new((Some(1), "acme")));
+    let told = Arc::clone(&names);
+    let world = World::new("acme", move |request| {
+        let (id, name) = *told.lock().unwrap();
+        match request.uri.path() {
+            "/api/v3/orgs/acme" if id.is_some() && request.header("if-none-match").is_some() => {
+                answer(304, &[], "")
+            }
+            "/api/v3/orgs/acme" if id.is_some() => {
+                answer(200, &[("etag", "\"e\"")], json!({"id": id, "login": "acme"}).to_string())
+            }
+            "/api/v3/organizations/1" => says(200, &json!({"id": 1, "login": name})),
+            "/api/v3/orgs/newacme/actions/runners/23" => answer(204, &[], ""),
+            _ => complains(404, "Not Found"),
+        }
+    })
+    .await;
+    let (client, acme) = (&world.client, world.client.scope());
+    let newacme: Scope = format!("{}/newacme", acme.site()).parse().unwrap();
+    client.identify(acme).await.unwrap();
+    // Renamed; then somebody else takes the name, then it is renamed back.
+    for (now, current) in
+        [((None, "newacme"), &newacme), ((Some(99), "newacme"), &newacme), ((Some(1), "acme"), acme)]
+    {
+        *names.lock().unwrap() = now;
+        client.identify(acme).await.unwrap();
+        assert_eq!(client.identities().current(acme), *current, "{now:?}");
+        if current == &newacme {
+            world.delete().await.unwrap();
+        }
+    }
+    assert!(!log.text().contains("another account"), "{}", log.text());
 }
