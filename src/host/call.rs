@@ -215,14 +215,10 @@ impl Engine {
     {
         let began = Instant::now();
         let asked = async {
-            let client = self.connected().await?;
+            let client = self.connected(call).await?;
             request(client).await.map_err(|error| self.fault(call, error, secret))
         };
-        let answer = timeout(deadline, asked).await.unwrap_or_else(|_| {
-            let detail =
-                format!("{call}: {} did not answer within {} s", self.endpoint, deadline.as_secs_f32());
-            Err(Fault::Silent(HostError::Failed { detail, source: None }))
-        });
+        let answer = timeout(deadline, asked).await.unwrap_or_else(|_| Err(self.unanswered(call, deadline)));
         let failed = match &answer {
             Ok(_) => false,
             Err(Fault::Said(status, _)) => *status >= 500,
@@ -268,18 +264,20 @@ impl Engine {
         }
     }
 
-    async fn connected(&self) -> Result<bollard::Docker, Fault> {
+    fn unanswered(&self, call: Call, deadline: Duration) -> Fault {
+        let detail = format!("{call}: {} did not answer within {} s", self.endpoint, deadline.as_secs_f32());
+        Fault::Silent(HostError::Failed { detail, source: None })
+    }
+
+    async fn connected(&self, call: Call) -> Result<bollard::Docker, Fault> {
         let mut client = self.client.lock().await;
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
         // Others wait for this, whatever patience the request at hand has.
-        let made = timeout(self.deadlines.look, self.endpoint.connect()).await.unwrap_or_else(|_| {
-            let seconds = self.deadlines.look.as_secs_f32();
-            let detail = format!("{} did not answer within {seconds} s", self.endpoint);
-            Err(HostError::Failed { detail, source: None })
-        });
-        let made = made.map_err(Fault::Silent)?;
+        let patience = self.deadlines.look;
+        let made = timeout(patience, self.endpoint.connect()).await;
+        let made = made.map_err(|_| self.unanswered(call, patience))?.map_err(Fault::Silent)?;
         *client = Some(made.clone());
         Ok(made)
     }
