@@ -154,7 +154,8 @@ impl Server {
         let app =
             App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| CLOCK.at), webhook, names };
         let task = tokio::spawn(serve(listener, app, std::future::pending()));
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        // No connection is kept: the server may close an idle one just as it is used again.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
         Self { address, client, room, told, metrics, task }
     }
 
