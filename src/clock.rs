@@ -20,21 +20,19 @@ const BEFORE_BOOT: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// The moment now: the same in all parts of the process, whatever happens to the wall clock.
 pub fn now() -> Instant {
-    let now = clock_gettime(SUSPEND_AWARE);
-    let seconds = Duration::from_secs(u64::try_from(now.tv_sec).unwrap_or_default());
-    let nanos = Duration::from_nanos(u64::try_from(now.tv_nsec).unwrap_or_default());
-    Instant::default() + BEFORE_BOOT + seconds + nanos
+    Instant::default() + BEFORE_BOOT + read(SUSPEND_AWARE)
 }
 
 /// How long the machine has been suspended since it was booted.
 pub fn suspended() -> Duration {
-    let of = |clock| {
-        let now = clock_gettime(clock);
-        Duration::new(now.tv_sec.try_into().unwrap_or_default(), now.tv_nsec.try_into().unwrap_or_default())
-    };
-    // In this order, so that what passes between the two is not taken for sleep.
-    let awake_after = of(SUSPEND_AWARE);
-    awake_after.saturating_sub(of(ClockId::Monotonic))
+    // Read in this order, so that the time between the two is not taken for sleep.
+    let since_boot = read(SUSPEND_AWARE);
+    since_boot.saturating_sub(read(ClockId::Monotonic))
+}
+
+fn read(clock: ClockId) -> Duration {
+    let shown = clock_gettime(clock);
+    Duration::new(shown.tv_sec.try_into().unwrap_or_default(), shown.tv_nsec.try_into().unwrap_or_default())
 }
 
 /// What the wall clock shows now. It may be set at any time, so a reading is used at once.

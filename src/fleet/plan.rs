@@ -269,8 +269,8 @@ impl Fleet {
 }
 
 impl PoolState {
-    /// Takes the number of idle runners from the schedule when the wall clock reaches its next change, and anew when
-    /// the clock was set back before the last one.
+    /// Evaluates the schedule when the wall clock reaches its next change, and again when the clock was set back
+    /// before the last one.
     fn keep_to_schedule(&mut self, clock: ClockReading, pass: &mut Pass) {
         let wall = clock.timestamp(pass.now);
         if wall < self.min_idle_at || self.min_idle_until.is_some_and(|until| until <= wall) {

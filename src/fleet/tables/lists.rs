@@ -27,6 +27,14 @@ fn a_runner_that_lists_omitted_and_show_again_was_never_gone() {
     assert_eq!(lists(true, 20), 1, "it is listed, so it is idle");
 }
 
+/// GitHub's list shows this runner alone, and the host has no container.
+fn shows_alone(board: &mut Board, name: &RunnerName, status: RunnerStatus) {
+    let registration = Registration { id: RegistrationId(9), name: name.to_string(), status, busy: false };
+    let (began, registrations) = (board.now, vec![registration]);
+    board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
+    board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
+}
+
 #[test]
 fn a_registration_that_another_process_may_have_minted_just_now_is_left_alone() {
     let mut board = Board::new("", pool(policy(0, 2)), host());
@@ -34,15 +42,7 @@ fn a_registration_that_another_process_may_have_minted_just_now_is_left_alone() 
     let mut acted = Vec::new();
     for _ in 0..15 {
         board.now = board.now + Duration::from_secs(10);
-        let registrations = vec![Registration {
-            id: RegistrationId(9),
-            name: name.to_string(),
-            status: RunnerStatus::Offline,
-            busy: false,
-        }];
-        let began = board.now;
-        board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
-        board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
+        shows_alone(&mut board, &name, RunnerStatus::Offline);
         acted.push(board.plan());
     }
     assert_eq!(acted.iter().position(|plan| plan == "-"), Some(12), "after `boot_timeout`: {acted:?}");
@@ -55,15 +55,7 @@ fn runners_that_are_online_and_run_on_no_host_are_reported_once() {
     let mut reports = 0;
     for _ in 0..30 {
         board.now = board.now + Duration::from_secs(10);
-        let registrations = vec![Registration {
-            id: RegistrationId(9),
-            name: name.to_string(),
-            status: RunnerStatus::Online,
-            busy: false,
-        }];
-        let began = board.now;
-        board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
-        board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
+        shows_alone(&mut board, &name, RunnerStatus::Online);
         let plan = board.fleet.plan(board.now);
         assert_eq!(plan.actions, []);
         reports +=
