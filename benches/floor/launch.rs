@@ -26,11 +26,19 @@ pub(crate) struct Times {
     pub(crate) online: Duration,
 }
 
-pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Result<()> {
-    let sizes: &[(usize, usize)] =
-        if quick { &[(1, 3), (5, 2)] } else { &[(1, 9), (10, 7), (50, 3), (100, 2), (200, 1)] };
+/// Launches `counts` of runners, or the usual ones where that is empty.
+pub(crate) async fn measure(stand: &Stand, quick: bool, counts: &[usize], table: &mut Table) -> Result<()> {
+    let usual: &[usize] = if quick { &[1, 5] } else { &[1, 10, 50, 100, 200] };
     let mut likenesses = (None, None);
-    for &(count, rounds) in sizes {
+    for &count in if counts.is_empty() { usual } else { counts } {
+        let rounds = match count {
+            _ if quick => 3,
+            ..=5 => 9,
+            6..=20 => 7,
+            21..=50 => 3,
+            51..=100 => 2,
+            _ => 1,
+        };
         let mut floors: Vec<Vec<Times>> = vec![Vec::new(); AT_ONCE.len()];
         let (mut ours, warned) = (Vec::new(), warnings::count());
         for round in 1..=rounds {
@@ -53,10 +61,13 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
             if let (Some(floor), Some(dayfly)) = &likenesses {
                 Likeness::compare(floor, dayfly)?;
             }
-            let last = |times: &[Times]| times.last().map_or_else(String::new, |t| millis(t.running));
+            let last = |times: &[Times]| {
+                let shown = |times: &Times| format!("{} ({})", millis(times.running), millis(times.first));
+                times.last().map_or_else(String::new, shown)
+            };
             let shown: Vec<String> = floors.iter().map(|floor| last(floor)).collect();
             println!(
-                "{count} runners, round {round} of {rounds}: engine alone at {AT_ONCE:?} at once {}; dayfly {}",
+                "{count} runners (the first), round {round} of {rounds}: engine alone at {AT_ONCE:?} at once {}; dayfly {}",
                 shown.join(" / "),
                 last(&ours)
             );

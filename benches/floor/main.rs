@@ -29,6 +29,9 @@ struct Options {
     /// Measure only this; may be given more than once
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// With `--only launch`: so many runners instead of the usual numbers; may be given more than once
+    #[arg(long, value_name = "RUNNERS")]
+    launch: Vec<usize>,
     /// What cargo passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -101,7 +104,7 @@ async fn measure(stand: &Stand, options: &Options) -> Result<()> {
 async fn measure_into(table: &mut Table, stand: &Stand, options: &Options) -> Result<()> {
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
     if wanted(Part::Launch) {
-        launch::measure(stand, options.quick, table).await.context("launches")?;
+        launch::measure(stand, options.quick, &options.launch, table).await.context("launches")?;
     }
     if wanted(Part::News) {
         news::measure(stand, options.quick, table).await.context("news")?;

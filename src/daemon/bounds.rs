@@ -1,85 +1,89 @@
 //! Bounds on how much goes on at once: around an edge, not in it. Launches have bounds of their
 //! own, so that no amount of clearing away makes a job wait.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     fleet::{Container, ContainerId, Exit, Occupation, RegistrationId},
     github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
-    host::{Host, HostError, Launch},
+    host::{Host, HostError, Launch, LaunchError},
 };
 
 /// Mints under way at once: GitHub counts more than a hundred requests at once as abuse.
-const MINTS: usize = 32;
+const MINTS: u16 = 32;
 
 /// Removals of registrations under way at once.
-const DELETIONS: usize = 4;
+const DELETIONS: u16 = 4;
 
-/// Launches under way at once on an engine, and as many removals: one per processor, within these limits.
-/// More of them end no sooner, and each takes longer (docs/decisions).
-const ON_AN_ENGINE: (usize, usize) = (2, 8);
+/// Launches under way at once on an engine (docs/decisions).
+const LAUNCHES: u16 = 8;
+
+/// Launches under way at once on an engine that had nothing to do, until the first of them is up: more of them
+/// would make the first take twice as long.
+const FIRST_LAUNCHES: u16 = 2;
+
+/// For how long the first launch may keep the others waiting.
+const HEAD_START: Duration = Duration::from_secs(1);
+
+/// Removals of containers under way at once on an engine.
+const REMOVALS: u16 = 4;
+
+/// Slots for one kind of action.
+#[derive(Clone)]
+struct Slots(Arc<Semaphore>);
+
+impl Slots {
+    fn new(size: u16) -> Self {
+        Self(Arc::new(Semaphore::new(size.into())))
+    }
+
+    /// Waits for a slot. The semaphores are never closed; if one were, having no bound is the lesser evil.
+    async fn one(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.clone().acquire_owned().await.ok()
+    }
+
+    /// Launches in one slot; where none is taken, in all but those of the other first launches, for `head_start`
+    /// at most.
+    async fn launch<F: Future>(&self, launch: F, head_start: Duration) -> F::Output {
+        let Ok(mut slots) = self.0.clone().try_acquire_many_owned(LAUNCHES.into()) else {
+            let _slot = self.one().await;
+            return launch.await;
+        };
+        drop(slots.split((FIRST_LAUNCHES - 1).into()));
+        let mut launch = pin!(launch);
+        if let Ok(done) = timeout(head_start, &mut launch).await {
+            return done;
+        }
+        let _slot = slots.split(1);
+        drop(slots);
+        launch.await
+    }
+}
 
 /// An edge with bounds around it.
 #[derive(Clone)]
 pub struct Bounded<T> {
     edge: T,
-    launches: Arc<Semaphore>,
-    removals: Arc<Semaphore>,
-    /// How many an engine's bounds admit.
-    size: Arc<AtomicUsize>,
-    /// The places of containers that were made and not yet started: a launch keeps its place, so
-    /// that the first start does not wait for the last container to be made.
-    begun: Arc<Mutex<BTreeMap<ContainerId, OwnedSemaphorePermit>>>,
+    launches: Slots,
+    removals: Slots,
 }
 
 impl<T> Bounded<T> {
     /// Bounds around GitHub, to be shared by all scopes of a credential.
     pub fn github() -> impl Fn(T) -> Self {
-        let (mints, deletions) = (Arc::new(Semaphore::new(MINTS)), Arc::new(Semaphore::new(DELETIONS)));
-        move |edge| Self {
-            edge,
-            launches: mints.clone(),
-            removals: deletions.clone(),
-            size: Arc::default(),
-            begun: Arc::default(),
-        }
+        let (launches, removals) = (Slots::new(MINTS), Slots::new(DELETIONS));
+        move |edge| Self { edge, launches: launches.clone(), removals: removals.clone() }
     }
 
-    /// Bounds around an engine whose size is not known yet: those of the smallest.
+    /// Bounds around an engine.
     pub fn engine(edge: T) -> Self {
-        let (least, _) = ON_AN_ENGINE;
-        let (launches, removals) = (Semaphore::new(least), Semaphore::new(least));
-        let size = Arc::new(AtomicUsize::new(least));
-        Self { edge, launches: launches.into(), removals: removals.into(), size, begun: Arc::default() }
+        Self { edge, launches: Slots::new(LAUNCHES), removals: Slots::new(REMOVALS) }
     }
-
-    /// Widens the bounds to what an engine with so many processors takes. They are never narrowed.
-    pub fn widen(&self, cpus: usize) {
-        let (least, most) = ON_AN_ENGINE;
-        let size = cpus.clamp(least, most);
-        let more = size.saturating_sub(self.size.fetch_max(size, Ordering::Relaxed));
-        self.launches.add_permits(more);
-        self.removals.add_permits(more);
-    }
-
-    fn begun(&self) -> MutexGuard<'_, BTreeMap<ContainerId, OwnedSemaphorePermit>> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Waits for a place. The semaphores are never closed; if one were, having no bound is the lesser
-/// evil.
-async fn place(semaphore: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    semaphore.clone().acquire_owned().await.ok()
 }
 
 impl<T: RunnerApi> RunnerApi for Bounded<T> {
@@ -88,12 +92,12 @@ impl<T: RunnerApi> RunnerApi for Bounded<T> {
     }
 
     async fn mint(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
-        let _place = place(&self.launches).await;
+        let _slot = self.launches.one().await;
         self.edge.mint(mint).await
     }
 
     async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
-        let _place = place(&self.removals).await;
+        let _slot = self.removals.one().await;
         self.edge.delete(id).await
     }
 }
@@ -104,21 +108,15 @@ impl<T: Host> Host for Bounded<T> {
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
-        let place = place(&self.launches).await;
-        let container = self.edge.create(launch).await?;
-        if let Some(place) = place {
-            self.begun().insert(container.clone(), place);
-        }
-        Ok(container)
+        self.edge.create(launch).await
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
-        let begun = self.begun().remove(id);
-        let _place = match begun {
-            Some(place) => Some(place),
-            None => place(&self.launches).await,
-        };
         self.edge.start(id).await
+    }
+
+    async fn launch(&self, launch: Launch<'_>) -> Result<ContainerId, LaunchError> {
+        self.launches.launch(self.edge.launch(launch), HEAD_START).await
     }
 
     async fn occupation(&self, id: &ContainerId) -> Result<Occupation, HostError> {
@@ -134,27 +132,58 @@ impl<T: Host> Host for Bounded<T> {
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
-        let _place = place(&self.removals).await;
+        let _slot = self.removals.one().await;
         self.edge.remove(id).await
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
 
-    #[test]
-    fn an_engine_gets_one_launch_per_processor_within_limits() {
-        for (cpus, launches) in [(1, 2), (2, 2), (6, 6), (64, 8)] {
-            let bounded = Bounded::engine(());
-            assert_eq!(bounded.launches.available_permits(), 2, "before its size is known");
-            // Measuring it again changes nothing.
-            for _ in 0..2 {
-                bounded.widen(cpus);
-                assert_eq!(bounded.launches.available_permits(), launches, "{cpus} processors");
-            }
-            bounded.clone().widen(1);
-            assert_eq!(bounded.removals.available_permits(), launches, "clones share the bounds");
+    /// Twenty launches, of which none ends by itself. Returns them with how many have begun, and what ends one.
+    fn launches(slots: &Slots, head_start: Duration) -> (JoinSet<()>, Arc<Semaphore>, Arc<Semaphore>) {
+        let (begun, ends) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let mut tasks = JoinSet::new();
+        for _ in 0..20 {
+            let (slots, begun, ends) = (slots.clone(), begun.clone(), ends.clone());
+            tasks.spawn(async move {
+                let launch = async {
+                    begun.add_permits(1);
+                    ends.acquire().await.unwrap().forget();
+                };
+                slots.launch(launch, head_start).await;
+            });
         }
+        (tasks, begun, ends)
+    }
+
+    /// Waits until so many more launches have begun, and asserts that no other does.
+    async fn begin(begun: &Semaphore, count: u32) {
+        begun.acquire_many(count).await.unwrap().forget();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(begun.available_permits(), 0);
+    }
+
+    #[tokio::test]
+    async fn two_launches_begin_and_the_others_once_the_first_is_up() {
+        let slots = Slots::new(LAUNCHES);
+        let (mut tasks, begun, ends) = launches(&slots, Duration::MAX);
+        begin(&begun, 2).await;
+        ends.add_permits(1);
+        begin(&begun, 7).await;
+        ends.add_permits(19);
+        while tasks.join_next().await.is_some() {}
+        assert_eq!(slots.0.available_permits(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_first_launch_that_hangs_delays_the_others_for_its_head_start() {
+        let (_tasks, begun, _ends) = launches(&Slots::new(LAUNCHES), Duration::ZERO);
+        begin(&begun, 8).await;
     }
 }

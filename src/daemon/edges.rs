@@ -11,7 +11,7 @@ use crate::{
         Trouble, TroubleKind,
     },
     github::{GithubError, Listing, Mint, RunnerApi},
-    host::{Host, HostError, Launch, chain, out_of_files},
+    host::{Host, HostError, Launch, LaunchError, chain, out_of_files},
 };
 
 /// How long a runner gets between the stop signal and the kill. The runner needs it to report a
@@ -134,13 +134,9 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         let registration = Minted::Yes(minted.id);
         let launch =
             Launch { instance: &self.instance, runner, registration: minted.id, pool, jit: &minted.jit };
-        let container = match host.create(launch).await {
-            Ok(container) => container,
-            Err(error) => return failed(registration, None, error.into()),
-        };
-        match host.start(&container).await {
-            Ok(()) => Launched::Up { registration: minted.id, container },
-            Err(error) => failed(registration, Some(container), error.into()),
+        match host.launch(launch).await {
+            Ok(container) => Launched::Up { registration: minted.id, container },
+            Err(LaunchError { container, error }) => failed(registration, container, error.into()),
         }
     }
 

@@ -55,7 +55,7 @@ use self::{
     failures::Failures,
     images::{images, keep_image},
     listings::Cadence,
-    observers::{Engine, Publisher, follow_events, measure, observe, watch_disk},
+    observers::{Engine, Publisher, check_clock, follow_events, observe, watch_disk},
     planner::{BoundedEdges, Planner, notify_systemd},
     sets::Sets,
     sources::{Sources, webhook},
@@ -276,9 +276,7 @@ fn look_at_all(
     for (host, engine) in engines {
         let news = Arc::new(Notify::new());
         observers.spawn(follow_events(engine.clone(), host.clone(), publisher.clone(), news.clone()));
-        if let Some(bounded) = edges.hosts.get(host) {
-            observers.spawn(measure(engine.clone(), host.clone(), bounded.clone()));
-        }
+        observers.spawn(check_clock(engine.clone(), host.clone()));
         let (edges, publisher) = (edges.clone(), publisher.clone());
         let (engine, host) = (engine.clone(), host.clone());
         let list = move || {

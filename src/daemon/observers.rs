@@ -10,7 +10,6 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::bounds::Bounded;
 use crate::{
     clock,
     fleet::{Evidence, HostName},
@@ -93,20 +92,19 @@ impl Pauses {
     }
 }
 
-/// Asks an engine how large it is until it says so, and widens its bounds accordingly. Nobody waits for it.
-pub(super) async fn measure(engine: Engine, host: HostName, bounded: Bounded<Docker>) {
+/// Asks an engine for its clock until it answers, and reports one that differs much from this machine's.
+pub(super) async fn check_clock(engine: Engine, host: HostName) {
     let mut pauses = engine.pauses();
     loop {
         // The engine's list tells why it cannot be reached.
         if let Ok(facts) = engine.docker.facts().await {
-            report_skew(&host, &facts);
-            return bounded.widen(usize::try_from(facts.cpus).unwrap_or(usize::MAX));
+            return report_skew(&host, &facts);
         }
         pauses.wait().await;
     }
 }
 
-/// Reports a clock that differs much from this machine's. Decisions compare times of one clock only, so it is just
+/// Decisions compare times of one clock only, so it is just
 /// times in logs that would confuse people.
 fn report_skew(host: &HostName, facts: &Facts) {
     if let Some(ahead) = facts.skew(clock::wall()) {

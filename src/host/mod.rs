@@ -72,6 +72,15 @@ pub struct Launch<'a> {
     pub jit: &'a SecretString,
 }
 
+/// A launch that failed.
+#[derive(Debug)]
+pub struct LaunchError {
+    /// The container that was created and could not be started.
+    pub container: Option<ContainerId>,
+    /// Why.
+    pub error: HostError,
+}
+
 /// The calls that a pass needs, for one engine. Every call ends within the edge's deadline, and is
 /// idempotent: what is already so is a success.
 pub trait Host: Send + Sync {
@@ -84,6 +93,18 @@ pub trait Host: Send + Sync {
 
     /// Starts a container that was never started.
     fn start(&self, id: &ContainerId) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Creates a container and starts it.
+    fn launch(&self, launch: Launch<'_>) -> impl Future<Output = Result<ContainerId, LaunchError>> + Send {
+        async move {
+            let created = self.create(launch).await;
+            let container = created.map_err(|error| LaunchError { container: None, error })?;
+            match self.start(&container).await {
+                Ok(()) => Ok(container),
+                Err(error) => Err(LaunchError { container: Some(container), error }),
+            }
+        }
+    }
 
     /// Asks the container whether it has a job: its log for `Running job:`, its processes for
     /// `Runner.Worker`. Errors when neither can be read: no answer is not "idle".
