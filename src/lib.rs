@@ -1,22 +1,22 @@
 //! Dayfly keeps pools of ephemeral GitHub Actions runners on ordinary Docker hosts.
 //!
-//! The map of the house; imports point one way, and `tests/architecture.rs` holds them to it:
+//! Three packages. [`fleet`] is the core: pure, total, time passed in; it owns every decision. [`simulator`] is a
+//! GitHub that fits in a process, for tests, benchmarks and `dayfly demo`. This one is the rest. Imports point one
+//! way, and `tests/architecture.rs` holds them to it:
 //!
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
 //! (whatever reads files) → files
 //! ```
 //!
-//! - [`fleet`] is the core: pure, total, time passed in. It owns every decision.
 //! - [`clock`] reads this machine's clocks.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
-//! - [`demand`] tells of waiting jobs: it looks at queues, repairs what webhooks lost, and holds the sessions
-//!   of runner scale sets.
+//! - [`demand`] are the sources of waiting jobs: it lists queues, repairs what webhooks lost, and holds the
+//!   sessions of runner scale sets.
 //! - [`config`] reads the one TOML file.
 //! - [`files`] opens every file that is read: regular, bounded, without waiting.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
 //! - [`http`] and [`telemetry`] show what passes report.
-//! - [`simulator`] is a GitHub that fits in a process, for tests, benchmarks and `dayfly demo`.
 //! - [`cli`] has one file per command.
 
 pub mod cli;
@@ -25,9 +25,10 @@ pub mod config;
 pub mod daemon;
 pub mod demand;
 pub mod files;
-pub mod fleet;
 pub mod github;
 pub mod host;
 pub mod http;
-pub mod simulator;
 pub mod telemetry;
+
+pub use dayfly_fleet as fleet;
+pub use dayfly_simulator as simulator;

@@ -9,8 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The other packages, by their names in the crate's root.
+const PACKAGES: [&str; 2] = ["fleet", "simulator"];
+
 /// Each module, and the modules that it may import.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -36,8 +39,6 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("github", &["clock", "fleet", "files"]),
     ("host", &["clock", "fleet", "files"]),
     ("clock", &["fleet"]),
-    ("simulator", &["fleet"]),
-    ("fleet", &[]),
     ("files", &[]),
 ];
 
@@ -45,6 +46,9 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
 /// `files` have no use for them; the simulator and the demo open what they made themselves.
 const OPENS: [&str; 6] =
     ["File::open", "File::create", "File::options", "OpenOptions", "fs::read(", "fs::read_to_string"];
+
+/// What the core may depend on: neither I/O nor a runtime, and nothing that logs.
+const DEPENDENCIES_OF_THE_CORE: [&str; 4] = ["jiff", "serde", "thiserror", "ulid"];
 
 /// What has no place in the core: I/O, async, clocks, randomness, logging, and orders that differ
 /// from run to run.
@@ -64,9 +68,9 @@ const IMPURE: [&str; 13] = [
     "std::env",
 ];
 
-/// All source files with their text, without comments and without what follows the tests' mark.
-fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+/// All source files of a folder with their text, without comments and without what follows the tests' mark.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let (mut folders, mut files) = (vec![root.clone()], Vec::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
@@ -119,7 +123,7 @@ fn first_names(code: &str, root: &str) -> BTreeSet<String> {
 
 #[test]
 fn imports_point_one_way() {
-    for (path, text) in sources() {
+    for (path, text) in sources("src") {
         let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
         let module = parts[0].trim_end_matches(".rs");
         if module == "lib" {
@@ -132,7 +136,8 @@ fn imports_point_one_way() {
         let code = code(&text);
         let root = if module == "main" { "dayfly::" } else { "crate::" };
         for name in first_names(&code, root) {
-            let known = MAY_IMPORT.iter().any(|(module, _)| *module == name);
+            let known =
+                PACKAGES.contains(&name.as_str()) || MAY_IMPORT.iter().any(|(module, _)| *module == name);
             let fine = !known || name == module || allowed.contains(&name.as_str());
             assert!(fine, "src/{} imports {name}, which {module} may not", path.display());
         }
@@ -144,17 +149,32 @@ fn imports_point_one_way() {
 
 #[test]
 fn the_core_is_pure() {
-    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("fleet")) {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/fleet/Cargo.toml");
+    let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
+    let dependencies: Vec<&String> = manifest["dependencies"].as_table().unwrap().keys().collect();
+    assert_eq!(dependencies, DEPENDENCIES_OF_THE_CORE);
+    for (path, text) in sources("crates/fleet/src") {
         for impure in IMPURE {
-            assert!(!code(&text).contains(impure), "src/{} has {impure:?}", path.display());
+            assert!(!code(&text).contains(impure), "crates/fleet/src/{} has {impure:?}", path.display());
         }
     }
 }
 
 #[test]
+fn the_simulator_shares_the_type_of_a_moment_with_the_product_and_nothing_else() {
+    for (path, text) in sources("crates/simulator/src") {
+        let code = code(&text);
+        for name in first_names(&code, "dayfly_fleet::") {
+            assert_eq!(name, "Timestamp", "crates/simulator/src/{}", path.display());
+        }
+        assert!(!code.contains("dayfly::"), "crates/simulator/src/{} knows the product", path.display());
+    }
+}
+
+#[test]
 fn files_are_opened_in_one_place() {
-    let exempt = ["files.rs", "simulator", "cli/demo.rs", "cli/demo"];
-    for (path, text) in sources() {
+    let exempt = ["files.rs", "cli/demo.rs", "cli/demo"];
+    for (path, text) in sources("src") {
         if exempt.iter().any(|exempt| path.starts_with(exempt)) {
             continue;
         }
@@ -166,8 +186,14 @@ fn files_are_opened_in_one_place() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    for (path, text) in sources() {
-        assert!(text.starts_with("//! "), "src/{} does not open with a //! sentence", path.display());
+    for folder in ["src", "crates/fleet/src", "crates/simulator/src"] {
+        for (path, text) in sources(folder) {
+            assert!(
+                text.starts_with("//! "),
+                "{folder}/{} does not open with a //! sentence",
+                path.display()
+            );
+        }
     }
 }
 

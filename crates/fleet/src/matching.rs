@@ -1,0 +1,295 @@
+//! Which pool a job belongs to, or why none: the one place that decides it.
+//!
+//! A pool serves a job when the job's repository is in its scope, every label of the job is among the
+//! pool's (letter case aside), and the pool's runner group admits the repository and the workflow, as far
+//! as that can be read. Of several pools the one with the fewest labels takes it: what has more to offer
+//! is kept for jobs that ask for it. Then the higher priority, then the name that comes first.
+
+use std::{cmp::Reverse, collections::BTreeSet};
+
+use super::{
+    job::{GroupPolicy, Job, Visibility},
+    name::PoolName,
+    pool::Pool,
+    report::Unmatched,
+    scope::{Scope, Target},
+};
+
+/// What one pool is to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It serves the job.
+    Serves,
+    /// It cannot see the job's repository.
+    OtherScope,
+    /// It does not, for this reason; `missing` are the labels that it lacks.
+    Refuses {
+        /// Why.
+        reason: Unmatched,
+        /// The job's labels that the pool does not have.
+        missing: Vec<String>,
+    },
+}
+
+/// Where a job belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// To this pool.
+    Pool(PoolName),
+    /// To none, though it looks as if it should.
+    Unmatched(Unmatched),
+    /// It is somebody else's: GitHub's own runners', or another operator's.
+    Foreign,
+}
+
+/// What a pool, whose group has this policy where that is known, is to a job.
+pub fn verdict(job: &Job, pool: &Pool, group: Option<&GroupPolicy>) -> Verdict {
+    if !covers(&pool.scope, job) {
+        return Verdict::OtherScope;
+    }
+    let refuses = |reason| Verdict::Refuses { reason, missing: Vec::new() };
+    if job.labels.is_empty() && !pool.match_unlabelled {
+        return refuses(Unmatched::Unlabelled);
+    }
+    let missing: Vec<String> = job.labels.iter().filter(|label| !has(pool, label)).cloned().collect();
+    if !missing.is_empty() {
+        return Verdict::Refuses { reason: Unmatched::Labels, missing };
+    }
+    if let Target::Repository { .. } = pool.scope.target() {
+        let unwanted = job.public == Some(true) && !pool.allow_public;
+        return if unwanted { refuses(Unmatched::PublicRepository) } else { Verdict::Serves };
+    }
+    let Some(group) = group else { return Verdict::Serves };
+    let public = job.public == Some(true);
+    let visible = match &group.visibility {
+        Visibility::All => true,
+        Visibility::Private => !public,
+        Visibility::Selected(repositories) => repositories.contains(&job.facts.repository),
+    };
+    if !visible {
+        return refuses(Unmatched::Group);
+    }
+    if public && !group.allows_public {
+        return refuses(Unmatched::PublicRepository);
+    }
+    if let Some(allowed) = &group.workflows
+        && !job.workflows.is_empty()
+        && !job
+            .workflows
+            .iter()
+            .any(|workflow| allowed.iter().any(|allowed| same_workflow(workflow, allowed)))
+    {
+        return refuses(Unmatched::Workflow);
+    }
+    Verdict::Serves
+}
+
+/// Where a job belongs, among these pools with their groups' policies.
+pub fn place<'p>(job: &Job, pools: impl Iterator<Item = (&'p Pool, Option<&'p GroupPolicy>)>) -> Placement {
+    let (mut best, mut reason, mut ours) = (None, None, false);
+    for (pool, group) in pools {
+        match verdict(job, pool, group) {
+            Verdict::Serves => {
+                let rank = (distinct(pool), Reverse(pool.policy.priority), &pool.name);
+                best = Some(best.map_or(rank, |before| rank.min(before)));
+            }
+            Verdict::Refuses { reason: refusal, missing } => {
+                ours |=
+                    job.labels.is_empty() || missing.len() < job.labels.len() || asks_for_self_hosted(job);
+                // The later in the order of the checks, the closer it came.
+                reason = reason.max(Some(refusal));
+            }
+            Verdict::OtherScope => {}
+        }
+    }
+    match (best, reason) {
+        (Some((.., name)), _) => Placement::Pool(name.clone()),
+        (None, Some(reason)) if ours => Placement::Unmatched(reason),
+        (None, _) => Placement::Foreign,
+    }
+}
+
+/// The policy of the group that a pool names. "Default" is whichever group GitHub marks so, since it can
+/// be renamed.
+pub fn group_of<'g>(pool: &Pool, groups: &'g [GroupPolicy]) -> Option<&'g GroupPolicy> {
+    let named = groups.iter().find(|group| group.name.eq_ignore_ascii_case(&pool.group));
+    named.or_else(|| groups.iter().find(|group| group.default && pool.group.eq_ignore_ascii_case("default")))
+}
+
+/// Whether a job's repository is in a scope. Which organizations an enterprise has cannot be seen in a
+/// repository's address, so the job has to say it.
+fn covers(scope: &Scope, job: &Job) -> bool {
+    let repository = &job.facts.repository;
+    let Target::Repository { owner, .. } = repository.target() else { return false };
+    match scope.target() {
+        Target::Repository { .. } => scope == repository,
+        Target::Organization { organization } => organization == owner && scope.site() == repository.site(),
+        Target::Enterprise { enterprise } => {
+            job.enterprise.as_ref() == Some(enterprise) && scope.site() == repository.site()
+        }
+    }
+}
+
+fn has(pool: &Pool, label: &str) -> bool {
+    pool.labels.iter().any(|own| own.eq_ignore_ascii_case(label))
+}
+
+fn distinct(pool: &Pool) -> usize {
+    pool.labels.iter().map(|label| label.to_ascii_lowercase()).collect::<BTreeSet<_>>().len()
+}
+
+fn asks_for_self_hosted(job: &Job) -> bool {
+    job.labels.iter().any(|label| label.eq_ignore_ascii_case("self-hosted"))
+}
+
+/// A run tells the ref in another form than a group's list does, so only file and repository count.
+fn same_workflow(of_job: &str, allowed: &str) -> bool {
+    let file = |workflow: &str| workflow.split('@').next().unwrap_or_default().to_ascii_lowercase();
+    file(of_job) == file(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{Demand, Instant, JobFacts, JobId, Policy, Template, Timestamp};
+
+    fn pool(name: &str, url: &str, labels: &[&str]) -> Pool {
+        Pool {
+            name: name.parse().unwrap(),
+            scope: url.parse().unwrap(),
+            credential: "default".into(),
+            host: "local".parse().unwrap(),
+            group: "Default".to_owned(),
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            demand: Demand::Jobs { queue: true, webhook: false },
+            repositories: Vec::new(),
+            allow_public: false,
+            match_unlabelled: false,
+            policy: Policy::default(),
+            template: Template::default(),
+        }
+    }
+
+    fn job(repository: &str, labels: &[&str]) -> Job {
+        Job {
+            id: JobId(1),
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            enterprise: None,
+            public: None,
+            workflows: Vec::new(),
+            queued_at: Instant::default(),
+            facts: Arc::new(JobFacts {
+                name: "build".to_owned(),
+                repository: repository.parse().unwrap(),
+                run_id: 1,
+                url: String::new(),
+                queued_at: Timestamp::default(),
+            }),
+        }
+    }
+
+    fn group(visibility: Visibility) -> GroupPolicy {
+        let name = "default".to_owned();
+        GroupPolicy { name, default: true, visibility, allows_public: false, workflows: None }
+    }
+
+    const ORG: &str = "https://github.com/acme";
+    const REPO: &str = "https://github.com/acme/widgets";
+
+    #[test]
+    fn every_label_of_the_job_must_be_among_the_pools() {
+        let linux = pool("linux", ORG, &["self-hosted", "Linux", "x64"]);
+        for (labels, expected) in [
+            (&["LINUX"][..], Verdict::Serves),
+            (&["self-hosted", "x64"], Verdict::Serves),
+            (&["linux", "linux"], Verdict::Serves),
+            (
+                &["linux", "gpu"],
+                Verdict::Refuses { reason: Unmatched::Labels, missing: vec!["gpu".to_owned()] },
+            ),
+            (&[], Verdict::Refuses { reason: Unmatched::Unlabelled, missing: Vec::new() }),
+        ] {
+            assert_eq!(verdict(&job(REPO, labels), &linux, None), expected, "{labels:?}");
+        }
+        let open = Pool { match_unlabelled: true, ..linux };
+        assert_eq!(verdict(&job(REPO, &[]), &open, None), Verdict::Serves);
+    }
+
+    #[test]
+    fn a_scope_covers_its_own_repositories() {
+        let at = |url: &str| pool("p", url, &["a"]);
+        let seen = |pool: &Pool, job: &Job| verdict(job, pool, None) == Verdict::Serves;
+        let of_acme = job(REPO, &["a"]);
+        assert!(seen(&at(ORG), &of_acme) && seen(&at(REPO), &of_acme));
+        assert!(!seen(&at("https://github.com/acme/other"), &of_acme));
+        assert!(!seen(&at("https://github.com/other"), &of_acme));
+        assert!(!seen(&at("https://git.acme.example/acme"), &of_acme));
+        let enterprise = at("https://github.com/enterprises/big");
+        assert!(!seen(&enterprise, &of_acme));
+        assert!(seen(&enterprise, &Job { enterprise: Some("big".into()), ..of_acme }));
+    }
+
+    #[test]
+    fn the_groups_policy_is_part_of_it() {
+        let pool = pool("p", ORG, &["a"]);
+        let public = Job { public: Some(true), ..job(REPO, &["a"]) };
+        let reason = |job: &Job, group: &GroupPolicy| match verdict(job, &pool, Some(group)) {
+            Verdict::Refuses { reason, .. } => Some(reason),
+            _ => None,
+        };
+        let all = group(Visibility::All);
+        assert_eq!(reason(&public, &all), Some(Unmatched::PublicRepository));
+        assert_eq!(reason(&public, &GroupPolicy { allows_public: true, ..all.clone() }), None);
+        assert_eq!(reason(&job(REPO, &["a"]), &all), None);
+        assert_eq!(reason(&public, &group(Visibility::Private)), Some(Unmatched::Group));
+        let selected = |url: &str| group(Visibility::Selected(vec![url.parse().unwrap()]));
+        assert_eq!(reason(&job(REPO, &["a"]), &selected(REPO)), None);
+        assert_eq!(
+            reason(&job(REPO, &["a"]), &selected("https://github.com/acme/b")),
+            Some(Unmatched::Group)
+        );
+        let allowed = vec!["acme/widgets/.github/workflows/deploy.yml@refs/heads/main".to_owned()];
+        let restricted = GroupPolicy { workflows: Some(allowed), ..all };
+        let from = |file: &str| Job { workflows: vec![file.to_owned()], ..job(REPO, &["a"]) };
+        assert_eq!(reason(&from("acme/widgets/.github/workflows/deploy.yml@main"), &restricted), None);
+        let other = from("acme/widgets/.github/workflows/test.yml@main");
+        assert_eq!(reason(&other, &restricted), Some(Unmatched::Workflow));
+        assert_eq!(reason(&job(REPO, &["a"]), &restricted), None, "not known is not refused");
+    }
+
+    #[test]
+    fn a_public_repository_is_served_by_its_own_pool_only_when_that_says_so() {
+        let own = pool("p", REPO, &["a"]);
+        let public = Job { public: Some(true), ..job(REPO, &["a"]) };
+        let refused = Verdict::Refuses { reason: Unmatched::PublicRepository, missing: Vec::new() };
+        assert_eq!(verdict(&public, &own, None), refused);
+        assert_eq!(verdict(&public, &Pool { allow_public: true, ..own }, None), Verdict::Serves);
+    }
+
+    #[test]
+    fn of_several_pools_the_plainest_takes_it_then_priority_then_name() {
+        let mut pools = vec![
+            pool("gpu", ORG, &["linux", "x64", "gpu"]),
+            pool("b", ORG, &["linux", "x64"]),
+            pool("a", ORG, &["linux", "x64", "X64"]),
+        ];
+        let placed = |pools: &[Pool]| place(&job(REPO, &["linux"]), pools.iter().map(|pool| (pool, None)));
+        assert_eq!(placed(&pools), Placement::Pool("a".parse().unwrap()));
+        pools[1].policy.priority = 1;
+        assert_eq!(placed(&pools), Placement::Pool("b".parse().unwrap()));
+        pools.push(pool("c", ORG, &["linux"]));
+        assert_eq!(placed(&pools), Placement::Pool("c".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_nobody_serves_is_told_only_when_it_looks_like_ours() {
+        let pools = [pool("p", ORG, &["linux", "x64"])];
+        let placed = |labels: &[&str]| place(&job(REPO, labels), pools.iter().map(|pool| (pool, None)));
+        assert_eq!(placed(&["ubuntu-latest"]), Placement::Foreign);
+        assert_eq!(placed(&["linux", "arm64"]), Placement::Unmatched(Unmatched::Labels));
+        assert_eq!(placed(&["self-hosted"]), Placement::Unmatched(Unmatched::Labels));
+        assert_eq!(placed(&[]), Placement::Unmatched(Unmatched::Unlabelled));
+    }
+}

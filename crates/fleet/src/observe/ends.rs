@@ -1,0 +1,146 @@
+//! The ends of containers become state, in one step or in two: that it ended, and how.
+
+use std::time::Duration;
+
+use super::Fleet;
+use crate::{
+    evidence::Exit,
+    job::Demand,
+    name::RunnerName,
+    report::{Ending, Event, ExitReason, Held},
+    runner::{Contained, Latch, Life, QUICK_EXIT},
+    time::Instant,
+};
+
+impl Fleet {
+    /// Takes in that a container ended, of which no more than the exit code is known. It takes no room from
+    /// now on; its event waits for the rest.
+    pub(super) fn died(&mut self, name: &RunnerName, code: i64, now: Instant) {
+        let Some(runner) = self.runners.get_mut(name) else { return };
+        let Contained::Present { at, missed, life, .. } = &mut runner.contained else { return };
+        if life.has_ended() {
+            return;
+        }
+        let exit = Exit {
+            at: self.clock.timestamp(now),
+            ran: None,
+            code,
+            out_of_memory: runner.out_of_memory,
+            job: None,
+            result: None,
+            version_deprecated: code == Exit::VERSION_DEPRECATED && runner.latch.is_none(),
+            log_tail: "".into(),
+        };
+        (*at, *missed) = ((*at).max(now), false);
+        let reason = runner.exit_reason(&exit, now);
+        let before = self.pools.get(name.pool()).map(|pool| Box::new(pool.backoff.clone()));
+        let counted = self.count_end(name, reason, Some(&exit), now);
+        if let Some(runner) = self.runners.get_mut(name)
+            && let Contained::Present { life, .. } = &mut runner.contained
+        {
+            *life = Life::Ended { exit, reason, uncounted: before.filter(|_| counted) };
+        }
+    }
+
+    /// Takes in how a container ended.
+    pub(super) fn exited(&mut self, name: &RunnerName, exit: Exit, now: Instant) {
+        let Some(runner) = self.runners.get_mut(name) else { return };
+        let Contained::Present { at, missed, life, .. } = &mut runner.contained else { return };
+        if matches!(life, Life::Down(_)) {
+            return;
+        }
+        (*at, *missed) = ((*at).max(now), false);
+        let before = std::mem::replace(life, Life::Down(exit.clone()));
+        let ended_at = runner.ended_at.filter(|_| before.has_ended()).unwrap_or(now);
+        let reason = runner.exit_reason(&exit, ended_at);
+        let job_duration = runner.latch.as_ref().map(|latch| ended_at.since(latch.since));
+        if exit.job.is_some() {
+            let latch = runner.latch.get_or_insert(Latch { since: ended_at, job: None, facts: None });
+            latch.job = latch.job.take().or_else(|| exit.job.clone());
+        }
+        let had_job = runner.latch.is_some();
+        match before {
+            Life::Ended { reason: counted, .. } if counted == reason && runner.job_ended == had_job => {}
+            Life::Ended { uncounted, .. } => {
+                // The whole truth is counted in place of what was known at once.
+                if let (Some(uncounted), Some(pool)) = (uncounted, self.pools.get_mut(name.pool()))
+                    && pool.backoff.last_at == ended_at
+                {
+                    pool.backoff = *uncounted;
+                }
+                self.count_end(name, reason, Some(&exit), ended_at);
+            }
+            Life::Created { .. } | Life::Up | Life::Down(_) => {
+                self.count_end(name, reason, Some(&exit), ended_at);
+            }
+        }
+        self.tell_end(name, reason, Some(exit), job_duration);
+    }
+
+    /// Takes in that a container is gone before anybody read how it ended; what is known of it is `exit`.
+    pub(super) fn vanished(&mut self, name: &RunnerName, exit: Option<(Exit, ExitReason)>, now: Instant) {
+        let Some(runner) = self.runners.get(name) else { return };
+        let ended_at = runner.ended_at.filter(|_| exit.is_some()).unwrap_or(now);
+        let job_duration = runner.latch.as_ref().map(|latch| ended_at.since(latch.since));
+        let (exit, reason) = exit.unzip();
+        if reason.is_none() {
+            self.count_end(name, ExitReason::Vanished, None, now);
+        }
+        self.tell_end(name, reason.unwrap_or(ExitReason::Vanished), exit, job_duration);
+    }
+
+    /// Takes in what the end of a container means for its pool. Whether it counts as one more failure of the
+    /// pool.
+    fn count_end(
+        &mut self,
+        name: &RunnerName,
+        reason: ExitReason,
+        exit: Option<&Exit>,
+        now: Instant,
+    ) -> bool {
+        let Some(runner) = self.runners.get_mut(name) else { return false };
+        (runner.retries, runner.retry_at, runner.ended_at) = (0, Instant::default(), Some(now));
+        let exit_code = exit.map(|exit| exit.code);
+        runner.ending = Some(Ending { reason, at: self.clock.timestamp(now), exit_code });
+        let had_job = runner.latch.is_some();
+        let begun = runner.begun();
+        let quick = runner.lived(exit, now) < QUICK_EXIT;
+        let held = match reason {
+            ExitReason::VersionDeprecated => Some(Held::VersionDeprecated),
+            _ if had_job => None,
+            ExitReason::QuickExit | ExitReason::Failed => Some(Held::BackingOff),
+            ExitReason::OutOfMemory | ExitReason::Killed | ExitReason::Vanished if quick => {
+                Some(Held::BackingOff)
+            }
+            _ => None,
+        };
+        // Once for each runner, as soon as it is known to have had a job.
+        let job_ended = had_job && !std::mem::replace(&mut runner.job_ended, had_job);
+        let Some(pool) = self.pools.get_mut(name.pool()) else { return false };
+        if job_ended && pool.pool.demand == Demand::ScaleSet {
+            // Its job may have been told to be over before; and before the first answer nothing is counted.
+            if !pool.jobs_over.remove(name) && pool.assigned.is_some() {
+                pool.finished.insert(name.clone(), now);
+            }
+        }
+        held.is_some_and(|held| {
+            pool.backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now)
+        })
+    }
+
+    /// Tells the end of a container, once all is known of it that will be.
+    fn tell_end(
+        &mut self,
+        name: &RunnerName,
+        reason: ExitReason,
+        exit: Option<Exit>,
+        job_duration: Option<Duration>,
+    ) {
+        let Some(runner) = self.runners.get(name) else { return };
+        let job = runner.latch.as_ref().and_then(|latch| latch.job.clone());
+        let facts = runner.latch.as_ref().and_then(|latch| latch.facts.clone());
+        let result = exit.as_ref().and_then(|exit| exit.result.clone());
+        let (pool, runner) = (name.pool().to_owned(), name.clone());
+        self.events.push(Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result });
+    }
+}

@@ -1,0 +1,201 @@
+//! The outcomes of actions become state.
+
+use std::time::Duration;
+
+use super::Fleet;
+use crate::{
+    evidence::{Deregistered, ImageState, Launched, Minted, Removed, Stopped, Trouble, TroubleKind},
+    mints::MintBudget,
+    name::{PoolName, RunnerName},
+    report::{Event, Held, Veto, Why},
+    runner::{Contained, InFlight, Life, Registered, Runner},
+    time::Instant,
+};
+
+/// How soon a failed action on a runner is tried again, the first time.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How soon a removal that GitHub refused for a job's sake is tried again: it lets go of a lost
+/// runner only after ten to fifteen minutes.
+const BUSY_RETRY: Duration = Duration::from_mins(1);
+
+impl Fleet {
+    pub(super) fn launch_ended(&mut self, name: &RunnerName, outcome: Launched, now: Instant) {
+        let Some(runner) = self.runners.get_mut(name) else { return };
+        let Some(InFlight::Launch(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
+        let expected = |runner: &mut Runner, id| {
+            if matches!(runner.registered, Registered::Never | Registered::Expected { .. }) {
+                runner.registered = Registered::Expected { id, since: now };
+            }
+        };
+        let (pool, runner_name) = (name.pool().parse::<PoolName>(), name.clone());
+        match outcome {
+            Launched::Up { registration, container } => {
+                runner.boots_since = now;
+                expected(runner, Some(registration));
+                let created = |life: &Life| matches!(life, Life::Created { .. });
+                if !matches!(&runner.contained, Contained::Present { life, .. } if !created(life)) {
+                    runner.contained =
+                        Contained::Present { id: container, at: now, missed: false, life: Life::Up };
+                }
+                if let Ok(pool) = pool {
+                    self.events.push(Event::Launched { pool, runner: runner_name, why });
+                }
+            }
+            Launched::Failed { registration, container, trouble } => {
+                runner.launch_failed = true;
+                match registration {
+                    Minted::No => {}
+                    Minted::Yes(id) => expected(runner, Some(id)),
+                    Minted::Perhaps => expected(runner, None),
+                }
+                if let (Some(id), Contained::Never) = (container, &runner.contained) {
+                    let life = Life::Created { since: now };
+                    runner.contained = Contained::Present { id, at: now, missed: false, life };
+                }
+                let begun = runner.known_since;
+                // Of one that GitHub refused to mint nothing is left.
+                if runner.is_over() {
+                    self.runners.remove(name);
+                }
+                if let Ok(pool) = pool
+                    && let Some(streak) = self.launch_failed(&pool, &trouble, begun, now)
+                {
+                    self.events.push(Event::LaunchFailed { pool, runner: runner_name, trouble, streak });
+                }
+            }
+        }
+    }
+
+    /// What a failed launch means for its pool; returns the failures in a row, or `None` for one of many that GitHub
+    /// told to wait.
+    fn launch_failed(
+        &mut self,
+        name: &PoolName,
+        trouble: &Trouble,
+        begun: Instant,
+        now: Instant,
+    ) -> Option<u32> {
+        let pool = self.pools.get_mut(name)?;
+        let held = match trouble.kind {
+            TroubleKind::RateLimited => {
+                let wait = trouble.retry_after.unwrap_or(Duration::from_mins(1));
+                let first = self.mints.limited(MintBudget::of(&pool.pool), wait, now);
+                return first.then_some(pool.backoff.failures);
+            }
+            TroubleKind::ImageMissing => {
+                if let Some(host) = self.hosts.get_mut(&pool.pool.host) {
+                    let image = pool.pool.template.image.clone();
+                    host.images.insert(image, ImageState::Missing(trouble.detail.clone()));
+                }
+                Held::BackingOff
+            }
+            TroubleKind::RegistrationLimit => Held::RegistrationLimit,
+            TroubleKind::Refused | TroubleKind::EngineRefused => Held::Refused,
+            TroubleKind::NameTaken
+            | TroubleKind::GithubFailed
+            | TroubleKind::SessionTaken
+            | TroubleKind::EngineFailed
+            | TroubleKind::OutOfFiles => Held::BackingOff,
+        };
+        pool.backoff.failed(held, &trouble.detail, begun, now);
+        Some(pool.backoff.failures)
+    }
+
+    pub(super) fn deregister_ended(&mut self, name: &RunnerName, outcome: Deregistered, now: Instant) {
+        let Some(runner) = self.runners.get_mut(name) else { return };
+        let Some(InFlight::Deregister(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
+        let pool = name.pool().to_owned();
+        let id = runner.registered.id();
+        let living = runner.takes_room();
+        let mut veto = None;
+        match outcome {
+            Deregistered::Removed | Deregistered::NotFound => {
+                runner.registered = Registered::Gone { id, at: now };
+                runner.retries = 0;
+                // Two lists and this answer agree that a ghost has none; for any other, "not
+                // found" is not a sign of idleness: it may have taken its job just now.
+                if living && outcome == Deregistered::NotFound && why != Why::Ghost {
+                    runner.take_down = None;
+                    veto = Some(Veto::NotFound);
+                } else {
+                    if let Some(take_down) = &mut runner.take_down {
+                        take_down.deregistered_at = Some(now);
+                    }
+                    if outcome == Deregistered::Removed && !living {
+                        self.events.push(Event::Removed { pool: pool.clone(), runner: name.clone(), why });
+                    }
+                }
+            }
+            Deregistered::Busy if living => {
+                veto = Some(Veto::GithubBusy);
+                runner.take_down = None;
+                self.latch(name, None, now);
+            }
+            Deregistered::Busy => runner.retry_later(BUSY_RETRY, now),
+            Deregistered::Vetoed(job) => {
+                veto = Some(Veto::LocalBusy);
+                runner.take_down = None;
+                self.latch(name, job, now);
+            }
+            Deregistered::Failed(trouble) => {
+                runner.retry_later(RETRY, now);
+                self.events.push(removal_failed(runner, why, trouble));
+                // Whatever was decided is decided anew when it can be carried out.
+                runner.take_down = None;
+                veto = living.then_some(Veto::Unanswered);
+            }
+        }
+        if let Some(veto) = veto {
+            self.events.push(Event::Vetoed { pool, runner: name.clone(), veto });
+        }
+    }
+
+    pub(super) fn stop_ended(&mut self, name: &RunnerName, outcome: Stopped, now: Instant) {
+        let Some(runner) = self.runners.get_mut(name) else { return };
+        let Some(InFlight::Stop(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
+        let (pool, name) = (name.pool().to_owned(), name.clone());
+        match outcome {
+            Stopped::Down => {
+                // Its end is told by the engine; until then it takes room.
+                runner.retry_at = now + RETRY;
+                self.events.push(Event::Removed { pool, runner: name, why });
+            }
+            // The latch tells of the late job.
+            Stopped::Vetoed(job) => self.latch(&name, job, now),
+            Stopped::Failed(trouble) => {
+                runner.retry_later(RETRY, now);
+                self.events.push(removal_failed(runner, why, trouble));
+                self.events.push(Event::Vetoed { pool, runner: name, veto: Veto::Unanswered });
+            }
+        }
+    }
+
+    pub(super) fn remove_ended(&mut self, name: &RunnerName, outcome: Removed, now: Instant) {
+        let Some(runner) = self.runners.get_mut(name) else { return };
+        let Some(InFlight::Remove(why)) = runner.in_flight else { return };
+        runner.in_flight = None;
+        match outcome {
+            Removed::Gone => {
+                runner.contained = Contained::Gone { at: now };
+                runner.retries = 0;
+                if why == Why::NeverStarted {
+                    let (pool, runner) = (name.pool().to_owned(), name.clone());
+                    self.events.push(Event::Removed { pool, runner, why });
+                }
+            }
+            Removed::Failed(trouble) => {
+                runner.retry_later(RETRY, now);
+                self.events.push(removal_failed(runner, why, trouble));
+            }
+        }
+    }
+}
+
+fn removal_failed(runner: &Runner, why: Why, trouble: Trouble) -> Event {
+    let (pool, name) = (runner.name.pool().to_owned(), runner.name.clone());
+    Event::RemovalFailed { pool, runner: name, why, trouble, streak: runner.retries }
+}

@@ -1,0 +1,166 @@
+//! Taking down and clearing away: the next step with each runner that leaves, ended, or was left
+//! behind. The order of a removal is ask, deregister, settle, ask, stop, remove.
+
+use std::time::Duration;
+
+use super::{Fleet, Pass};
+use crate::{
+    report::{Action, Why},
+    runner::{Contained, FINISHED_GRACE, InFlight, Life, Registered, Runner, TakeDown},
+};
+
+/// How long after a deregistration a job that was already on its way may still arrive.
+pub(crate) const SETTLE: Duration = Duration::from_secs(10);
+
+/// How long a container may stay made but not started: the reply to a start may have been lost.
+const NEVER_STARTED_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a registration without a container must have been listed offline before it is removed.
+const ORPHAN_CONFIRMATION: Duration = Duration::from_secs(5);
+
+impl Fleet {
+    /// Takes the next step with everything that leaves, ended, or was left behind.
+    pub(super) fn clear_away(&mut self, pass: &mut Pass) {
+        let mut steps = Vec::new();
+        for runner in self.runners.values() {
+            if runner.in_flight.is_some() {
+                continue;
+            }
+            if let Some((action, in_flight)) = self.next_step(runner, pass) {
+                steps.push((runner.name.clone(), action, in_flight));
+            }
+        }
+        for (name, action, in_flight) in steps {
+            let Some(runner) = self.runners.get_mut(&name) else { continue };
+            runner.in_flight = Some(in_flight);
+            if let (InFlight::Stop(_), Some(take_down)) = (in_flight, &mut runner.take_down) {
+                take_down.stopped = true;
+            }
+            pass.actions.push(action);
+        }
+    }
+
+    /// The next step with one runner, if there is one to take.
+    fn next_step(&self, runner: &Runner, pass: &mut Pass) -> Option<(Action, InFlight)> {
+        match &runner.contained {
+            Contained::Present { life: Life::Up, .. } => self.next_step_down(runner, pass),
+            Contained::Present { life: Life::Created { since }, at, .. } => {
+                let due = pass.due(*since + NEVER_STARTED_GRACE) && at > since && pass.due(runner.retry_at);
+                if !due || !self.host_is_up(runner) {
+                    None
+                } else if runner.registered.may_exist() && runner.registered.id().is_some() {
+                    self.deregister(runner, Why::NeverStarted)
+                } else {
+                    self.remove(runner, Why::NeverStarted)
+                }
+            }
+            // Its log goes with it, so nothing is removed before that was read.
+            Contained::Present { life: Life::Ended { .. }, .. } => None,
+            Contained::Present { life: Life::Down(_), .. } => {
+                if !pass.due(runner.retry_at) {
+                    return None;
+                }
+                let leftover = self.leftover(runner, pass);
+                // Neither half waits for the other when one of them fails.
+                match leftover.and_then(|why| self.deregister(runner, why)) {
+                    Some(step) if runner.retries % 2 == 1 => Some(step),
+                    step => self.remove(runner, Why::Finished).or(step),
+                }
+            }
+            Contained::Never | Contained::Gone { .. } => {
+                let why = self.leftover(runner, pass)?;
+                if pass.due(runner.retry_at) { self.deregister(runner, why) } else { None }
+            }
+        }
+    }
+
+    /// The next step with a runner that is up: ask, deregister, settle, ask, stop.
+    fn next_step_down(&self, runner: &Runner, pass: &mut Pass) -> Option<(Action, InFlight)> {
+        let TakeDown { why, deregistered_at, .. } = runner.take_down?;
+        if !pass.due(runner.retry_at) || !self.host_is_up(runner) {
+            return None;
+        }
+        let (host, container) = runner.container()?;
+        let stop = |ask| {
+            let (host, container) = (host.clone(), container.clone());
+            Some((
+                Action::Stop { runner: runner.name.clone(), host, container, ask, why },
+                InFlight::Stop(why),
+            ))
+        };
+        match deregistered_at {
+            _ if why == Why::MaxJobAge => stop(false),
+            None => self.deregister(runner, why),
+            Some(at) => pass.due(at + SETTLE).then(|| stop(true))?,
+        }
+    }
+
+    /// Why a registration without a living container is to be removed, if it is.
+    fn leftover(&self, runner: &Runner, pass: &mut Pass) -> Option<Why> {
+        if let Some(ended_at) = runner.ended_at {
+            // After a job GitHub removes it by itself, soon; only what stays is ours to remove.
+            return match runner.registered {
+                Registered::Listed { .. } | Registered::Expected { id: Some(_), .. }
+                    if runner.latch.is_none() =>
+                {
+                    Some(Why::Finished)
+                }
+                Registered::Listed { at, .. } => (at > ended_at + FINISHED_GRACE).then_some(Why::Finished),
+                _ => None,
+            };
+        }
+        if runner.launch_failed {
+            return matches!(runner.registered, Registered::Listed { .. } | Registered::Expected { .. })
+                .then_some(Why::LaunchFailed);
+        }
+        // It may have a container on a host that cannot be seen, and while it is online it has one.
+        match runner.registered {
+            Registered::Listed { at, offline_since: Some(since), .. }
+                if at.since(since) >= ORPHAN_CONFIRMATION && self.no_host_has(runner) =>
+            {
+                let settled = runner.known_since + self.boot_timeout(runner);
+                (pass.due(settled) && pass.due(runner.retry_at)).then_some(Why::Orphaned)
+            }
+            _ => None,
+        }
+    }
+
+    /// How long a registration may be that of a runner which another process has just minted and starts: where two
+    /// machines have one instance id, neither must remove the other's.
+    fn boot_timeout(&self, runner: &Runner) -> Duration {
+        let pool = self.pools.get(runner.name.pool()).filter(|_| !runner.launched);
+        pool.map_or(Duration::ZERO, |state| state.pool.policy.boot_timeout)
+    }
+
+    /// Whether every host was looked at since the runner became known, and is seen now.
+    pub(super) fn no_host_has(&self, runner: &Runner) -> bool {
+        self.hosts.values().all(|host| {
+            host.sight.trouble.is_none() && host.sight.listed_at.is_some_and(|at| at > runner.known_since)
+        })
+    }
+
+    fn deregister(&self, runner: &Runner, why: Why) -> Option<(Action, InFlight)> {
+        if !self.scope_is_up(runner) {
+            return None;
+        }
+        let ask = runner.container().filter(|_| runner.takes_room());
+        let action = Action::Deregister {
+            runner: runner.name.clone(),
+            scope: runner.scope.clone()?,
+            registration: runner.registered.id()?,
+            ask: ask.map(|(host, container)| (host.clone(), container.clone())),
+            why,
+        };
+        Some((action, InFlight::Deregister(why)))
+    }
+
+    fn remove(&self, runner: &Runner, why: Why) -> Option<(Action, InFlight)> {
+        if !self.host_is_up(runner) {
+            return None;
+        }
+        let (host, container) = runner.container()?;
+        let (host, container) = (host.clone(), container.clone());
+        let action = Action::Remove { runner: runner.name.clone(), host, container, why };
+        Some((action, InFlight::Remove(why)))
+    }
+}

@@ -1,0 +1,84 @@
+//! A job that waits although a runner of its pool idles: nothing that we do mends it, so it is told, with
+//! what was read of the usual causes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Fleet, Pass};
+use crate::{
+    job::{GroupPolicy, JobId, Visibility},
+    matching::group_of,
+    name::PoolName,
+    report::{Event, JobReport, Phase},
+    time::Instant,
+};
+
+/// How long both have to last.
+const STUCK: Duration = Duration::from_mins(10);
+
+impl Fleet {
+    /// Tells of each queued job, once, that its pool has had a runner idle for as long as it waits.
+    pub(super) fn tell_stuck(&mut self, pass: &mut Pass) {
+        for state in self.pools.values_mut() {
+            state.stuck.retain(|job| state.demand.contains_key(job));
+        }
+        if self.pools.values().all(|state| state.demand.is_empty()) {
+            return;
+        }
+        // Since when each pool has had a runner idle.
+        let mut idle: BTreeMap<&str, Instant> = BTreeMap::new();
+        for runner in self.runners.values().filter(|runner| runner.phase == Phase::Idle) {
+            let since = idle.entry(runner.name.pool()).or_insert(runner.phase_since);
+            *since = runner.phase_since.min(*since);
+        }
+        let mut stuck: Vec<(PoolName, JobId)> = Vec::new();
+        for (name, state) in &self.pools {
+            let Some(&idle_since) = idle.get(name.as_str()) else { continue };
+            for (&job, waiting) in &state.demand {
+                let both_since: Instant = idle_since.max(waiting.queued_at);
+                if !state.stuck.contains(&job) && pass.due(both_since + STUCK) {
+                    stuck.push((name.clone(), job));
+                }
+            }
+        }
+        if stuck.is_empty() {
+            return;
+        }
+        let reports = self.job_reports();
+        for (pool, id) in stuck {
+            let told = reports.iter().find(|job| job.id == id && job.pool.as_ref() == Some(&pool));
+            let Some(state) = self.pools.get_mut(&pool) else { continue };
+            state.stuck.insert(id);
+            let groups = self.scopes.get(&state.pool.scope).map_or(&[][..], |scope| &scope.groups);
+            if let Some(job) = told {
+                let detail = causes(job, &state.pool, group_of(&state.pool, groups));
+                self.events.push(Event::JobStuck { pool, facts: job.facts.clone(), detail });
+            }
+        }
+    }
+}
+
+/// The four usual causes, with what is known of each.
+fn causes(job: &JobReport, pool: &crate::Pool, group: Option<&GroupPolicy>) -> String {
+    let group = match group {
+        None => format!("the runner group {:?} (not read)", pool.group),
+        Some(group) => {
+            let visible = match &group.visibility {
+                Visibility::All => "all repositories".to_owned(),
+                Visibility::Private => "private repositories only".to_owned(),
+                Visibility::Selected(repositories) => format!("{} selected repositories", repositories.len()),
+            };
+            let public = if group.allows_public { "allowed" } else { "not allowed" };
+            let workflows = if group.workflows.is_some() { "restricted" } else { "any" };
+            format!(
+                "the runner group {:?} (it admits {visible}; public repositories: {public}; workflows: {workflows})",
+                group.name
+            )
+        }
+    };
+    format!(
+        "it asks for {}, the runners have {}. The usual causes are {group}; labels that differ; a runner that \
+         lost its connection without knowing; and trouble at GitHub (githubstatus.com)",
+        if job.labels.is_empty() { "no label".to_owned() } else { job.labels.join(", ") },
+        pool.labels.join(", "),
+    )
+}
