@@ -14,6 +14,8 @@ pub(super) const PROOF: Duration = Duration::from_secs(30);
 pub(super) struct Backoff {
     /// How many; what failed together counts once.
     pub(super) failures: u32,
+    /// Whether the last one stands for several.
+    pub(super) shared: bool,
     /// When the last one was counted.
     pub(super) last_at: Instant,
     /// When to try again.
@@ -30,9 +32,11 @@ impl Backoff {
         detail.clone_into(&mut self.detail);
         // The retry at once is begun in the moment of the failure, and is not one of those.
         if self.failures > 0 && (begun < self.last_at || now == self.last_at) {
+            self.shared = true;
             return false;
         }
         self.failures += 1;
+        self.shared = false;
         self.last_at = now;
         self.held = Some(held);
         let (first, last) = match held {

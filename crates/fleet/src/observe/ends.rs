@@ -65,6 +65,7 @@ impl Fleet {
                 // The whole truth is counted in place of what was known at once.
                 if let (Some(uncounted), Some(pool)) = (uncounted, self.pools.get_mut(name.pool()))
                     && pool.backoff.last_at == ended_at
+                    && !pool.backoff.shared
                 {
                     pool.backoff = *uncounted;
                 }

@@ -146,6 +146,20 @@ fn the_whole_truth_takes_the_place_of_what_was_counted_at_once() {
 }
 
 #[test]
+fn a_failure_is_not_forgotten_because_one_that_came_with_it_was_none() {
+    let mut board = Board::new("ss", pool(policy(2, 2)), host());
+    board.plan();
+    let [first, second] = [0, 1].map(|which| board.letters[which].1.clone());
+    board.died(&first, 1);
+    board.died(&second, 1);
+    board.later(300);
+    board.exited(&first, exit(Some("build"), 1, board.now));
+    assert_eq!(board.failures(), 1);
+    board.exited(&second, exit(None, 1, board.now));
+    assert_eq!(board.failures(), 1);
+}
+
+#[test]
 fn a_job_that_ended_is_counted_once_for_a_scale_set() {
     let mut pool = pool(policy(0, 10));
     pool.demand = Demand::ScaleSet;
