@@ -1,38 +1,38 @@
-//! What can be asked of GitHub's runner API by hand, in which words.
+//! The arguments of the commands that call GitHub's runner API: `runners`, `labels`, `token`, `downloads`,
+//! `groups` and `jit`.
 
 use clap::{Args, Subcommand};
 
-/// Which scope is meant, and with which credential: the only pool's, unless these say.
+/// The scope that a command talks to, and the credential for it. The default is those of the only pool.
 #[derive(Args, Clone, Debug)]
 pub struct Which {
-    /// The scope of this pool
+    /// Use the scope of this pool
     #[arg(long, value_name = "POOL", conflicts_with = "url")]
     pub pool: Option<String>,
-    /// This repository, organization or enterprise (…/enterprises/NAME); needs no
-    /// configuration
+    /// Use this repository, organization or enterprise (…/enterprises/NAME); works without a configuration
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
-    /// This credential of the configuration [default: that of the pools there, else $GITHUB_TOKEN, for other servers than
-    /// github.com and GHE.com $GH_ENTERPRISE_TOKEN]
+    /// Use this credential of the configuration [default: that of the pools with this URL, else
+    /// $GITHUB_TOKEN, or $GH_ENTERPRISE_TOKEN for servers other than github.com and GHE.com]
     #[arg(long, value_name = "NAME", conflicts_with = "pool")]
     pub credentials: Option<String>,
 }
 
-/// What to do with runners.
+/// The subcommands of `runners`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Runners {
     /// List the runners of a scope
     List(RunnersList),
     /// Show one runner
     Get(RunnersGet),
-    /// Remove runners from GitHub; one that has a job is refused
+    /// Remove runners from GitHub; a runner that has a job is not removed
     Remove(RunnersRemove),
 }
 
 /// Options of `runners list`.
 #[derive(Args, Clone, Debug)]
 pub struct RunnersList {
-    /// Only runners whose name contains this, in any letter case
+    /// Show only runners whose name contains this text, in any letter case
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
     /// Whose runners.
@@ -46,7 +46,7 @@ pub struct RunnersList {
 /// Options of `runners get`.
 #[derive(Args, Clone, Debug)]
 pub struct RunnersGet {
-    /// Its id at GitHub, or its name
+    /// Runner ID on GitHub, or runner name
     #[arg(value_name = "RUNNER")]
     pub runner: String,
     /// Whose runner.
@@ -60,13 +60,13 @@ pub struct RunnersGet {
 /// Options of `runners remove`.
 #[derive(Args, Clone, Debug)]
 pub struct RunnersRemove {
-    /// Their ids at GitHub, or their names
+    /// Runner IDs on GitHub, or runner names
     #[arg(required = true, value_name = "RUNNER")]
     pub runners: Vec<String>,
     /// Whose runners.
     #[command(flatten)]
     pub which: Which,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub yes: bool,
     /// Print JSON
@@ -74,23 +74,23 @@ pub struct RunnersRemove {
     pub json: bool,
 }
 
-/// What to do with the labels of a runner.
+/// The subcommands of `labels`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Labels {
     /// List the labels of a runner
     List(LabelsList),
     /// Add custom labels to a runner
     Add(LabelsGiven),
-    /// Put these in place of all custom labels of a runner
+    /// Replace all custom labels of a runner
     Set(LabelsGiven),
-    /// Take custom labels off a runner
+    /// Remove custom labels from a runner
     Remove(LabelsRemove),
 }
 
 /// Options of `labels list`.
 #[derive(Args, Clone, Debug)]
 pub struct LabelsList {
-    /// The runner's id at GitHub, or its name
+    /// Runner ID on GitHub, or runner name
     #[arg(value_name = "RUNNER")]
     pub runner: String,
     /// Whose runner.
@@ -104,7 +104,7 @@ pub struct LabelsList {
 /// Options of `labels add` and `labels set`.
 #[derive(Args, Clone, Debug)]
 pub struct LabelsGiven {
-    /// The runner's id at GitHub, or its name
+    /// Runner ID on GitHub, or runner name
     #[arg(value_name = "RUNNER")]
     pub runner: String,
     /// The labels
@@ -121,13 +121,13 @@ pub struct LabelsGiven {
 /// Options of `labels remove`.
 #[derive(Args, Clone, Debug)]
 pub struct LabelsRemove {
-    /// The runner's id at GitHub, or its name
+    /// Runner ID on GitHub, or runner name
     #[arg(value_name = "RUNNER")]
     pub runner: String,
     /// The labels
     #[arg(required_unless_present = "all", value_name = "NAME")]
     pub names: Vec<String>,
-    /// All custom labels
+    /// Remove all custom labels
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
     /// Whose runner.
@@ -138,12 +138,12 @@ pub struct LabelsRemove {
     pub json: bool,
 }
 
-/// Which token is wanted.
+/// The subcommands of `token`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Token {
-    /// Print a token that lets config.sh register runners, for an hour
+    /// Print a registration token for config.sh, valid for one hour
     Registration(TokenOf),
-    /// Print a token that lets config.sh remove runners, for an hour
+    /// Print a removal token for config.sh, valid for one hour
     Remove(TokenOf),
 }
 
@@ -169,7 +169,7 @@ pub struct Downloads {
     pub json: bool,
 }
 
-/// What to do with runner groups.
+/// The subcommands of `groups`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Groups {
     /// List the runner groups of an organization or an enterprise
@@ -190,16 +190,16 @@ pub struct GroupsList {
 /// Options of `jit`.
 #[derive(Args, Clone, Debug)]
 pub struct Jit {
-    /// What the runner is called
+    /// Name of the runner
     #[arg(long, value_name = "NAME")]
     pub name: String,
-    /// A label of it; GitHub adds none by itself. May be given several times
+    /// Label of the runner; GitHub adds none by itself. Can be repeated
     #[arg(long = "label", required = true, value_name = "LABEL")]
     pub labels: Vec<String>,
-    /// Its runner group [default: the default one]
+    /// Runner group [default: the default group]
     #[arg(long, value_name = "GROUP")]
     pub group: Option<String>,
-    /// Print the JIT config, a secret that lets one runner connect once
+    /// Print the JIT config: a secret with which one runner can connect once
     #[arg(long)]
     pub print_config: bool,
     /// For which scope.

@@ -1,5 +1,5 @@
-//! `dayfly demo`: the real daemon against the simulator, on the local Docker Engine, with nothing
-//! to configure, pull or sign in to. Halfway through, the daemon is killed and started again.
+//! `dayfly demo`: the real daemon against the simulator, on the local Docker Engine, without any
+//! configuration, image or account. Halfway through, the daemon is killed and started again.
 
 mod daemon;
 mod folder;
@@ -50,13 +50,13 @@ const REPOSITORY: &str = "demo/widgets";
 /// Labels of the demo's pool and jobs.
 const LABELS: [&str; 2] = ["self-hosted", "demo"];
 
-/// How often the picture is drawn.
+/// How often the screen is updated.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How long the daemon stays dead after its `kill -9`.
+/// How long the daemon stays down after the `kill -9`.
 const DEAD: Duration = Duration::from_secs(1);
 
-/// How long the end of the last runners may take before the demo says that something is left.
+/// How long the last runners may take to end before the demo reports them as left over.
 const CLEAN_UP: Duration = Duration::from_mins(1);
 
 pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
@@ -74,7 +74,7 @@ pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
 async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     if demo.min_idle > demo.max {
         bail!(
-            "--min-idle {} is above --max {}: the pool cannot keep more than it may have",
+            "--min-idle {} is above --max {}: the pool cannot keep more runners idle than it may have",
             demo.min_idle,
             demo.max
         );
@@ -87,7 +87,7 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     let engine = engine_of(&endpoint, instance.clone())?;
     let facts = engine.facts().await.context("the demo needs a Docker Engine")?;
     let mut screen = Screen::new(demo.jobs, demo.max);
-    screen.say(&format!("Docker Engine {}; making the runners' image from this program", facts.version));
+    screen.say(&format!("Docker Engine {}; building the runner image from this program", facts.version));
     let remains_removed = remove_remains(&endpoint, &address).await;
     if remains_removed > 0 {
         screen.say(&format!("removed {remains_removed} containers of a demo that was killed"));
@@ -115,7 +115,7 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     };
     configure(&folder, &setup)?;
     let at = reachable(listen);
-    screen.say(&format!("http://{at} serves /metrics and /api/v1/status meanwhile"));
+    screen.say(&format!("metrics and status: http://{at}/metrics and http://{at}/api/v1/status"));
 
     let (sender, status) = watch::channel(None);
     let polling = tokio::spawn(follow(at, sender));
@@ -136,17 +136,15 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     };
     let ended = play.run(&mut screen, &mut interrupts).await;
     screen.end();
-    // However it ended, nothing of it stays.
+    // Cleans up however the demo ended.
     play.daemon.stop().await;
     polling.abort();
     let (ended, (remaining, unremovable)) = match (ended, clear(&engine).await) {
         (Ok(ended), Ok(left)) => (ended, left),
         (Err(error), _) | (_, Err(error)) => {
-            // It leads the next demo to what is left.
+            // The next demo finds through it what is left.
             let log = folder.keep().join(daemon::LOG);
-            return Err(
-                error.context(format!("the demo did not end well; its daemon's log is {}", log.display()))
-            );
+            return Err(error.context(format!("the demo failed; the daemon's log is {}", log.display())));
         }
     };
     let interrupted = matches!(ended, Ended::Interrupted);
@@ -176,12 +174,12 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
 
 fn endpoint() -> anyhow::Result<Endpoint> {
     match std::env::var("DOCKER_HOST") {
-        Ok(text) => text.parse().with_context(|| format!("DOCKER_HOST is refused: {text}")),
+        Ok(text) => text.parse().with_context(|| format!("invalid DOCKER_HOST: {text}")),
         Err(_) => Ok(Endpoint::default()),
     }
 }
 
-/// Removes all containers of the demo: how many there were, and how many could not be removed.
+/// Removes all containers of the demo. Returns how many there were, and how many could not be removed.
 async fn clear(engine: &Docker) -> anyhow::Result<(usize, usize)> {
     let left = engine.list().await.context("failed to list the containers that are left")?.len();
     Ok((left, remove_all(engine).await?))
@@ -238,19 +236,19 @@ impl Interrupts {
     }
 }
 
-/// How a play ended.
+/// How a demo ended.
 enum Ended {
     Served,
     Interrupted,
 }
 
-/// Where a play is.
+/// The stages of a demo.
 enum Stage {
     /// Jobs come, and the daemon serves them.
     Serving,
     /// The daemon was killed.
     Dead { since: Instant, up: Vec<(String, bool)> },
-    /// The next daemon was started, and does not know everything yet.
+    /// The next daemon was started, and has not listed everything yet.
     Adopting { since: Instant, up: Vec<(String, bool)> },
     /// All jobs were served.
     Draining { since: Instant },
@@ -269,7 +267,7 @@ struct Play<'a> {
     stage: Stage,
     killed: Option<Killed>,
     startups: Vec<Duration>,
-    /// Names of the runners that were seen to connect.
+    /// Names of the runners that have been seen connected.
     counted: BTreeSet<String>,
     served_in: Option<Duration>,
 }
@@ -323,7 +321,7 @@ impl Play<'_> {
         }
     }
 
-    /// Goes on to the next stage when it is time.
+    /// Moves on to the next stage when it is time.
     async fn advance(&mut self, now: &Snapshot, screen: &Screen) -> anyhow::Result<()> {
         let is_served = self.waiting.peek().is_none() && now.queued == 0 && now.in_progress == 0;
         let next = match &mut self.stage {
@@ -332,7 +330,7 @@ impl Play<'_> {
                 if self.killed.is_none() && halfway && self.status.borrow().is_some() {
                     let up = self.up(now);
                     self.daemon.kill().await?;
-                    screen.say(&format!("kill -9 of the daemon, with {} runners up", up.len()));
+                    screen.say(&format!("kill -9 of the daemon, with {} runners running", up.len()));
                     Some(Stage::Dead { since: Instant::now(), up })
                 } else if is_served {
                     self.served_in = Some(self.started.elapsed());
@@ -388,14 +386,14 @@ impl Play<'_> {
         runners.map(|runner| (runner.name.clone(), has_job(&runner.name))).collect()
     }
 
-    /// What the daemon is doing, in words.
+    /// What the daemon is doing, in a few words.
     fn doing(&self) -> String {
         let id = self.daemon.id().map_or_else(String::new, |id| format!("process {id}"));
         match &self.stage {
             Stage::Serving if self.killed.is_none() => id,
             Stage::Serving => format!("{id}, started after a kill -9"),
             Stage::Dead { since, .. } => {
-                format!("killed with -9 {} ago; runners and jobs go on", seconds(since.elapsed()))
+                format!("killed with -9 {} ago; runners and jobs continue", seconds(since.elapsed()))
             }
             Stage::Adopting { .. } => format!("{id}, finding its runners again"),
             Stage::Draining { .. } => format!("{id}, draining"),

@@ -1,5 +1,5 @@
-//! `dayfly downloads`: the runner software that GitHub offers, and its newest version. The secret
-//! that may come with a download is neither read nor shown.
+//! `dayfly downloads`: lists the runner software that GitHub offers, and its newest version. The token that
+//! may come with a download is neither read nor shown.
 
 use std::{
     io::{Write, stdout},
@@ -42,7 +42,7 @@ pub(super) fn run(global: &Global, downloads: &Downloads) -> anyhow::Result<Exit
         return Ok(ExitCode::SUCCESS);
     }
     if rows.is_empty() {
-        writeln!(out, "{} is offered no runner software", place.client.scope())?;
+        writeln!(out, "GitHub offers no runner software for {}", place.client.scope())?;
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{}", plain::table(HEADER, rows.iter().map(cells)))?;

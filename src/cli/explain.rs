@@ -1,5 +1,5 @@
-//! `dayfly explain`: why a job runs or does not, in sentences. Asks GitHub for the job and for what the
-//! runner groups admit, and the daemon, where one runs, for what its pools are doing.
+//! `dayfly explain`: explains in sentences why a job is or is not running. Fetches the job and the runner
+//! groups from GitHub, and the state of the pools from the daemon, if one is running.
 
 mod address;
 mod daemon;
@@ -26,15 +26,15 @@ use crate::{
     host::chain,
 };
 
-/// No sentence is longer; labels and names come from others.
+/// The longest sentence; labels and names come from other people.
 const LONGEST: usize = 2000;
 
 pub(super) fn run(global: &Global, explain: &Explain) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
     let address = Address::parse(&explain.job)
-        .with_context(|| format!("{:?} is refused", plain::cell(&explain.job, 200)))?;
+        .with_context(|| format!("invalid job address {:?}", plain::cell(&explain.job, 200)))?;
     let config = load_config(global)?;
-    let found = runtime()?.block_on(look(&config, &address))?;
+    let found = runtime()?.block_on(find_job(&config, &address))?;
     let mut out = stdout().lock();
     if explain.json {
         writeln!(out, "{}", plain::json(&format!("{:#}", found.document())))?;
@@ -46,7 +46,7 @@ pub(super) fn run(global: &Global, explain: &Explain) -> anyhow::Result<ExitCode
     Ok(if found.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All that can be said of a job.
+/// The explanation of a job.
 struct Found {
     job: Job,
     state: JobState,
@@ -55,7 +55,7 @@ struct Found {
 }
 
 impl Found {
-    /// Whether it runs, is over, or somebody serves it.
+    /// Whether it is running, has finished, or a pool serves it.
     fn is_well(&self) -> bool {
         let wants = matches!(self.state, JobState::Queued | JobState::Waiting);
         !wants || matches!(self.placement, Placement::Pool(_))
@@ -88,7 +88,7 @@ impl Found {
     }
 }
 
-async fn look(config: &Config, address: &Address) -> anyhow::Result<Found> {
+async fn find_job(config: &Config, address: &Address) -> anyhow::Result<Found> {
     let credentials: BTreeMap<&str, Credential> = config
         .credentials
         .iter()
@@ -101,7 +101,7 @@ async fn look(config: &Config, address: &Address) -> anyhow::Result<Found> {
     let repository = &address.repository;
     let nearest = nearest(config, repository).with_context(|| {
         format!(
-            "no pool's url is on {}, and a credential for one GitHub is shown to no other",
+            "no pool's url is on {}, and a credential is never sent to another GitHub than its own",
             repository.site()
         )
     })?;
@@ -123,7 +123,7 @@ async fn look(config: &Config, address: &Address) -> anyhow::Result<Found> {
             scope,
             read.unwrap_or_else(|error| {
                 notes.push(format!(
-                    "What {scope}'s runner groups admit could not be read and is left aside: {}.",
+                    "The runner groups of {scope} could not be read, and are left out of this: {}.",
                     chain(&error)
                 ));
                 Vec::new()
@@ -141,13 +141,14 @@ async fn look(config: &Config, address: &Address) -> anyhow::Result<Found> {
         sentences.extend(about_enterprises(config, &job));
         sentences.extend(notes);
         if let (Err(why), Placement::Pool(_)) = (&status, &placement) {
-            sentences.push(format!("What the daemon does about it is not known: {why:#}."));
+            sentences.push(format!("What the daemon is doing about it is not known: {why:#}."));
         }
     }
     Ok(Found { job, state, placement, sentences })
 }
 
-/// The pool whose credential sees most of a repository: its own, its organization's, any on its GitHub.
+/// The pool whose credential most likely sees a repository: one of the repository, of its organization, or
+/// any on its GitHub.
 fn nearest<'c>(config: &'c Config, repository: &Scope) -> Option<&'c PoolConfig> {
     let distance = |pool: &Pool| match pool.scope.target() {
         Target::Repository { .. } if pool.scope == *repository => 0,
@@ -160,7 +161,7 @@ fn nearest<'c>(config: &'c Config, repository: &Scope) -> Option<&'c PoolConfig>
     on_site.min_by_key(|pool| distance(&pool.pool))
 }
 
-/// Whether a scope covers a repository, as far as their addresses tell.
+/// Whether a scope covers a repository, judging by their addresses.
 fn may_cover(scope: &Scope, repository: &Scope) -> bool {
     let Target::Repository { owner, .. } = repository.target() else { return false };
     scope.site() == repository.site()
@@ -171,7 +172,8 @@ fn may_cover(scope: &Scope, repository: &Scope) -> bool {
         }
 }
 
-/// The enterprise whose pool names the repository; GitHub does not tell which one an organization is in.
+/// The enterprise whose pool lists the repository; GitHub does not report which one an organization belongs
+/// to.
 fn enterprise_of(config: &Config, repository: &Scope) -> Option<Arc<str>> {
     config.pools.iter().find_map(|pool| match pool.pool.scope.target() {
         Target::Enterprise { enterprise } if pool.pool.repositories.contains(repository) => {
@@ -189,7 +191,8 @@ fn about_enterprises(config: &Config, job: &Job) -> Option<String> {
     })?;
     job.enterprise.is_none().then(|| {
         format!(
-            "Whether {} belongs to {}, which pool {} serves, cannot be asked for; webhooks and scale sets tell.",
+            "Whether {} belongs to {}, which pool {} serves, cannot be queried; webhooks and scale sets \
+             show it.",
             repository.path(),
             pool.pool.scope,
             pool.pool.name
@@ -197,7 +200,7 @@ fn about_enterprises(config: &Config, job: &Job) -> Option<String> {
     })
 }
 
-/// Why a job could not be read, and what to do.
+/// Why a job could not be read, with a hint.
 fn unseen(address: &Address, credential: &str, error: Option<&GithubError>) -> anyhow::Error {
     match error {
         None => anyhow!(
@@ -207,7 +210,8 @@ fn unseen(address: &Address, credential: &str, error: Option<&GithubError>) -> a
             address.job.0
         ),
         Some(GithubError::Refused(text)) => anyhow!(
-            "the job cannot be read with credential {credential:?}, which needs \"Actions: read\" on {} (classic \
+            "the job cannot be read with credential {credential:?}, which needs \"Actions: read\" on {} \
+             (classic \
              token: repo): {text}",
             address.repository
         ),

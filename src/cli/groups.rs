@@ -1,4 +1,4 @@
-//! `dayfly groups`: the runner groups of an organization or an enterprise.
+//! `dayfly groups`: lists the runner groups of an organization or an enterprise.
 
 use std::{
     io::{Write, stdout},
@@ -24,7 +24,7 @@ pub(super) fn run(global: &Global, groups: &Groups) -> anyhow::Result<ExitCode> 
     let place = Place::of(&list.which, global)?;
     if let Target::Repository { .. } = place.client.scope().target() {
         bail!(
-            "{} is a repository, which has no runner groups; ask for those of its organization",
+            "{} is a repository, which has no runner groups; list those of its organization",
             place.client.scope()
         );
     }

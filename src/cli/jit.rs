@@ -1,5 +1,4 @@
-//! `dayfly jit`: mints one runner by hand. Its JIT config is a secret, and printed only when asked
-//! for by name.
+//! `dayfly jit`: mints one runner. Its JIT config is a secret, and printed only with `--print-config`.
 
 use std::{
     io::{Write, stderr, stdout},
@@ -25,7 +24,8 @@ pub(super) fn run(global: &Global, jit: &Jit) -> anyhow::Result<ExitCode> {
     let name = plain::cell(&jit.name, MOST);
     if RunnerName::parse(&jit.name).is_some() {
         bail!(
-            "{name} is a name as Dayfly gives them; its daemon would take the runner for a leftover and remove it"
+            "{name} has the form of Dayfly's own names; its daemon would remove the runner as a leftover; \
+             choose another name"
         );
     }
     let place = Place::of(&jit.which, global)?;
@@ -36,12 +36,12 @@ pub(super) fn run(global: &Global, jit: &Jit) -> anyhow::Result<ExitCode> {
     let group = jit.group.as_deref().unwrap_or("Default");
     let minted = runtime()?.block_on(place.client.mint_named(&jit.name, group, &jit.labels));
     let minted = minted.map_err(|error| match &error {
-        // Whatever was asked may have been done.
+        // GitHub may have done what was requested.
         GithubError::Failed { .. } => place.failed("mint a runner for", &error).context(format!(
-            "runner {name} may exist all the same; see: dayfly runners get --url {scope} {name}"
+            "runner {name} may exist nevertheless; check with: dayfly runners get --url {scope} {name}"
         )),
         GithubError::NoJitConfig { id } => place.failed("mint a runner for", &error).context(format!(
-            "nothing can connect to it; remove it: dayfly runners remove --url {scope} {id}"
+            "no runner can connect with it; remove it with: dayfly runners remove --url {scope} {id}"
         )),
         _ => place.failed("mint a runner for", &error),
     })?;
@@ -63,13 +63,13 @@ fn show(place: &Place, jit: &Jit, minted: &MintedRunner) -> anyhow::Result<()> {
         writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
         return Ok(());
     }
-    let told = format!("minted {} (id {})", plain::cell(&jit.name, MOST), minted.id);
-    let undo = format!("to remove it: dayfly runners remove --url {scope} {}", minted.id);
+    let minted_text = format!("minted {} (id {})", plain::cell(&jit.name, MOST), minted.id);
+    let undo = format!("remove it with: dayfly runners remove --url {scope} {}", minted.id);
     if let Some(config) = config {
         writeln!(out, "{}", plain::printable(config))?;
-        writeln!(stderr(), "{told}\nto run it: ./run.sh --jitconfig CONFIG\n{undo}")?;
+        writeln!(stderr(), "{minted_text}\nrun it with: ./run.sh --jitconfig CONFIG\n{undo}")?;
     } else {
-        writeln!(out, "{told}; its JIT config was not printed (--print-config)\n{undo}")?;
+        writeln!(out, "{minted_text}; its JIT config was not printed (use --print-config)\n{undo}")?;
     }
     Ok(())
 }

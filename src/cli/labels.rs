@@ -1,4 +1,4 @@
-//! `dayfly labels`: the labels of one runner, by hand.
+//! `dayfly labels`: lists and changes the labels of one runner.
 
 use std::{
     io::{Write, stderr, stdout},
@@ -43,7 +43,7 @@ pub(super) fn run(global: &Global, labels: &Labels) -> anyhow::Result<ExitCode> 
             }
         };
         let what = match labels {
-            Labels::List(_) => "look at the labels of a runner of",
+            Labels::List(_) => "list the labels of a runner of",
             _ => "change the labels of a runner of",
         };
         let labels = answer.map_err(|error| place.failed(what, &error))?;
@@ -52,7 +52,7 @@ pub(super) fn run(global: &Global, labels: &Labels) -> anyhow::Result<ExitCode> 
 }
 
 impl Place {
-    /// Removes them one by one, as GitHub's API does; answers those that are left.
+    /// Removes labels one by one, as GitHub's API requires; returns those that are left.
     async fn remove_labels(&self, runner: &RunnerRecord, names: &[String]) -> Vec<Left> {
         let mut left = Vec::new();
         for name in names {
@@ -87,7 +87,7 @@ impl Place {
         } else {
             for (label, why) in left {
                 let (label, why) = (plain::cell(label, MOST), plain::printable(why));
-                writeln!(stderr(), "{label:?} was not removed from {name}: {why}")?;
+                writeln!(stderr(), "label {label:?} was not removed from {name}: {why}")?;
             }
             if labels.is_empty() {
                 writeln!(out, "{name} (id {}) has no labels", runner.id)?;

@@ -1,4 +1,4 @@
-//! The lines of `check`: what was looked at, how it stands, and the mend where it stands badly.
+//! The lines of `check`: what was checked, the result, and a hint where something is wrong.
 
 use std::{
     fmt,
@@ -9,86 +9,86 @@ use serde::Serialize;
 
 use super::plain::{self, printable};
 
-/// How something stands.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// Passed.
     Ok,
-    /// Not checked, since something that it needs does not work.
+    /// Not checked, because something that it needs failed.
     Skip,
-    /// It works, with a risk.
+    /// It works, but with a risk.
     Warn,
     /// It does not work.
     Fail,
 }
 
-/// One thing that was looked at.
+/// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// How it stands.
+    /// Its result.
     pub verdict: Verdict,
-    /// What was looked at, such as `host "local"`.
+    /// What was checked, such as `host "local"`.
     pub subject: String,
     /// What was found.
     pub text: String,
     /// What to do; empty when there is nothing to do.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub mend: String,
+    pub hint: String,
 }
 
-/// How lines are written.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// For people, each line as soon as it is known.
+    /// Text, each line as soon as it is known.
     Text {
         /// Whether the output is a terminal that shows colours.
         colour: bool,
-        /// How many characters fit into a line, where there is a limit.
+        /// The width of a line in characters, where there is a limit.
         width: Option<usize>,
     },
     /// One JSON object at the end.
     Json,
 }
 
-/// Writes lines and remembers how they stand.
+/// Writes lines and counts their results.
 pub struct Lines<W> {
     out: W,
     form: Form,
-    told: Vec<Line>,
+    written: Vec<Line>,
 }
 
 impl Line {
-    /// Says that something is as it should be.
+    /// A check that passed.
     pub fn ok(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
         Self::new(Verdict::Ok, subject, text, "")
     }
 
-    /// Says that something was not checked, and what it needs.
+    /// Something that was not checked, and why.
     pub fn skip(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
         Self::new(Verdict::Skip, subject, text, "")
     }
 
-    /// Says that something works with a risk, and what to do about it.
-    pub fn warn(subject: impl fmt::Display, text: impl fmt::Display, mend: impl fmt::Display) -> Self {
-        Self::new(Verdict::Warn, subject, text, mend)
+    /// Something that works with a risk, and what to do about it.
+    pub fn warn(subject: impl fmt::Display, text: impl fmt::Display, hint: impl fmt::Display) -> Self {
+        Self::new(Verdict::Warn, subject, text, hint)
     }
 
-    /// Says that something does not work, and how to mend it.
-    pub fn fail(subject: impl fmt::Display, text: impl fmt::Display, mend: impl fmt::Display) -> Self {
-        Self::new(Verdict::Fail, subject, text, mend)
+    /// Something that does not work, and how to fix it.
+    pub fn fail(subject: impl fmt::Display, text: impl fmt::Display, hint: impl fmt::Display) -> Self {
+        Self::new(Verdict::Fail, subject, text, hint)
     }
 
-    /// Texts may come from other machines: they are freed of what would move the cursor.
+    /// Texts may come from other machines: control characters in them are escaped.
     fn new(
         verdict: Verdict,
         subject: impl fmt::Display,
         text: impl fmt::Display,
-        mend: impl fmt::Display,
+        hint: impl fmt::Display,
     ) -> Self {
-        let [subject, text, mend] =
-            [subject.to_string(), text.to_string(), mend.to_string()].map(|text| printable(&text));
-        Self { verdict, subject, text, mend }
+        let [subject, text, hint] =
+            [subject.to_string(), text.to_string(), hint.to_string()].map(|text| printable(&text));
+        Self { verdict, subject, text, hint }
     }
 }
 
@@ -118,25 +118,25 @@ impl Form {
 }
 
 impl<W: Write> Lines<W> {
-    /// Begins with no lines.
+    /// Starts without lines.
     pub fn new(out: W, form: Form) -> Self {
-        Self { out, form, told: Vec::new() }
+        Self { out, form, written: Vec::new() }
     }
 
-    /// Writes one line, at once where people read it.
-    pub fn tell(&mut self, line: Line) -> io::Result<()> {
+    /// Writes one line; as text at once, as JSON with the others at the end.
+    pub fn report(&mut self, line: Line) -> io::Result<()> {
         if let Form::Text { colour, width } = self.form {
             write_line(&mut self.out, &line, colour, width)?;
             self.out.flush()?;
         }
-        self.told.push(line);
+        self.written.push(line);
         Ok(())
     }
 
-    /// Writes what is left to write; answers the exit code: 0, 1 with warnings, 2 with failures.
+    /// Finishes the output and returns the exit code: 0, 1 with warnings, 2 with failures.
     pub fn finish(mut self) -> io::Result<u8> {
-        let worst = self.told.iter().map(|line| line.verdict).max().unwrap_or(Verdict::Ok);
-        let count = |verdict| self.told.iter().filter(|line| line.verdict == verdict).count();
+        let worst = self.written.iter().map(|line| line.verdict).max().unwrap_or(Verdict::Ok);
+        let count = |verdict| self.written.iter().filter(|line| line.verdict == verdict).count();
         let [ok, skip, warn, fail] = [Verdict::Ok, Verdict::Skip, Verdict::Warn, Verdict::Fail].map(count);
         match self.form {
             Form::Text { .. } => {
@@ -146,7 +146,7 @@ impl<W: Write> Lines<W> {
             }
             Form::Json => {
                 let whole = serde_json::json!({
-                    "verdict": worst, "ok": ok, "warn": warn, "fail": fail, "skip": skip, "lines": self.told,
+                    "verdict": worst, "ok": ok, "warn": warn, "fail": fail, "skip": skip, "lines": self.written,
                 });
                 writeln!(self.out, "{whole:#}")?;
             }
@@ -160,7 +160,7 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// What stands below a line's first one begins here.
+/// The indentation of a line's continuations.
 const INDENT: &str = "         ";
 
 fn write_line(out: &mut impl Write, line: &Line, colour: bool, width: Option<usize>) -> io::Result<()> {
@@ -173,16 +173,16 @@ fn write_line(out: &mut impl Write, line: &Line, colour: bool, width: Option<usi
     }
     let width = width.map(|width| width.saturating_sub(INDENT.len()).max(LEAST_WIDTH));
     let text = format!("{}: {}", line.subject, line.text);
-    let lines = [&text, &line.mend].into_iter().filter(|text| !text.is_empty());
+    let lines = [&text, &line.hint].into_iter().filter(|text| !text.is_empty());
     let lines: Vec<String> =
         lines.flat_map(|text| text.lines()).flat_map(|line| wrapped(line, width)).collect();
     writeln!(out, " {}", lines.join(&format!("\n{INDENT}")))
 }
 
-/// A narrower terminal breaks the lines itself.
+/// A narrower terminal wraps the lines itself.
 const LEAST_WIDTH: usize = 30;
 
-/// A line broken between words. A word that is longer stays whole, so that it can be copied.
+/// Wraps a line between words. A longer word stays whole, so that it can be copied.
 fn wrapped(line: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else { return vec![line.to_owned()] };
     let mut lines = vec![String::new()];
@@ -204,10 +204,10 @@ fn wrapped(line: &str, width: Option<usize>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn written(form: Form, tell: impl FnOnce(&mut Lines<&mut Vec<u8>>) -> io::Result<()>) -> (String, u8) {
+    fn written(form: Form, write: impl FnOnce(&mut Lines<&mut Vec<u8>>) -> io::Result<()>) -> (String, u8) {
         let mut out = Vec::new();
         let mut lines = Lines::new(&mut out, form);
-        tell(&mut lines).unwrap();
+        write(&mut lines).unwrap();
         let code = lines.finish().unwrap();
         (String::from_utf8(out).unwrap(), code)
     }
@@ -215,15 +215,15 @@ mod tests {
     #[test]
     fn lines_line_up_and_the_mend_stands_below() {
         let (text, code) = written(Form::Text { colour: false, width: None }, |lines| {
-            lines.tell(Line::ok("host \"local\"", "Docker 20.10"))?;
-            lines.tell(Line::skip("image a", "its host cannot be asked"))?;
-            lines.tell(Line::warn("token", "others may read it", "chmod 0600"))?;
-            lines.tell(Line::fail("pool \"linux\"", "403\x1b[2J", "ask an owner\nof the organization"))
+            lines.report(Line::ok("host \"local\"", "Docker 20.10"))?;
+            lines.report(Line::skip("image a", "its host cannot be reached"))?;
+            lines.report(Line::warn("token", "others may read it", "chmod 0600"))?;
+            lines.report(Line::fail("pool \"linux\"", "403\x1b[2J", "ask an owner\nof the organization"))
         });
         assert_eq!(
             text,
             "[ok]   host \"local\": Docker 20.10\n\
-             [skip] image a: its host cannot be asked\n\
+             [skip] image a: its host cannot be reached\n\
              [warn] token: others may read it\n         chmod 0600\n\
              [fail] pool \"linux\": 403\\u{1b}[2J\n         ask an owner\n         of the organization\n\
              \n1 ok, 1 warning, 1 failed, 1 skipped\n"
@@ -235,10 +235,10 @@ mod tests {
     fn the_exit_code_is_that_of_the_worst_line() {
         let text = Form::Text { colour: false, width: None };
         assert_eq!(written(text, |_| Ok(())).1, 0);
-        assert_eq!(written(text, |lines| lines.tell(Line::ok("a", "b"))).1, 0);
+        assert_eq!(written(text, |lines| lines.report(Line::ok("a", "b"))).1, 0);
         let warned = written(text, |lines| {
-            lines.tell(Line::warn("a", "b", "c"))?;
-            lines.tell(Line::ok("a", "b"))
+            lines.report(Line::warn("a", "b", "c"))?;
+            lines.report(Line::ok("a", "b"))
         });
         assert_eq!(warned.1, 1);
     }
@@ -247,7 +247,7 @@ mod tests {
     fn a_terminal_gets_lines_that_fit_and_words_that_are_whole() {
         let (text, _) = written(Form::Text { colour: false, width: Some(45) }, |lines| {
             let address = "https://docs.example/a-long-address-that-is-whole";
-            lines.tell(Line::warn(
+            lines.report(Line::warn(
                 "scope",
                 "one two three four five six seven\nä ö",
                 format!("see {address} there"),
@@ -263,19 +263,19 @@ mod tests {
     #[test]
     fn colours_are_only_in_the_mark() {
         let (text, _) =
-            written(Form::Text { colour: true, width: None }, |lines| lines.tell(Line::ok("a", "b")));
+            written(Form::Text { colour: true, width: None }, |lines| lines.report(Line::ok("a", "b")));
         assert!(text.starts_with("\x1b[32m[ok]\x1b[0m   a: b\n"), "{text:?}");
     }
 
     #[test]
     fn json_is_one_object_with_every_line() {
         let (text, code) = written(Form::Json, |lines| {
-            lines.tell(Line::ok("a", "b"))?;
-            lines.tell(Line::warn("c", "d", "e"))
+            lines.report(Line::ok("a", "b"))?;
+            lines.report(Line::warn("c", "d", "e"))
         });
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&read["verdict"], code), (&serde_json::json!("warn"), 1));
-        assert_eq!(read["lines"][1]["mend"], "e");
-        assert!(read["lines"][0].get("mend").is_none());
+        assert_eq!(read["lines"][1]["hint"], "e");
+        assert!(read["lines"][0].get("hint").is_none());
     }
 }

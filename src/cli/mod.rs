@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, in which words, and which file carries it out.
+//! The command line: commands, their options, and the file that implements each.
 
 mod by_hand;
 mod check;
@@ -35,24 +35,24 @@ pub use self::by_hand::{
     propagate_version = true,
     after_help = "\
 Examples:
-  dayfly demo                          See it at work, with nothing but Docker
-  dayfly check --config dayfly.toml    Find out what is missing before the first start
-  dayfly run --config dayfly.toml      Run the daemon; Ctrl-C ends it, and its runners stay
+  dayfly demo                          Try it out, with nothing but Docker
+  dayfly check --config dayfly.toml    Check everything before the first start
+  dayfly run --config dayfly.toml      Run the daemon; Ctrl-C stops it, its runners stay
   dayfly status                        Show the pools and runners of the daemon
   dayfly explain https://github.com/acme/widgets/actions/runs/1/job/2
-                                       Say why a job waits"
+                                       Explain why a job is waiting"
 )]
 pub struct Cli {
-    /// What every command takes.
+    /// Options that every command takes.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Cli {
-    /// Carries the command out. What fails is told in one line on standard error.
+    /// Runs the command. A failure is reported in one line on standard error.
     pub fn carry_out(self) -> ExitCode {
         let Self { global, command } = self;
         let outcome = match command {
@@ -71,7 +71,7 @@ impl Cli {
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };
         outcome.unwrap_or_else(|error| {
-            // Nobody is left to tell when standard error is gone.
+            // There is no one to read it when standard error is closed.
             let message = crate::telemetry::error_message(&format!("dayfly: {error:#}"));
             let _ = std::io::stderr().write_all(message.as_bytes());
             ExitCode::from(2)
@@ -83,10 +83,10 @@ impl Cli {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The configuration [default: $DAYFLY_CONFIG, else /etc/dayfly/dayfly.toml, else ./dayfly.toml]
+    /// Configuration file [default: $DAYFLY_CONFIG, else /etc/dayfly/dayfly.toml, else ./dayfly.toml]
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
-    /// How the log is written
+    /// Log format
     #[arg(
         long,
         global = true,
@@ -96,21 +96,20 @@ pub struct Global {
         env = "DAYFLY_LOG_FORMAT"
     )]
     pub log_format: LogFormat,
-    /// What is logged: off, error, warn, info, debug, trace, or a filter such as dayfly=debug
-    /// [default: $RUST_LOG, else info]
+    /// Log level: off, error, warn, info, debug, trace, or a filter such as dayfly=debug [default: $RUST_LOG,
+    /// else info]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log: Option<String>,
-    /// Log more; twice for everything
+    /// Log more: debug; given twice: trace
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with_all = ["quiet", "log"])]
     pub verbose: u8,
-    /// Log less: warnings only; twice for errors only
+    /// Log less: warnings and errors; given twice: errors only
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "log")]
     pub quiet: u8,
 }
 
 impl Global {
-    /// The log filter that the options ask for; `None` when they ask for nothing, so that
-    /// `$RUST_LOG` and the default count.
+    /// The log filter of the options; `None` without any, so that `$RUST_LOG` and the default apply.
     pub fn log_filter(&self) -> Option<&str> {
         match (&self.log, self.verbose, self.quiet) {
             (Some(filter), _, _) => Some(filter),
@@ -123,55 +122,55 @@ impl Global {
     }
 }
 
-/// How the log is written.
+/// Log format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people
+    /// Text lines
     #[default]
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// What to do.
+/// The command.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon
     Run(Run),
     /// Check configuration, permissions, hosts and images; creates nothing
     ///
-    /// Exits with 0 when all is well, 1 when there are warnings, 2 when something failed.
+    /// Exit code: 0 if all checks passed, 1 with warnings, 2 with failures.
     Check(Check),
     /// Run the daemon against a simulated GitHub on the local Docker; needs no account
     Demo(Demo),
     /// Show what the running daemon is doing
     Status(Status),
-    /// Tell why a job runs or does not
+    /// Explain why a job is or is not running
     ///
-    /// Exits with 0 when it runs, is over, or a pool serves it, 1 when no pool serves it, 2 when that cannot
-    /// be told.
+    /// Exit code: 0 if the job is running, has finished, or a pool serves it; 1 if no pool serves it; 2 if
+    /// that cannot be determined.
     Explain(Explain),
-    /// Look at runners on GitHub, or remove them, by hand
+    /// List, show and remove runners on GitHub
     #[command(subcommand)]
     Runners(Runners),
-    /// Look at the labels of a runner, or change them, by hand
+    /// List and change the labels of a runner
     #[command(subcommand)]
     Labels(Labels),
-    /// Get a token for the runner's own config.sh
+    /// Print a token for the runner's own config.sh
     #[command(subcommand)]
     Token(Token),
     /// List the runner software that GitHub offers, and its newest version
     Downloads(Downloads),
-    /// Look at runner groups
+    /// List runner groups
     #[command(subcommand)]
     Groups(Groups),
-    /// Mint one runner by hand
+    /// Mint one runner
     Jit(Jit),
-    /// Remove from GitHub what stays there without the daemon: the scale sets of the pools
+    /// Remove the pools' scale sets from GitHub, which stay there when the daemon stops
     ///
-    /// Exits with 0 when none is left, 1 when one could not be removed, 2 when nothing was tried.
+    /// Exit code: 0 if none is left, 1 if one could not be removed, 2 if nothing was attempted.
     Purge(Purge),
-    /// Behave as a runner inside a container; for the demo and tests
+    /// Act as a runner inside a container; for the demo and tests
     #[command(hide = true)]
     SimulatedRunner(SimulatedRunner),
 }
@@ -179,7 +178,7 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
 pub struct Run {
-    /// End with the process that started this one, which has this id; for the demo
+    /// Exit when the parent process, which has this id, exits; for the demo
     #[arg(long, hide = true, value_name = "PID")]
     pub parent: Option<u32>,
 }
@@ -195,22 +194,22 @@ pub struct Check {
 /// Options of `demo`.
 #[derive(Args, Clone, Debug)]
 pub struct Demo {
-    /// How many jobs arrive in all
+    /// Number of jobs
     #[arg(long, default_value_t = 40, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub jobs: u32,
-    /// How many jobs arrive a second, on average
+    /// Jobs that arrive per second, on average
     #[arg(long, default_value_t = 2.0, value_name = "N", value_parser = positive)]
     pub rate: f64,
-    /// Runners at most
+    /// Maximum number of runners
     #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max: u32,
     /// Runners kept idle on top of the busy ones
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub min_idle: u32,
-    /// How long a job takes, in seconds, on average
+    /// Average duration of a job, in seconds
     #[arg(long, default_value_t = 4.0, value_name = "SECONDS", value_parser = positive)]
     pub job_seconds: f64,
-    /// How the daemon learns of waiting jobs; several with commas in between
+    /// Job sources, separated by commas
     #[arg(
         long,
         value_enum,
@@ -219,10 +218,10 @@ pub struct Demo {
         value_name = "SOURCE"
     )]
     pub demand: Vec<DemoSource>,
-    /// Makes the same jobs again [default: random]
+    /// Seed of the random numbers: the same seed makes the same jobs [default: random]
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// Where the daemon serves /metrics and the rest; port 0 takes a free one
+    /// Address of the daemon's web server; with port 0, any free port
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
     /// Print the summary as JSON
@@ -233,13 +232,13 @@ pub struct Demo {
 /// A job source of the demo's pool, as in its `demand`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DemoSource {
-    /// Only what runners do
+    /// Keep runners idle, and replace those that take a job
     Idle,
-    /// Asks for queued jobs
+    /// Poll for queued jobs
     Queue,
-    /// Gets webhooks
+    /// Receive webhooks
     Webhook,
-    /// Has a runner scale set; alone
+    /// Use a runner scale set; cannot be combined
     ScaleSet,
 }
 
@@ -258,7 +257,7 @@ impl DemoSource {
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]
 pub struct Status {
-    /// Show only the runners that failed last, and why
+    /// Show only the most recent runner failures, with their reasons
     #[arg(long)]
     pub failed: bool,
     /// Print JSON
@@ -269,10 +268,10 @@ pub struct Status {
 /// Options of `purge`.
 #[derive(Args, Clone, Debug)]
 pub struct Purge {
-    /// Only the scale sets of these pools
+    /// Remove only the scale sets of these pools
     #[arg(value_name = "POOL")]
     pub pools: Vec<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     pub yes: bool,
 }
@@ -280,7 +279,7 @@ pub struct Purge {
 /// Options of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct Explain {
-    /// The job's address, as the browser shows it: `https://HOST/OWNER/REPOSITORY/actions/runs/RUN/job/JOB`
+    /// Address of the job's page: `https://HOST/OWNER/REPOSITORY/actions/runs/RUN/job/JOB`
     #[arg(value_name = "JOB_URL")]
     pub job: String,
     /// Print JSON
@@ -288,10 +287,10 @@ pub struct Explain {
     pub json: bool,
 }
 
-/// Options of `simulated-runner`, which reads them itself, as the real one's script does.
+/// Options of `simulated-runner`, which parses them itself, as the real runner's script does.
 #[derive(Args, Clone, Debug)]
 pub struct SimulatedRunner {
-    /// As of the real runner.
+    /// The real runner's options.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
     pub arguments: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Which scope is meant when somebody asks GitHub by hand, and with which credential.
+//! Chooses the scope and the credential of a command that calls GitHub's runner API.
 
 use std::sync::Arc;
 
@@ -13,34 +13,34 @@ use crate::{
     host::chain,
 };
 
-/// The variable that every tool around GitHub takes a token from.
+/// The variable that GitHub tools read a token from.
 const OF_GITHUB: &str = "GITHUB_TOKEN";
 
-/// The one that GitHub's own `gh` takes a token for other servers from.
+/// The variable that GitHub's own `gh` reads a token for other servers from.
 const OF_SERVERS: &str = "GH_ENTERPRISE_TOKEN";
 
-/// GitHub's names are shorter; what is longer is cut.
+/// GitHub's names are shorter; longer ones are cut.
 pub(super) const MOST: usize = 80;
 
 /// A scope with a credential for it.
 pub(super) struct Place {
     pub(super) client: Client,
-    /// Which runners are ours; `None` when nothing tells.
+    /// This installation; `None` without a configuration.
     pub(super) instance: Option<InstanceId>,
 }
 
 impl Place {
-    /// The scope that the options choose, else the only one that is configured.
+    /// The scope that the options name, else the only configured one.
     pub(super) fn of(which: &Which, global: &Global) -> anyhow::Result<Self> {
         let (scope, source, instance) = match &which.url {
             None => {
-                let config = config_if_any(global)?
-                    .context("there is no configuration; say with --url which scope is meant")?;
+                let config =
+                    config_if_any(global)?.context("there is no configuration; name a scope with --url")?;
                 let (scope, source) = configured(which, &config)?;
                 (scope, source, Some(config.instance))
             }
             Some(url) => {
-                let scope: Scope = url.parse().with_context(|| format!("{url:?} is refused"))?;
+                let scope: Scope = url.parse().with_context(|| format!("invalid --url {url:?}"))?;
                 let config = config_if_any(global)?;
                 let source = source_for(&scope, which.credentials.as_deref(), config.as_ref())?;
                 let instance = config.map(|config| config.instance).or_else(|| Machine::here().instance());
@@ -63,22 +63,22 @@ impl Place {
         Ok(records.into_iter().find(|record| record.name == runner))
     }
 
-    /// The same, where it must be there.
+    /// The same, where it must exist.
     pub(super) async fn runner(&self, runner: &str) -> anyhow::Result<RunnerRecord> {
-        let found = self.find(runner).await.map_err(|error| self.failed("ask for the runners of", &error))?;
+        let found = self.find(runner).await.map_err(|error| self.failed("list the runners of", &error))?;
         found
             .with_context(|| format!("{} has no runner {:?}", self.client.scope(), plain::cell(runner, MOST)))
     }
 
-    /// Why something `what` this scope did not work.
+    /// The error for a request to this scope: "failed to `what` SCOPE".
     pub(super) fn failed(&self, what: &str, error: &GithubError) -> anyhow::Error {
         anyhow::anyhow!("{}", plain::printable(&chain(error)))
             .context(format!("failed to {what} {}", self.client.scope()))
     }
 }
 
-/// The configuration, where there is one. One that was asked for must be sound; one in the usual
-/// place that this user cannot read is another user's. Tokens that are not used need not be there.
+/// The configuration, where there is one. One that the options name must be valid; one at a default path that
+/// this user cannot read is ignored. Tokens that are not used may be missing.
 fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
     let named = global.config.is_some() || std::env::var_os("DAYFLY_CONFIG").is_some_and(|it| !it.is_empty());
     match config::find(global.config.as_deref(), config::environment()) {
@@ -90,7 +90,7 @@ fn config_if_any(global: &Global) -> anyhow::Result<Option<Config>> {
     }
 }
 
-/// What the configuration alone says.
+/// The scope and credential that the configuration gives.
 fn configured(which: &Which, config: &Config) -> anyhow::Result<(Scope, CredentialSource)> {
     let pool = pool(which, config)?;
     let name = which.credentials.as_ref().unwrap_or(&pool.credential);
@@ -111,7 +111,7 @@ fn pool<'a>(which: &Which, config: &'a Config) -> anyhow::Result<&'a PoolConfig>
     }
     let shown = |pool: &PoolConfig| format!("{} ({})", pool.pool.name, pool.pool.scope);
     let pools: Vec<_> = config.pools.iter().map(shown).collect();
-    bail!("say which with --pool or --url; the pools are: {}", pools.join(", "))
+    bail!("choose one with --pool or --url; the pools are: {}", pools.join(", "))
 }
 
 fn named(name: &str, config: &Config) -> anyhow::Result<CredentialSource> {
@@ -120,8 +120,8 @@ fn named(name: &str, config: &Config) -> anyhow::Result<CredentialSource> {
     source.with_context(|| format!("there is no credential {name:?}; there are: {}", names()))
 }
 
-/// The credential for an address. A token is never sent to a GitHub that the configuration does not
-/// use it at, unless somebody says so.
+/// The credential for an address. A token is sent to a GitHub for which it is not configured only when the
+/// options name it.
 fn source_for(
     scope: &Scope,
     asked: Option<&str>,
@@ -132,7 +132,7 @@ fn source_for(
     let is_set = |variable: &str| std::env::var_os(variable).is_some_and(|token| !token.is_empty());
     let Some(config) = config else {
         return match asked {
-            Some(name) => bail!("there is no configuration that could hold the credential {name:?}"),
+            Some(name) => bail!("there is no configuration, and so no credential {name:?}"),
             None => Ok(from(variable)),
         };
     };
@@ -151,11 +151,12 @@ fn source_for(
         _ if names.contains(&"default") => named("default", config),
         _ if is_set(variable) => Ok(from(variable)),
         [] => bail!(
-            "no pool is at {}, and so no token is meant for it; name one with --credentials ({}), or set {variable}",
+            "no pool is at {}, so none of the tokens is meant for it; name one with --credentials ({}), or \
+             set {variable}",
             scope.site(),
             config.credentials.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
         ),
-        // Where pools are, the token of that variable is not a stranger's to see.
+        // With pools at this GitHub, the variable's token is used only for their scopes.
         _ if is_set(OF_GITHUB) => Ok(from(OF_GITHUB)),
         _ => bail!(
             "the pools at {} have several credentials ({}), and none of them is for {scope}; name one with \
@@ -166,8 +167,8 @@ fn source_for(
     }
 }
 
-/// The variable whose token may go to an address unasked. An address can be anybody's server, so the token
-/// for GitHub goes to GitHub alone: to github.com and GHE.com.
+/// The variable whose token is sent to an address by default. An address can be anyone's server, so the token
+/// for GitHub is sent to github.com and GHE.com only.
 fn variable_for(scope: &Scope) -> &'static str {
     let host = scope.site().split_once("://").map_or("", |(_, host)| host);
     if matches!(host, "github.com" | "www.github.com") || host.ends_with(".ghe.com") {

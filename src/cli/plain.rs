@@ -1,18 +1,18 @@
-//! Texts and tables for a terminal. Names and jobs come from other people: nothing in them may
-//! move the cursor, change colours, or turn the direction of writing.
+//! Texts and tables for a terminal. Names come from other people: nothing in them may move the cursor, change
+//! colours, or change the direction of writing.
 
 use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, Table, presets};
 
-/// A text in which what is not to be seen is written out, such as `\u{1b}`; line breaks stay.
+/// A text with its invisible characters escaped, such as `\u{1b}`; line breaks stay.
 pub(super) fn printable(text: &str) -> String {
     written_out(text, |c, shown| {
         let _ = write!(shown, "{}", c.escape_unicode());
     })
 }
 
-/// The same on one line, and cut to so many characters.
+/// The same on one line, and cut to this many characters.
 pub(super) fn cell(text: &str, most: usize) -> String {
     let mut line: String = text.chars().take(most).collect::<String>().replace('\n', "\\n");
     if text.chars().nth(most).is_some() {
@@ -21,8 +21,8 @@ pub(super) fn cell(text: &str, most: usize) -> String {
     printable(&line)
 }
 
-/// JSON whose texts hold nothing that acts on a terminal: serde_json writes out only what JSON
-/// forbids. Such characters stand only in texts, so the document stays the same.
+/// JSON in which every character that acts on a terminal is escaped: serde_json escapes only what JSON
+/// requires. Such characters occur in strings only, so the document keeps its meaning.
 pub(super) fn json(document: &str) -> String {
     written_out(document, |c, shown| {
         for unit in c.encode_utf16(&mut [0; 2]) {
@@ -31,7 +31,7 @@ pub(super) fn json(document: &str) -> String {
     })
 }
 
-/// A table without lines, which people read and scripts can cut.
+/// A table without borders, readable for people and scripts.
 pub(super) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -47,7 +47,7 @@ pub(super) fn table<const N: usize>(
     lines.join("\n")
 }
 
-/// How many characters fit into a line of standard output, where it is a terminal.
+/// The width of standard output in characters, where it is a terminal.
 pub(super) fn width() -> Option<usize> {
     Table::new().width().map(usize::from)
 }
@@ -60,7 +60,7 @@ fn written_out(text: &str, write_out: impl Fn(char, &mut String)) -> String {
     shown
 }
 
-/// Controls, and the marks that turn the direction of writing (Unicode, UAX 9).
+/// Control characters, and the marks that change the direction of writing (Unicode, UAX 9).
 fn acts(c: char) -> bool {
     (c.is_control() && c != '\n')
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

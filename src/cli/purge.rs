@@ -1,4 +1,4 @@
-//! `dayfly purge`: takes from GitHub what stays there when the daemon stops, which are the runner scale sets.
+//! `dayfly purge`: removes from GitHub what stays there when the daemon stops: the runner scale sets.
 
 use std::{
     io::{BufRead, IsTerminal, Write, stderr, stdin, stdout},
@@ -26,9 +26,9 @@ pub(super) fn run(global: &Global, purge: &Purge) -> anyhow::Result<ExitCode> {
     let path = config::find(global.config.as_deref(), config::environment())?;
     let config = config::load_for(&path, config::environment(), &Machine::here(), Tokens::Needed)?;
     let pools = chosen(purge, &config)?;
-    // A daemon that serves a set would create it anew.
+    // A running daemon would create its scale set again.
     let _lock = InstanceLock::acquire(&config.state_dir, &config.instance)
-        .context("scale sets are removed only while the daemon is stopped")?;
+        .context("scale sets can be removed only while the daemon is stopped")?;
     if !purge.yes && !confirmed(&pools)? {
         writeln!(stderr(), "nothing was removed")?;
         return Ok(ExitCode::FAILURE);
@@ -43,18 +43,21 @@ pub(super) fn run(global: &Global, purge: &Purge) -> anyhow::Result<ExitCode> {
     Ok(if removed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The pools whose sets are meant: those that were named, else all that are scale sets.
+/// The pools whose scale sets are to be removed: those named, else all that have one.
 fn chosen<'c>(purge: &Purge, config: &'c Config) -> anyhow::Result<Vec<&'c PoolConfig>> {
     let is_set = |pool: &&PoolConfig| pool.pool.demand == Demand::ScaleSet;
     if purge.pools.is_empty() {
         let pools: Vec<_> = config.pools.iter().filter(is_set).collect();
-        ensure!(!pools.is_empty(), "no pool has demand = [\"scale-set\"], so nothing of it stays at GitHub");
+        ensure!(
+            !pools.is_empty(),
+            "no pool has demand = [\"scale-set\"], so there is nothing to remove from GitHub"
+        );
         return Ok(pools);
     }
     let pool = |name: &String| {
         let found = config.pools.iter().find(|pool| pool.pool.name.as_str() == name);
         let pool = found.with_context(|| format!("there is no pool {name:?}"))?;
-        ensure!(is_set(&pool), "pool {name:?} is no scale set, so nothing of it stays at GitHub");
+        ensure!(is_set(&pool), "pool {name:?} has no scale set, so there is nothing to remove from GitHub");
         Ok(pool)
     };
     purge.pools.iter().map(pool).collect()
@@ -62,10 +65,10 @@ fn chosen<'c>(purge: &Purge, config: &'c Config) -> anyhow::Result<Vec<&'c PoolC
 
 fn confirmed(pools: &[&PoolConfig]) -> anyhow::Result<bool> {
     if !stdin().is_terminal() {
-        bail!("nothing was removed: this is not a terminal, so nobody can be asked; add --yes");
+        bail!("nothing was removed: cannot ask for confirmation, because this is not a terminal; add --yes");
     }
     let mut err = stderr().lock();
-    writeln!(err, "To be removed from GitHub, with the runners of each that are offline:")?;
+    writeln!(err, "To be removed from GitHub, with their offline runners:")?;
     for PoolConfig { pool, .. } in pools {
         writeln!(err, "  scale set {} of {}", pool.name, pool.scope)?;
     }
@@ -76,7 +79,7 @@ fn confirmed(pools: &[&PoolConfig]) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Removes one, and says what came of it; `false` when it is still there.
+/// Removes one scale set and prints the result; `false` when it is still there.
 async fn remove(config: &Config, PoolConfig { pool, credential }: &PoolConfig) -> anyhow::Result<bool> {
     let source = config.credentials.get(credential).context("its credential is not configured")?;
     let client = Client::new(pool.scope.clone(), &Credential::new(source.clone()), Arc::new(|_| {}))?;
@@ -91,10 +94,10 @@ async fn remove(config: &Config, PoolConfig { pool, credential }: &PoolConfig) -
     };
     match scale_set::remove(&ScaleSets::new(client), &set).await {
         Ok(Removal::Removed) => writeln!(stdout(), "{what}: removed")?,
-        Ok(Removal::NoSuchSet) => writeln!(stdout(), "{what}: there is none")?,
+        Ok(Removal::NoSuchSet) => writeln!(stdout(), "{what}: does not exist")?,
         Ok(Removal::ServedElsewhere { owner, says }) => {
             let whose = owner.unwrap_or_else(|| "another installation".to_owned());
-            let why = format!("{whose} serves it, so stop that one first ({says})");
+            let why = format!("{whose} is using it, so stop that first ({says})");
             writeln!(stderr(), "{what}: not removed: {}", plain::printable(&why))?;
             return Ok(false);
         }

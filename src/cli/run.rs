@@ -1,4 +1,4 @@
-//! `dayfly run`: the daemon, until a signal ends it.
+//! `dayfly run`: runs the daemon until a signal stops it.
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -18,12 +18,12 @@ use crate::{
     telemetry::{self, Format, LogWriter},
 };
 
-/// How long the process may wait at its end for the last log lines to be written.
+/// How long the process waits at exit for the last log lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 pub(super) fn run(global: &Global, run: &Run) -> anyhow::Result<ExitCode> {
     let (format, filter, caps) = log_settings(global, None);
-    let logs = telemetry::init_daemon(format, filter, &caps).context("failed to begin logging")?;
+    let logs = telemetry::init_daemon(format, filter, &caps).context("failed to start logging")?;
     end_on_panic(logs.clone());
     if let Some(parent) = run.parent {
         end_with(parent)?;
@@ -40,7 +40,7 @@ fn run_configured(global: &Global) -> anyhow::Result<()> {
     }
     let runtime = runtime()?;
     let served = runtime.block_on(serve(config));
-    // A look-up of a name or a file that is still going on must not hold the end up.
+    // A DNS look-up or a file access in progress must not delay the exit.
     runtime.shutdown_background();
     served
 }
@@ -52,9 +52,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut drain_now = signal(SignalKind::user_defined1())?;
     let config = Arc::new(config);
     let starting = config.clone();
-    // It reads and locks files, which a broken disk can hold up for ever.
+    // It reads and locks files, which can hang on a broken disk.
     let daemon = tokio::select! {
-        started = spawn_blocking(move || Daemon::start(&starting)) => started.context("the start broke down")??,
+        started = spawn_blocking(move || Daemon::start(&starting)) => started.context("the start-up task failed")??,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -65,9 +65,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => warn!("ignored SIGHUP: this version cannot reload its configuration; restart it instead, which stops no job"),
+                _ = hang_up.recv() => warn!("ignored SIGHUP: this version cannot reload its configuration; \
+                    restart dayfly instead, which stops no job"),
                 _ = drain_now.recv() => {
-                    info!("draining: no runner is launched, idle runners are removed, and busy runners finish their jobs");
+                    info!("draining: no runner is launched, idle runners are removed, and busy runners \
+                        finish their jobs");
                     drain();
                 }
             }
@@ -89,25 +91,25 @@ fn greet(config: &Config, address: Option<SocketAddr>) {
     }
 }
 
-/// Has the kernel kill this process when its parent ends, however that happens.
+/// Has the kernel kill this process when its parent exits, however that happens.
 fn end_with(parent: u32) -> anyhow::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // It may have ended before that.
+    // It may have exited before that.
     let is_there = getppid().is_some_and(|there| u32::try_from(there.as_raw_nonzero().get()) == Ok(parent));
     if !is_there {
-        bail!("the process {parent}, which started this one, has ended");
+        bail!("the parent process {parent} has exited");
     }
     Ok(())
 }
 
-/// Begins logging as the options ask, for a command that ends by itself; `default` is the filter when they and
-/// the environment ask for nothing.
+/// Starts logging with the options, for a command that ends by itself; `default` is the filter when neither
+/// the options nor the environment set one.
 pub(super) fn start_logs(global: &Global, default: Option<&str>) -> anyhow::Result<()> {
     let (format, filter, caps) = log_settings(global, default);
-    telemetry::init(format, filter, &caps).context("failed to begin logging")
+    telemetry::init(format, filter, &caps).context("failed to start logging")
 }
 
-/// What the options ask of the log, and the caps that hold whatever they ask.
+/// The log's format and filter from the options, and the caps that no filter lifts.
 fn log_settings<'a>(
     global: &'a Global,
     default: Option<&'a str>,
@@ -120,23 +122,26 @@ fn log_settings<'a>(
     (format, filter, [github::LOG_CAPS, host::LOG_CAPS].concat())
 }
 
-/// Reads the configuration that the options name. All its problems are told, a line each.
+/// Reads the configuration that the options name. The error lists all of its problems, one per line.
 pub(super) fn load_config(global: &Global) -> anyhow::Result<Config> {
     let path = config::find(global.config.as_deref(), config::environment())
         .map_err(|problem| anyhow::Error::new(Problems(vec![problem])))?;
     Ok(config::load(&path, config::environment())?)
 }
 
-/// A runtime for the whole of a command.
+/// The runtime of a command.
 pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
-/// A half-dead daemon is worse than a restart: a panic in any task ends the process. Runners go
-/// on, and the next start adopts them.
+/// A daemon that works in part is worse than a restart: a panic in any task ends the process. Runners
+/// continue, and the next start adopts them.
 fn end_on_panic(logs: LogWriter) {
     std::panic::set_hook(Box::new(move |panic| {
-        error!("dayfly ends because of a bug, please report it: {panic}");
+        error!(
+            "dayfly stops because of a bug, please report it; running runners are adopted by the next \
+             start: {panic}"
+        );
         logs.flush(LAST_LINES);
         std::process::abort();
     }));

@@ -1,5 +1,5 @@
-//! `dayfly runners`: GitHub's own list of runners, by hand. What is asked and shown here is
-//! GitHub's word, not the daemon's.
+//! `dayfly runners`: lists, shows and removes runners on GitHub. What is shown comes from GitHub, not from
+//! the daemon.
 
 mod remove;
 mod whose;
@@ -44,7 +44,7 @@ pub(super) fn run(global: &Global, runners: &Runners) -> anyhow::Result<ExitCode
     })
 }
 
-/// A runner with what GitHub's record does not say.
+/// A runner, with what GitHub's record does not contain.
 #[derive(Serialize)]
 struct Row<'a> {
     #[serde(flatten)]
@@ -54,7 +54,7 @@ struct Row<'a> {
     whose: Whose,
 }
 
-/// The names of an organization's groups by number; empty where they cannot be had.
+/// The names of an organization's runner groups by id; empty where they cannot be listed.
 type Groups = BTreeMap<u64, String>;
 
 impl<'a> Row<'a> {
@@ -75,7 +75,7 @@ impl<'a> Row<'a> {
     fn group(&self) -> String {
         match (self.group_name, self.record.group) {
             (Some(name), _) => plain::cell(name, MOST),
-            (None, Some(id)) => format!("number {id}"),
+            (None, Some(id)) => format!("id {id}"),
             (None, None) => "-".to_owned(),
         }
     }
@@ -113,7 +113,7 @@ const HEADER: [&str; 9] =
 impl Place {
     async fn list(&self, list: &RunnersList) -> anyhow::Result<ExitCode> {
         let (records, groups) = tokio::join!(self.client.records(), self.groups());
-        let mut records = records.map_err(|error| self.failed("ask for the runners of", &error))?;
+        let mut records = records.map_err(|error| self.failed("list the runners of", &error))?;
         if let Some(name) = list.name.as_ref().map(|name| name.to_lowercase()) {
             records.retain(|record| record.name.to_lowercase().contains(&name));
         }
@@ -162,7 +162,7 @@ impl Place {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Only to show names instead of numbers, so that no answer is no failure.
+    /// Only used to show names instead of ids, so a failure is ignored.
     async fn groups(&self) -> Groups {
         if let Target::Repository { .. } = self.client.scope().target() {
             return Groups::new();

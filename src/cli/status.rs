@@ -1,4 +1,4 @@
-//! `dayfly status`: asks the running daemon and shows what it says. Needs no token.
+//! `dayfly status`: fetches the status of the running daemon and prints it. Needs no token.
 
 pub(super) mod daemon;
 mod document;
@@ -22,7 +22,7 @@ pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> 
     let address = address(global)?;
     runtime()?.block_on(async {
         let healthy = health(address).await?;
-        // Asked by something that wants to know only whether all is well.
+        // Used by health checks, which need the exit code only.
         if global.quiet > 0 && !status.json {
             return verdict(healthy);
         }
@@ -30,7 +30,9 @@ pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> 
         let text = std::str::from_utf8(&body).unwrap_or_default();
         let document: Document = match serde_json::from_str(text) {
             Ok(document) if code == StatusCode::OK => document,
-            _ => bail!("what listens at {address} is no dayfly daemon, or one of another version"),
+            _ => bail!(
+                "the program that listens on {address} is not a dayfly daemon, or one of another version"
+            ),
         };
         let now = jiff::Timestamp::now();
         let shown = match (status.failed, status.json) {
@@ -49,9 +51,9 @@ fn address(global: &Global) -> anyhow::Result<SocketAddr> {
     let path = config::find(global.config.as_deref(), config::environment())
         .map_err(|problem| Problems(vec![problem]))?;
     let config = config::load_for(&path, config::environment(), &Machine::here(), Tokens::Unneeded)
-        .context("failed to read the configuration, which says where the daemon listens")?;
+        .context("failed to read the configuration, which has the daemon's address")?;
     if config.listen.port() == 0 {
-        bail!("http.listen has port 0, which is another port at every start; write a fixed one");
+        bail!("http.listen has port 0, which means a different port at every start; set a fixed port");
     }
     Ok(daemon::reachable(config.listen))
 }
@@ -62,7 +64,7 @@ fn failures(text: &str) -> serde_json::Result<serde_json::Value> {
     Ok(document.get_mut("failures").map_or_else(|| serde_json::json!([]), serde_json::Value::take))
 }
 
-/// What is wrong with the daemon by its own account, if anything is.
+/// Why the daemon reports itself as unhealthy, if it does.
 async fn health(address: SocketAddr) -> anyhow::Result<Option<String>> {
     let (code, body) = daemon::get(address, "/healthz").await?;
     Ok((code != StatusCode::OK).then(|| plain::cell(String::from_utf8_lossy(&body).trim(), 200)))

@@ -1,5 +1,4 @@
-//! `dayfly token`: tokens for the runner's own `config.sh`. To print one is what it is for; nothing
-//! but the token goes to standard output.
+//! `dayfly token`: prints a token for the runner's own `config.sh`. Nothing else goes to standard output.
 
 use std::{
     io::{Write, stderr, stdout},

@@ -1,5 +1,5 @@
-//! What `check` says of the rate limit: how many requests an hour this configuration makes at rest, what
-//! bounds the rest, and whether GitHub allows as many.
+//! Checks the rate limit: how many requests an hour this configuration makes at rest, what bounds the others,
+//! and whether GitHub allows that many.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,38 +21,38 @@ const HOUR: Duration = Duration::from_hours(1);
 /// Runners in one page of a list.
 const PAGE: usize = 100;
 
-/// Times in an hour that an organization's repositories are listed.
+/// Listings of an organization's repositories in an hour.
 const FINDS: u64 = 60;
 
-/// Times in an hour that the log of a webhook is looked at.
+/// Reads of a webhook's delivery log in an hour.
 const LOOKS_AT_LOG: u64 = 12;
 
-/// Times in an hour that the webhooks are listed, which is charged.
+/// Listings of webhooks in an hour, which are charged.
 const HOOK_LISTS: u64 = 1;
 
-/// Times in an hour that the address of a scope or a named repository is read.
+/// Reads of the address of a scope or a named repository in an hour.
 const ADDRESSES: u64 = 1;
 
-/// Times in an hour that runner groups are read, which is charged.
+/// Listings of runner groups in an hour, which are charged.
 const GROUPS: u64 = 6;
 
-/// Jobs of a scope that only webhooks told of are asked for so often in an hour at most.
+/// At most this many look-ups an hour of a scope's jobs that are known from webhooks only.
 const LOOK_UPS: u64 = 1200;
 
-/// What is asked for with one budget.
+/// The requests that share one budget.
 #[derive(Default)]
 struct Asked<'a> {
     listings: u64,
     repositories: Vec<&'a Scope>,
-    /// Pools whose repositories are not named.
+    /// Pools without configured repositories.
     open: usize,
-    /// Scopes whose repositories are listed by when they were pushed to.
+    /// Scopes whose recently pushed repositories are listed.
     finds: u64,
     hooks: usize,
     hook_lists: u64,
     groups: u64,
     addresses: u64,
-    /// Scopes with jobs that only webhooks tell of.
+    /// Scopes with jobs that are known from webhooks only.
     hooked: u64,
     rate: Option<&'a crate::github::Rate>,
 }
@@ -111,7 +111,7 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         .collect()
 }
 
-/// Whether it looks at the queues of whatever was pushed to lately.
+/// Whether the pool polls the queues of recently pushed repositories.
 fn is_open(pool: &Pool) -> bool {
     let queue = matches!(pool.demand, Demand::Jobs { queue: true, .. });
     queue && pool.repositories.is_empty() && !matches!(pool.scope.target(), Target::Repository { .. })
@@ -122,7 +122,7 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
     let charged = asked.groups + asked.hook_lists;
     let total =
         [queues, finds, logs, asked.addresses, charged].into_iter().fold(asked.listings, u64::saturating_add);
-    let mut text = format!("at rest {total} requests an hour: {} for lists of runners", asked.listings);
+    let mut text = format!("{total} requests an hour at rest: {} for lists of runners", asked.listings);
     for (requests, what) in [
         (
             queues,
@@ -132,7 +132,7 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
             },
         ),
         (finds, "lists of repositories".to_owned()),
-        (logs, format!("the log of {}", counted(asked.hooks, "webhook"))),
+        (logs, format!("the delivery log of {}", counted(asked.hooks, "webhook"))),
         (asked.hook_lists, "lists of webhooks".to_owned()),
         (asked.groups, "runner groups".to_owned()),
         (asked.addresses, "addresses".to_owned()),
@@ -151,23 +151,30 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
         let bound = u64::from(REQUESTS_PER_MINUTE) * 60;
         let _ = write!(
             text,
-            "\nwhile jobs wait or run, a look asks for their runs too: at most {bound} requests an hour for all queues"
+            "\nwhile jobs wait or run, each poll asks for their runs too: at most {bound} requests an hour \
+             for all queues"
         );
     }
     if asked.open > 0 {
         let pools = counted(asked.open, "pool");
-        let _ = write!(text, "\nthat includes the queues of {pools} without named repositories");
+        let _ = write!(text, "\nthat includes the queues of {pools} without configured repositories");
     }
     if asked.hooked > 0 {
         let bound = LOOK_UPS * asked.hooked;
-        let _ = write!(text, "\njobs that only webhooks tell of are looked up, at most {bound} an hour");
+        let _ = write!(
+            text,
+            "\njobs that are known from webhooks only are looked up: at most {bound} requests an hour"
+        );
     }
     let Some(rate) = asked.rate else {
-        return Line::ok(subject, format_args!("{text}\nthis GitHub tells no limit"));
+        return Line::ok(subject, format_args!("{text}\nthis GitHub reports no rate limit"));
     };
     let allowed = rate.limit.saturating_sub(rate.reserve());
-    let text =
-        format!("{text}\nGitHub allows {}, of which {} are kept for new runners", rate.limit, rate.reserve());
+    let text = format!(
+        "{text}\nGitHub allows {}, of which {} are reserved for launching runners",
+        rate.limit,
+        rate.reserve()
+    );
     if total <= allowed {
         return Line::ok(subject, text);
     }
@@ -179,8 +186,8 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
         subject,
         text,
         format_args!(
-            "the daemon looks less often by itself when the limit runs low; better set poll.interval to \"{seconds}s\", name \
-             fewer repositories, or use webhooks or a scale set"
+            "set poll.interval to \"{seconds}s\", list fewer repositories, or use webhooks or a scale set; \
+             otherwise the daemon polls less often when the limit runs low"
         ),
     )
 }

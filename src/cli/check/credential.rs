@@ -1,4 +1,4 @@
-//! What `check` says of the credentials themselves, before GitHub is asked.
+//! Checks the credentials themselves, before any request to GitHub.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     github::{Credential, CredentialKind, CredentialSource},
 };
 
-/// The configured credentials; scopes share them, because GitHub's limits are the credential's.
+/// The configured credentials. Scopes share them, since GitHub's limits apply to the credential.
 pub(super) type Credentials = Arc<BTreeMap<String, Credential>>;
 
 pub(super) fn credentials(config: &Config) -> Credentials {
@@ -18,8 +18,8 @@ pub(super) fn credentials(config: &Config) -> Credentials {
     Arc::new(config.credentials.iter().map(credential).collect())
 }
 
-/// Whether the tokens can be read. With `problems` of the configuration, its lines say already what is wrong with
-/// some, and have no warnings.
+/// Checks that the tokens can be read. Credentials with `problems` have been reported with the configuration,
+/// and are skipped here.
 pub(super) async fn tokens(credentials: Credentials, problems: Vec<Problem>) -> Vec<Line> {
     let mut lines = Vec::new();
     for (name, credential) in &*credentials {
@@ -29,12 +29,16 @@ pub(super) async fn tokens(credentials: Credentials, problems: Vec<Problem>) -> 
             continue;
         }
         let source = credential.source();
-        let told = match &source.kind {
-            CredentialKind::Token(token) => token.kind().await.map(|kind| format!("{source} gives {kind}")),
-            CredentialKind::App(_) => source.check().await.map(|()| format!("{source} has a private key")),
+        let found = match &source.kind {
+            CredentialKind::Token(token) => {
+                token.kind().await.map(|kind| format!("{source} contains {kind}"))
+            }
+            CredentialKind::App(_) => {
+                source.check().await.map(|()| format!("{source} contains a private key"))
+            }
         };
-        lines.push(match told {
-            Ok(told) => Line::ok(&subject, told),
+        lines.push(match found {
+            Ok(found) => Line::ok(&subject, found),
             Err(error) => {
                 let (what, fix) = with_fix(&plainly(&error));
                 Line::fail(&subject, what, fix)
@@ -47,7 +51,7 @@ pub(super) async fn tokens(credentials: Credentials, problems: Vec<Problem>) -> 
     lines
 }
 
-/// Whether a problem is one of this credential, or of all.
+/// Whether a problem concerns this credential, or all of them.
 fn is_about(problem: &Problem, name: &str) -> bool {
     let key = problem.key.strip_prefix("credentials");
     key.is_some_and(|rest| {

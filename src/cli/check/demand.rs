@@ -1,4 +1,4 @@
-//! What `check` says of how a pool learns of waiting jobs: what that means, and whether it can.
+//! Checks the job sources of a pool, and says what they mean for it.
 
 use crate::{
     cli::lines::Line,
@@ -7,7 +7,7 @@ use crate::{
     host::chain,
 };
 
-/// Repositories whose queues are tried at most.
+/// At most this many repositories have their queues checked.
 pub(super) const TRIED: usize = 20;
 
 pub(super) async fn lines(pool: &Pool, client: &Client) -> Vec<Line> {
@@ -19,34 +19,38 @@ pub(super) async fn lines(pool: &Pool, client: &Client) -> Vec<Line> {
     lines
 }
 
-/// What its way of learning of jobs means.
+/// What the pool's job sources mean.
 fn meaning(pool: &Pool) -> String {
     let min_idle = pool.policy.min_idle;
     let windows = if pool.policy.schedule.0.is_empty() { "" } else { ", or as its schedule says" };
     match pool.demand {
         Demand::Jobs { queue: false, webhook: false } => format!(
-            "learns of jobs by what its runners do (demand = [\"idle\"]): {min_idle} stand ready{windows}, each that \
-             takes a job is replaced, and more jobs at once wait for the replacements"
+            "job source idle: keeps {min_idle} idle{windows} and replaces each runner that takes a job; in \
+             a burst, jobs wait for the replacements"
         ),
         Demand::Jobs { queue: true, webhook: false } => format!(
-            "asks for waiting jobs, and launches for each; {min_idle} stand ready beyond that{windows}"
+            "job source queue: polls for queued jobs and launches a runner for each; keeps {min_idle} idle \
+             on top{windows}"
         ),
         Demand::Jobs { queue: true, webhook: true } => format!(
-            "is told of waiting jobs by webhooks and asks for what got lost; {min_idle} stand ready beyond \
-             that{windows}"
+            "job sources queue and webhook: launches a runner for each queued job, and polls for jobs whose \
+             webhook was lost; keeps {min_idle} idle on top{windows}"
         ),
         Demand::Jobs { queue: false, webhook: true } => {
-            format!("is told of waiting jobs by webhooks; {min_idle} stand ready beyond that{windows}")
+            format!(
+                "job source webhook: launches a runner for each queued job; keeps {min_idle} idle on \
+                 top{windows}"
+            )
         }
         Demand::ScaleSet => format!(
-            "is a runner scale set: GitHub says how many jobs wait for it; {min_idle} stand ready beyond \
-             that{windows}\nit needs what adding runners needs; whether this GitHub has scale sets shows with the \
-             first start, since asking would make a token"
+            "job source scale-set: GitHub assigns jobs to this pool's scale set; keeps {min_idle} idle on \
+             top{windows}\nit needs the permission to add runners; whether this GitHub supports scale sets \
+             shows at the first start, since checking would create a token"
         ),
     }
 }
 
-/// Whether the queues of its repositories can be looked at.
+/// Checks that the queues of its repositories can be read.
 async fn queues(subject: &str, pool: &Pool, client: &Client) -> Vec<Line> {
     let own = [pool.scope.clone()];
     let repositories: &[Scope] = match pool.scope.target() {
@@ -62,16 +66,12 @@ async fn queues(subject: &str, pool: &Pool, client: &Client) -> Vec<Line> {
         }
     }
     if seen > 0 {
-        lines.push(Line::ok(
-            subject,
-            format_args!("the queues of {seen} of its repositories can be looked at"),
-        ));
+        lines.push(Line::ok(subject, format_args!("the queues of {seen} of its repositories can be read")));
     }
     if repositories.is_empty() {
         lines.push(Line::ok(
             subject,
-            "looks at the queues of the repositories that were pushed to lately; name them in repositories to look \
-             at those alone",
+            "polls the queues of recently pushed repositories; list repositories to poll only those",
         ));
     }
     lines
@@ -82,12 +82,13 @@ fn unseen(subject: &str, repository: &Scope, error: Option<&GithubError>) -> Lin
     match error {
         None | Some(GithubError::Refused(_)) => Line::fail(
             subject,
-            format_args!("the queue of {repository} cannot be looked at"),
-            "check its name; the token needs the repository permission \"Actions: read\" (classic token: repo)",
+            format_args!("the queue of {repository} cannot be read"),
+            "check its name; the token needs the repository permission \"Actions: read\" (classic token: \
+             repo)",
         ),
         Some(error) => Line::fail(
             subject,
-            format_args!("the queue of {repository} cannot be looked at: {}", chain(error)),
+            format_args!("the queue of {repository} cannot be read: {}", chain(error)),
             "",
         ),
     }

@@ -1,4 +1,4 @@
-//! What `check` says of a host: the engine, whether it has what the pools ask for, and the images.
+//! Checks a host: the engine, whether it has what the pools ask for, and the images.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,8 +14,8 @@ use crate::{
     host::{Docker, Facts, HostError},
 };
 
-/// Looks at the host that is configured at this place.
-pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
+/// Checks the host at this index of the configuration.
+pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     let host = &config.hosts[at];
     let name = &host.host.name;
     let pools: Vec<&Pool> =
@@ -30,7 +30,7 @@ pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
             lines.extend(images(&pools).into_keys().map(|image| {
                 Line::skip(
                     format_args!("image {image}"),
-                    format_args!("host {:?} cannot be asked", name.as_str()),
+                    format_args!("host {:?} cannot be reached", name.as_str()),
                 )
             }));
             return lines;
@@ -45,7 +45,7 @@ pub(super) async fn look(config: Arc<Config>, at: usize) -> Vec<Line> {
     lines
 }
 
-/// The text of a failure of which the edge itself says the reason.
+/// The text of a failure whose cause the edge names itself.
 fn plainly(error: &HostError) -> String {
     match error {
         HostError::Failed { detail, source: None } => detail.clone(),
@@ -65,12 +65,12 @@ fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people, who do not read more than a few digits")]
+#[expect(clippy::cast_precision_loss, reason = "shown with a few digits only")]
 fn cpus(millis: u64) -> f64 {
     millis as f64 / 1000.0
 }
 
-/// What was configured, against what the engine has.
+/// Compares the configured budget with what the engine has.
 fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec<Line> {
     let mut lines = Vec::new();
     let name = &host.host.name;
@@ -79,14 +79,14 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
     if has_memory > 0 && budget.memory > has_memory {
         lines.push(Line::warn(
             subject,
-            format_args!("its budget of {} is more memory than it has", size(budget.memory)),
+            format_args!("its memory budget of {} is more than the engine has", size(budget.memory)),
             format_args!("lower memory in [hosts.{name}] to less than {}", size(has_memory)),
         ));
     }
     if has_millis > 0 && budget.cpu_millis > has_millis {
         lines.push(Line::warn(
             subject,
-            format_args!("its budget of {} cpus is more than it has", cpus(budget.cpu_millis)),
+            format_args!("its budget of {} cpus is more than the engine has", cpus(budget.cpu_millis)),
             format_args!("lower cpus in [hosts.{name}] to at most {}", facts.cpus),
         ));
     }
@@ -94,16 +94,18 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
     if has_memory > 0 && budget.memory == 0 && most > has_memory {
         lines.push(Line::warn(
             subject,
-            format_args!("its pools together may take {} of memory, more than it has", size(most)),
-            format_args!("write memory = \"…\" in [hosts.{name}], so that no runner starts that has no room"),
+            format_args!("its pools together may use {} of memory, more than the engine has", size(most)),
+            format_args!(
+                "set memory = \"…\" in [hosts.{name}], so that no runner is launched without room for it"
+            ),
         ));
     }
     if let Some(ahead) = facts.skew(clock::wall()) {
         let direction = if ahead > 0 { "ahead of" } else { "behind" };
         lines.push(Line::warn(
             subject,
-            format_args!("the clock of its machine is {} s {direction} this machine's", ahead.abs()),
-            "switch on time synchronization on both, such as chrony or systemd-timesyncd",
+            format_args!("its clock is {} s {direction} this machine's", ahead.abs()),
+            "enable time synchronization on both, such as chrony or systemd-timesyncd",
         ));
     }
     for pool in pools {
@@ -112,8 +114,8 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
     lines
 }
 
-/// The free disk where images and containers are, when the engine is on this machine and its
-/// directory can be seen from here.
+/// The free disk space for images and containers, when the engine runs on this machine and its directory is
+/// visible here.
 fn disk(subject: &str, host: &HostConfig, facts: &Facts) -> Option<Line> {
     if !host.endpoint.is_local() {
         return None;
@@ -125,13 +127,13 @@ fn disk(subject: &str, host: &HostConfig, facts: &Facts) -> Option<Line> {
         Some(least) if free < least => Line::warn(
             subject,
             format_args!("{at}, less than min_free_disk ({})", size(least)),
-            "make room; docker system df shows what takes it",
+            "free some space; docker system df shows what uses it",
         ),
         _ => Line::ok(subject, at),
     })
 }
 
-/// What all runners of these pools may take at once, where their limits tell.
+/// What all runners of these pools may use together; `None` when one has no limit.
 fn most_memory(host: &HostConfig, pools: &[&Pool]) -> u64 {
     let of = |pool: &&Pool| pool.template.resources.memory;
     let together: u64 = pools.iter().map(|pool| of(pool).saturating_mul(pool.policy.max.into())).sum();
@@ -139,7 +141,7 @@ fn most_memory(host: &HostConfig, pools: &[&Pool]) -> u64 {
     host.host.max_runners.map_or(together, |most| together.min(largest.saturating_mul(most.into())))
 }
 
-/// Whether the engine can run one runner of the pool at all.
+/// Checks that the engine can run one runner of the pool at all.
 fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
     let mut lines = Vec::new();
     let subject = format!("pool {:?}", pool.name.as_str());
@@ -166,7 +168,7 @@ fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
                 host.as_str(),
                 size(facts.memory)
             ),
-            "lower memory in [pool.container], or the kernel may kill whatever is largest",
+            "lower memory in [pool.container], or the kernel may kill the largest process",
         ));
     }
     if let Some(runtime) = pool.template.runtime.as_ref().filter(|runtime| !facts.runtimes.contains(*runtime))
@@ -184,7 +186,7 @@ fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
     lines
 }
 
-/// The images of these pools, each once; of two pull policies the more eager one counts.
+/// The images of these pools, each once. Of two pull policies the one that pulls more often wins.
 fn images<'a>(pools: &[&'a Pool]) -> BTreeMap<&'a str, PullPolicy> {
     let mut images = BTreeMap::new();
     for pool in pools {
@@ -200,19 +202,22 @@ async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy
     match (docker.image(image).await, pull) {
         (Ok(Some(id)), _) => {
             let id: String = id.trim_start_matches("sha256:").chars().take(12).collect();
-            Line::ok(subject, format_args!("is on {on} ({id})"))
+            Line::ok(subject, format_args!("is present on {on} ({id})"))
         }
         (Ok(None), PullPolicy::Never) => Line::fail(
             subject,
-            format_args!("is not on {on}, and pull = \"never\" keeps it so: no runner can start"),
-            "build or load it there, or write pull = \"missing\" in [pool.container]",
+            format_args!(
+                "is not present on {on}, and pull = \"never\" forbids to pull it: no runner can start"
+            ),
+            "build or load it there, or set pull = \"missing\" in [pool.container]",
         ),
         (Ok(None), PullPolicy::Missing | PullPolicy::Always) => Line::warn(
             subject,
             format_args!(
-                "is not on {on} yet; the daemon pulls it in the background, and no runner starts before"
+                "is not present on {on} yet; the daemon pulls it in the background, and launches no runner \
+                 before"
             ),
-            format_args!("to see now whether it can be had: docker pull {image}"),
+            format_args!("to check now that it can be pulled: docker pull {image}"),
         ),
         (Err(error), _) => {
             let (text, fix) = with_fix(&plainly(&error));
@@ -288,26 +293,26 @@ mod tests {
 
     #[test]
     fn what_the_engine_does_not_have_is_named() {
-        let told = verdicts(
+        let found = verdicts(
             &host(Resources { memory: 9 * GIB, cpu_millis: 5500 }, None),
             &pool(16 * GIB, 4500, 1, Some("kata")),
         );
         let expected = [
-            (Verdict::Warn, "its budget of 9.0 GiB is more memory than it has"),
-            (Verdict::Warn, "its budget of 5.5 cpus is more than it has"),
+            (Verdict::Warn, "its memory budget of 9.0 GiB is more than the engine has"),
+            (Verdict::Warn, "its budget of 5.5 cpus is more than the engine has"),
             (Verdict::Fail, "asks for 4.5 cpus a runner, and host \"local\" has 4"),
             (Verdict::Warn, "allows a runner 16.0 GiB of memory, and host \"local\" has 8.0 GiB"),
             (Verdict::Fail, "asks for the runtime \"kata\", which host \"local\" does not have"),
         ];
-        let told: Vec<_> = told.iter().map(|(verdict, text)| (*verdict, text.as_str())).collect();
-        assert_eq!(told, expected);
+        let found: Vec<_> = found.iter().map(|(verdict, text)| (*verdict, text.as_str())).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]
     fn pools_that_could_outgrow_a_host_without_a_budget_are_told() {
-        let told = verdicts(&host(Resources::default(), None), &pool(GIB, 0, 10, None));
-        assert_eq!(told.len(), 1);
-        assert!(told[0].1.contains("may take 10.0 GiB"), "{told:?}");
+        let found = verdicts(&host(Resources::default(), None), &pool(GIB, 0, 10, None));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].1.contains("may use 10.0 GiB"), "{found:?}");
         assert_eq!(verdicts(&host(Resources::default(), Some(8)), &pool(GIB, 0, 10, None)), []);
     }
 }

@@ -1,6 +1,6 @@
-//! What `check` says of what a credential may do at a scope: a classic token's scopes, an App's permissions
-//! and whether they are approved, and when a token expires. Other tokens do not tell what they may, and
-//! trying would create something.
+//! Checks what a credential may do in a scope: a classic token's scopes, an App's permissions and whether
+//! they are approved, and when a token expires. Other tokens do not show their permissions, and a test would
+//! create something.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     github::{AppGrant, Probe},
 };
 
-/// A token that expires sooner is warned of.
+/// A token that expires sooner gets a warning.
 const SOON: Duration = Duration::from_hours(7 * 24);
 
 pub(super) fn lines(
@@ -32,16 +32,16 @@ pub(super) fn lines(
             Line::warn(
                 subject,
                 format_args!("the token expires at {at}"),
-                "make a new one and put it in its place; the daemon takes it up without a restart",
+                "create a new token and replace the old one; the daemon picks it up without a restart",
             )
         } else {
-            Line::ok(subject, format_args!("the token is good until {at}"))
+            Line::ok(subject, format_args!("the token is valid until {at}"))
         });
     }
     lines
 }
 
-/// Whether a pool looks at queues, and whether it takes webhooks.
+/// Whether a pool polls queues, and whether it uses webhooks.
 fn sources(pools: &[&Pool]) -> (bool, bool) {
     let any = |wanted: fn(&Demand) -> bool| pools.iter().any(|pool| wanted(&pool.demand));
     (
@@ -51,10 +51,10 @@ fn sources(pools: &[&Pool]) -> (bool, bool) {
 }
 
 fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -> Vec<Line> {
-    const PAGE: &str = "tick it at the token's page under Settings, Developer settings, Tokens (classic)";
+    const PAGE: &str = "select it on the token's page in Settings, Developer settings, Tokens (classic)";
     let has = |accepted: &[&str]| scopes.iter().any(|scope| accepted.contains(&scope.as_str()));
     let shown = if scopes.is_empty() { "none".to_owned() } else { scopes.join(", ") };
-    // The first is the least that is enough; the others include it.
+    // The first is the narrowest that is enough; the others include it.
     let needed: &[&str] = match scope.target() {
         Target::Organization { .. } => &["admin:org"],
         Target::Enterprise { .. } => &["manage_runners:enterprise", "admin:enterprise"],
@@ -67,7 +67,7 @@ fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -
         Line::fail(
             subject,
             format_args!(
-                "the token lacks the scope {:?}, without which it can add no runner (it has: {shown})",
+                "the token lacks the scope {:?}, which it needs to add runners (it has: {shown})",
                 needed[0]
             ),
             PAGE,
@@ -78,7 +78,10 @@ fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -
     if queue && !is_repository && !has(&["repo"]) {
         lines.push(Line::warn(
             subject,
-            format_args!("the token lacks the scope \"repo\", without which it sees no private repository's queue (it has: {shown})"),
+            format_args!(
+                "the token lacks the scope \"repo\", which it needs to read the queues of private \
+                repositories (it has: {shown})"
+            ),
             PAGE,
         ));
     }
@@ -91,7 +94,7 @@ fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -
         lines.push(Line::warn(
             subject,
             format_args!(
-                "the token lacks the scope {}, without which webhooks that got lost are not looked for (it has: {shown})",
+                "the token lacks the scope {}, which it needs to find lost webhooks (it has: {shown})",
                 hooks.iter().map(|scope| format!("{scope:?}")).collect::<Vec<_>>().join(" or ")
             ),
             PAGE,
@@ -103,18 +106,18 @@ fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -
 fn of_app(subject: &str, scope: &Scope, pools: &[&Pool], grant: &AppGrant, lacks: Option<&str>) -> Vec<Line> {
     let AppGrant { installation_id, permissions } = grant;
     let account = scope.path().split('/').next().unwrap_or_default();
-    let mend = format!(
-        "add it in the App's own settings, Permissions; then an owner of {account} must approve it: Settings, \
+    let hint = format!(
+        "add it in the App's settings, Permissions; then an owner of {account} must approve it in Settings, \
          GitHub Apps, Configure, \"Review request\""
     );
     let mut lines = vec![match lacks {
         Some(lacks) => Line::fail(
             subject,
             format_args!(
-                "the App's installation {installation_id} lacks {lacks}, or it is not approved yet; without it \
-                 no runner can be added"
+                "the App's installation {installation_id} lacks {lacks}, or it is not approved yet; no \
+                 runner can be added without it"
             ),
-            &mend,
+            &hint,
         ),
         None => Line::ok(subject, format_args!("the App's installation {installation_id} may add runners")),
     }];
@@ -123,15 +126,17 @@ fn of_app(subject: &str, scope: &Scope, pools: &[&Pool], grant: &AppGrant, lacks
         Target::Repository { .. } => "repository_hooks",
         _ => "organization_hooks",
     };
-    for (wanted, name, what) in [
-        (queue, "actions", "no queue can be looked at"),
-        (webhook, hooks, "webhooks that got lost are not looked for"),
-    ] {
+    for (wanted, name, what) in
+        [(queue, "actions", "queues cannot be read"), (webhook, hooks, "lost webhooks are not found")]
+    {
         if wanted && !permissions.contains_key(name) {
             lines.push(Line::warn(
                 subject,
-                format_args!("the App's installation {installation_id} lacks {name}: read, or it is not approved yet; without it {what}"),
-                &mend,
+                format_args!(
+                    "the App's installation {installation_id} lacks {name}: read, or it is not \
+                    approved yet; without it {what}"
+                ),
+                &hint,
             ));
         }
     }

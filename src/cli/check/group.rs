@@ -1,4 +1,4 @@
-//! What `check` says of a pool's runner group: whether it is there, and whom it serves.
+//! Checks a pool's runner group: whether it exists, and which repositories it serves.
 
 use crate::{
     cli::lines::Line,
@@ -11,7 +11,7 @@ const SHOWN: usize = 5;
 
 const SETTINGS: &str = "the organization's settings, Actions, Runner groups";
 
-/// The group of a pool, as the daemon would find it: "Default" is whichever GitHub marks so.
+/// The group of a pool, found as the daemon finds it: "Default" is the group that GitHub marks as such.
 pub(super) async fn lines(client: &Client, pool: &Pool, groups: &[RunnerGroup]) -> Vec<Line> {
     let subject = format!("pool {:?}", pool.name.as_str());
     let wanted = pool.group.as_str();
@@ -22,8 +22,8 @@ pub(super) async fn lines(client: &Client, pool: &Pool, groups: &[RunnerGroup]) 
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         return vec![Line::fail(
             subject,
-            format_args!("there is no runner group {wanted:?}; the token sees: {names}"),
-            format_args!("write one of these as group, or create it in {SETTINGS}"),
+            format_args!("there is no runner group {wanted:?}; visible to the token: {names}"),
+            format_args!("set group to one of these, or create it in {SETTINGS}"),
         )];
     };
     let name = format!("runner group {:?}", group.name);
@@ -32,20 +32,20 @@ pub(super) async fn lines(client: &Client, pool: &Pool, groups: &[RunnerGroup]) 
         lines.push(Line::fail(
             &subject,
             format_args!(
-                "{name} is the enterprise's, and no runner can be added to it from the organization"
+                "{name} belongs to the enterprise, and no runner can be added to it from the organization"
             ),
-            "name a group of the organization's own, or register at the enterprise",
+            "set group to a group of the organization, or register at the enterprise",
         ));
     }
     if group.allows_public_repositories == Some(true) && !pool.allow_public {
         lines.push(Line::fail(
             &subject,
             format_args!(
-                "{name} serves public repositories too: whoever opens a pull request there may get to run code \
+                "{name} serves public repositories too: anyone who opens a pull request there may run code \
                  on these hosts"
             ),
             format_args!(
-                "take \"Allow public repositories\" away in {SETTINGS}; or read Security in the README and write \
+                "clear \"Allow public repositories\" in {SETTINGS}; or read Security in the README and set \
                  allow_public = true"
             ),
         ));
@@ -54,16 +54,17 @@ pub(super) async fn lines(client: &Client, pool: &Pool, groups: &[RunnerGroup]) 
         lines.push(Line::warn(
             &subject,
             format_args!(
-                "{name} refuses public repositories, whatever allow_public says; their jobs stay queued"
+                "{name} does not allow public repositories, so allow_public has no effect; their jobs stay \
+                 queued"
             ),
-            format_args!("take allow_public away, or allow them in {SETTINGS}"),
+            format_args!("remove allow_public, or allow them in {SETTINGS}"),
         ));
     }
     if group.restricted_to_workflows {
         let workflows = listed(&group.selected_workflows);
         lines.push(Line::ok(
             &subject,
-            format_args!("{name} serves these workflows only, jobs of all others stay queued: {workflows}"),
+            format_args!("{name} serves only these workflows, jobs of all others stay queued: {workflows}"),
         ));
     }
     lines
@@ -83,16 +84,17 @@ async fn whom_it_serves(
             format_args!(
                 "{name} serves only the organizations selected for it; jobs of all others stay queued"
             ),
-            "see that yours are among them: the enterprise's settings, Policies, Actions, Runner groups",
+            "make sure that yours are among them, in the enterprise's settings, Policies, Actions, Runner \
+             groups",
         ),
         (Some("selected"), _) => selected(client, pool, group, subject, name).await,
-        (Some("private"), _) => Line::ok(subject, format_args!("{name} serves the private repositories")),
+        (Some("private"), _) => Line::ok(subject, format_args!("{name} serves private repositories")),
         (_, Some(false)) => Line::ok(
             subject,
-            format_args!("{name} serves all repositories but public ones, whose jobs stay queued"),
+            format_args!("{name} serves all repositories except public ones, whose jobs stay queued"),
         ),
         (_, Some(true)) => Line::ok(subject, format_args!("{name} serves all repositories, public ones too")),
-        (_, None) => Line::ok(subject, format_args!("{name} is there")),
+        (_, None) => Line::ok(subject, format_args!("{name} exists")),
     }
 }
 
@@ -104,7 +106,7 @@ async fn selected(client: &Client, pool: &Pool, group: &RunnerGroup, subject: &s
             format_args!(
                 "{name} serves only the repositories selected for it; jobs of all others stay queued"
             ),
-            format_args!("see that yours are among them: {SETTINGS}"),
+            format_args!("make sure that yours are among them, in {SETTINGS}"),
         );
     };
     let path = |scope: &Scope| scope.path().to_owned();
@@ -114,14 +116,14 @@ async fn selected(client: &Client, pool: &Pool, group: &RunnerGroup, subject: &s
         let whom = if missing.is_empty() { "any repository".to_owned() } else { listed(&missing) };
         return Line::fail(
             subject,
-            format_args!("{name} does not serve {whom}, so that its jobs stay queued"),
+            format_args!("{name} does not serve {whom}; its jobs stay queued"),
             format_args!("select it in {SETTINGS}"),
         );
     }
     let served = listed(&served.iter().map(path).collect::<Vec<_>>());
     Line::ok(
         subject,
-        format_args!("{name} serves these repositories, jobs of all others stay queued: {served}"),
+        format_args!("{name} serves only these repositories, jobs of all others stay queued: {served}"),
     )
 }
 

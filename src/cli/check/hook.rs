@@ -1,5 +1,5 @@
-//! What `check` says of a scope's webhooks: whether one tells of jobs, signs, writes in a form that is
-//! read, and got through when it was last tried.
+//! Checks a scope's webhooks: whether one sends workflow jobs, signs them, has a supported content type, and
+//! succeeded at its last delivery.
 
 use crate::{
     cli::lines::Line,
@@ -8,13 +8,13 @@ use crate::{
     host::chain,
 };
 
-/// Where the daemon takes deliveries in.
+/// The path that the daemon accepts deliveries at.
 const PATH: &str = "/webhook";
 
-const SETTINGS: &str = "Settings, Webhooks: payload address https://YOUR-ADDRESS/webhook, content type \
+const SETTINGS: &str = "Settings, Webhooks: payload URL https://YOUR-ADDRESS/webhook, content type \
                         application/json, the secret of webhook_secret_file, event \"Workflow jobs\"";
 
-/// Looks at the hooks of a scope whose pools take webhooks; says too of how many the daemon reads the log.
+/// Checks the webhooks of a scope whose pools use them; also returns how many delivery logs the daemon reads.
 pub(super) async fn lines(
     subject: &str,
     scope: &Scope,
@@ -26,7 +26,7 @@ pub(super) async fn lines(
         return (Vec::new(), 0);
     }
     if let Target::Enterprise { .. } = scope.target() {
-        let text = "an enterprise's webhooks cannot be looked at; its own settings show them";
+        let text = "an enterprise's webhooks cannot be checked; the enterprise's settings show them";
         return (vec![Line::ok(subject, text)], 0);
     }
     let hooks = match client.hooks().await {
@@ -34,9 +34,9 @@ pub(super) async fn lines(
         Err(GithubError::Refused(_) | GithubError::NotFound) => {
             let line = Line::warn(
                 subject,
-                "its webhooks cannot be seen with this credential; they are taken in all the same, but those that \
-                 get lost are not looked for",
-                "give it \"Webhooks: read\" (classic token: admin:org_hook; at a repository repo or \
+                "its webhooks cannot be listed with this credential; deliveries are accepted all the same, \
+                 but lost ones are not found",
+                "give it \"Webhooks: read\" (classic token: admin:org_hook; for a repository: repo or \
                  admin:repo_hook), or add \"queue\" to demand",
             );
             return (vec![line], 0);
@@ -47,16 +47,17 @@ pub(super) async fn lines(
     let ours: Vec<&&HookRecord> =
         telling.iter().filter(|hook| hook.url.trim_end_matches('/').ends_with(PATH)).collect();
     if ours.is_empty() {
-        let other = if telling.is_empty() { "" } else { " at an address that ends with /webhook" };
+        let other = if telling.is_empty() { "" } else { " with a payload URL that ends with /webhook" };
         let line = Line::warn(
             subject,
             format_args!(
-                "has no active webhook that tells of jobs{other}; that of a GitHub App or of an enterprise may, \
-                 which is not to be seen here"
+                "has no active webhook for the event \"Workflow jobs\"{other}; one of a GitHub App or of an \
+                 enterprise may exist, which is not visible here"
             ),
             SETTINGS,
         );
-        // A proxy may give the daemon any address, so it reads the logs of all that tell of jobs.
+        // A proxy may give the daemon any address, so it reads the logs of all webhooks that send workflow
+        // jobs.
         return (vec![line], telling.len());
     }
     let (mut lines, count) = (Vec::new(), ours.len());
@@ -72,41 +73,48 @@ fn form(subject: &str, hook: &HookRecord) -> Line {
     match hook.encoding {
         _ if !hook.signs => Line::fail(
             subject,
-            format_args!("{name} has no secret, so that all of its deliveries are refused"),
-            "give it the secret of webhook_secret_file, in Settings, Webhooks",
+            format_args!("{name} has no secret, so all of its deliveries are rejected"),
+            "set its secret to that of webhook_secret_file, in Settings, Webhooks",
         ),
-        Some(Encoding::Json) => Line::ok(subject, format_args!("{name} tells of jobs, signed and as JSON")),
-        Some(Encoding::Form) => Line::ok(subject, format_args!("{name} tells of jobs, signed and as a form")),
+        Some(Encoding::Json) => {
+            Line::ok(subject, format_args!("{name} sends workflow jobs, signed, as JSON"))
+        }
+        Some(Encoding::Form) => {
+            Line::ok(subject, format_args!("{name} sends workflow jobs, signed, as a form"))
+        }
         None => Line::warn(
             subject,
-            format_args!("{name} writes in a form that is not known"),
+            format_args!("{name} has a content type that is not supported"),
             "set its content type to application/json, in Settings, Webhooks",
         ),
     }
 }
 
-/// Whether it got through when it was last tried.
+/// Checks its last delivery.
 async fn last(subject: &str, hook: &HookRecord, client: &Client) -> Option<Line> {
     let read = client.deliveries(hook.id, Timestamp::default(), 1, &mut LogMark::default()).await;
     let deliveries = match read {
         Ok(read) => read.map(|(deliveries, _)| deliveries).unwrap_or_default(),
         Err(error) => {
-            let text = format!("the log of webhook {} cannot be read: {}", hook.id, chain(&error));
+            let text = format!("the delivery log of webhook {} cannot be read: {}", hook.id, chain(&error));
             return Some(Line::warn(subject, text, ""));
         }
     };
     let Some(last) = deliveries.iter().max_by_key(|delivery| delivery.delivered_at) else {
-        return Some(Line::ok(subject, format_args!("webhook {} was not used in the last days", hook.id)));
+        return Some(Line::ok(
+            subject,
+            format_args!("webhook {} had no deliveries in the last days", hook.id),
+        ));
     };
     let (id, at) = (hook.id, last.delivered_at);
     Some(if last.delivered {
-        Line::ok(subject, format_args!("webhook {id} got through when it was last used, at {at}"))
+        Line::ok(subject, format_args!("webhook {id}: the last delivery, at {at}, succeeded"))
     } else {
         Line::warn(
             subject,
-            format_args!("webhook {id} did not get through when it was last used, at {at}: {}", last.status),
-            "see that the daemon runs, and that the address leads to it; 401 is another secret than that of \
-             webhook_secret_file",
+            format_args!("webhook {id}: the last delivery, at {at}, failed: {}", last.status),
+            "make sure that the daemon is running and that the payload URL leads to it; 401 means that the \
+             secret differs from that of webhook_secret_file",
         )
     })
 }

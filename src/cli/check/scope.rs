@@ -1,4 +1,4 @@
-//! What `check` says of each scope that pools register at.
+//! Checks each scope that pools register at.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     host::chain,
 };
 
-/// A clock that differs by more is told: GitHub's tokens and limits go by time (P17).
+/// A clock that differs by more is reported: GitHub's tokens and limits depend on the time (P17).
 const SKEW: i64 = 60;
 
 /// The scopes of all pools, each once, in the order of the configuration.
@@ -26,7 +26,7 @@ pub(super) fn scopes(config: &Config) -> Vec<Scope> {
     scopes
 }
 
-/// What a look at a scope found out that is needed beyond it.
+/// What the check of a scope found out that other checks need.
 pub(super) struct Seen {
     /// The scope.
     pub(super) scope: Scope,
@@ -36,28 +36,28 @@ pub(super) struct Seen {
     pub(super) rate: Option<Rate>,
     /// How many runners it has.
     pub(super) runners: usize,
-    /// How many logs of webhooks are looked at.
+    /// How many delivery logs of webhooks are read.
     pub(super) hooks: usize,
 }
 
-/// What a look at a scope came to.
-pub(super) struct Looked {
+/// The result of checking a scope.
+pub(super) struct Inspected {
     /// The scope.
     pub(super) scope: Scope,
     /// What to tell.
     pub(super) lines: Vec<Line>,
-    /// What was found out, unless something failed before.
+    /// What was found out; `None` if something failed before.
     pub(super) seen: Option<Seen>,
-    /// A fault that it shares with other scopes.
+    /// A fault that it may share with other scopes.
     pub(super) fault: Option<Fault>,
 }
 
-/// A fault that is not one scope's alone.
+/// A fault that several scopes may share.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
     /// This GitHub cannot be reached.
     Unreachable(String),
-    /// This GitHub does not know this credential.
+    /// This GitHub rejects this credential.
     Unknown(String, String),
 }
 
@@ -65,7 +65,7 @@ impl Fault {
     fn of(error: &GithubError, scope: &Scope, credential: &str) -> Option<Self> {
         match error {
             GithubError::Unreachable(_) => Some(Self::Unreachable(scope.site().to_owned())),
-            // The edge's texts begin with the status.
+            // The edge's texts begin with the status code.
             GithubError::Refused(text) if text.starts_with("401") => {
                 Some(Self::Unknown(scope.site().to_owned(), credential.to_owned()))
             }
@@ -74,25 +74,25 @@ impl Fault {
     }
 }
 
-/// Looks at a scope: whether it can be seen, its runners, and what its pools need of it.
-pub(super) async fn look(config: Arc<Config>, scope: Scope, credentials: Credentials) -> Looked {
+/// Checks a scope: whether it is visible, its runners, and what its pools need of it.
+pub(super) async fn inspect(config: Arc<Config>, scope: Scope, credentials: Credentials) -> Inspected {
     let mut lines = Vec::new();
     let failed = match ask(&config, &scope, &credentials, &mut lines).await {
-        Ok(seen) => return Looked { scope, lines, seen: Some(seen), fault: None },
+        Ok(seen) => return Inspected { scope, lines, seen: Some(seen), fault: None },
         Err(fault) => fault,
     };
     for pool in pools_of(&config, &scope) {
         let subject = format!("pool {:?}", pool.name.as_str());
         lines.push(Line::skip(subject, format_args!("scope {scope} cannot be checked")));
     }
-    Looked { scope, lines, seen: None, fault: failed }
+    Inspected { scope, lines, seen: None, fault: failed }
 }
 
 fn pools_of<'c>(config: &'c Config, scope: &Scope) -> Vec<&'c Pool> {
     config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == *scope).collect()
 }
 
-/// Asks for all that there is to know. Errs once nothing more can be known of the scope and its pools.
+/// Runs all checks of a scope. Returns an error once the rest of them cannot be run.
 async fn ask(
     config: &Config,
     scope: &Scope,
@@ -103,7 +103,7 @@ async fn ask(
     let pools = pools_of(config, scope);
     let name = config.pools.iter().find(|pool| pool.pool.scope == *scope).map(|pool| &pool.credential);
     let Some((name, credential)) = name.and_then(|name| Some((name, credentials.get(name)?))) else {
-        lines.push(Line::fail(subject, "its pools name no known credential", ""));
+        lines.push(Line::fail(subject, "its pools use a credential that is not configured", ""));
         return Err(None);
     };
     if credential.source().check().await.is_err() {
@@ -122,7 +122,7 @@ async fn ask(
         lines.push(line);
         fault
     })?;
-    lines.push(Line::ok(&subject, format_args!("{} can be seen", kind(scope))));
+    lines.push(Line::ok(&subject, format_args!("{} is visible", kind(scope))));
     lines.extend(grant::lines(&subject, scope, &pools, &probe, now()));
     lines.extend(about(&subject, &pools, &probe));
     lines.extend(addresses(&subject, &pools, &client).await);
@@ -143,17 +143,17 @@ async fn ask(
             Err(error) => lines.push(refusal(&subject, scope, &error)),
         }
     }
-    lines.extend(version::look(config, &pools, &client, &runners).await);
+    lines.extend(version::inspect(config, &pools, &client, &runners).await);
     for pool in &pools {
         lines.extend(demand::lines(pool, &client).await);
     }
-    let (told, hooks) = hook::lines(&subject, scope, &pools, &client).await;
-    lines.extend(told);
+    let (checked, hooks) = hook::lines(&subject, scope, &pools, &client).await;
+    lines.extend(checked);
     let runners = runners.len();
     Ok(Seen { scope: scope.clone(), credential: name.clone(), rate: probe.rate, runners, hooks })
 }
 
-/// Refuses a kind of token that GitHub takes nowhere near an enterprise.
+/// Rejects kinds of tokens that GitHub does not accept for enterprises.
 async fn wrong_kind(subject: &str, scope: &Scope, credential: &Credential) -> Option<Line> {
     let CredentialKind::Token(source) = &credential.source().kind else { return None };
     let kind = source.kind().await.ok()?;
@@ -162,7 +162,7 @@ async fn wrong_kind(subject: &str, scope: &Scope, credential: &Credential) -> Op
         Line::fail(
             subject,
             format_args!(
-                "{source} gives {kind}, and GitHub lets only classic tokens manage an enterprise's runners"
+                "{source} contains {kind}, but only classic tokens can manage an enterprise's runners"
             ),
             "use a classic token with manage_runners:enterprise, or register at the organizations instead",
         )
@@ -174,12 +174,10 @@ fn listed(subject: &str, config: &Config, probe: &Probe, runners: &[RunnerRecord
         RunnerName::parse(&runner.name).is_some_and(|name| name.instance() == config.instance.as_str())
     };
     let ours = runners.iter().filter(is_ours).count();
-    let mut text = format!(
-        "its list of runners can be read: {}, {ours} of this instance",
-        counted(runners.len(), "runner")
-    );
+    let mut text =
+        format!("its runners can be listed: {}, {ours} of this instance", counted(runners.len(), "runner"));
     if probe.token_scopes.is_none() && probe.app.is_none() {
-        text.push_str("\nwhether this kind of token may also add runners shows only with the first one");
+        text.push_str("\nwhether this kind of token may also add runners shows at the first launch");
     }
     Line::ok(subject, text)
 }
@@ -192,24 +190,25 @@ fn kind(scope: &Scope) -> &'static str {
     }
 }
 
-/// What the look at the scope itself told, permissions aside.
+/// Checks the scope itself, permissions aside.
 fn about(subject: &str, pools: &[&Pool], probe: &Probe) -> Vec<Line> {
     let mut lines = Vec::new();
     if probe.public == Some(true) {
         let closed: Vec<_> =
             pools.iter().filter(|pool| !pool.allow_public).map(|pool| pool.name.as_str()).collect();
         lines.push(if closed.is_empty() {
-            Line::ok(subject, "is a public repository, which allow_public = true admits")
+            Line::ok(subject, "is a public repository, which allow_public = true allows")
         } else {
             Line::fail(
                 subject,
                 format_args!(
-                    "is a public repository: whoever opens a pull request may get to run code on these hosts, so \
-                     that jobs do not come to {} without allow_public = true",
+                    "is a public repository: anyone who opens a pull request may run code on these hosts, \
+                     so without allow_public = true no jobs are accepted for {}",
                     closed.join(", ")
                 ),
-                "use a private repository; or require approval for all outside collaborators (Settings, Actions, \
-                 General), read Security in the README, and write allow_public = true in the pool",
+                "use a private repository; or require approval for all outside collaborators (Settings, \
+                 Actions, \
+                 General), read Security in the README, and set allow_public = true in the pool",
             )
         });
     }
@@ -218,25 +217,29 @@ fn about(subject: &str, pools: &[&Pool], probe: &Probe) -> Vec<Line> {
         lines.push(Line::warn(
             subject,
             format_args!("this machine's clock is {} s {direction} GitHub's", skew.abs()),
-            "switch on time synchronization, such as chrony or systemd-timesyncd",
+            "enable time synchronization, such as chrony or systemd-timesyncd",
         ));
     }
     lines.extend(probe.rate.as_ref().and_then(|rate| budget(subject, rate)));
     lines
 }
 
-/// What was renamed or transferred since it was configured.
+/// Checks for what was renamed or transferred since it was configured.
 async fn addresses(subject: &str, pools: &[&Pool], client: &Client) -> Vec<Line> {
     let named: BTreeSet<&Scope> = pools.iter().flat_map(|pool| &pool.repositories).collect();
     for repository in named.iter().take(demand::TRIED) {
-        // One that cannot be seen has a line of its own.
+        // A scope that is not visible has a line of its own.
         let _ = client.identify(repository).await;
     }
     let moved = |configured: &Scope| {
         let now = client.identities().current(configured);
         (now != *configured).then(|| {
-            let text = format!("GitHub has {configured} at {now}: it was renamed or transferred");
-            Line::warn(subject, text, "write the new address; until then it is served by GitHub's redirects")
+            let text = format!("{configured} was renamed or transferred: it is now {now}");
+            Line::warn(
+                subject,
+                text,
+                "change the URL in the configuration; until then GitHub's redirects are followed",
+            )
         })
     };
     named.into_iter().chain([client.scope()]).filter_map(moved).collect()
@@ -248,31 +251,36 @@ fn budget(subject: &str, rate: &Rate) -> Option<Line> {
     (*remaining < rate.reserve()).then(|| {
         Line::warn(
             subject,
-            format_args!("the token's rate limit is nearly used up: {remaining} of {limit} requests left until {reset_at}"),
-            "the daemon keeps the rest for new runners and polls less; give it a token that nothing else uses",
+            format_args!(
+                "the token's rate limit is nearly exhausted: {remaining} of {limit} requests left \
+                until {reset_at}"
+            ),
+            "give the daemon a token that nothing else uses; until then it polls less often and reserves \
+             the rest for launching runners",
         )
     })
 }
 
-/// An answer other than what was asked for, with the mend on a line of its own.
+/// A failed request, with the hint on a line of its own.
 pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line {
     match error {
         GithubError::RateLimited { wait } => {
             let until = clock::wall().shown + *wait;
             let wait = wait.as_secs();
-            let text = format!("not asked further: GitHub's rate limit allows it in {wait} s, at {until}");
-            Line::warn(subject, text, "run this again then; the daemon waits by itself")
+            let text =
+                format!("not checked: GitHub's rate limit allows no request for {wait} s, until {until}");
+            Line::warn(subject, text, "run dayfly check again then; the daemon waits by itself")
         }
         GithubError::Refused(text) => {
-            // The edge says "what was refused for SCOPE: what to do".
+            // The edge's text is "what was refused for SCOPE: what to do".
             match text.split_once(&format!("{scope}: ")) {
-                Some((refused, mend)) => {
-                    // The subject names the scope already.
+                Some((refused, hint)) => {
+                    // The line's subject already names the scope.
                     let refused = [" of ", " at ", " for "]
                         .iter()
                         .find_map(|end| refused.strip_suffix(end))
                         .unwrap_or(refused);
-                    Line::fail(subject, refused, sentences(mend))
+                    Line::fail(subject, refused, sentences(hint))
                 }
                 None => Line::fail(subject, text, ""),
             }
@@ -280,18 +288,18 @@ pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line
         GithubError::Unreachable(_) => Line::fail(
             subject,
             chain(error),
-            "check the address, the network, and any proxy or firewall between",
+            "check the URL, the network, and any proxy or firewall in between",
         ),
         _ => Line::fail(subject, chain(error), ""),
     }
 }
 
-/// One point of a mend a line.
-fn sentences(mend: &str) -> String {
-    mend.replace("; ", "\n")
+/// A hint with one step a line.
+fn sentences(hint: &str) -> String {
+    hint.replace("; ", "\n")
 }
 
-/// The text of a refusal without the word itself.
+/// A refusal's text without the word "refused".
 pub(super) fn plainly(error: &GithubError) -> String {
     match error {
         GithubError::Refused(text) => text.clone(),

@@ -1,5 +1,5 @@
-//! What `check` says of the runner software that the pools run: a version that GitHub has given up
-//! gets no jobs, and nothing else tells (P12).
+//! Checks the version of the runner software in the pools' images: GitHub assigns no jobs to a version that
+//! it no longer supports, and reports that nowhere (P12).
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use crate::{
     host::{Docker, ImageFacts},
 };
 
-/// Where builders of runner images write the version.
+/// Where runner images have their version.
 const VARIABLES: [&str; 3] = ["RUNNER_VERSION", "GH_RUNNER_VERSION", "ACTIONS_RUNNER_VERSION"];
 
-/// The same, as a label (OCI image specification, annotations). Images on Ubuntu inherit Ubuntu's
-/// own, such as `22.04`, which is no version of the runner.
+/// The same, as a label (OCI image specification, annotations). Images on Ubuntu inherit Ubuntu's own, such
+/// as `22.04`, which is not a version of the runner.
 const LABEL: &str = "org.opencontainers.image.version";
 
-/// A version that a pool runs, and how that is known.
+/// A version that a pool runs, and the source of that.
 struct Running {
     version: RunnerVersion,
     known_by: String,
 }
 
-/// Compares what the pools of a scope run with the newest version and with what GitHub plans.
-pub(super) async fn look(
+/// Compares the pools' versions with the newest one and with GitHub's announced deprecations.
+pub(super) async fn inspect(
     config: &Config,
     pools: &[&Pool],
     client: &Client,
@@ -35,7 +35,7 @@ pub(super) async fn look(
     let scope = client.scope();
     let downloads = match client.downloads().await {
         Ok(downloads) => downloads,
-        // Runners come and go without it.
+        // Runners do not depend on it.
         Err(error) => {
             let line = refusal(&format!("scope {scope}"), scope, &error);
             return vec![Line { verdict: Verdict::Warn, ..line }];
@@ -54,28 +54,28 @@ pub(super) async fn look(
             lines.push(Line::ok(
                 subject,
                 format_args!(
-                    "its image does not tell its runner's version; the first runner does (newest: {newest})"
+                    "the image does not show its runner version; the first runner will (newest: {newest})"
                 ),
             ));
             continue;
         };
-        // A server that does not tell, or not this token, leaves the comparison.
+        // Where the server or the token gives no dates, the comparison remains.
         let planned = client.deprecation(running.version).await.ok().flatten();
         lines.push(judge(&subject, pool, &running, newest, planned, now()));
     }
     lines
 }
 
-/// What the pool's latest runner that has connected told GitHub.
+/// The version that the pool's latest runner reported to GitHub.
 fn seen(pool: &Pool, instance: &InstanceId, runners: &[RunnerRecord]) -> Option<Running> {
-    let told = runners.iter().filter_map(|runner| {
+    let reported = runners.iter().filter_map(|runner| {
         let name = RunnerName::parse(&runner.name)?;
         let is_ours = name.instance() == instance.as_str() && name.pool() == pool.name.as_str();
         let version: RunnerVersion = runner.version.as_deref()?.parse().ok()?;
         is_ours.then(|| (name.minted_at(), version))
     });
-    let (_, version) = told.max()?;
-    Some(Running { version, known_by: "its latest runner says so".to_owned() })
+    let (_, version) = reported.max()?;
+    Some(Running { version, known_by: "reported by its latest runner".to_owned() })
 }
 
 async fn in_image(config: &Config, pool: &Pool, newest: RunnerVersion) -> Option<Running> {
@@ -83,28 +83,28 @@ async fn in_image(config: &Config, pool: &Pool, newest: RunnerVersion) -> Option
     let docker =
         Docker::new(pool.host.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
     let image = &pool.template.image;
-    // Whether the engine can be asked and has the image is told elsewhere.
+    // Whether the engine is reachable and has the image is reported elsewhere.
     let facts = docker.image_facts(image).await.ok().flatten().unwrap_or_default();
     told_by(image, &facts, newest)
 }
 
-/// The version that an image tells by its tag, its environment or its label.
+/// The version in an image's tag, environment or label.
 fn told_by(image: &str, facts: &ImageFacts, newest: RunnerVersion) -> Option<Running> {
     let is_runners = |version: &RunnerVersion| version.major == newest.major;
     let read = |text: &str| text.split('-').find_map(|part| part.parse().ok()).filter(is_runners);
     let mut tags = std::iter::once(image).chain(facts.references.iter().map(String::as_str)).filter_map(tag);
     if let Some((version, tag)) = tags.find_map(|tag| Some((read(tag)?, tag))) {
-        return Some(Running { version, known_by: format!("by the image's tag {tag:?}") });
+        return Some(Running { version, known_by: format!("from the image tag {tag:?}") });
     }
     let variables = facts.env.iter().filter_map(|variable| variable.split_once('='));
     let variable = variables
         .filter(|(name, _)| VARIABLES.contains(name))
         .find_map(|(name, value)| Some((read(value)?, name)));
     if let Some((version, name)) = variable {
-        return Some(Running { version, known_by: format!("by {name} in the image") });
+        return Some(Running { version, known_by: format!("from {name} in the image") });
     }
     let version = read(facts.labels.get(LABEL)?)?;
-    Some(Running { version, known_by: format!("by the image's label {LABEL}") })
+    Some(Running { version, known_by: format!("from the image label {LABEL}") })
 }
 
 /// The tag of an image reference.
@@ -125,7 +125,7 @@ fn judge(
     let Running { version, known_by } = running;
     let runs = format!("runs version {version} of the runner ({known_by})");
     let image = &pool.template.image;
-    let mend = format!("build or pull {image} anew, with version {newest}");
+    let hint = format!("rebuild or pull {image} with version {newest}");
     let ends = [
         (planned.and_then(|planned| planned.jobs_end_at), "gets no jobs"),
         (planned.and_then(|planned| planned.registration_ends_at), "cannot register"),
@@ -133,13 +133,15 @@ fn judge(
     let ends = ends.iter().filter_map(|&(at, what)| Some((at?, what)));
     match ends.min() {
         Some((at, what)) if at <= now => {
-            Line::fail(subject, format_args!("{runs}, which {what} any more, since {at}"), mend)
+            Line::fail(subject, format_args!("{runs}, which {what} since {at}"), hint)
         }
-        Some((at, what)) => Line::warn(subject, format_args!("{runs}, which {what} from {at} on"), mend),
+        Some((at, what)) => Line::warn(subject, format_args!("{runs}, which {what} from {at} on"), hint),
         None if (version.major, version.minor) < (newest.major, newest.minor) => Line::warn(
             subject,
-            format_args!("{runs}, and the newest is {newest}"),
-            format_args!("{mend}; github.com gives no jobs to a version 30 days after the next came out"),
+            format_args!("{runs}; the newest is {newest}"),
+            format_args!(
+                "{hint}; github.com assigns no jobs to a version 30 days after the next one was released"
+            ),
         ),
         None => Line::ok(subject, format_args!("{runs}, the newest is {newest}")),
     }
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn an_image_tells_its_version_by_tag_environment_or_label_and_its_bases_version_is_not_it() {
         let none = || facts(&[], &[], None);
-        for (image, facts, told) in [
+        for (image, facts, expected) in [
             ("ghcr.io/actions/actions-runner:2.330.0", none(), Some("2.330.0")),
             ("registry:5000/runner:v2.330.1-ubuntu-22.04@sha256:12", none(), Some("2.330.1")),
             ("registry:5000/runner", none(), None),
@@ -216,16 +218,16 @@ mod tests {
         for (runs, plan, verdict, words) in [
             ("2.336.0", None, Verdict::Ok, "the newest is 2.336.1"),
             ("2.337.0", None, Verdict::Ok, "the newest"),
-            ("2.335.9", None, Verdict::Warn, "and the newest is 2.336.1"),
-            ("2.335.9", planned(None, None), Verdict::Warn, "and the newest is 2.336.1"),
+            ("2.335.9", None, Verdict::Warn, "; the newest is 2.336.1"),
+            ("2.335.9", planned(None, None), Verdict::Warn, "; the newest is 2.336.1"),
             ("2.335.0", planned(None, after), Verdict::Warn, "gets no jobs from 2026-11-23"),
-            ("2.335.0", planned(before, after), Verdict::Fail, "cannot register any more, since 2026-11-21"),
-            ("2.336.1", planned(None, before), Verdict::Fail, "gets no jobs any more, since 2026-11-21"),
+            ("2.335.0", planned(before, after), Verdict::Fail, "cannot register since 2026-11-21"),
+            ("2.336.1", planned(None, before), Verdict::Fail, "gets no jobs since 2026-11-21"),
         ] {
-            let running = Running { version: version(runs), known_by: "by its tag".to_owned() };
+            let running = Running { version: version(runs), known_by: "from its tag".to_owned() };
             let line = judge("pool", &pool(), &running, version("2.336.1"), plan, NOW);
             assert!(line.verdict == verdict && line.text.contains(words), "{runs}: {line:?}");
-            assert_eq!(line.mend.is_empty(), verdict == Verdict::Ok);
+            assert_eq!(line.hint.is_empty(), verdict == Verdict::Ok);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The demo's daemon: `dayfly run` as a process of its own, with a configuration file, so that it can be
-//! killed as any daemon can, and what it reports.
+//! The demo's daemon: `dayfly run` as a separate process with a configuration file, so that it can be killed
+//! like any daemon, and its status.
 
 use std::{
     collections::BTreeMap,
@@ -27,10 +27,10 @@ use crate::{
     simulator::{Simulator, image},
 };
 
-/// How often the daemon is asked for its status.
+/// How often the daemon's status is polled.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long the daemon may take to end by itself.
+/// How long the daemon may take to exit by itself.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// Name of the daemon's log in the demo's folder.
@@ -69,7 +69,7 @@ struct Seen {
 }
 
 impl Status {
-    /// Whether the daemon has seen everything that there is.
+    /// Whether the daemon has listed every scope and host.
     pub(super) fn is_complete(&self) -> bool {
         self.scopes.iter().chain(&self.hosts).all(|seen| seen.last_listed_at.is_some())
     }
@@ -82,7 +82,7 @@ impl Runner {
     }
 }
 
-/// What the configuration is made from.
+/// The values for the configuration.
 pub(super) struct Setup<'a> {
     pub(super) demo: &'a Demo,
     pub(super) instance: &'a InstanceId,
@@ -97,7 +97,7 @@ pub(super) struct Setup<'a> {
 /// Writes the daemon's configuration.
 pub(super) fn configure(folder: &Folder, setup: &Setup<'_>) -> anyhow::Result<()> {
     let Setup { demo, instance, endpoint, github, organization, labels, image, listen } = setup;
-    // Every JSON string without exotic escapes is one of TOML's too.
+    // A JSON string without unusual escapes is valid TOML too.
     let text = |text: &str| serde_json::to_string(text);
     let hook = demo.demand.contains(&DemoSource::Webhook);
     let hook = if hook { "webhook_secret_file = \"webhook-secret\"" } else { "" };
@@ -151,15 +151,15 @@ network = "host"
     Ok(())
 }
 
-/// A daemon that runs. It does not outlive the demo.
+/// A running daemon. It does not outlive the demo.
 pub(super) struct Daemon(Child);
 
 impl Daemon {
-    /// Starts it with the configuration in a folder. Its log goes into the folder, or to standard error
-    /// where the options ask for more of it.
+    /// Starts it with the configuration in a folder. Its log goes to the folder, or to standard error when
+    /// the options ask for a more verbose one.
     pub(super) fn start(global: &Global, folder: &Folder) -> anyhow::Result<Self> {
         let mut command = Command::new(image::running_binary());
-        // The configuration is complete; the environment is about another one.
+        // The configuration is complete; the environment belongs to another one.
         for (name, _) in std::env::vars_os() {
             let of_ours = name.to_string_lossy().starts_with("DAYFLY_");
             if of_ours || name == "NOTIFY_SOCKET" || name == "RUST_LOG" {
@@ -178,7 +178,7 @@ impl Daemon {
             let log = std::fs::File::options().append(true).create(true).open(&path);
             command.stderr(log.with_context(|| format!("failed to write {}", path.display()))?);
         }
-        // Ctrl-C is for the demo alone, which ends the daemon itself.
+        // Ctrl-C is for the demo alone, which stops the daemon itself.
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).kill_on_drop(true);
         Ok(Self(command.spawn().context("failed to start the daemon")?))
     }
@@ -188,7 +188,7 @@ impl Daemon {
         self.0.id()
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has exited.
     pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.0.wait().await
     }
@@ -203,11 +203,11 @@ impl Daemon {
         self.signal(Signal::USR1);
     }
 
-    /// Lets it finish what it has begun, and ends it.
+    /// Stops it once it has finished what it began.
     pub(super) async fn stop(&mut self) {
         self.signal(Signal::TERM);
         if timeout(GRACE, self.ended()).await.is_err() {
-            // It has ended meanwhile, or it cannot be ended.
+            // It has exited in the meantime, or cannot be killed.
             let _ = self.kill().await;
         }
     }
@@ -215,23 +215,25 @@ impl Daemon {
     fn signal(&self, signal: Signal) {
         let id = self.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(id) = id {
-            // One that has ended needs no signal.
+            // A process that has exited needs no signal.
             let _ = kill_process(id, signal);
         }
     }
 }
 
-/// The end of a daemon that was not meant to end, as an error with what it said last.
+/// The error for a daemon that exited unexpectedly, with the last line of its log.
 pub(super) fn unexpected_end(status: ExitStatus, folder: &Folder) -> anyhow::Error {
     let log = std::fs::read_to_string(folder.join(LOG)).unwrap_or_default();
     let last = log.lines().last().unwrap_or("it logged nothing");
     match status.signal() {
-        Some(signal) => anyhow::anyhow!("the daemon was ended by signal {signal}; its log ends with: {last}"),
-        None => anyhow::anyhow!("the daemon ended by itself; its log ends with: {last}"),
+        Some(signal) => {
+            anyhow::anyhow!("the daemon was killed by signal {signal}; its log ends with: {last}")
+        }
+        None => anyhow::anyhow!("the daemon exited by itself; its log ends with: {last}"),
     }
 }
 
-/// Keeps asking for the status; `None` while nobody answers.
+/// Keeps polling the status; `None` while there is no answer.
 pub(super) async fn follow(address: SocketAddr, status: watch::Sender<Option<Status>>) {
     loop {
         status.send_replace(ask(address).await.ok());

@@ -1,5 +1,5 @@
-//! A demo's folder: its configuration, its secrets and its daemon's log. It also shows whose demo is
-//! still alive, so that the next one can remove what a dead one left.
+//! A demo's folder: its configuration, its secrets and its daemon's log. It also shows which demos are still
+//! running, so that the next one can remove what a killed one left.
 
 use std::{
     env::temp_dir,
@@ -14,27 +14,27 @@ use rustix::process::geteuid;
 
 use crate::fleet::InstanceId;
 
-/// The beginning of the names of folders. The instance follows.
+/// The prefix of the folders' names. The instance follows.
 const PREFIX: &str = "dayfly-";
 
-/// What instances of demos begin with; some digits follow.
+/// The prefix of the instances of demos. Some digits follow.
 const INSTANCE: &str = "demo";
 const DIGITS: usize = 6;
 
-/// The file that a living demo holds a lock on. It names the demo's engine.
+/// The file that a running demo holds a lock on. It names the demo's engine.
 const OWNER: &str = "owner";
 
-/// Long enough for any address of an engine.
+/// Long enough for any endpoint of an engine.
 const MAX_OWNER: u64 = 4096;
 
-/// The folder of this demo, or of a dead one. It is removed when it is dropped.
+/// The folder of this demo, or of a killed one. It is removed when it is dropped.
 pub(super) struct Folder {
     path: PathBuf,
-    /// The kernel releases the lock on it when the process ends, however that happens.
+    /// The kernel releases the lock on it when the process exits, however that happens.
     _owner: File,
 }
 
-/// An instance for a demo, unlike any other.
+/// An instance for a demo, different from any other.
 pub(super) fn instance() -> anyhow::Result<InstanceId> {
     Ok(format!("{INSTANCE}{:0DIGITS$x}", fastrand::u32(..1 << 24)).parse()?)
 }
@@ -45,7 +45,7 @@ impl Folder {
         let path = temp_dir().join(format!("{PREFIX}{instance}"));
         let created = || -> io::Result<File> {
             DirBuilder::new().mode(0o700).create(&path)?;
-            // Locked before it has its name: a demo that starts now must not take us for dead.
+            // Locked before it has its name: a demo that starts now must not take this one for a killed one.
             let unlocked = path.join("owner.new");
             let owner = write(&unlocked, endpoint)?;
             owner.lock()?;
@@ -56,8 +56,8 @@ impl Folder {
         Ok(Self { path, _owner: owner })
     }
 
-    /// The folders of demos on an engine whose processes are dead, with the demos' instances. They were
-    /// demos of this user on this machine.
+    /// The folders of this user's demos on this machine and on an engine whose processes are gone, with the
+    /// demos' instances.
     pub(super) fn of_the_dead(endpoint: &str) -> Vec<(InstanceId, Self)> {
         let Ok(entries) = fs::read_dir(temp_dir()) else { return Vec::new() };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -76,7 +76,7 @@ impl Folder {
         Ok(path)
     }
 
-    /// Leaves it where it is, for somebody to read, and returns its path.
+    /// Keeps the folder for someone to read, and returns its path.
     pub(super) fn keep(mut self) -> PathBuf {
         std::mem::take(&mut self.path)
     }
@@ -85,7 +85,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            // Whatever cannot be removed is in the system's directory for temporary files.
+            // What cannot be removed stays in the system's directory for temporary files.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
@@ -109,12 +109,12 @@ fn dead(path: PathBuf, endpoint: &str) -> Option<(InstanceId, Folder)> {
     }
     let instance: InstanceId = instance.parse().ok()?;
     let mut owner = File::open(path.join(OWNER)).ok()?;
-    // Nobody else may say that an instance is a demo's.
+    // Only this user's folders may name an instance of a demo.
     owner.metadata().ok().filter(|found| found.is_file() && is_ours(found))?;
     let mut named = String::new();
     std::io::Read::by_ref(&mut owner).take(MAX_OWNER).read_to_string(&mut named).ok()?;
-    // Locked only then: a lock of ours must not hide it from a demo on its own engine. And made a folder of ours only
-    // then: dropping one removes it.
+    // Locked only here: a lock of this process must not hide it from a demo on its own engine. And turned
+    // into a `Folder` only here: dropping one removes it.
     if named != endpoint || owner.try_lock().is_err() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Removing what a demo has left, one's own or a dead one's.
+//! Removes the containers that this demo or a killed one has left.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     host::{Docker, Endpoint, Host},
 };
 
-/// How often what is left is removed, since an engine may still be creating a container.
+/// How often removal is repeated, since an engine may still be creating a container.
 const REMOVALS: usize = 3;
 
 /// The engine; only containers of this instance are listed.
@@ -16,7 +16,7 @@ pub(super) fn engine_of(endpoint: &Endpoint, instance: InstanceId) -> anyhow::Re
     Ok(Docker::new("local".parse()?, endpoint.clone(), instance, Arc::new(|_| {})))
 }
 
-/// Removes what demos have left that were killed, and returns how many containers that were.
+/// Removes what killed demos have left, and returns the number of containers.
 pub(super) async fn remove_remains(endpoint: &Endpoint, address: &str) -> usize {
     let mut removed = 0;
     for (instance, dead) in Folder::of_the_dead(address) {
@@ -31,7 +31,7 @@ pub(super) async fn remove_remains(endpoint: &Endpoint, address: &str) -> usize 
     removed
 }
 
-/// Ends and removes all containers of an instance, and returns how many could not be removed.
+/// Stops and removes all containers of an instance, and returns how many could not be removed.
 pub(super) async fn remove_all(engine: &Docker) -> anyhow::Result<usize> {
     for _ in 0..REMOVALS {
         for container in engine.list().await? {

@@ -1,4 +1,4 @@
-//! What the demo shows while it runs: a live picture on a terminal, plain lines elsewhere.
+//! What the demo shows while it runs: a live screen on a terminal, plain lines elsewhere.
 
 use std::{
     collections::BTreeMap,
@@ -12,16 +12,16 @@ use rustix::termios::tcgetwinsize;
 use super::daemon::{Runner, Status};
 use crate::{cli::plain, fleet::Phase, simulator::Snapshot};
 
-/// Rows for runners at most.
+/// At most this many rows for runners.
 const ROWS: usize = 20;
 
-/// Lines of the picture that are not rows for runners, and lines above it that should stay in view.
+/// Lines of the screen that are not rows for runners, and lines above it that should stay visible.
 const OTHER_LINES: usize = 10;
 
-/// Columns, where the terminal does not say.
+/// Columns, where the terminal does not report them.
 const COLUMNS: usize = 80;
 
-/// Shows how the demo goes. All of it goes to standard error: standard output is the summary's.
+/// Shows the demo's progress, on standard error: standard output has the summary only.
 pub(super) struct Screen {
     started: Instant,
     view: View,
@@ -33,7 +33,7 @@ enum View {
     Lines(BTreeMap<String, String>),
 }
 
-/// The live picture: a bar of jobs, the queue, the pool, the daemon, and a row per runner.
+/// The live screen: a progress bar of jobs, the queue, the pool, the daemon, and a row per runner.
 struct Live {
     all: MultiProgress,
     jobs: ProgressBar,
@@ -52,7 +52,7 @@ fn line(all: &MultiProgress) -> ProgressBar {
 }
 
 impl Screen {
-    /// A screen for so many jobs on so many runners.
+    /// A screen for this many jobs on this many runners.
     pub(super) fn new(jobs: u32, max: u32) -> Self {
         let started = Instant::now();
         if !stderr().is_terminal() {
@@ -71,17 +71,17 @@ impl Screen {
         Self { started, view: View::Live(Box::new(live)) }
     }
 
-    /// Says something once, with the time since the start.
+    /// Prints a line once, with the time since the start.
     pub(super) fn say(&self, text: &str) {
         let text = format!("{:>7}  {text}", seconds(self.started.elapsed()));
         match &self.view {
-            // Nobody is left to read it when standard error is gone.
+            // There is no one to read it when standard error is closed.
             View::Live(live) => drop(live.all.println(text)),
             View::Lines(_) => print(&text),
         }
     }
 
-    /// Shows how things stand.
+    /// Shows the current state.
     pub(super) fn show(&mut self, status: Option<&Status>, github: &Snapshot, daemon: &str) {
         match &mut self.view {
             View::Live(live) => live.show(status, github, daemon),
@@ -93,7 +93,7 @@ impl Screen {
         }
     }
 
-    /// Leaves the last picture on the terminal.
+    /// Leaves the last screen on the terminal.
     pub(super) fn end(&self) {
         if let View::Live(live) = &self.view {
             live.jobs.abandon();
@@ -113,7 +113,7 @@ impl Live {
         self.queue
             .set_message(format!("queue   {} waiting, {} running{waits}", github.queued, github.in_progress));
         self.daemon.set_message(format!("daemon  {daemon}"));
-        // While no daemon answers that has seen everything, the last picture of the pool stays.
+        // While no daemon that has listed everything answers, the last state of the pool stays.
         let Some(status) = status.filter(|status| status.is_complete()) else { return };
         if let Some(pool) = status.pools.first() {
             let count = |phase: &Phase| {
@@ -121,13 +121,14 @@ impl Live {
                 Some(format!("{count} {}", phase.as_str()))
             };
             let phases: Vec<_> = Phase::ALL.iter().filter_map(count).collect();
-            let held = pool.held.as_ref().map_or_else(String::new, |held| format!("   held: {held}"));
+            let held =
+                pool.held.as_ref().map_or_else(String::new, |held| format!("   launches paused: {held}"));
             let (desired, max) = (pool.desired, pool.max);
             self.pool.set_message(format!("pool    wants {desired} of {max}: {}{held}", phases.join(", ")));
         }
         let jobs: BTreeMap<&str, &str> =
             github.runners.iter().filter_map(|r| Some((r.name.as_str(), r.job.as_deref()?))).collect();
-        // What is over goes last, since there may be more runners than rows.
+        // Finished runners go last, since there may be more runners than rows.
         let (up, over): (Vec<_>, Vec<_>) = status.runners.iter().partition(|runner| runner.is_up());
         let mut shown = up.into_iter().chain(over);
         for row in &self.rows {
@@ -176,12 +177,12 @@ fn short(name: &str) -> &str {
     name.get(name.len().saturating_sub(8)..).unwrap_or(name)
 }
 
-/// A duration as people read it.
+/// A duration for people.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
 fn print(text: &str) {
-    // Nobody is left to read it when standard error is gone.
+    // There is no one to read it when standard error is closed.
     let _ = writeln!(stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! What came of a demo, for people and as JSON.
+//! The result of a demo, as text and as JSON.
 
 use std::{io::Write, path::PathBuf, time::Duration};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::simulator::Waits;
 
-/// What came of it.
+/// The result of a demo.
 #[derive(Serialize)]
 pub(super) struct Summary {
     pub(super) seed: u64,
@@ -23,22 +23,22 @@ pub(super) struct Summary {
     pub(super) killed: Option<Killed>,
     pub(super) registrations_left: usize,
     pub(super) containers_left: usize,
-    /// Containers of dead demos that were removed before this one.
+    /// Containers of killed demos that were removed before this one.
     pub(super) remains_removed: usize,
     /// The daemon's log, if something went wrong.
     pub(super) log: Option<PathBuf>,
 }
 
-/// A `kill -9` of the daemon, and what the next one found.
+/// A `kill -9` of the daemon, and what the next daemon found.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Killed {
-    /// Runners that were up.
+    /// Runners that were running.
     pub(super) runners: usize,
     /// Those of them that had a job.
     pub(super) busy: usize,
-    /// Those of them that the next daemon took over; the others had served their job meanwhile.
+    /// Those of them that the next daemon adopted; the others had finished their job in the meantime.
     pub(super) adopted: usize,
-    /// From the start of the next daemon until it knew them all.
+    /// From the start of the next daemon until it had listed them all.
     pub(super) seconds: f64,
 }
 
@@ -58,7 +58,7 @@ impl From<Waits> for Percentiles {
 }
 
 impl Summary {
-    /// Whether every job was served, and nothing is left.
+    /// Whether every job was served and nothing is left.
     pub(super) fn is_clean(&self) -> bool {
         let served = self.interrupted || self.succeeded == self.jobs;
         served && self.lost == 0 && self.registrations_left == 0 && self.containers_left == 0
@@ -93,10 +93,17 @@ impl Summary {
             self.registrations_left, self.containers_left
         )?;
         if let Some(log) = &self.log {
-            writeln!(out, "\nThis should not happen. The daemon's log: {}", log.display())?;
-            writeln!(out, "The same jobs again: dayfly demo --seed {}", self.seed)?;
+            writeln!(
+                out,
+                "\nThis should not happen; please report it with the daemon's log: {}",
+                log.display()
+            )?;
+            writeln!(out, "To repeat it with the same jobs: dayfly demo --seed {}", self.seed)?;
         } else if !self.interrupted {
-            writeln!(out, "\nNext: run it for your own repository or organization. It takes a token and a")?;
+            writeln!(
+                out,
+                "\nNext: run it for your own repository or organization. That takes a token and a"
+            )?;
             writeln!(out, "configuration of eight lines; \"Real use\" in README.md has the steps.")?;
         }
         Ok(())

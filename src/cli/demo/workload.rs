@@ -9,11 +9,11 @@ pub(super) struct Arrival {
     pub(super) at: Duration,
     /// Display name.
     pub(super) name: String,
-    /// How long it works.
+    /// How long it runs.
     pub(super) duration: Duration,
 }
 
-/// What teams call their jobs.
+/// Typical names of jobs.
 const NAMES: [&str; 8] =
     ["build", "test (linux)", "lint", "docs", "test (integration)", "package", "deploy (staging)", "bench"];
 

@@ -1,13 +1,13 @@
-//! The addresses that a job can have: of its page, and in the API.
+//! The addresses of a job: of its page, and in the API.
 
 use anyhow::{Context, bail};
 
 use crate::fleet::{JobId, Scope, Target};
 
-const FORM: &str = "it is not a job's; open the job on GitHub and copy that page's address, \
-                    https://HOST/OWNER/REPOSITORY/actions/runs/RUN/job/JOB";
+const FORM: &str = "it is not the address of a job; open the job on GitHub and copy the page's address, \
+    https://HOST/OWNER/REPOSITORY/actions/runs/RUN/job/JOB";
 
-/// A job by its address.
+/// A job, from its address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
     /// Whose it is.
@@ -17,7 +17,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads an address from a browser or an answer of the API.
+    /// Parses an address from a browser or from a response of the API.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let text = text.trim();
         let plain = text.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
@@ -40,10 +40,11 @@ impl Address {
             [owner, repository, "actions", "runs", _, "job" | "jobs", job]
             | [owner, repository, "actions", "runs", _, "attempts", _, "job" | "jobs", job]
             | [owner, repository, "actions", "jobs", job]
-            // A check run's page; a job's check run has the job's number.
+            // A check run's page; the check run of a job has the job's id.
             | [owner, repository, "runs", job] => (owner, repository, job),
             [_, _, "actions", "runs", ..] => {
-                bail!("it is a run's, which has several jobs; open one of them and copy that page's address")
+                bail!("it is the address of a run, which has several jobs; open one of them and copy the \
+                    page's address")
             }
             _ => bail!(FORM),
         };
@@ -94,11 +95,11 @@ mod tests {
     #[test]
     fn what_is_no_job_is_refused_with_what_is_wanted() {
         for (address, part) in [
-            ("https://github.com/acme/widgets/actions/runs/7", "a run's"),
-            ("https://github.com/acme/widgets", "copy that page's address"),
-            ("https://github.com/acme/widgets/actions/runs/7/job/x", "copy that page's address"),
-            ("42", "copy that page's address"),
-            ("https://", "copy that page's address"),
+            ("https://github.com/acme/widgets/actions/runs/7", "the address of a run"),
+            ("https://github.com/acme/widgets", "copy the page's address"),
+            ("https://github.com/acme/widgets/actions/runs/7/job/x", "copy the page's address"),
+            ("42", "copy the page's address"),
+            ("https://", "copy the page's address"),
             ("https://me:pw@github.com/acme/widgets/actions/jobs/4", "user name or password"),
         ] {
             let error = format!("{:#}", Address::parse(address).unwrap_err());

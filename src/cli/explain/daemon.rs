@@ -1,4 +1,4 @@
-//! What the running daemon says of its pools, in the core's words.
+//! The state of the pools in the running daemon, as the core's types.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::{
     fleet::{Census, Held, Phase, PoolReport, Status},
 };
 
-/// The status document, as far as it matters here.
+/// The part of the status document that is needed here.
 #[derive(Deserialize)]
 struct Document {
     instance: String,
@@ -34,21 +34,21 @@ struct Pool {
     held: Option<String>,
 }
 
-/// Asks the daemon of this configuration.
+/// Fetches the status of the daemon of this configuration.
 pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
     if config.listen.port() == 0 {
-        bail!("http.listen has port 0, which is another port at every start");
+        bail!("http.listen has port 0, which means a different port at every start");
     }
     let address = daemon::reachable(config.listen);
     let (code, body) = daemon::get(address, "/api/v1/status").await?;
     let document = match serde_json::from_slice::<Document>(&body) {
         Ok(document) if code == StatusCode::OK => document,
-        _ => bail!("what listens at {address} is no dayfly daemon, or one of another version"),
+        _ => bail!("the program that listens on {address} is not a dayfly daemon, or one of another version"),
     };
     if document.instance != config.instance.as_str() {
-        bail!("the daemon at {address} is that of another instance");
+        bail!("the daemon at {address} belongs to another instance");
     }
-    // Of a pool that left or joined the configuration since the daemon started nothing is known.
+    // Nothing is known of pools that were added or removed since the daemon started.
     let reports = document.pools.iter().filter_map(|shown| {
         let pool = &config.pools.iter().find(|pool| pool.pool.name.as_str() == shown.name)?.pool;
         let mut phases = Census::default();

@@ -1,4 +1,4 @@
-//! `runners remove`: takes registrations off GitHub, one by one, and never one that has a job.
+//! `runners remove`: removes registrations from GitHub, one by one, and never one that has a job.
 
 use std::{
     collections::BTreeSet,
@@ -21,15 +21,15 @@ use crate::{
     host::chain,
 };
 
-/// What became of one that was to be removed.
+/// The result of removing one runner.
 #[derive(Serialize)]
 struct Outcome<'a> {
-    /// As it was asked for.
+    /// The runner as it was named on the command line.
     runner: &'a str,
     id: Option<RegistrationId>,
     name: Option<String>,
     result: Removal,
-    /// What to know about it.
+    /// Details.
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
 }
@@ -38,28 +38,28 @@ struct Outcome<'a> {
 #[serde(rename_all = "snake_case")]
 enum Removal {
     Removed,
-    /// It went by itself in between.
+    /// It was removed by something else in the meantime.
     Gone,
     Busy,
     NotFound,
     Failed,
 }
 
-/// Refuses when a question would have to be asked and nobody is there to answer it.
+/// Fails when a confirmation is needed and this is not a terminal.
 pub(super) fn may_ask(remove: &RunnersRemove) -> anyhow::Result<()> {
     if !remove.yes && !stdin().is_terminal() {
-        bail!("nothing was removed: this is not a terminal, so nobody can be asked; add --yes");
+        bail!("nothing was removed: cannot ask for confirmation, because this is not a terminal; add --yes");
     }
     Ok(())
 }
 
-/// Finds them all, asks once, and removes them. Fails with 1 when one is left.
+/// Finds all runners, asks once, and removes them. The exit code is 1 when one is left.
 pub(super) async fn remove(place: &Place, remove: &RunnersRemove) -> anyhow::Result<ExitCode> {
     let mut found: Vec<(&str, Result<Option<RunnerRecord>, GithubError>)> = Vec::new();
     let mut ids = BTreeSet::new();
     for runner in &remove.runners {
         let record = place.find(runner).await;
-        // One that was named twice, or by id and by name, is removed once.
+        // A runner that was named twice, or by id and by name, is removed once.
         if !matches!(&record, Ok(Some(record)) if !ids.insert(record.id)) {
             found.push((runner, record));
         }
@@ -72,7 +72,7 @@ pub(super) async fn remove(place: &Place, remove: &RunnersRemove) -> anyhow::Res
     for (runner, record) in found {
         let outcome = one(place, runner, record).await;
         if !remove.json {
-            tell(&outcome)?;
+            report(&outcome)?;
         }
         outcomes.push(outcome);
     }
@@ -114,7 +114,7 @@ async fn one<'a>(
         Err(error) => return unknown(Removal::Failed, chain(&error)),
     };
     let (result, detail) = if record.busy {
-        // Not even asked for: GitHub would refuse, and if it ever did not, the job would be lost.
+        // Not even requested: GitHub would refuse, and if it ever did not, the job would be lost.
         (Removal::Busy, String::new())
     } else {
         match place.client.delete(record.id).await {
@@ -130,14 +130,15 @@ async fn one<'a>(
     Outcome { runner, id: Some(record.id), name: Some(record.name), result, detail }
 }
 
-const OURS: &str = "it is this instance's: the daemon clears its container away, and starts another where its pool wants one";
+const OURS: &str = "it belongs to this instance: the daemon removes its container, and launches another \
+    runner if the pool wants one";
 
-fn tell(outcome: &Outcome<'_>) -> anyhow::Result<()> {
+fn report(outcome: &Outcome<'_>) -> anyhow::Result<()> {
     let name = plain::cell(outcome.name.as_deref().unwrap_or(outcome.runner), MOST);
     let id = outcome.id.map_or_else(String::new, |id| format!(" (id {id})"));
     let result = match outcome.result {
         Removal::Removed => "removed",
-        Removal::Gone => "was gone already",
+        Removal::Gone => "already gone",
         Removal::Busy => "not removed: it is running a job",
         Removal::NotFound => "not removed: there is no such runner",
         Removal::Failed => "not removed",

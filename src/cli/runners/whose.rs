@@ -1,4 +1,4 @@
-//! Whose a runner is.
+//! Which installation a runner belongs to.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::fleet::{InstanceId, RunnerName};
 
-/// Whose a runner is, by its name.
+/// Which installation a runner belongs to, by its name.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Whose {
-    /// Whether it is this instance's.
+    /// Whether it belongs to this instance.
     pub(super) ours: bool,
-    /// The Dayfly instance that minted it; `None` for somebody else's.
+    /// The Dayfly instance that minted it; `None` when Dayfly did not.
     instance: Option<String>,
     /// Its pool there.
     pool: Option<String>,
@@ -33,7 +33,7 @@ impl fmt::Display for Whose {
         match (&self.instance, &self.pool) {
             (Some(_), Some(pool)) if self.ours => write!(f, "ours, pool {pool}"),
             (Some(instance), _) => write!(f, "dayfly instance {instance}"),
-            (None, _) => f.write_str("somebody else's"),
+            (None, _) => f.write_str("not Dayfly's"),
         }
     }
 }
@@ -51,7 +51,7 @@ mod tests {
         let whose = |name: &str| Whose::of(name, Some(&us)).to_string();
         assert_eq!(whose(name(&us).as_str()), "ours, pool linux");
         assert_eq!(whose(name(&them).as_str()), "dayfly instance ci2");
-        assert_eq!(whose("dayfly-like"), "somebody else's");
+        assert_eq!(whose("dayfly-like"), "not Dayfly's");
         assert!(Whose::of(name(&us).as_str(), Some(&us)).ours && !Whose::of(name(&them).as_str(), None).ours);
     }
 }

@@ -1,4 +1,4 @@
-//! Asking the running daemon over HTTP.
+//! Requests to the running daemon over HTTP.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,13 +12,14 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-/// How long the daemon may take for one answer. It answers from memory.
+/// The timeout of a request. The daemon answers from memory.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The largest answer that is read; ten thousand runners take some 3 MB.
+/// The largest response that is read; ten thousand runners take some 3 MB.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// Where to ask a daemon that listens on `address`: "everywhere" can be reached at loopback.
+/// Where to reach a daemon that listens on `address`: one that listens on all addresses is reached at
+/// loopback.
 pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -32,7 +33,9 @@ pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
 pub(in crate::cli) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     match timeout(DEADLINE, exchange(address, path)).await {
         Ok(answer) => answer,
-        Err(_) => bail!("what listens at {address} did not answer within {} s", DEADLINE.as_secs()),
+        Err(_) => {
+            bail!("the program that listens on {address} did not answer within {} s", DEADLINE.as_secs())
+        }
     }
 }
 
@@ -40,10 +43,11 @@ async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode
     let stream = match TcpStream::connect(address).await {
         Ok(stream) => stream,
         Err(error) => bail!(
-            "no daemon answers at {address} (http.listen of the configuration): {error}; `dayfly run` starts it"
+            "no daemon answers at {address} (http.listen in the configuration): {error}; start it with \
+             `dayfly run`"
         ),
     };
-    let not_http = || format!("what listens at {address} is no dayfly daemon");
+    let not_http = || format!("the program that listens on {address} is not a dayfly daemon");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.with_context(not_http)?;
     let request = Request::get(path)
@@ -59,12 +63,12 @@ async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode
     tokio::pin!(answer);
     tokio::select! {
         answer = &mut answer => answer,
-        // The connection may be done before the last of the answer was taken from it.
+        // The connection may end before the last of the response was read.
         _ = connection => answer.await,
     }
 }
 
-/// Which instance's daemon listens on `address`; `None` when it is something else.
+/// The instance of the daemon that listens on `address`; `None` for another program.
 pub(in crate::cli) async fn instance(address: SocketAddr) -> Option<String> {
     let (status, body) = get(reachable(address), "/api/v1/status").await.ok()?;
     let document: serde_json::Value = serde_json::from_slice(&body).ok()?;

@@ -1,5 +1,5 @@
-//! The status document as this command reads it: what a daemon of another version leaves out may be
-//! missing, what it adds is ignored.
+//! The status document as this command reads it: fields that a daemon of another version omits may be
+//! missing, fields that it adds are ignored.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How the status document is shown to people.
+//! The status document as text.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::{
 /// Longer names and addresses are cut; runners' names have at most 64 characters.
 pub(super) const MOST: usize = 80;
 
-/// Queued jobs shown at most.
+/// At most this many queued jobs are shown.
 const JOBS_SHOWN: usize = 20;
 
-/// The longest job name that is shown whole; other people choose them.
+/// Longer names of jobs are cut; other people choose them.
 const JOB: usize = 60;
 
-/// The whole page, as things stand at `now`.
+/// The whole page, with ages as of `now`.
 pub(super) fn page(document: &Document, now: Timestamp) -> String {
     let Document { instance, version, started_at, draining, pools, runners, scopes, hosts, jobs, failures } =
         document;
@@ -34,7 +34,9 @@ pub(super) fn page(document: &Document, now: Timestamp) -> String {
         age(*started_at, now)
     );
     if *draining {
-        head.push_str("\ndraining: nothing is launched, the idle are removed, the busy may finish");
+        head.push_str(
+            "\ndraining: no runner is launched, idle runners are removed, busy runners finish their jobs",
+        );
     }
     let mut parts = vec![head, table(POOLS, pools.iter().map(pool))];
     parts.extend(wrong(document, now));
@@ -113,7 +115,7 @@ fn job(job: &Job, now: Timestamp) -> [String; 5] {
     ]
 }
 
-/// A repository's address without the site.
+/// A repository's address without the host.
 fn path(address: &str) -> &str {
     address.splitn(4, '/').nth(3).unwrap_or(address)
 }
@@ -166,7 +168,7 @@ fn or_none(text: Option<&str>, most: usize) -> String {
     text.filter(|text| !text.is_empty()).map_or_else(none, |text| cell(text, most))
 }
 
-/// A duration in its two largest units; they say more than precision would.
+/// A duration in its two largest units.
 pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = Duration::try_from(now.duration_since(since)).unwrap_or_default().as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
@@ -178,7 +180,7 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// What holds back, in words; a reason of a newer daemon is shown as it came.
+/// A reason in words; an unknown reason of a newer daemon is shown as it is.
 pub(super) fn reason(word: &str) -> String {
     let known = Held::ALL.iter().find(|held| held.as_str() == word);
     known.map_or_else(|| cell(word, MOST), |held| held.in_words().to_owned())
@@ -238,10 +240,11 @@ mod tests {
         }));
         assert!(
             text.contains(
-                "pool a: launches paused: its host does not have its image\npool b: launches paused: bad_weather\n"
+                "pool a: launches paused: its host does not have its image\npool b: launches paused: \
+                 bad_weather\n"
             ),
             "{text}"
         );
-        assert!(text.contains("draining: nothing is launched") && text.contains("no runners"), "{text}");
+        assert!(text.contains("draining: no runner is launched") && text.contains("no runners"), "{text}");
     }
 }

@@ -1,4 +1,5 @@
-//! What is wrong, for people: what does not work, since when and why, and the runners that failed last.
+//! The problems in the status, as text: what does not work, since when and why, and the most recent runner
+//! failures.
 
 use std::fmt::Write as _;
 
@@ -10,14 +11,14 @@ use super::{
 };
 use crate::cli::plain::{cell, table};
 
-/// The longest error text that is shown, in characters; edges send no longer ones.
+/// The longest error text that is shown, in characters; edges return no longer ones.
 const DETAIL: usize = 600;
 
-/// Failures shown on the page, and how much of their texts.
+/// At most this many failures are shown on the page, with their texts cut to this length.
 const FAILURES_SHOWN: usize = 5;
 const FAILURE_DETAIL: usize = 100;
 
-/// Everything that does not work now, a line each.
+/// Everything that does not work now, one line each.
 pub(super) fn wrong(document: &Document, now: Timestamp) -> Option<String> {
     let mut lines = Vec::new();
     let down = |what: String, trouble: &Trouble| {
@@ -45,13 +46,13 @@ pub(super) fn wrong(document: &Document, now: Timestamp) -> Option<String> {
             lines.push(line);
         }
         for source in &pool.source_troubles {
-            let what = format!("pool {name}: no jobs from its source {}", cell(&source.source, MOST));
+            let what = format!("pool {name}: no jobs from job source {}", cell(&source.source, MOST));
             lines.push(down(what, &source.trouble));
         }
-        // A daemon of an older version does not say why.
+        // A daemon of an older version gives no reason.
         if pool.source_troubles.is_empty() {
             let source =
-                |source: &String| format!("pool {name}: no jobs from its source {}", cell(source, MOST));
+                |source: &String| format!("pool {name}: no jobs from job source {}", cell(source, MOST));
             lines.extend(pool.sources_down.iter().map(source));
         }
     }
@@ -68,7 +69,7 @@ pub(super) fn last_failures(failures: &[Failure], now: Timestamp) -> Option<Stri
             cell(&failure.detail, FAILURE_DETAIL),
         ]
     };
-    let header = ["FAILED RUNNER", "WHEN", "AT", "WHY"];
+    let header = ["FAILED RUNNER", "WHEN", "STEP (REASON)", "DETAIL"];
     let mut text = table(header, failures.iter().take(FAILURES_SHOWN).map(row));
     if failures.len() > FAILURES_SHOWN {
         let _ = write!(text, "\nand {} more; --failed shows them", failures.len() - FAILURES_SHOWN);
@@ -142,10 +143,11 @@ mod tests {
             [
                 r"scope https://github.com/acme: down for 1m 9s: list: 401\u{1b}[2J\nforged",
                 "host local: down for 1m 9s: connect: refused",
-                "pool a: launches paused for 9s: launches fail; each attempt waits longer than the one before: a-1 ended: quick_exit",
-                "pool a: no jobs from its source queue for 1m 9s: list the runs: 403",
+                "pool a: launches paused for 9s: launches fail; each attempt waits longer than the one \
+                 before: a-1 ended: quick_exit",
+                "pool a: no jobs from job source queue for 1m 9s: list the runs: 403",
                 "pool old: launches paused: max is reached",
-                "pool old: no jobs from its source webhook",
+                "pool old: no jobs from job source webhook",
             ]
         );
         assert_eq!(wrong(&document(&serde_json::json!({})), now()), None);
