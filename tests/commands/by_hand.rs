@@ -1,5 +1,5 @@
-//! The runner API by hand: `labels`, `token`, `downloads`, `groups`, `jit`, and all of them by `--url`
-//! alone.
+//! The commands of GitHub's runner API: `labels`, `token`, `downloads`, `groups`, `jit`, and all of them by
+//! `--url` alone.
 
 use dayfly::simulator::{Endpoint, Fault, FaultKind, Presence, Settings, Simulator};
 
@@ -75,10 +75,10 @@ async fn labels_are_shown_added_set_and_removed_and_those_that_stay_are_told() {
     let told: Vec<_> = told.lines().collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(
-        told[0].starts_with("\"linux\" was not removed from hand: ") && told[0].contains("read-only"),
+        told[0].starts_with("label \"linux\" was not removed from hand: ") && told[0].contains("read-only"),
         "{told:?}"
     );
-    assert_eq!(told[1], "\"nothing\" was not removed from hand: it has no such label");
+    assert_eq!(told[1], "label \"nothing\" was not removed from hand: it has no such label");
 
     let said = stand.run(&["labels", "remove", "hand", "nothing", "--json"]).await;
     assert_eq!((said.code(), &said.json()["not_removed"][0]["name"]), (1, &"nothing".into()), "{said:?}");
@@ -166,9 +166,9 @@ async fn a_runner_is_minted_by_hand_and_its_config_printed_only_when_asked_for()
         (&["--name", "one"][..], "already has a runner of this name"),
         (
             &["--name", "four", "--group", "none"],
-            "there is no runner group \"none\"; the token sees: \"Default\", \"gpu\"",
+            "there is no runner group \"none\"; visible to the token: \"Default\", \"gpu\"",
         ),
-        (&["--name", &ours()], "a name as Dayfly gives them"),
+        (&["--name", &ours()], "the form of Dayfly's own names"),
         (
             &["--name", "four", "--group", "gpu", "--url", &simulator.scope_url("acme/widgets")],
             "leave --group out",
@@ -182,7 +182,7 @@ async fn a_runner_is_minted_by_hand_and_its_config_printed_only_when_asked_for()
 
     simulator.fault(Fault::new(FaultKind::DropsAfterTheDeed).on(Endpoint::Mint).times(1));
     let said = jit(&["--name", "five"]).await;
-    assert!(said.code() == 2 && said.err.contains("may exist all the same"), "{said:?}");
+    assert!(said.code() == 2 && said.err.contains("may exist nevertheless"), "{said:?}");
     simulator.fault(Fault::new(FaultKind::EmptyJitConfig).on(Endpoint::Mint).times(1));
     let said = jit(&["--name", "six"]).await;
     let six = simulator.snapshot().runner("six").unwrap().id;
@@ -249,7 +249,7 @@ async fn a_token_goes_to_no_github_that_it_is_not_configured_for() {
     for said in [
         stand.run(&["runners", "list", "--url", &url, "--credentials", "default"]).await,
         Stand::run_bare(TOKEN, &["runners", "list", "--url", &url]).await,
-        // On the GitHub of a pool, the pool's credential is meant.
+        // On the GitHub of a pool, the pool's credential is used.
         stand.run(&["runners", "list", "--url", &here.scope_url("enterprises/acme")]).await,
     ] {
         assert_eq!(said.code(), 0, "{said:?}");
@@ -257,7 +257,7 @@ async fn a_token_goes_to_no_github_that_it_is_not_configured_for() {
     let said = stand.run(&["runners", "list", "--url", &url, "--credentials", "other"]).await;
     assert!(said.code() == 2 && said.err.contains("no credential \"other\"; there are: default"), "{said:?}");
     let said = Stand::run_bare(TOKEN, &["runners", "list"]).await;
-    assert!(said.code() == 2 && said.err.contains("say with --url which scope is meant"), "{said:?}");
+    assert!(said.code() == 2 && said.err.contains("name a scope with --url"), "{said:?}");
     let said = Stand::run_bare("", &["runners", "list", "--url", &url]).await;
     assert!(said.code() == 2 && said.err.contains("environment variable GH_ENTERPRISE_TOKEN"), "{said:?}");
 }

@@ -1,4 +1,4 @@
-//! `dayfly check`, on what is sound and on what is not.
+//! `dayfly check`, on valid configurations and on broken ones.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -65,8 +65,8 @@ async fn all_is_well_with_a_sound_configuration_and_nothing_was_created() {
         "host \"local\": Docker Engine ",
         "image dayfly-test/",
         "credential \"default\": ",
-        "the organization can be seen",
-        "its list of runners can be read",
+        "the organization is visible",
+        "its runners can be listed",
         "runner group \"Default\"",
         "state directory: ",
         "http.listen: ",
@@ -123,7 +123,7 @@ async fn a_scope_that_is_not_there_gets_the_three_possible_causes_and_hides_no_o
     for cause in ["wrong name", "personal account", "the token cannot see it"] {
         assert!(line.starts_with("[fail]") && line.contains(cause), "{line}");
     }
-    assert!(said.line(&["/acme/widgets", "list of runners can be read"]).starts_with("[ok]"));
+    assert!(said.line(&["/acme/widgets", "runners can be listed"]).starts_with("[ok]"));
     assert_eq!(said.code(), 2);
 }
 
@@ -134,7 +134,7 @@ async fn an_unknown_runner_group_is_told_with_those_that_there_are() {
     let pool = pool(&simulator.scope_url("acme")).replace("labels", "group = \"gpu\"\nlabels");
     stand.configure(&pool);
     let line = check(&stand).await.line(&["pool \"linux\"", "no runner group \"gpu\""]);
-    assert!(line.starts_with("[fail]") && line.contains("the token sees: \"Default\""), "{line}");
+    assert!(line.starts_with("[fail]") && line.contains("visible to the token: \"Default\""), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn a_missing_engine_is_one_failure_and_github_is_looked_at_all_the_same() 
     assert!(line.contains("host \"local\"") && line.contains("/nowhere/docker.sock"), "{line}");
     assert!(said.line(&["image", ABSENT]).starts_with("[skip]"), "{said:?}");
     assert!(said.out.ends_with(" ok, 0 warnings, 1 failed, 1 skipped\n"), "{said:?}");
-    assert!(said.line(&["list of runners can be read"]).starts_with("[ok]"));
+    assert!(said.line(&["runners can be listed"]).starts_with("[ok]"));
     assert_eq!(said.code(), 2);
 }
 
@@ -159,7 +159,7 @@ async fn a_configuration_that_cannot_be_used_is_told_in_full() {
     assert_eq!(said.code(), 2);
     assert!(
         said.line(&["[fail] configuration", "dayfly.toml", "cannot be read"])
-            .contains("check that it is there")
+            .contains("check that it exists")
     );
 
     stand.configure("[[pool]]\nname = \"a b\"\nurl = \"github.com\"\nlabel = 1\n");
@@ -278,7 +278,7 @@ async fn a_github_that_fails_or_is_away_is_told_as_such() {
     assert!(check(&stand).await.line(&["scope", "cannot reach GitHub"]).starts_with("[fail]"));
 }
 
-/// A GitHub that answers as it was told to: status, headers and body by path.
+/// A GitHub with configured answers: status, headers and body by path.
 #[derive(Clone, Default)]
 struct Oracle(Arc<BTreeMap<String, (u16, Headers, Value)>>);
 
@@ -323,7 +323,7 @@ async fn a_missing_permission_is_named_as_github_names_it_with_who_must_approve_
     let stand = Stand::new();
     stand.configure(&pool(&format!("{url}/acme")));
     let said = check(&stand).await;
-    let line = said.line(&["403", "a listing of the runners"]);
+    let line = said.line(&["403", "listing the runners"]);
     for part in [
         "[fail]",
         "organization_self_hosted_runners=read",
@@ -427,10 +427,13 @@ async fn public_repositories_are_admitted_only_by_the_word_of_the_operator() {
     assert!(said.line(&["serves all repositories, public ones too"]).starts_with("[ok]"), "{said:?}");
     assert!(!said.out.contains("[fail] pool"), "{said:?}");
     let said = told(Settings::default(), "acme", "allow_public = true\n").await;
-    assert!(said.line(&["refuses public repositories, whatever allow_public says"]).starts_with("[warn]"));
+    assert!(
+        said.line(&["does not allow public repositories, so allow_public has no effect"])
+            .starts_with("[warn]")
+    );
     let said = told(Settings::default(), "acme/widgets", "allow_public = true\n").await;
     assert!(
-        said.line(&["a public repository, which allow_public = true admits"]).starts_with("[ok]"),
+        said.line(&["a public repository, which allow_public = true allows"]).starts_with("[ok]"),
         "{said:?}"
     );
 }
@@ -443,34 +446,34 @@ async fn whom_a_group_serves_is_told_and_held_to_the_pools_repositories() {
     };
     let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\"]\n";
     let said = told(group(&["acme/widgets", "acme/tools"]), "acme", queue).await;
-    let line = said.line(&["serves these repositories"]);
+    let line = said.line(&["serves only these repositories"]);
     assert!(line.starts_with("[ok]") && line.contains("acme/widgets, acme/tools"), "{line}");
     let said = told(group(&["acme/tools"]), "acme", queue).await;
     assert!(said.line(&["does not serve acme/widgets"]).starts_with("[fail]"), "{said:?}");
     let workflows = vec!["acme/widgets/.github/workflows/ci.yml@main".to_owned()];
     let said = told(with_group(GroupPolicy { workflows, ..GroupPolicy::default() }), "acme", "").await;
-    assert!(said.line(&["serves these workflows only", "ci.yml"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["serves only these workflows", "ci.yml"]).starts_with("[ok]"), "{said:?}");
     let inherited = with_group(GroupPolicy { inherited: true, ..GroupPolicy::default() });
-    assert!(told(inherited, "acme", "").await.line(&["is the enterprise's"]).starts_with("[fail]"));
+    assert!(told(inherited, "acme", "").await.line(&["belongs to the enterprise"]).starts_with("[fail]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_of_learning_of_jobs_is_explained_and_tried() {
     let said = told(Settings::default(), "acme", "").await;
-    let line = said.line(&["learns of jobs by what its runners do"]);
-    assert!(line.starts_with("[ok]") && line.contains("1 stand ready"), "{line}");
+    let line = said.line(&["job source idle"]);
+    assert!(line.starts_with("[ok]") && line.contains("keeps 1 idle"), "{line}");
 
     let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\", \"gone\"]\n";
     let said = told(Settings::default(), "acme", queue).await;
-    assert!(said.line(&["asks for waiting jobs"]).starts_with("[ok]"));
+    assert!(said.line(&["polls for queued jobs"]).starts_with("[ok]"));
     assert!(said.line(&["queues of 1 of its repositories"]).starts_with("[ok]"), "{said:?}");
-    let line = said.line(&["the queue of acme/gone cannot be looked at"]);
+    let line = said.line(&["the queue of acme/gone cannot be read"]);
     assert!(line.starts_with("[fail]") && line.contains("Actions: read"), "{line}");
 
     let said = told(Settings::default(), "acme", "demand = [\"queue\"]\n").await;
-    assert!(said.line(&["pushed to lately"]).starts_with("[ok]"));
+    assert!(said.line(&["recently pushed"]).starts_with("[ok]"));
     let said = told(Settings::default(), "acme", "demand = [\"scale-set\"]\n").await;
-    assert!(said.line(&["is a runner scale set"]).starts_with("[ok]"));
+    assert!(said.line(&["job source scale-set"]).starts_with("[ok]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -481,7 +484,7 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
     for part in [
         "[ok]",
-        "at rest 2049 requests an hour",
+        "2049 requests an hour at rest",
         "6 of them are charged",
         "about 6 more",
         "21000",
@@ -495,9 +498,9 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     assert!(line.starts_with("[warn]") && line.contains("set poll.interval to \"20s\""), "{line}");
     let set = "demand = [\"scale-set\"]\n";
     let line = told(limited(5000), "acme", set).await.line(&["rate limit of credential \"default\""]);
-    assert!(line.contains("at rest 61 requests an hour: 60 for lists of runners"), "{line}");
+    assert!(line.contains("61 requests an hour at rest: 60 for lists of runners"), "{line}");
     let without = Settings { rate_limit: None, ..Settings::default() };
-    assert!(told(without, "acme", "").await.line(&["tells no limit"]).starts_with("[ok]"));
+    assert!(told(without, "acme", "").await.line(&["reports no rate limit"]).starts_with("[ok]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -532,7 +535,7 @@ async fn an_apps_permissions_count_once_they_are_approved() {
     assert!(said.line(&["credential \"app\"", "has a private key"]).starts_with("[ok]"), "{said:?}");
     assert!(said.line(&["the App's installation 41 may add runners"]).starts_with("[ok]"), "{said:?}");
     assert!(
-        said.line(&["rate limit of credential \"app\"", "/acme: at rest"]).starts_with("[ok]"),
+        said.line(&["rate limit of credential \"app\"", "/acme: ", "an hour at rest"]).starts_with("[ok]"),
         "{said:?}"
     );
     assert!(!said.out.contains("lacks"), "{said:?}");
@@ -565,14 +568,14 @@ async fn the_kind_of_a_token_is_told_and_held_to_the_scope() {
     stand.configure(&pool(&simulator.scope_url("enterprises/big")));
     let said = check(&stand).await;
     assert!(
-        said.line(&["gives a fine-grained token", "credential \"default\":"]).starts_with("[ok]"),
+        said.line(&["provides a fine-grained token", "credential \"default\":"]).starts_with("[ok]"),
         "{said:?}"
     );
-    let line = said.line(&["only classic tokens manage an enterprise's runners"]);
+    let line = said.line(&["only classic tokens can manage an enterprise's runners"]);
     assert!(line.starts_with("[fail]") && line.contains("manage_runners:enterprise"), "{line}");
     stand.token("ghp_0123");
     let said = check(&stand).await;
-    assert!(said.line(&["gives a classic token"]).starts_with("[ok]"), "{said:?}");
+    assert!(said.line(&["provides a classic token"]).starts_with("[ok]"), "{said:?}");
     assert!(said.line(&["lacks the scope \"manage_runners:enterprise\""]).starts_with("[fail]"), "{said:?}");
     assert!(said.line(&["the token expires at"]).starts_with("[warn]"), "{said:?}");
 }
@@ -585,10 +588,10 @@ async fn webhooks_are_looked_at_where_pools_take_them() {
     stand.configure(&pool(&simulator.scope_url("acme")).replace("labels", keys));
     stand.add_to_http("webhook_secret_file = \"token\"\n");
     let said = check(&stand).await;
-    let line = said.line(&["has no active webhook that tells of jobs"]);
+    let line = said.line(&["has no active webhook for the event"]);
     assert!(line.starts_with("[warn]") && line.contains("application/json"), "{line}");
 
-    // Nobody listens there.
+    // Nothing listens there.
     let hook = Hook {
         form: true,
         ..Hook::new("acme", "http://user:pass-canary@127.0.0.1:9/webhook?x=query-canary", TOKEN)
@@ -597,16 +600,16 @@ async fn webhooks_are_looked_at_where_pools_take_them() {
     let tried = || simulator.deliveries().iter().any(|delivery| delivery.over);
     simulator.until(crate::stand::DEADLINE, |_| tried()).await.unwrap();
     let said = check(&stand).await;
-    assert!(said.line(&["tells of jobs, signed and as a form"]).starts_with("[ok]"), "{said:?}");
-    let line = said.line(&["did not get through when it was last used"]);
-    assert!(line.starts_with("[warn]") && line.contains("the address leads to it"), "{line}");
-    assert!(said.out.contains("to http://127.0.0.1:9/webhook tells"), "{said:?}");
+    assert!(said.line(&["sends workflow jobs, signed, as a form"]).starts_with("[ok]"), "{said:?}");
+    let line = said.line(&["failed:"]);
+    assert!(line.starts_with("[warn]") && line.contains("the payload URL leads to it"), "{line}");
+    assert!(said.out.contains("to http://127.0.0.1:9/webhook sends"), "{said:?}");
     let json = stand.run(&["check", "--json"]).await;
     for said in [&said, &json] {
         assert!(!said.out.contains("canary") && !said.out.contains("user:"), "{said:?}");
     }
     let line = said.line(&["rate limit of credential"]);
-    assert!(line.contains("12 for the log of 1 webhook") && line.contains("7 of them"), "{line}");
+    assert!(line.contains("12 for the delivery log of 1 webhook") && line.contains("7 of them"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

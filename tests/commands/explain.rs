@@ -48,7 +48,7 @@ async fn a_job_that_a_pool_serves_is_told_with_the_pool_and_nothing_is_changed()
         "asks for self-hosted, Linux.",
         "Pool linux serves it.",
         "demand = [\"idle\"]",
-        "What the daemon does about it is not known: http.listen has port 0",
+        "What the daemon is doing about it is not known: http.listen has port 0",
     ] {
         assert!(said.out.contains(part), "{part}: {said:?}");
     }
@@ -125,7 +125,7 @@ async fn what_cannot_be_told_is_an_error_that_says_why() {
     let url = simulator.scope_url("acme/widgets");
     for (address, parts) in [
         (format!("{url}/actions/runs/1/job/999"), &["has no job 999", "\"Actions: read\""][..]),
-        (format!("{url}/actions/runs/1"), &["is refused", "a run's"]),
+        (format!("{url}/actions/runs/1"), &["invalid job address", "the address of a run"]),
         (
             "https://git.example.com/a/b/actions/runs/1/job/2".to_owned(),
             &["no pool's url is on https://git.example.com"],
@@ -172,5 +172,5 @@ async fn what_holds_the_pool_back_is_the_daemons_word() {
         "{said:?}"
     );
     let said = explain_beside("other", &stand, &address).await;
-    assert!(said.code() == 0 && said.out.contains("is that of another instance"), "{said:?}");
+    assert!(said.code() == 0 && said.out.contains("belongs to another instance"), "{said:?}");
 }

@@ -1,4 +1,4 @@
-//! The daemon's log, whoever reads it: somebody who stalls, a file or a program, or the journal.
+//! The daemon's log with different readers: one that stalls, a file or a program, and the journal.
 
 use std::{
     io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe},

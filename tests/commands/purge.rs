@@ -1,4 +1,4 @@
-//! Removing scale sets by hand.
+//! `dayfly purge`: removing scale sets.
 
 use std::{path::Path, sync::Arc};
 
@@ -46,7 +46,7 @@ async fn a_set_is_removed_unless_another_installation_serves_it() {
 
     let said = stand.run(&["purge", "--yes"]).await;
     assert_eq!(said.code(), 1, "{said:?}");
-    assert!(said.err.contains("not removed: dayfly/ci2@there serves it"), "{said:?}");
+    assert!(said.err.contains("not removed: dayfly/ci2@there is using it"), "{said:?}");
     assert!(said.out.contains("scale set gpu") && said.out.contains("removed"), "{said:?}");
     assert!(!notes.join("gpu").exists());
     let names = || simulator.scale_sets().views().into_iter().map(|set| set.name).collect::<Vec<_>>();

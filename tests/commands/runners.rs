@@ -1,4 +1,4 @@
-//! `dayfly runners`: GitHub's list by hand.
+//! `dayfly runners`: GitHub's list of runners.
 
 use dayfly::{
     fleet::{InstanceId, PoolName, RunnerName, Timestamp},
@@ -43,7 +43,7 @@ async fn the_list_says_whose_each_runner_is() {
     for words in [
         [names[0].as_str(), "online", "ours, pool linux"],
         [names[1].as_str(), "busy", "dayfly instance other"],
-        ["by-hand\\u{1b}[2J\\u{9b}x\\u{202e}", "offline", "somebody else's"],
+        ["by-hand\\u{1b}[2J\\u{9b}x\\u{202e}", "offline", "not Dayfly's"],
     ] {
         assert!(said.line(&words).contains("Default"), "{said:?}");
     }
@@ -103,7 +103,10 @@ async fn runners_are_removed_but_none_that_has_a_job_and_the_others_all_the_same
     assert_eq!(said.code(), 1, "{said:?}");
     assert_eq!(said.out.lines().count(), 2, "{said:?}");
     assert!(said.out.contains(&format!("idle (id {idle}): removed\n")), "{said:?}");
-    assert!(said.out.contains(&format!("{ours} (id ")) && said.out.contains("the daemon clears"), "{said:?}");
+    assert!(
+        said.out.contains(&format!("{ours} (id ")) && said.out.contains("the daemon removes"),
+        "{said:?}"
+    );
     for line in ["busy (id", "lying (id"] {
         let told = said.err.lines().find(|told| told.starts_with(line)).unwrap_or_else(|| panic!("{said:?}"));
         assert!(told.ends_with("not removed: it is running a job"), "{told}");
@@ -114,7 +117,7 @@ async fn runners_are_removed_but_none_that_has_a_job_and_the_others_all_the_same
     assert_eq!(
         simulator.count(Endpoint::DeleteRunner),
         3,
-        "one that is known to be busy is not even asked for"
+        "one that is known to be busy is not even requested"
     );
 
     let said = stand.run(&["runners", "remove", "--yes", "--json", "busy"]).await;
@@ -159,8 +162,8 @@ async fn a_token_that_may_only_read_shows_the_list_and_removes_nothing() {
     simulator.register("acme", "idle", &LABELS, Presence::Idle).unwrap();
 
     let said = stand.run(&["check"]).await;
-    let line = said.line(&["its list of runners can be read: 1 runner, 0 of this instance"]);
-    assert!(line.contains("whether this kind of token may also add runners shows only"), "{line}");
+    let line = said.line(&["its runners can be listed: 1 runner, 0 of this instance"]);
+    assert!(line.contains("whether this kind of token may also add runners shows"), "{line}");
     let said = stand.run(&["runners", "remove", "--yes", "idle"]).await;
     assert_eq!((said.code(), said.err.lines().count()), (1, 1), "{said:?}");
     for part in ["idle (id ", "not removed", "403", "Self-hosted runners: read and write"] {

@@ -20,7 +20,7 @@ pub(crate) struct Stand {
     pub(crate) folder: tempfile::TempDir,
 }
 
-/// What a command said.
+/// What a command printed.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: ExitStatus,
@@ -84,7 +84,7 @@ impl Stand {
         std::fs::write(self.file(), text.replace("[http]\n", &format!("[http]\n{keys}"))).unwrap();
     }
 
-    /// The program, told of nothing but the configuration.
+    /// The program, with nothing but the configuration.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dayfly"));
         command.args(arguments).arg("--config").arg(self.file()).current_dir(self.path());
@@ -152,7 +152,8 @@ impl Said {
 /// A pool at this address, whose image no engine has.
 pub(crate) fn pool(url: &str) -> String {
     format!(
-        "[[pool]]\nname = \"linux\"\nurl = \"{url}\"\nlabels = [\"self-hosted\", \"linux\"]\nmin_idle = 1\nmax = 1\n\
+        "[[pool]]\nname = \"linux\"\nurl = \"{url}\"\nlabels = [\"self-hosted\", \"linux\"]\nmin_idle = \
+         1\nmax = 1\n\
          [pool.container]\nimage = \"{ABSENT}\"\npull = \"never\"\n"
     )
 }

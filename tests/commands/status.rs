@@ -21,7 +21,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts the daemon and waits until it tells where it listens.
+    /// Starts the daemon and waits until it logs its address.
     async fn start(stand: &Stand) -> Self {
         let mut command = stand.command(&["run", "--log-format", "json"]);
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
@@ -116,7 +116,7 @@ async fn something_else_at_the_address_is_no_daemon_and_does_not_hang_the_comman
     let other = Simulator::start(Settings::default()).await.unwrap();
     for (address, says) in [
         (silent.local_addr().unwrap().to_string(), "did not answer within 5 s"),
-        (other.url().replace("http://", ""), "no dayfly daemon"),
+        (other.url().replace("http://", ""), "is not a dayfly daemon"),
     ] {
         let mut command = stand.command(&["status"]);
         command.env("DAYFLY_HTTP__LISTEN", address);

@@ -37,17 +37,17 @@ async fn what_the_pool_runs_is_held_to_the_newest_version_and_to_githubs_plans()
     let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond().unsigned_abs());
     let unable = Settings { ends_of_life: None, ..newest("2.338.0") };
     for (settings, mark, says) in [
-        (newest("2.336.0"), "[ok]", "runs version 2.336.0 of the runner (its latest runner says so)"),
+        (newest("2.336.0"), "[ok]", "runs version 2.336.0 of the runner (reported by its latest runner)"),
         (newest("2.336.4"), "[ok]", "the newest is 2.336.4"),
-        (newest("2.338.0"), "[warn]", "and the newest is 2.338.0"),
-        (unable, "[warn]", "and the newest is 2.338.0"),
+        (newest("2.338.0"), "[warn]", "; the newest is 2.338.0"),
+        (unable, "[warn]", "; the newest is 2.338.0"),
         (ends(now + Duration::from_hours(24)), "[warn]", "which gets no jobs from "),
-        (ends(now - Duration::from_hours(24)), "[fail]", "which gets no jobs any more, since "),
+        (ends(now - Duration::from_hours(24)), "[fail]", "which gets no jobs since "),
     ] {
         let line = line(settings, Presence::Idle, ABSENT).await;
         assert!(line.starts_with(mark) && line.contains(says), "{says}: {line}");
-        let mend = "build or pull dayfly-test/absent:1 anew";
-        assert_eq!(line.contains(mend), mark != "[ok]", "{line}");
+        let hint = "rebuild or pull dayfly-test/absent:1";
+        assert_eq!(line.contains(hint), mark != "[ok]", "{line}");
     }
 }
 
@@ -69,9 +69,9 @@ async fn before_the_first_runner_the_images_tag_tells_or_nothing_does() {
     let line_of = |image| line(newest("2.336.0"), Presence::Offline, image);
     let told = line_of("dayfly-test/absent:2.320.0").await;
     assert!(
-        told.starts_with("[warn]") && told.contains("2.320.0 of the runner (by the image's tag"),
+        told.starts_with("[warn]") && told.contains("2.320.0 of the runner (from the image tag"),
         "{told}"
     );
     let untold = line_of("dayfly-test/absent:latest").await;
-    assert!(untold.starts_with("[ok]") && untold.contains("does not tell its runner's version"), "{untold}");
+    assert!(untold.starts_with("[ok]") && untold.contains("does not show its runner version"), "{untold}");
 }

@@ -31,11 +31,9 @@ pub(super) async fn tokens(credentials: Credentials, problems: Vec<Problem>) -> 
         let source = credential.source();
         let found = match &source.kind {
             CredentialKind::Token(token) => {
-                token.kind().await.map(|kind| format!("{source} contains {kind}"))
+                token.kind().await.map(|kind| format!("{source} provides {kind}"))
             }
-            CredentialKind::App(_) => {
-                source.check().await.map(|()| format!("{source} contains a private key"))
-            }
+            CredentialKind::App(_) => source.check().await.map(|()| format!("{source} has a private key")),
         };
         lines.push(match found {
             Ok(found) => Line::ok(&subject, found),

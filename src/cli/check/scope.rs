@@ -162,7 +162,7 @@ async fn wrong_kind(subject: &str, scope: &Scope, credential: &Credential) -> Op
         Line::fail(
             subject,
             format_args!(
-                "{source} contains {kind}, but only classic tokens can manage an enterprise's runners"
+                "{source} provides {kind}, but only classic tokens can manage an enterprise's runners"
             ),
             "use a classic token with manage_runners:enterprise, or register at the organizations instead",
         )
