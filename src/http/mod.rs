@@ -1,5 +1,5 @@
-//! The daemon's web server: what it shows is the last pass's report, and what it takes in is only put
-//! down, so no answer waits for GitHub or an engine.
+//! The daemon's web server. It shows the report of the last pass and queues what it receives, so no response
+//! waits for GitHub or an engine.
 
 mod names;
 mod pages;

@@ -1,6 +1,6 @@
-//! By which names clients may ask for this server. A web page that is open in a browser on this machine can
-//! point a name of its own at this server and read its answers (DNS rebinding); what gives it away is the
-//! `Host` header.
+//! The host names that requests to this server may use. A web page that is open in a browser on this machine
+//! can point a name of its own at this server and read its responses (DNS rebinding); the `Host` header gives
+//! that away.
 
 use std::{
     net::{Ipv6Addr, SocketAddr},
@@ -9,26 +9,26 @@ use std::{
 
 use axum::http::{HeaderMap, Uri, header, uri::Authority};
 
-/// The longest name that an answer repeats, in bytes.
+/// The longest name that a response repeats, in bytes.
 const LONGEST: usize = 100;
 
-/// The names that requests may be made to. Cheap to clone.
+/// The accepted host names. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HostNames(Option<Arc<[String]>>);
 
 impl HostNames {
-    /// For a server that listens here, with the operator's list of other names that it has. One that other
-    /// machines can reach has any name as long as the list is empty.
+    /// For a server with this listen address and this list of other names from the configuration. One that
+    /// other machines can reach accepts any name while the list is empty.
     pub fn new(listen: SocketAddr, allowed: &[String]) -> Self {
         let any = !listen.ip().is_loopback() && allowed.is_empty();
         Self((!any).then(|| allowed.iter().map(|name| name.to_ascii_lowercase()).collect()))
     }
 
-    /// The name that a request is made to, where this server does not have that name.
+    /// The host name of a request, if this server does not accept it.
     pub(super) fn refused<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
         let allowed = self.0.as_ref()?;
         // An absolute address has priority over the header (RFC 9112, section 3.2.2). A browser always sends
-        // one of them.
+        // one of the two.
         let named = uri.authority().map(Authority::as_str);
         let headers = headers.get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or("?"));
         let refused = named.into_iter().chain(headers).find(|name| !is_allowed(name, allowed))?;

@@ -1,4 +1,4 @@
-//! What each address answers.
+//! The response for each path.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,19 +20,19 @@ use super::{
 };
 use crate::fleet::Instant;
 
-/// Without a plan for this long the daemon is not healthy: even at rest it plans at every poll.
+/// Without a plan for this long the daemon is unhealthy: even at rest it plans at every poll.
 const PLAN_STALE: Duration = Duration::from_mins(1);
 
 /// Content type of Prometheus' text format.
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Where GitHub delivers to; the only page that is written to.
+/// The path of GitHub's webhooks, the only one that accepts POST.
 const WEBHOOK: &str = "/webhook";
 
-/// The same as people may type it.
+/// The same path, as people may type it.
 const WEBHOOK_SLASH: &str = "/webhook/";
 
-/// What the pages are made from.
+/// The sources of the pages.
 #[derive(Clone)]
 pub struct App {
     /// The last pass's report.
@@ -41,9 +41,9 @@ pub struct App {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The monotonic clock.
     pub now: Arc<dyn Fn() -> Instant + Send + Sync>,
-    /// Where GitHub's webhooks go; without it there is no such page.
+    /// The endpoint for GitHub's webhooks; without it there is no such path.
     pub webhook: Option<Webhook>,
-    /// The names that this server may be asked by.
+    /// The accepted host names.
     pub names: HostNames,
 }
 
@@ -71,14 +71,14 @@ pub(super) fn pages(app: App) -> Router {
         .with_state(app)
 }
 
-/// Refuses requests that were made to a name which is not this server's. A webhook has a signature instead, and
-/// comes through proxies under names of their own.
+/// Refuses requests to a host name that is not accepted. Webhooks are signed instead, and come through
+/// proxies with names of their own.
 async fn check_name(State(app): State<App>, request: Request, next: Next) -> Response {
     let is_webhook = request.method() == Method::POST && is_webhook(request.uri().path());
     match app.names.refused(request.uri(), request.headers()) {
         Some(name) if !is_webhook => {
             let error = format!(
-                "this server does not answer requests to the host name {name:?}; ask for localhost or an IP \
+                "this server does not answer requests to the host name {name:?}; use localhost or an IP \
                  address, or add the name to http.allowed_hosts in the configuration"
             );
             (StatusCode::FORBIDDEN, Json(Problem { error })).into_response()
@@ -87,7 +87,7 @@ async fn check_name(State(app): State<App>, request: Request, next: Next) -> Res
     }
 }
 
-/// Keeps browsers from taking an answer for something else than it says it is.
+/// Keeps browsers from interpreting a response as another content type.
 async fn forbid_sniffing(mut response: Response) -> Response {
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
@@ -115,28 +115,28 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
 
 async fn healthz(State(app): State<App>) -> (StatusCode, String) {
     match app.snapshot().planned.map(|planned| (app.now)().since(planned.at)) {
-        None => (StatusCode::SERVICE_UNAVAILABLE, "nothing planned yet\n".to_owned()),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "no plan yet\n".to_owned()),
         Some(age) if age < PLAN_STALE => (StatusCode::OK, "ok\n".to_owned()),
-        Some(age) => (StatusCode::SERVICE_UNAVAILABLE, format!("nothing planned for {} s\n", age.as_secs())),
+        Some(age) => (StatusCode::SERVICE_UNAVAILABLE, format!("no plan for {} s\n", age.as_secs())),
     }
 }
 
 async fn readyz(State(app): State<App>) -> (StatusCode, String) {
     let snapshot = app.snapshot();
     if snapshot.planned.is_none() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "nothing planned yet\n".to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, "no plan yet\n".to_owned());
     }
     let Snapshot { status, .. } = &*snapshot;
     let scopes = status
         .scopes
         .iter()
         .filter(|scope| scope.last_listed_at.is_none())
-        .map(|scope| format!("the runners of {} were never listed\n", scope.url));
+        .map(|scope| format!("the runners of {} have not been listed yet\n", scope.url));
     let hosts = status
         .hosts
         .iter()
         .filter(|host| host.last_listed_at.is_none())
-        .map(|host| format!("the containers of host {} were never listed\n", host.name));
+        .map(|host| format!("the containers of host {} have not been listed yet\n", host.name));
     let missing: String = scopes.chain(hosts).collect();
     if missing.is_empty() {
         (StatusCode::OK, "ok\n".to_owned())
@@ -155,7 +155,10 @@ struct Problem {
 }
 
 async fn no_such_page(uri: Uri) -> impl IntoResponse {
-    (StatusCode::NOT_FOUND, Json(Problem { error: format!("there is no {}", uri.path()) }))
+    (
+        StatusCode::NOT_FOUND,
+        Json(Problem { error: format!("{} not found; GET / lists the paths", uri.path()) }),
+    )
 }
 
 async fn webhook(State(app): State<App>, request: Request) -> (StatusCode, String) {
@@ -171,9 +174,9 @@ fn is_webhook(path: &str) -> bool {
 async fn no_such_method(uri: Uri) -> impl IntoResponse {
     let path = uri.path();
     let error = if is_webhook(path) {
-        format!("{path} can only be posted to: use POST")
+        format!("{path} accepts POST only")
     } else {
-        format!("{path} can only be read: use GET")
+        format!("{path} accepts GET only")
     };
     (StatusCode::METHOD_NOT_ALLOWED, Json(Problem { error }))
 }

@@ -1,4 +1,4 @@
-//! Connections: who may hold one for how long. What they are answered is in the pages.
+//! Connections, their number and their timeouts. The responses are in `pages`.
 
 use std::{
     future::Future,
@@ -27,14 +27,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::pages::{App, pages};
 
-/// How long clients may take for what.
+/// The timeouts of clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// To send a request's head; idle connections are closed after it too.
+    /// To send the head of a request; also the timeout of idle connections.
     pub head: Duration,
-    /// To read any more of an answer.
+    /// To read any more of a response.
     pub answer: Duration,
-    /// To use one connection. A client that reads a byte now and then keeps it no longer than this and `answer`.
+    /// To use one connection. A client that reads a byte now and then keeps it no longer than this plus
+    /// `answer`.
     pub connection: Duration,
 }
 
@@ -48,27 +49,27 @@ impl Default for Patience {
     }
 }
 
-/// How long requests in flight may take once the daemon stops.
+/// How long requests in flight may take once the daemon is stopping.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait after a connection could not be accepted, mostly for want of file descriptors.
+/// The pause after a connection could not be accepted, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Connections at once. For one more, that one is closed whose client has done nothing for the longest.
+/// Maximum number of connections. For one more, the connection that has been idle the longest is closed.
 const CONNECTIONS: usize = 256;
 
-/// How long a client must have done nothing for its connection to be closed in favour of another.
+/// How long a connection must have been idle to be closed in favour of another.
 const EXPENDABLE: Duration = Duration::from_millis(500);
 
-/// Answers requests until `shutdown` completes, and then at most two seconds longer.
+/// Serves requests until `shutdown` completes, and then for at most two more seconds.
 ///
-/// Not `axum::serve`: that waits for ever for a client that does not finish its request's head, or does not
-/// read its answer, and for requests in flight at a shutdown.
+/// Not `axum::serve`: that waits forever for a client that does not finish the head of its request or does
+/// not read the response, and for requests in flight at shutdown.
 pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>) {
     serve_with(Patience::default(), listener, app, shutdown).await;
 }
 
-/// The same with other patience.
+/// The same with other timeouts.
 pub async fn serve_with(
     patience: Patience,
     listener: TcpListener,
@@ -98,7 +99,7 @@ pub async fn serve_with(
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
-                    tracing::warn!(error = %error, "failed to accept connections to the web server, will try again");
+                    tracing::warn!(error = %error, "the web server failed to accept a connection, will retry");
                 }
                 time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -115,7 +116,7 @@ pub async fn serve_with(
             let ended = tokio::select! {
                 ended = &mut connection => Some(ended),
                 () = activity.close.cancelled() => {
-                    tracing::debug!("closed a client's connection to make room for another");
+                    tracing::debug!("closed an idle connection to make room for another");
                     None
                 }
                 () = async {
@@ -138,21 +139,21 @@ pub async fn serve_with(
     stopping.cancel();
     tasks.close();
     if time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await.is_err() {
-        tracing::debug!("requests in flight were cut off");
+        tracing::debug!("aborted the requests in flight");
     }
 }
 
-/// The connections that are open, and room for more.
+/// The open connections, and the room for more.
 struct Connections {
     permits: Arc<Semaphore>,
     started: Instant,
     open: Mutex<Vec<Arc<Activity>>>,
 }
 
-/// When a connection last made progress, and the way to close it.
+/// When a connection last made progress, and a handle to close it.
 struct Activity {
     started: Instant,
-    /// Milliseconds after `started`.
+    /// In milliseconds after `started`.
     last: AtomicU64,
     close: CancellationToken,
 }
@@ -166,7 +167,7 @@ impl Connections {
         }
     }
 
-    /// Waits for room for one more connection, and makes it as soon as there is one to spare.
+    /// Waits for room for one more connection, closing an idle one as soon as there is one.
     async fn room(&self) -> Option<OwnedSemaphorePermit> {
         loop {
             if self.permits.available_permits() == 0 {
@@ -179,7 +180,7 @@ impl Connections {
         }
     }
 
-    /// Remembers one more connection.
+    /// Adds a connection.
     fn enter(&self) -> Arc<Activity> {
         let activity = Arc::new(Activity {
             started: self.started,
@@ -188,7 +189,7 @@ impl Connections {
         });
         activity.note();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // Its task has the other clone of each that is open.
+        // The task of each open connection has the other clone.
         open.retain(|activity| Arc::strong_count(activity) > 1);
         open.push(activity.clone());
         activity
@@ -217,12 +218,12 @@ impl Activity {
     }
 }
 
-/// A client's stream. Writing to it fails once the client has read nothing for as long as it may.
+/// A client's stream. Writes fail once the client has read nothing for the timeout.
 struct Watched {
     stream: TcpStream,
     patience: Duration,
     activity: Arc<Activity>,
-    /// Set while the client does not read.
+    /// Set while the client is not reading.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -231,7 +232,7 @@ impl Watched {
         Self { stream, patience, activity, deadline: None }
     }
 
-    /// Passes on what became of a write, unless the client has stalled it for too long.
+    /// Returns the result of a write, or an error once the client has stalled it for too long.
     fn written(
         &mut self,
         context: &mut Context<'_>,
@@ -244,7 +245,7 @@ impl Watched {
         }
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(time::sleep(self.patience)));
         ready!(deadline.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read the response")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The status document: the last pass's report as JSON, with names that scripts may rely on.
+//! The status document: the report of the last pass as JSON. Scripts rely on its field names.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,10 +12,10 @@ use crate::{
     github::Rate,
 };
 
-/// Queued jobs shown at most.
+/// At most this many queued jobs are listed.
 const JOBS_SHOWN: usize = 500;
 
-/// Everything that the web server shows, as the last pass left it.
+/// Everything that the web server shows, as of the last pass.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// This installation's id.
@@ -24,13 +24,13 @@ pub struct Snapshot {
     pub version: &'static str,
     /// When the daemon started.
     pub started_at: Timestamp,
-    /// The wall clock at the last pass, by which the status is written; `None` before the first pass.
+    /// The wall clock at the last pass, the reference for ages; `None` before the first pass.
     pub planned: Option<ClockReading>,
     /// What the last pass reported.
     pub status: Status,
-    /// What kind of engine each host is.
+    /// The kind of engine of each host.
     pub engines: BTreeMap<HostName, &'static str>,
-    /// The core budget of each scope's credential, as GitHub told it last.
+    /// The `core` rate limit of each scope's credential, as GitHub last reported it.
     pub rates: BTreeMap<Scope, Rate>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct StatusDocument<'a> {
     hosts: Vec<HostEntry<'a>>,
     /// Queued, oldest first.
     jobs: Vec<&'a JobReport>,
-    /// The runners that failed last, the newest first.
+    /// The most recent runner failures, newest first.
     failures: &'a [Arc<FailureReport>],
 }
 

@@ -1,5 +1,5 @@
-//! `POST /webhook`: takes GitHub's deliveries in and answers at once. What they tell goes to whoever plans,
-//! as hints; a delivery that is not taken in stays in GitHub's delivery log.
+//! `POST /webhook`: accepts GitHub's deliveries and responds at once. Their content goes to the planner as
+//! hints; a delivery that is not accepted stays in GitHub's delivery log.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -26,32 +26,32 @@ use crate::{
     },
 };
 
-/// The largest body that is taken in. GitHub sends up to 25 MB, but a job has some ten kilobytes.
+/// The largest accepted body. GitHub sends up to 25 MB, but a workflow job has some ten kilobytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// How long a body may take; GitHub itself gives up after ten seconds (docs.github.com, "Handling webhook
-/// deliveries").
+/// The timeout for reading a body; GitHub itself gives up after ten seconds (docs.github.com, "Handling
+/// webhook deliveries").
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes of bodies in memory at once: who sends them is not known before they are complete.
+/// The size of all bodies in memory: their sender is not known before they are complete.
 const BODIES: usize = 16 << 20;
 
-/// Deliveries that are remembered, so that one that comes again is told from a new one.
+/// The number of delivery ids that are kept to detect redeliveries.
 const REMEMBERED: usize = 10_000;
 
-/// Between two lines in the log on deliveries that are refused.
+/// The minimum time between two warnings about refused deliveries.
 const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
-/// Takes in what a delivery tells; `false` when it has no room. It must not block.
+/// Receives the content of a delivery; returns `false` when there is no room for it. Must not block.
 pub type Sink = Arc<dyn Fn(Evidence) -> bool + Send + Sync>;
 
-/// GitHub's clock now, by which payloads write their times. It must not block.
+/// Returns GitHub's time, which the times in payloads refer to. Must not block.
 pub type GithubClock = Arc<dyn Fn() -> ClockReading + Send + Sync>;
 
-/// Called once for every delivery. It must not block.
+/// Called once for every delivery. Must not block.
 pub type Recorder = Arc<dyn Fn(DeliveryEvent, DeliveryResult) + Send + Sync>;
 
-/// The endpoint. Cheap to clone; clones share everything.
+/// The webhook endpoint. Cheap to clone; clones share all state.
 #[derive(Clone)]
 pub struct Webhook(Arc<Inner>);
 
@@ -67,7 +67,7 @@ struct Inner {
 }
 
 impl Webhook {
-    /// An endpoint that believes what these secrets have signed.
+    /// An endpoint that accepts what is signed with these secrets.
     pub fn new(secrets: Secrets, sink: Sink, recorder: Recorder, clock: GithubClock) -> Self {
         Self(Arc::new(Inner {
             secrets,
@@ -81,20 +81,20 @@ impl Webhook {
         }))
     }
 
-    /// The same, which knows jobs of what was renamed by the numbers in these.
+    /// The same, with these ids, by which jobs of renamed repositories are recognized.
     #[must_use]
     pub fn knowing(self, identities: Vec<Identities>) -> Self {
-        // Said once, by whoever makes it.
+        // Called once, where the endpoint is made.
         let _ = self.0.identities.set(identities);
         self
     }
 
-    /// Takes a delivery in and says what to answer.
+    /// Handles a delivery and returns the response.
     pub(super) async fn take(&self, headers: &HeaderMap, body: Body) -> (StatusCode, String) {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let event = DeliveryEvent::of(text("x-github-event"));
         let (result, why) = self.result(event, headers, body).await;
-        tracing::debug!(event = event.as_str(), %result, id = text(DELIVERY_ID), "a webhook delivery came");
+        tracing::debug!(event = event.as_str(), %result, id = text(DELIVERY_ID), "received a webhook delivery");
         (self.0.recorder)(event, result);
         let status = match result {
             DeliveryResult::Accepted if event == DeliveryEvent::Ping => StatusCode::OK,
@@ -134,16 +134,16 @@ impl Webhook {
             Ok(Some(received)) => received,
             Ok(None) => return told(DeliveryResult::TooLarge, too_large),
             Err(_) if is_full => return told(DeliveryResult::Overloaded, "too many deliveries at once"),
-            Err(_) => return told(DeliveryResult::TimedOut, "the body did not come in time"),
+            Err(_) => return told(DeliveryResult::TimedOut, "timed out reading the body"),
         };
-        // The same answer whether there is none or a wrong one.
+        // The same response for a missing signature and a wrong one.
         if !self.0.secrets.signed(text("x-hub-signature-256"), &body) {
             self.warn_of_bad_signature();
-            return told(DeliveryResult::BadSignature, "it is not signed with this hook's secret");
+            return told(DeliveryResult::BadSignature, "the signature does not match the webhook's secret");
         }
         let id = text(DELIVERY_ID);
         if self.0.seen().contains(id) {
-            return told(DeliveryResult::Duplicate, "known already");
+            return told(DeliveryResult::Duplicate, "already received");
         }
         let clock = (self.0.clock)();
         match webhook::read(event, encoding, &body, clock) {
@@ -154,18 +154,19 @@ impl Webhook {
                     return told(DeliveryResult::Ignored, "ignored");
                 }
                 if (self.0.sink)(Evidence::Job { job: *job, state, at: clock.at, asked: false }) {
-                    // Only now: one that was refused may come again.
+                    // Only now: a refused delivery may be sent again.
                     self.0.seen().remember(id);
                     told(DeliveryResult::Accepted, "accepted")
                 } else {
-                    told(DeliveryResult::Overloaded, "too much is waiting already")
+                    told(DeliveryResult::Overloaded, "too many deliveries are waiting")
                 }
             }
             Err(why) => {
                 if self.may_warn() {
                     tracing::warn!(
                         event = event.as_str(), error = %why,
-                        "refused a webhook delivery that is signed and cannot be read; a newer dayfly may be needed"
+                        "refused a webhook delivery with a valid signature but an unknown format; a newer \
+                         dayfly may be needed"
                     );
                 }
                 (DeliveryResult::Malformed, why.to_string())
@@ -176,8 +177,8 @@ impl Webhook {
     fn warn_of_bad_signature(&self) {
         if self.may_warn() {
             tracing::warn!(
-                "refused a webhook delivery that is not signed with our secret; if it was GitHub's, give the \
-                 hook the secret in http.webhook_secret_file"
+                "refused a webhook delivery whose signature does not match http.webhook_secret_file; if \
+                 GitHub sent it, set the webhook's secret on GitHub to the one in that file"
             );
         }
     }
@@ -193,8 +194,8 @@ impl Webhook {
     }
 }
 
-/// A body, and the room that it takes for as long as that is held: none for what has not come. `is_full` while it waits
-/// for room. `None` if it is too large, or breaks off.
+/// Reads a body. It reserves memory only for what has arrived, for as long as the permit is held; `is_full`
+/// is set while it waits for memory. `None` if the body is too large or incomplete.
 async fn received<'r>(
     body: Body,
     room: &'r Semaphore,
@@ -224,8 +225,8 @@ impl Inner {
 /// GitHub's id of a delivery; a redelivery has the same.
 const DELIVERY_ID: &str = "x-github-delivery";
 
-/// The newest deliveries, by a hash of their ids. Two ids of one hash would cost a hint, and the next look
-/// tells the same.
+/// The newest deliveries, by a hash of their ids. Two ids with the same hash would lose one hint; the next
+/// poll finds the same.
 #[derive(Default)]
 struct Seen {
     hashes: HashSet<u64>,

@@ -1,5 +1,5 @@
-//! Log lines for what passes report: each reads by itself and has fields to search by. Texts that
-//! come from jobs are written on one line, whatever is in them.
+//! Log lines for what passes report: each is understandable by itself and has fields to search for. Texts
+//! that come from jobs are escaped and stay on one line.
 
 use std::{path::Path, time::Duration};
 
@@ -8,12 +8,12 @@ use tracing::{debug, info, warn};
 use super::form::escaped;
 use crate::fleet::{ContainerId, Event, Exit, ExitReason, Held, HostName, RunnerReport, Status, Veto};
 
-/// The longest text from outside that a log line carries, in characters.
+/// The longest text from outside in a log line, in characters.
 const LONGEST: usize = 800;
 
-/// Logs one event: INFO when something was done, WARN when something failed and will be tried
-/// again. The status of the same pass tells where the runner is, and `diagnostics` in which file more is kept
-/// of a runner that failed.
+/// Logs one event: INFO when something was done, WARN when something failed and will be retried. The status
+/// of the same pass has the runner's host and container, and `diagnostics` the file with the logs of a failed
+/// runner.
 pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     match event {
         Event::Launched { pool, runner, why } => {
@@ -30,12 +30,12 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
             if *streak <= 1 {
                 warn!(
                     pool = %pool, runner = %runner, reason, streak,
-                    "failed to launch a runner of pool {pool}, will try again: {detail}"
+                    "failed to launch a runner of pool {pool}, will retry: {detail}"
                 );
             } else {
                 debug!(
                     pool = %pool, runner = %runner, reason, streak,
-                    "failed to launch a runner of pool {pool}, {streak} times in a row: {detail}"
+                    "failed to launch a runner of pool {pool} {streak} times in a row, will retry: {detail}"
                 );
             }
         }
@@ -47,7 +47,7 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
             let (detail, name) = (one_line(&trouble.detail), source.as_str());
             warn!(
                 pool = %pool, source = name, reason = trouble.kind.as_str(),
-                "pool {pool} gets no jobs from {} for now, will try again; its runners are kept: {detail}",
+                "pool {pool} gets no jobs from {}, will retry; its runners are kept: {detail}",
                 source.in_words()
             );
         }
@@ -59,7 +59,7 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
             let place = Place::of(status, runner.as_str());
             info!(
                 pool, runner = %runner, host = place.host, container = place.container,
-                registration = place.registration, "adopted runner {runner}, which an earlier run had launched"
+                registration = place.registration, "adopted runner {runner}, launched before the daemon's start"
             );
         }
         Event::JobStarted { .. }
@@ -70,9 +70,9 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
         Event::Removed { .. } | Event::RemovalFailed { .. } | Event::Vetoed { .. } => log_removal(event),
         Event::Elsewhere { runners, example } => warn!(
             runners, %example,
-            "runners of this instance are online at GitHub and run on none of the configured hosts; either a host left \
-             the configuration, or a second installation has the same instance id (a cloned machine): then set \
-             `instance` to another word in one of the two"
+            "runners of this instance are online on GitHub but run on none of the configured hosts; either \
+             a host was removed from the configuration, or another installation has the same instance id (a \
+             cloned machine): then set `instance` to another word in one of the two"
         ),
         Event::Scope { .. } | Event::Host { .. } => log_sight(event),
         Event::Held { pool, held: Some(held), detail, is_starting } => {
@@ -89,7 +89,7 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
             }
         }
         Event::Held { pool, held: None, is_starting: true, .. } => {
-            debug!(pool = %pool, "pool {pool}: launches begin");
+            debug!(pool = %pool, "pool {pool}: launches started");
         }
         Event::Held { pool, held: None, .. } => {
             info!(pool = %pool, "pool {pool}: launches resumed");
@@ -97,7 +97,7 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     }
 }
 
-/// Removals that were done, failed, or were called off.
+/// Removals that were done, failed, or were cancelled.
 fn log_removal(event: &Event) {
     match event {
         Event::Removed { pool, runner, why } => {
@@ -109,35 +109,36 @@ fn log_removal(event: &Event) {
             if *streak <= 1 {
                 warn!(
                     pool, runner = %runner, reason, streak,
-                    "failed to remove runner {runner} ({why}), will try again: {detail}"
+                    "failed to remove runner {runner} ({why}), will retry: {detail}"
                 );
             } else {
                 debug!(
                     pool, runner = %runner, reason, streak,
-                    "failed to remove runner {runner} ({why}), {streak} times in a row: {detail}"
+                    "failed to remove runner {runner} ({why}) {streak} times in a row, will retry: {detail}"
                 );
             }
         }
-        // Its failure has been logged.
+        // The failure has been logged already.
         Event::Vetoed { veto: Veto::Unanswered, .. } => {}
         Event::Vetoed { pool, runner, veto } => {
             info!(
                 pool, runner = %runner, reason = veto.as_str(),
-                "kept runner {runner} instead of removing it: {}", veto.in_words()
+                "runner {runner} was to be removed and is kept: {}", veto.in_words()
             );
         }
         _ => {}
     }
 }
 
-/// Scopes and hosts that cannot be listed, or can again.
+/// Scopes and hosts that cannot be listed, or can be listed again.
 fn log_sight(event: &Event) {
     match event {
         Event::Scope { scope, trouble: Some(trouble) } => {
             let detail = one_line(&trouble.detail);
             warn!(
                 scope = %scope, reason = trouble.kind.as_str(),
-                "failed to list the runners of {scope}, will try again; none of them is removed meanwhile: {detail}"
+                "failed to list the runners of {scope}, will retry; nothing there is removed until it can \
+                 be listed again: {detail}"
             );
         }
         Event::Scope { scope, trouble: None } => {
@@ -147,8 +148,8 @@ fn log_sight(event: &Event) {
             let detail = one_line(&trouble.detail);
             warn!(
                 host = %host, reason = trouble.kind.as_str(),
-                "failed to list the containers of host {host}, will try again; nothing is launched or removed \
-                 there meanwhile: {detail}"
+                "failed to list the containers of host {host}, will retry; nothing is launched or removed \
+                 there until it can be listed again: {detail}"
             );
         }
         Event::Host { host, trouble: None } => {
@@ -158,7 +159,7 @@ fn log_sight(event: &Event) {
     }
 }
 
-/// What happens to a job before its end.
+/// What happens to a job before it ends.
 fn log_job(event: &Event, status: &Status) {
     match event {
         Event::JobStarted { pool, runner, job } => {
@@ -197,14 +198,14 @@ fn log_job(event: &Event, status: &Status) {
             warn!(
                 pool = %pool, job = name, repository = facts.repository.path(), run = facts.run_id,
                 url = one_line(&facts.url),
-                "{} waits although pool {pool} has a runner idle: {}", named(Some(&name)), one_line(detail)
+                "{} is waiting although pool {pool} has an idle runner: {}", named(Some(&name)), one_line(detail)
             );
         }
         _ => {}
     }
 }
 
-/// The one line at a runner's end: which job it had, how long, how both ended.
+/// The line at a runner's end: its job, the duration, and how both ended.
 fn log_exit(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     let Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result } = event else {
         return;
@@ -226,7 +227,7 @@ fn log_exit(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     let failure = reason.is_failure();
     let reason = reason.as_str();
     if failure {
-        // A job's output stays out of our log; how a runner failed to become one does not.
+        // A job's output stays out of the log; the output of a runner that failed to start does not.
         let log = exit.as_ref().filter(|_| !had_job).and_then(Exit::last_words);
         let log = log.as_deref().map(one_line);
         let diagnostics = diagnostics.map(|path| path.display().to_string());
@@ -244,7 +245,7 @@ fn log_exit(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     }
 }
 
-/// Whether a hold is a fault that somebody may have to fix, rather than a limit at work.
+/// Whether launches are paused by a fault that someone may have to fix, rather than by a limit.
 fn is_trouble(held: Held) -> bool {
     match held {
         Held::HostUnreachable
@@ -270,7 +271,7 @@ fn is_trouble(held: Held) -> bool {
     }
 }
 
-/// Where a runner is, for the fields that tell which job ran in which container.
+/// A runner's host and container, for the fields that show which job ran where.
 #[derive(Default)]
 struct Place<'a> {
     host: Option<&'a str>,
@@ -289,7 +290,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// For the message: in quotes that the name itself cannot close.
+/// A job for the message, in quotes that its name cannot close.
 fn named(job: Option<&str>) -> String {
     job.map_or_else(|| "a job".to_owned(), |job| format!("job \"{}\"", job.replace('"', "'")))
 }

@@ -1,4 +1,4 @@
-//! What a log line looks like: an event is always one line, and every field is written in one style. Under
+//! The format of log lines: an event is always one line, and all fields are written in the same style. Under
 //! systemd a line begins with its priority.
 
 use std::fmt::{self, Debug, Write as _};
@@ -27,8 +27,8 @@ impl FormatTime for Clock {
     }
 }
 
-/// Lines for people: time, level, message and fields. The module is named where it helps: in debug output, and
-/// for what other crates log.
+/// Text lines: time, level, message and fields. The module is named in debug output and for what other crates
+/// log.
 pub(super) struct TextLines {
     brief: Format<Full, Clock>,
     with_target: Format<Full, Clock>,
@@ -59,7 +59,7 @@ where
     }
 }
 
-/// Another format, with every line's priority before it if asked for (sd-daemon(3)).
+/// Wraps a format, with the priority before each line if requested (sd-daemon(3)).
 pub(super) struct Prioritized<F> {
     pub(super) format: F,
     pub(super) on: bool,
@@ -86,7 +86,7 @@ where
     }
 }
 
-/// Puts the priority of this level before each line (syslog(3), sd-daemon(3)).
+/// The prefix for a level's priority (syslog(3), sd-daemon(3)).
 pub(super) fn prioritized(text: &str, level: Level) -> String {
     let priority = match level {
         Level::ERROR => 3,
@@ -120,7 +120,7 @@ struct FieldWriter<'writer> {
 
 impl FieldWriter<'_> {
     fn write(&mut self, name: &str, text: &str) {
-        // Where a line of the `log` crate comes from is in its metadata.
+        // The origin of a line of the `log` crate is in its metadata.
         if self.result.is_err() || name.starts_with("log.") {
             return;
         }
@@ -143,14 +143,14 @@ impl Visit for FieldWriter<'_> {
     }
 }
 
-/// Bare where it is one word, else in quotes with escapes.
+/// Writes a value: bare if it is one word, else in quotes with escapes.
 fn quoted_if_needed(text: &str) -> String {
     let is_word = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\') || c == '…';
     if !text.is_empty() && text.chars().all(is_word) { text.to_owned() } else { format!("{text:?}") }
 }
 
-/// The text on one line: whoever names a job cannot forge a log line, move the cursor of the terminal that
-/// shows it, or reverse its direction.
+/// Writes a text on one line, so that the name of a job cannot forge a log line, move the cursor of a
+/// terminal, or reverse the direction of writing.
 pub(super) fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {

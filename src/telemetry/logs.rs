@@ -1,5 +1,5 @@
-//! Sets up logging: text or JSON to standard error, with levels that an operator chooses, except
-//! for crates that would log secrets: no setting makes those say more than they may.
+//! Sets up logging: text or JSON to standard error, at levels that the operator chooses, except for crates
+//! that would log secrets: no setting raises those above their cap.
 
 use std::io::{IsTerminal, stderr};
 
@@ -17,36 +17,37 @@ use super::{
     writer::LogWriter,
 };
 
-/// What is logged when nobody says otherwise.
+/// The default log filter.
 const DEFAULT_FILTER: &str = "info";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text, for people.
     #[default]
     Text,
     /// One JSON object per line, for machines.
     Json,
 }
 
-/// What log lines look like where they go.
+/// The format of log lines for an output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Form {
     /// Text or JSON.
     pub format: Format,
-    /// Whether a terminal that shows colours reads them.
+    /// Whether the output is a terminal that shows colours.
     pub colours: bool,
-    /// Whether each line begins with its priority, as `<4>`, which the systemd journal takes from there.
+    /// Whether each line begins with its priority for the systemd journal, such as `<4>`.
     pub priorities: bool,
 }
 
-/// Why logging cannot begin.
+/// Why logging cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// The filter is not one.
+    /// The filter is invalid.
     #[error(
-        "set the log filter to {filter:?}; write a level (\"debug\") or levels by module (\"info,dayfly::github=debug\")"
+        "set the log filter to {filter:?}; write a level (\"debug\") or levels by module \
+         (\"info,dayfly::github=debug\")"
     )]
     Filter {
         /// As given by flag or environment.
@@ -55,23 +56,23 @@ pub enum LogsError {
         #[source]
         source: ParseError,
     },
-    /// There can be no thread that writes the log.
+    /// The thread that writes the log could not be started.
     #[error("start the thread that writes the log")]
     Thread(#[source] std::io::Error),
-    /// Something else in this process logs already.
+    /// This process has a logger already.
     #[error("set up logging a second time")]
     Twice(#[source] TryInitError),
 }
 
-/// Begins logging to standard error, for a command that people wait for: each line is written before the
-/// command goes on. `filter` is the operator's flag; without one `RUST_LOG` counts, and without that `info`.
-/// `caps` are levels by target (`bollard=info`) that hold whatever the operator asks for.
+/// Starts logging to standard error for an interactive command: each line is written before the command
+/// continues. `filter` is the command-line option; its default is `RUST_LOG`, then `info`. `caps` are levels
+/// by target (`bollard=info`) that no filter raises.
 pub fn init(format: Format, filter: Option<&str>, caps: &[&str]) -> Result<(), LogsError> {
     install(format, filter, caps, stderr)
 }
 
-/// Begins logging to standard error as [`init`] does, for the daemon: nothing waits for whoever reads the log.
-/// The last lines are written only if the writer is flushed at the end.
+/// Starts logging to standard error as [`init`] does, for the daemon: nothing waits for the reader of the
+/// log. The last lines are written only if the writer is flushed at exit.
 pub fn init_daemon(format: Format, filter: Option<&str>, caps: &[&str]) -> Result<LogWriter, LogsError> {
     let writer = LogWriter::start(stderr()).map_err(LogsError::Thread)?;
     install(format, filter, caps, writer.clone())?;
@@ -88,14 +89,14 @@ where
     subscriber(form, &filter, caps, writer)?.try_init().map_err(LogsError::Twice)
 }
 
-/// Whether the journal reads what is written to standard error: systemd names the device and inode of the
-/// stream that it made (systemd.exec(5), `$JOURNAL_STREAM`).
+/// Whether standard error is connected to the journal: `$JOURNAL_STREAM` has the device and inode of the
+/// stream that systemd made (systemd.exec(5)).
 fn stderr_is_the_journal() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     rustix::fs::fstat(stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// A message for standard error about why a command failed; for the journal with the priority of an error.
+/// The message of a failed command for standard error; with an error's priority for the journal.
 pub fn error_message(text: &str) -> String {
     if stderr_is_the_journal() { prioritized(text, Level::ERROR) } else { format!("{text}\n") }
 }
@@ -115,7 +116,7 @@ where
         move |source| LogsError::Filter { filter, source }
     };
     let levels = EnvFilter::try_new(filter).map_err(refused(filter))?;
-    // A filter of its own beside the operator's, whose more exact directives would overrule ours.
+    // A separate filter, since more specific directives of the operator's would override it.
     let caps = caps.join(",");
     let caps: Targets = caps.parse().map_err(refused(&caps))?;
     let caps = caps.with_default(LevelFilter::TRACE);

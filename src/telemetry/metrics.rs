@@ -1,8 +1,8 @@
-//! Dayfly's metrics. They are set in the `record_*` functions here, from what passes and requests
-//! report, and nowhere else, so that a number has one owner and tests need no daemon.
+//! Dayfly's metrics. They are set only in the `record_*` functions here, from what passes and requests
+//! report, so that each metric has one owner and tests need no daemon.
 //!
-//! The number of series depends on the configuration and never on the number of jobs: every label
-//! has a closed set of values, and what left the configuration leaves the metrics.
+//! The number of series depends on the configuration and never on the number of jobs: every label has a
+//! closed set of values, and series of removed pools, scopes and hosts are dropped.
 
 mod family;
 mod fleet;
@@ -32,7 +32,7 @@ use crate::{
     host,
 };
 
-/// The `pool` of runners whose pool is not configured: leftovers of an earlier configuration.
+/// The `pool` label of runners whose pool is not configured: leftovers of an earlier configuration.
 const UNKNOWN_POOL: &str = "unknown";
 
 /// All metrics of one daemon.
@@ -46,7 +46,7 @@ pub struct Metrics {
     configured: Mutex<Option<Configured>>,
 }
 
-/// What the configuration has, as the last pass reported it: the values that labels may take.
+/// The configured pools, scopes and hosts, as of the last pass: the values that labels may take.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Configured {
     pools: BTreeSet<String>,
@@ -65,13 +65,17 @@ impl Configured {
 }
 
 impl Metrics {
-    /// The metrics of a daemon of this version. Errs only if two of them had one name.
+    /// The metrics of a daemon of this version. Fails only if two of them have the same name.
     pub fn new(version: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         registry.register(Box::new(ProcessCollector::for_self()))?;
         let registrar = Registrar(&registry);
         registrar
-            .int_gauges("dayfly_build_info", "Always 1; the version is in the label.", ["version"])?
+            .int_gauges(
+                "dayfly_build_info",
+                "Always 1; the label has the version of the daemon.",
+                ["version"],
+            )?
             .at([version])
             .set(1);
         let fleet = FleetMetrics::new(&registrar)?;
@@ -81,7 +85,7 @@ impl Metrics {
         let dropped_log_lines = registrar
             .counters(
                 "dayfly_log_lines_dropped_total",
-                "Log lines that were dropped because whatever reads the log was too slow, or gone.",
+                "Log lines dropped because the reader of the log was too slow or gone.",
                 [],
             )?
             .at([]);
@@ -89,7 +93,7 @@ impl Metrics {
         Ok(Self { registry, fleet, jobs, requests, webhooks, dropped_log_lines, configured })
     }
 
-    /// Takes in one pass: what happened, how it left the fleet, when, and how long deciding took.
+    /// Records one pass: what happened, the state of the fleet after it, its time and its duration.
     pub fn record_pass(&self, events: &[Event], status: &Status, now: Timestamp, plan_took: Duration) {
         let configured = Configured::of(status);
         let mut last = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,66 +110,66 @@ impl Metrics {
         *last = Some(configured);
     }
 
-    /// Takes in one request to GitHub, made with the credentials of this name.
+    /// Records a request to GitHub, made with the credential of this name.
     pub fn record_github(&self, credential: &str, report: &github::RequestReport) {
         self.requests.record_github(credential, report);
     }
 
-    /// Takes in when the personal token of these credentials expires, if it does.
+    /// Records when the personal token of this credential expires, if it does.
     pub fn record_token_expiration(&self, credential: &str, at: Option<Timestamp>) {
         self.requests.record_token_expiration(credential, at);
     }
 
-    /// Takes in how long the next wait between two lists of a scope is.
+    /// Records the current interval between two listings of a scope.
     pub fn record_poll_interval(&self, scope: &Scope, interval: Duration) {
         self.requests.record_poll_interval(scope, interval);
     }
 
-    /// Takes in one request to an engine.
+    /// Records a request to an engine.
     pub fn record_engine(&self, report: &host::RequestReport) {
         self.requests.record_engine(report);
     }
 
-    /// Says that webhooks can come, so that what they count stands at 0 from the start.
+    /// Declares that webhooks are enabled, so that their counters are 0 from the start.
     pub fn expect_webhooks(&self) {
         self.webhooks.expect();
     }
 
-    /// Takes in what became of a webhook delivery.
+    /// Records the result of a webhook delivery.
     pub fn record_webhook(&self, event: DeliveryEvent, result: DeliveryResult) {
         self.webhooks.record(event, result);
     }
 
-    /// All of it in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     pub fn gather(&self) -> String {
-        // Here rather than in the pass that drops a pool: a late request report of a scope that is
-        // gone would bring its series back for good.
+        // Here rather than in the pass that drops a pool: a late report of a request to a removed scope would
+        // bring its series back for good.
         if let Some(configured) = &*self.configured.lock().unwrap_or_else(PoisonError::into_inner) {
             self.fleet.retain(configured);
             self.jobs.retain(configured);
             self.requests.retain(configured);
         }
-        // The log has no metrics to report to: it begins before there are any.
+        // The log starts before the metrics, so it cannot report to them.
         self.dropped_log_lines.inc_by(dropped_lines().saturating_sub(self.dropped_log_lines.get()));
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(error = %error, "the metrics cannot be written as text");
+            tracing::error!(error = %error, "failed to encode the metrics");
         }
         String::from_utf8(text).unwrap_or_default()
     }
 }
 
-/// As a gauge's value; what no machine has reads as the largest.
+/// A number as a gauge's value, clamped to its maximum.
 fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Seconds since the Unix epoch, and 0 for never.
+/// Seconds since the Unix epoch; 0 for never.
 fn epoch_seconds(moment: Option<Timestamp>) -> f64 {
     Duration::from_millis(moment.map_or(0, Timestamp::as_millis)).as_secs_f64()
 }
 
-/// Seconds from a moment to now, and 0 when there is none.
+/// Seconds from a moment to now; 0 when there is none.
 fn age_seconds(moment: Option<Timestamp>, now: Timestamp) -> f64 {
     moment.map_or(0.0, |moment| now.since(moment).as_secs_f64())
 }

@@ -1,5 +1,5 @@
-//! What people see of Dayfly without asking it: metrics and logs. Both are functions of what passes
-//! and requests report; no counter and no log line of a decision is touched anywhere else.
+//! Metrics and logs. Both are derived from what passes and requests report; decisions are logged and counted
+//! nowhere else.
 
 mod events;
 mod form;

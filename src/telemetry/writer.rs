@@ -1,5 +1,5 @@
-//! Where the daemon's log lines go: a thread of its own writes them, so that a log reader that stalls delays
-//! nothing but the log. Lines that do not fit into its buffer are dropped and counted.
+//! Writes the daemon's log lines in a separate thread, so that a log reader that stalls delays nothing but
+//! the log. Lines that do not fit into its buffer are dropped and counted.
 
 use std::{
     io::{self, Write},
@@ -14,10 +14,10 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that wait to be written, at most: several thousand lines.
+/// The buffer's size in bytes: several thousand lines.
 const BUFFER: usize = 1 << 20;
 
-/// Lines that this process dropped. It has one log, so this is one number.
+/// Lines that this process has dropped. It has one log, so this is global.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// How many log lines this process has dropped.
@@ -25,7 +25,7 @@ pub(super) fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Hands lines over to the thread that writes them. Cheap to clone; never blocks.
+/// Passes lines to the writing thread. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
 pub struct LogWriter {
     messages: Sender<Message>,
@@ -35,7 +35,7 @@ pub struct LogWriter {
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// Answered once everything before it is written.
+    /// Completed once everything before it has been written.
     Flush(SyncSender<()>),
 }
 
@@ -51,7 +51,7 @@ impl LogWriter {
         Ok(Self { messages, waiting })
     }
 
-    /// Waits until everything logged so far is written, and no longer than `patience`. Returns whether it is.
+    /// Waits until everything logged so far has been written, for at most `patience`. Returns whether it has.
     pub fn flush(&self, patience: Duration) -> bool {
         let (done, written) = sync_channel(1);
         self.messages.send(Message::Flush(done)).is_ok() && written.recv_timeout(patience).is_ok()
@@ -59,7 +59,7 @@ impl LogWriter {
 }
 
 impl Write for LogWriter {
-    /// Takes in a whole line, or drops it.
+    /// Queues a whole line, or drops it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let before = self.waiting.fetch_add(line.len(), Ordering::Relaxed);
         let fits = before + line.len() <= BUFFER;
@@ -89,7 +89,7 @@ fn write_messages(messages: &Receiver<Message>, waiting: &AtomicUsize, out: &mut
         match message {
             Message::Line(line) => {
                 if out.write_all(&line).is_err() {
-                    // Not reported: that line would fail as well, and again, without end.
+                    // Not logged: that line would fail as well, and so on.
                     DROPPED.fetch_add(1, Ordering::Relaxed);
                     reported += 1;
                 }
@@ -101,7 +101,7 @@ fn write_messages(messages: &Receiver<Message>, waiting: &AtomicUsize, out: &mut
         if dropped > reported && waiting.load(Ordering::Relaxed) < BUFFER / 2 {
             tracing::warn!(
                 lines = dropped - reported,
-                "log lines were dropped because whatever reads the log was too slow"
+                "dropped log lines because the reader of the log was too slow"
             );
             reported = dropped;
         }
@@ -156,7 +156,7 @@ mod tests {
         let reader = Reader::default();
         let mut writer = LogWriter::start(reader.clone()).unwrap();
         writer.write_all(b"first\n").unwrap();
-        assert!(writer.flush(LONG), "what was logged is written");
+        assert!(writer.flush(LONG), "everything logged has been written");
         assert_eq!(reader.lines(), 1);
 
         reader.stall(true);
@@ -166,15 +166,15 @@ mod tests {
             writer.write_all(&line).unwrap();
         }
         let dropped = dropped_lines() - before;
-        assert!(!writer.flush(Duration::ZERO), "a stalled reader is not waited for");
+        assert!(!writer.flush(Duration::ZERO), "flush does not wait for a stalled reader");
 
         reader.stall(false);
         assert!(writer.flush(LONG));
         let written = reader.lines() as u64 - 1;
         assert_eq!(written + dropped, 2048, "each line is either written or counted");
-        assert!((1000..1100).contains(&dropped), "as much is kept as the buffer holds: {dropped} dropped");
+        assert!((1000..1100).contains(&dropped), "the buffer is filled: {dropped} dropped");
         writer.write_all(b"last\n").unwrap();
-        assert!(writer.flush(LONG), "and it goes on");
+        assert!(writer.flush(LONG), "and writing continues");
         assert_eq!(reader.lines() as u64, written + 2);
     }
 }

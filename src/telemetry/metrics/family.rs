@@ -1,5 +1,4 @@
-//! Series of one name that differ by labels, with the number of labels known to the compiler:
-//! `prometheus` panics on a wrong one.
+//! Metric families with a number of labels that the compiler knows: `prometheus` panics on a wrong number.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,19 +16,19 @@ pub(super) type Counters<const N: usize> = Family<IntCounterVec, N>;
 pub(super) type Histograms<const N: usize> = Family<HistogramVec, N>;
 
 impl<B: MetricVecBuilder, const N: usize> Family<MetricVec<B>, N> {
-    /// The series with these label values, made when it is not there: then a counter stands at 0.
+    /// The series with these label values; a new counter starts at 0.
     pub(super) fn at(&self, values: [&str; N]) -> B::M {
         self.0.with_label_values(&values)
     }
 
-    /// Drops the series whose value of `label` is none of the known ones.
+    /// Drops the series whose value of `label` is not among `known`.
     pub(super) fn retain(&self, label: &str, known: &BTreeSet<String>) {
         for family in self.0.collect() {
             for metric in family.get_metric() {
                 let labels: HashMap<&str, &str> =
                     metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
                 if labels.get(label).is_some_and(|&value| !known.contains(value)) {
-                    // An error says that it is gone already.
+                    // An error means that it has been dropped already.
                     let _ = self.0.remove(&labels);
                 }
             }
@@ -37,7 +36,7 @@ impl<B: MetricVecBuilder, const N: usize> Family<MetricVec<B>, N> {
     }
 }
 
-/// Makes families and registers them.
+/// Creates families and registers them.
 pub(super) struct Registrar<'a>(pub(super) &'a Registry);
 
 impl Registrar<'_> {
@@ -49,7 +48,7 @@ impl Registrar<'_> {
         Ok(Family(vec))
     }
 
-    /// Whole numbers that go up and down.
+    /// Integer gauges.
     pub(super) fn int_gauges<const N: usize>(
         &self,
         name: &str,
@@ -59,7 +58,7 @@ impl Registrar<'_> {
         self.register(IntGaugeVec::new(Opts::new(name, help), &labels)?)
     }
 
-    /// Numbers that go up and down.
+    /// Gauges.
     pub(super) fn gauges<const N: usize>(
         &self,
         name: &str,
@@ -69,7 +68,7 @@ impl Registrar<'_> {
         self.register(GaugeVec::new(Opts::new(name, help), &labels)?)
     }
 
-    /// Numbers that only go up.
+    /// Counters.
     pub(super) fn counters<const N: usize>(
         &self,
         name: &str,
@@ -79,7 +78,7 @@ impl Registrar<'_> {
         self.register(IntCounterVec::new(Opts::new(name, help), &labels)?)
     }
 
-    /// Distributions over these upper bounds.
+    /// Histograms with these buckets' upper bounds.
     pub(super) fn histograms<const N: usize>(
         &self,
         name: &str,

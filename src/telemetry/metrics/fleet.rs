@@ -9,10 +9,10 @@ use super::{
 };
 use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Veto, Why};
 
-/// What may block a host: the only reasons with which it reports that.
+/// The reasons that can block a host.
 const HOST_REASONS: [Held; 4] = [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk];
 
-/// The kinds of trouble with GitHub, and those with an engine.
+/// The reasons for failures with GitHub, and with an engine.
 const GITHUB_TROUBLES: [TroubleKind; 7] = [
     TroubleKind::NameTaken,
     TroubleKind::RegistrationLimit,
@@ -29,7 +29,7 @@ const ENGINE_TROUBLES: [TroubleKind; 4] = [
     TroubleKind::OutOfFiles,
 ];
 
-// The top of both lies above what anybody would want to be woken for.
+// The largest buckets of both are above any sensible alerting threshold.
 const STARTUP_SECONDS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 90.0, 300.0, 900.0, 3600.0];
 const PLAN_SECONDS: [f64; 8] = [0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0];
 
@@ -65,37 +65,46 @@ impl FleetMetrics {
         Ok(Self {
             runners: to.int_gauges(
                 "dayfly_runners",
-                "Runners by phase; pool=\"unknown\" are leftovers of pools that are not configured.",
+                "Runners by phase. pool=\"unknown\" has leftovers of pools that are no longer configured.",
                 ["pool", "phase"],
             )?,
-            desired: to.int_gauges("dayfly_desired_runners", "Runners wanted.", ["pool"])?,
-            min_idle: to.int_gauges("dayfly_min_idle_runners", "Runners to keep idle.", ["pool"])?,
-            max: to.int_gauges("dayfly_max_runners", "Runners at most.", ["pool"])?,
+            desired: to.int_gauges(
+                "dayfly_desired_runners",
+                "Number of runners that the pool wants.",
+                ["pool"],
+            )?,
+            min_idle: to.int_gauges(
+                "dayfly_min_idle_runners",
+                "Number of runners to keep idle.",
+                ["pool"],
+            )?,
+            max: to.int_gauges("dayfly_max_runners", "Maximum number of runners.", ["pool"])?,
             starting_age: to.gauges(
                 "dayfly_starting_runner_age_seconds",
-                "Age of the oldest runner that is still starting; 0 when none is. Keeps rising when nothing boots.",
+                "Age of the oldest runner that is still starting; 0 if there is none. Keeps rising while \
+                 runners fail to boot.",
                 ["pool"],
             )?,
             held: to.int_gauges(
                 "dayfly_pool_held",
-                "1 for the reason why the pool's launches are paused, else 0.",
+                "1 for the reason for which the pool's launches are paused, 0 for the others.",
                 ["pool", "reason"],
             )?,
             startup: to.histograms(
                 "dayfly_runner_startup_seconds",
-                "From the mint of a runner until it listened for jobs.",
+                "Time from minting a runner until it listens for jobs.",
                 ["pool"],
                 &STARTUP_SECONDS,
             )?,
             launched: to.counters("dayfly_runners_launched_total", "Runners launched.", ["pool"])?,
             launch_failures: to.counters(
                 "dayfly_launch_failures_total",
-                "Launches that failed, by what refused or failed.",
+                "Failed launches by reason.",
                 ["pool", "reason"],
             )?,
             exits: to.counters(
                 "dayfly_runner_exits_total",
-                "Runners whose container ended, by how it ended.",
+                "Runners whose container exited, by reason.",
                 ["pool", "reason"],
             )?,
             removed: to.counters(
@@ -105,34 +114,36 @@ impl FleetMetrics {
             )?,
             removal_failures: to.counters(
                 "dayfly_removal_failures_total",
-                "Steps of removals that failed and were tried again, by what refused or failed.",
+                "Failed steps of removals, which are retried, by reason.",
                 ["pool", "reason"],
             )?,
             vetoed: to.counters(
                 "dayfly_scale_down_vetoed_total",
-                "Removals that were called off because the runner has or may have a job, by who said so.",
+                "Removals cancelled because the runner has or may have a job, by the source of that \
+                 information.",
                 ["pool", "reason"],
             )?,
-            plan: to.histograms("dayfly_plan_seconds", "How long a plan took.", [], &PLAN_SECONDS)?,
+            plan: to.histograms("dayfly_plan_seconds", "Duration of a plan.", [], &PLAN_SECONDS)?,
             last_plan: to.gauges(
                 "dayfly_last_plan_timestamp_seconds",
-                "When the daemon last planned, in seconds since the Unix epoch.",
+                "Time of the last plan, in seconds since the Unix epoch.",
                 [],
             )?,
-            draining: to.int_gauges("dayfly_draining", "1 while the daemon drains, else 0.", [])?,
+            draining: to.int_gauges("dayfly_draining", "1 while the daemon is draining, else 0.", [])?,
             scope_up: to.int_gauges(
                 "dayfly_scope_up",
-                "1 when the scope's last list of runners was complete, else 0.",
+                "1 if the last listing of the scope's runners succeeded, else 0.",
                 ["scope"],
             )?,
             scope_listed: to.gauges(
                 "dayfly_scope_last_listed_timestamp_seconds",
-                "When the scope's last complete list of runners began, in seconds since the Unix epoch; 0 for never.",
+                "Start time of the last complete listing of the scope's runners, in seconds since the Unix \
+                 epoch; 0 for never.",
                 ["scope"],
             )?,
             host_up: to.int_gauges(
                 "dayfly_host_up",
-                "1 when the host's last list of containers succeeded, else 0.",
+                "1 if the last listing of the host's containers succeeded, else 0.",
                 ["host"],
             )?,
             host_memory: to.int_gauges(
@@ -142,28 +153,28 @@ impl FleetMetrics {
             )?,
             host_blocked: to.int_gauges(
                 "dayfly_host_blocked",
-                "1 for the part of the host's budget that stops launches, else 0.",
+                "1 for the budget that blocks launches on the host, 0 for the others.",
                 ["host", "reason"],
             )?,
             scope_failing: to.int_gauges(
                 "dayfly_scope_failing",
-                "1 for the reason why the scope's runners cannot be listed, else 0.",
+                "1 for the reason why the scope's runners cannot be listed, 0 for the others.",
                 ["scope", "reason"],
             )?,
             host_failing: to.int_gauges(
                 "dayfly_host_failing",
-                "1 for the reason why the host's containers cannot be listed, else 0.",
+                "1 for the reason why the host's containers cannot be listed, 0 for the others.",
                 ["host", "reason"],
             )?,
             sources_failing: to.int_gauges(
                 "dayfly_pool_job_sources_failing",
-                "Job sources of the pool that do not work, by reason.",
+                "Number of failing job sources of the pool, by reason.",
                 ["pool", "reason"],
             )?,
         })
     }
 
-    /// Makes every series of every pool, so that `rate()` and alerts see the first of each event.
+    /// Creates every series of every pool, so that `rate()` and alerts see the first event.
     pub(super) fn prepare(&self, configured: &Configured) {
         for pool in configured.pools.iter().map(String::as_str).chain([UNKNOWN_POOL]) {
             for phase in Phase::ALL {
@@ -266,7 +277,7 @@ impl FleetMetrics {
                 self.removal_failures.at([label(pool), trouble.kind.as_str()]).inc();
             }
             Event::Vetoed { pool, veto, .. } => self.vetoed.at([label(pool), veto.as_str()]).inc(),
-            // Seen in the status, as gauges.
+            // Exported as gauges, from the status.
             Event::Ready { startup: None, .. }
             | Event::JobStarted { .. }
             | Event::JobKnown { .. }
@@ -281,7 +292,7 @@ impl FleetMetrics {
         }
     }
 
-    /// Drops what is not configured any more.
+    /// Drops series of what is no longer configured.
     pub(super) fn retain(&self, configured: &Configured) {
         let pools = &configured.pools;
         self.desired.retain("pool", pools);

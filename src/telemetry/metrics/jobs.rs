@@ -1,4 +1,4 @@
-//! Jobs, as metrics: how many wait, for how long, and how those that ran went.
+//! Metrics of jobs: how many are queued, for how long, and the results of those that ran.
 
 use super::{
     Configured, UNKNOWN_POOL, age_seconds,
@@ -7,10 +7,10 @@ use super::{
 };
 use crate::fleet::{Event, Status, Timestamp, Unmatched};
 
-/// A job's result as the runner's log says it, folded so that no log can make a new series.
+/// The results of jobs in the runner's log; any other becomes `unknown`, so that no log can add a series.
 const JOB_RESULTS: [&str; 4] = ["succeeded", "failed", "canceled", "other"];
 
-// The top of both lies above what anybody would want to be woken for.
+// The largest buckets of both are above any sensible alerting threshold.
 const QUEUE_SECONDS: [f64; 9] = [1.0, 5.0, 10.0, 30.0, 90.0, 300.0, 900.0, 3600.0, 21_600.0];
 const JOB_SECONDS: [f64; 8] = [10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 10_800.0, 21_600.0];
 
@@ -28,30 +28,30 @@ impl JobMetrics {
             queued: to.int_gauges("dayfly_queued_jobs", "Queued jobs that the pool serves.", ["pool"])?,
             oldest_queued: to.gauges(
                 "dayfly_oldest_queued_job_seconds",
-                "How long the oldest queued job that the pool serves has waited; 0 when none waits.",
+                "Age of the oldest queued job that the pool serves; 0 if there is none.",
                 ["pool"],
             )?,
             unmatched: to.int_gauges(
                 "dayfly_unmatched_queued_jobs",
-                "Queued jobs that seem to be meant for these pools and that none serves, by reason.",
+                "Queued jobs that seem to be meant for these pools but that none serves, by reason.",
                 ["reason"],
             )?,
             queue_time: to.histograms(
                 "dayfly_job_queue_seconds",
-                "How long jobs were queued until a runner took them, for jobs that Dayfly saw queued.",
+                "Time that jobs were queued until a runner took them, for jobs that Dayfly saw queued.",
                 ["pool"],
                 &QUEUE_SECONDS,
             )?,
             duration: to.histograms(
                 "dayfly_job_duration_seconds",
-                "How long jobs ran, by the result in the runner's log.",
+                "Duration of jobs, by the result in the runner's log.",
                 ["pool", "result"],
                 &JOB_SECONDS,
             )?,
         })
     }
 
-    /// Makes every series of every pool, so that `rate()` and alerts see the first of each event.
+    /// Creates every series of every pool, so that `rate()` and alerts see the first event.
     pub(super) fn prepare(&self, configured: &Configured) {
         for pool in &configured.pools {
             self.queue_time.at([pool]);
@@ -87,7 +87,7 @@ impl JobMetrics {
         }
     }
 
-    /// Drops what is not configured any more.
+    /// Drops series of what is no longer configured.
     pub(super) fn retain(&self, configured: &Configured) {
         self.queued.retain("pool", &configured.pools);
         self.oldest_queued.retain("pool", &configured.pools);
@@ -97,7 +97,7 @@ impl JobMetrics {
     }
 }
 
-/// One of [`JOB_RESULTS`] for what the runner's log said.
+/// One of [`JOB_RESULTS`] for the result in a runner's log.
 fn job_result(said: Option<&str>) -> &'static str {
     let said = said.unwrap_or_default();
     JOB_RESULTS.into_iter().find(|result| said.eq_ignore_ascii_case(result)).unwrap_or("other")

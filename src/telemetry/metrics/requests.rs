@@ -1,4 +1,4 @@
-//! What the edges report of their requests, as metrics.
+//! Metrics of the edges' requests.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::{
     github, host,
 };
 
-/// GitHub's budgets that this daemon draws on; what else a header names is `other`
-/// (docs.github.com, "Rate limit", resources of `GET /rate_limit`).
+/// GitHub's rate limits that this daemon uses; any other in a header is `other` (docs.github.com, "Rate
+/// limit", resources of `GET /rate_limit`).
 const RESOURCES: [&str; 4] = ["core", "actions_runner_registration", "graphql", "search"];
 
 const GITHUB_SECONDS: [f64; 9] = [0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
-// A stop takes as long as a job needs to end, so the top is far up.
+// A stop takes as long as the job needs to end, so the largest buckets are high.
 const ENGINE_SECONDS: [f64; 9] = [0.002, 0.01, 0.05, 0.2, 0.5, 1.0, 5.0, 30.0, 120.0];
 
 pub(super) struct RequestMetrics {
@@ -38,49 +38,51 @@ impl RequestMetrics {
         Ok(Self {
             github_requests: to.counters(
                 "dayfly_github_requests_total",
-                "Requests to GitHub by status code, or \"error\" when no answer came.",
+                "Requests to GitHub by status code, or \"error\" if there was no response.",
                 ["scope", "endpoint", "status"],
             )?,
             github_seconds: to.histograms(
                 "dayfly_github_request_seconds",
-                "How long requests to GitHub took.",
+                "Duration of requests to GitHub.",
                 ["endpoint"],
                 &GITHUB_SECONDS,
             )?,
             rate_limit: to.int_gauges(
                 "dayfly_github_rate_limit",
-                "Requests that GitHub allows in a window.",
+                "Requests that GitHub allows per rate limit window.",
                 ["credential", "resource"],
             )?,
             rate_remaining: to.int_gauges(
                 "dayfly_github_rate_limit_remaining",
-                "Requests left in this window.",
+                "Requests left in the current rate limit window.",
                 ["credential", "resource"],
             )?,
             rate_reset: to.gauges(
                 "dayfly_github_rate_limit_reset_timestamp_seconds",
-                "When the window ends, in seconds since the Unix epoch.",
+                "End of the current rate limit window, in seconds since the Unix epoch.",
                 ["credential", "resource"],
             )?,
             token_expiration: to.gauges(
                 "dayfly_github_token_expiration_timestamp_seconds",
-                "When the personal token expires, in seconds since the Unix epoch; absent for one that does not.",
+                "Expiry of the personal token, in seconds since the Unix epoch; absent for one that does \
+                 not expire.",
                 ["credential"],
             )?,
             poll_interval: to.gauges(
                 "dayfly_effective_poll_interval_seconds",
-                "Wait between two lists of the scope's runners; longer than configured while the rate limit is low.",
+                "Interval between two listings of the scope's runners; longer than configured while the \
+                 rate limit is low.",
                 ["scope"],
             )?,
             engine_seconds: to.histograms(
                 "dayfly_engine_request_seconds",
-                "How long requests to the container engine took.",
+                "Duration of requests to the container engine.",
                 ["host", "operation"],
                 &ENGINE_SECONDS,
             )?,
             engine_failures: to.counters(
                 "dayfly_engine_request_failures_total",
-                "Requests to the container engine that failed.",
+                "Failed requests to the container engine.",
                 ["host", "operation"],
             )?,
         })
@@ -120,7 +122,7 @@ impl RequestMetrics {
         self.engine_failures.at(labels).inc_by(u64::from(report.failed));
     }
 
-    /// Drops what is not configured any more.
+    /// Drops series of what is no longer configured.
     pub(super) fn retain(&self, configured: &Configured) {
         self.github_requests.retain("scope", &configured.scopes);
         self.poll_interval.retain("scope", &configured.scopes);

@@ -1,4 +1,4 @@
-//! What became of webhook deliveries, as metrics.
+//! Metrics of webhook deliveries.
 
 use super::family::{Counters, Registrar};
 use crate::github::webhook::{DeliveryEvent, DeliveryResult};
@@ -17,7 +17,7 @@ impl WebhookMetrics {
         Ok(Self { deliveries })
     }
 
-    /// Puts every series there.
+    /// Creates every series.
     pub(super) fn expect(&self) {
         for event in DeliveryEvent::ALL {
             for result in DeliveryResult::ALL {
