@@ -1,4 +1,4 @@
-//! What a pool's containers are made from.
+//! The container template of a pool.
 
 use std::net::IpAddr;
 
@@ -14,11 +14,11 @@ use crate::fleet::{Host, Mount, PullPolicy, Resources, Template};
 /// Docker refuses a smaller memory limit.
 const LEAST_MEMORY: u64 = 6 << 20;
 
-/// What the daemon itself puts into a runner's environment.
+/// Variables that the daemon itself sets in a runner's environment.
 const OURS: [&str; 2] =
     ["ACTIONS_RUNNER_INPUT_JITCONFIG", "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"];
 
-/// Reads the template, noting what is wrong with it.
+/// Reads the template, recording its problems.
 pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
     unserved(written, at);
     let usual = Template::default();
@@ -31,8 +31,8 @@ pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
     let memory = bytes(written.memory, &at.key("memory")).unwrap_or_default();
     at.key("memory").require(
         memory == 0 || memory >= LEAST_MEMORY,
-        "is less than Docker takes",
-        "at least 6MiB; a runner needs some hundred",
+        "is less than Docker accepts",
+        "set at least 6MiB; a runner needs some hundred",
     );
     at.key("pids").require(written.pids != Some(0), "must not be 0", "a runner needs some hundred");
     environment(written, &at.key("env"));
@@ -70,7 +70,7 @@ pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
     }
 }
 
-/// Notes where one container and its host's budget do not go together.
+/// Records where a container and the budget of its host do not fit together.
 pub(super) fn fits(written: &file::Container, needed: &Resources, host: &Host, at: &At<'_>) {
     let pairs = [
         ("memory", needed.memory, host.budget.memory, written.memory.is_some()),
@@ -84,7 +84,7 @@ pub(super) fn fits(written: &file::Container, needed: &Resources, host: &Host, a
         if !is_written {
             at.warn(
                 format_args!(
-                    "is left out, so that these runners do not count in the budget of host {:?}",
+                    "is not set, so these runners do not count toward the budget of host {:?}",
                     host.name.as_str()
                 ),
                 format_args!("write {key} = …"),
@@ -92,7 +92,7 @@ pub(super) fn fits(written: &file::Container, needed: &Resources, host: &Host, a
         } else if needed > budget {
             at.error(
                 format_args!(
-                    "is more than all that host {:?} may give, so that no runner could ever start",
+                    "is more than the whole budget of host {:?}, so no runner could ever start",
                     host.name.as_str()
                 ),
                 format_args!("lower it, or raise {key} of the host"),
@@ -114,14 +114,14 @@ fn environment(written: &file::Container, at: &At<'_>) {
         let at = at.key(name);
         at.require(
             !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'),
-            "cannot be a variable",
-            "no \"=\" in the name, and no NUL",
+            "cannot be an environment variable",
+            "use no \"=\" in the name, and no NUL",
         );
         at.require(!OURS.contains(&name.as_str()), "is set by Dayfly itself", "remove it");
     }
 }
 
-/// Reads `SOURCE:TARGET` or `SOURCE:TARGET:ro`, as the docker command has it.
+/// Reads `SOURCE:TARGET` or `SOURCE:TARGET:ro`, the syntax of the docker command.
 fn mount(text: &str, at: &At<'_>) -> Option<Mount> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, read_only) = match parts[..] {
@@ -133,7 +133,7 @@ fn mount(text: &str, at: &At<'_>) -> Option<Mount> {
     let volume = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if source.starts_with(['~', '$']) {
         let what = if source.starts_with('~') { "~" } else { "a variable" };
-        at.error(format_args!("has {what} in it, which only a shell replaces"), "write the whole path");
+        at.error(format_args!("contains {what}, which only a shell expands"), "write the full path");
         return None;
     }
     let sound = target.starts_with('/')
@@ -141,13 +141,13 @@ fn mount(text: &str, at: &At<'_>) -> Option<Mount> {
             || (source.starts_with(|c: char| c.is_ascii_alphanumeric()) && source.chars().all(volume)));
     if !at.require(
         sound,
-        format_args!("{} is no mount", quoted(text)),
+        format_args!("{} is not a mount", quoted(text)),
         "write \"SOURCE:TARGET\" or \"SOURCE:TARGET:ro\", SOURCE an absolute path or a volume's name",
     ) {
         return None;
     }
     if source.ends_with("docker.sock") {
-        at.warn("gives every job the engine's socket, and with it root on the engine's machine", "");
+        at.warn("gives every job the engine's socket, and thereby root on the engine's machine", "");
     }
     Some(Mount { source: source.to_owned(), target: target.to_owned(), read_only })
 }

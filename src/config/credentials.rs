@@ -1,5 +1,5 @@
-//! Where tokens and keys come from. Nothing here reads one, and no text here repeats a value: a token
-//! may have been written where its file's name belongs.
+//! The sources of tokens and keys. Nothing here reads one, and no message repeats a value: a token may have
+//! been written in place of a file name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,19 +20,19 @@ use crate::{
     github::{AppSource, CredentialKind, CredentialSource, TokenSource},
 };
 
-/// What GitHub's tokens begin with (docs.github.com, "About authentication to GitHub").
+/// The prefixes of GitHub's tokens (docs.github.com, "About authentication to GitHub").
 const TOKEN_PREFIXES: [&str; 6] = ["ghp_", "github_pat_", "gho_", "ghu_", "ghs_", "ghr_"];
 
-pub(super) const PASTED: &str = "holds a token itself, which does not belong into this file";
+pub(super) const PASTED: &str = "contains a token; don't put tokens in this file";
 pub(super) const FILE_OF_ITS_OWN: &str =
-    "put the token into a file of its own with mode 0600, name that in token_file, and revoke this token";
+    "put the token in a separate file with mode 0600, set token_file to its path, and revoke this token";
 
-/// Whether a text is a token rather than a name or a path.
+/// Whether a text is a token, not a name or a path.
 pub(super) fn is_token(text: &str) -> bool {
     TOKEN_PREFIXES.iter().any(|prefix| text.trim().starts_with(prefix))
 }
 
-/// Whether a file is a secret.
+/// Whether a file has a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Guarded {
     Yes,
@@ -64,19 +64,19 @@ impl Guarded {
     }
 }
 
-/// Refuses a credential that GitHub takes at no scope of this kind.
+/// Rejects a credential that GitHub does not accept for this kind of scope.
 pub(super) fn check_kind(file: &file::File, name: &str, scope: Option<&Scope>, at: &At<'_>) {
     let is_app = file.credentials.get(name).is_some_and(|written| written.app_id.is_some());
     if is_app && scope.is_some_and(|scope| matches!(scope.target(), Target::Enterprise { .. })) {
-        // docs.github.com: these endpoints take neither App tokens nor fine-grained ones.
+        // docs.github.com: these endpoints accept neither App tokens nor fine-grained ones.
         at.error(
-            "is a GitHub App, and GitHub lets only classic tokens manage an enterprise's runners",
+            "is a GitHub App, but only classic tokens can manage an enterprise's runners",
             "use a classic token with manage_runners:enterprise, or register at the organizations instead",
         );
     }
 }
 
-/// Refuses an installation that would have to serve more than the one account that it is on.
+/// Rejects an installation that would have to serve another account than its own.
 pub(super) fn check_accounts(file: &file::File, pools: &[PoolConfig], at: &At<'_>) {
     for (name, written) in &file.credentials {
         let account = |pool: &PoolConfig| {
@@ -88,22 +88,22 @@ pub(super) fn check_accounts(file: &file::File, pools: &[PoolConfig], at: &At<'_
         if written.installation_id.is_some() && accounts.len() > 1 {
             at.key(name).key("installation_id").error(
                 format_args!(
-                    "is that of one account, and pools use this credential for {}",
+                    "belongs to one account, but pools use this credential for {}",
                     Vec::from_iter(accounts).join(" and ")
                 ),
-                "leave it out: the installation of each account is found by itself",
+                "remove it: the installation of each account is found automatically",
             );
         }
     }
 }
 
 impl Reading<'_> {
-    /// All credentials; without any, the one that takes its token from `$GITHUB_TOKEN`.
+    /// All credentials. Without any, one that reads its token from `$GITHUB_TOKEN`.
     pub(super) fn credentials(&self, file: &file::File, at: &At<'_>) -> BTreeMap<String, CredentialSource> {
         if file.credentials.is_empty() && !at.is_broken() {
             if self.tokens == Tokens::Needed && self.variable("GITHUB_TOKEN").is_none() {
                 at.error(
-                    "there are none, and GITHUB_TOKEN is not set either",
+                    "none is configured, and GITHUB_TOKEN is not set",
                     "write [credentials.default] with token_file = \"…\", or set GITHUB_TOKEN",
                 );
             }
@@ -113,7 +113,7 @@ impl Reading<'_> {
         let mut credentials = BTreeMap::new();
         for (name, written) in &file.credentials {
             let at = at.key(name);
-            // The rule for the names of hosts: what the environment and metrics can carry.
+            // The rule for the names of hosts: what the environment and metrics allow.
             at.parsed::<HostName>(name, "");
             if let Some(source) = self.source(written, &at) {
                 credentials.insert(name.clone(), source);
@@ -154,21 +154,21 @@ impl Reading<'_> {
             }
             (None, None, None) => {
                 at.error(
-                    "says nothing about where the token is",
+                    "has no token",
                     "write token_file = \"…\", or for a GitHub App app_id and private_key_file",
                 );
                 return None;
             }
             _ if app => {
                 at.error(
-                    "says both a token and a GitHub App",
+                    "has both a token and a GitHub App",
                     "keep one: a token_… key, or app_id with private_key_file",
                 );
                 return None;
             }
             _ => {
                 at.error(
-                    "says more than one place for the token",
+                    "has more than one source for the token",
                     "keep one of token_file, token_env, token_command",
                 );
                 return None;
@@ -180,21 +180,21 @@ impl Reading<'_> {
     fn app(&self, written: &file::Credential, at: &At<'_>) -> Option<AppSource> {
         let app_id = at.key("app_id").required(
             written.app_id.as_ref(),
-            "write the App's client id, which its settings show, for example app_id = \"Iv23liAbCdEf\"",
+            "set it to the App's client id, which its settings show, for example app_id = \"Iv23liAbCdEf\"",
         );
         let app_id = app_id.filter(|NumberOrText(id)| {
             let at = at.key("app_id");
             let sound = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
             at.require(
                 sound && !is_token(id),
-                "is no client id of a GitHub App",
-                "its settings show it, \"Iv23…\"",
+                "is not the client id of a GitHub App",
+                "the App's settings show it: \"Iv23…\"",
             )
         });
         let key = at.key("private_key_file");
         let path = key.required(
             written.private_key_file.as_deref(),
-            "write the name of the PEM file that GitHub gave when the key was made",
+            "set it to the path of the PEM file that GitHub offered when the key was created",
         );
         let path = path.and_then(|path| self.path(path, Guarded::Yes, &key));
         Some(AppSource {
@@ -208,12 +208,12 @@ impl Reading<'_> {
         self.path(written, Guarded::Yes, at).map(TokenSource::File)
     }
 
-    /// The path of the file with the webhooks' secret.
+    /// The path of the file with the secret of the webhooks.
     pub(super) fn webhook_secret(&self, written: &str, at: &At<'_>) -> Option<PathBuf> {
         self.path(written, Guarded::Yes, at)
     }
 
-    /// The path of a file that must be there when tokens must.
+    /// The path of a file that must exist when tokens are needed.
     fn path(&self, written: &str, guarded: Guarded, at: &At<'_>) -> Option<PathBuf> {
         if is_token(written) {
             at.error(PASTED, FILE_OF_ITS_OWN);
@@ -221,12 +221,13 @@ impl Reading<'_> {
         }
         if written.contains("-----BEGIN") {
             at.error(
-                "holds a key or certificate itself, which does not belong into this file",
-                "put it into a file of its own and name that; make a new key if it was a private one",
+                "contains a key or certificate; don't put these in this file",
+                "put it in a separate file and set this to its path; if it was a private key, create a new \
+                 one",
             );
             return None;
         }
-        // systemd puts credentials into a directory that only the unit knows (systemd.exec(5)).
+        // systemd puts credentials in a directory that only the unit knows (systemd.exec(5)).
         let in_credentials = ["$CREDENTIALS_DIRECTORY/", "${CREDENTIALS_DIRECTORY}/"]
             .iter()
             .find_map(|prefix| written.strip_prefix(prefix));
@@ -244,7 +245,7 @@ impl Reading<'_> {
         Some(path)
     }
 
-    /// The path of a credential outside of the unit that has it: where the unit loads it from.
+    /// The path of a systemd credential outside of its unit: the file that the unit loads it from.
     fn of_the_unit(&self, name: &str, guarded: Guarded, at: &At<'_>) -> Option<PathBuf> {
         match loaded(&self.machine.unit_dirs, name) {
             Some(Loaded::Plain(path)) => {
@@ -255,8 +256,9 @@ impl Reading<'_> {
             Some(Loaded::Encrypted(path)) => {
                 if self.tokens == Tokens::Needed {
                     at.error(
-                        format_args!("is encrypted in {}, and only the service can read it", path.display()),
-                        "for commands from a shell name another file with a token in --config",
+                        format_args!("is encrypted in {}, which only the service can read", path.display()),
+                        "for commands in a shell, use --config with a configuration that has another token \
+                         file",
                     );
                 }
                 None
@@ -265,7 +267,7 @@ impl Reading<'_> {
                 if self.tokens == Tokens::Needed {
                     at.error(
                         "needs CREDENTIALS_DIRECTORY, which is not set",
-                        "systemd sets it for a unit with LoadCredential=; elsewhere write the whole path",
+                        "systemd sets it for a unit with LoadCredential=; elsewhere write the full path",
                     );
                 }
                 None
@@ -273,18 +275,20 @@ impl Reading<'_> {
         }
     }
 
-    /// Notes what is wrong with a file, where files must be there.
+    /// Records the problems of a file, where files must exist.
     fn look(&self, path: &Path, guarded: Guarded, whose: &str, is_systemds: bool, at: &At<'_>) {
         if self.tokens == Tokens::Unneeded {
             return;
         }
         let content = guarded.content(at);
-        // Opened and not read: being allowed to is all that counts here.
+        // Opened but not read: only the permission matters here.
         match files::open(path, guarded.most()).map(|file| file.metadata()) {
             Err(FileError::Io(error)) if !whose.is_empty() && error.kind() == ErrorKind::PermissionDenied => {
                 at.error(
-                    format_args!("is readable by the service and by root: {whose}this user may not"),
-                    "run this command as root, such as with sudo",
+                    format_args!(
+                        "can be read only by the service and by root: {whose}this user may not read it"
+                    ),
+                    "run this command as root, for example with sudo",
                 );
             }
             Err(FileError::Io(error)) => at.error(
@@ -298,11 +302,11 @@ impl Reading<'_> {
             Ok(Ok(found)) if found.len() == 0 => {
                 at.error("names an empty file", format_args!("put {content} there"));
             }
-            // systemd guards its own directory; the mode there shows an access list's mask.
+            // systemd protects its own directory; the mode there is the mask of an access list.
             Ok(Ok(found)) if guarded == Guarded::Yes && !is_systemds && found.mode() & 0o077 != 0 => {
                 at.warn(
                     format_args!(
-                        "names a file that others may read (mode {:04o})",
+                        "names a file that other users can read (mode {:04o})",
                         found.permissions().mode() & 0o7777
                     ),
                     format_args!("chmod 0600 {}", path.display()),
@@ -312,7 +316,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether a path means what it says; notes it where only a shell would know.
+    /// Whether a path is literal; records a problem if only a shell could expand it.
     pub(super) fn is_plain(&self, written: &str, at: &At<'_>) -> bool {
         let home = self.variable("HOME").filter(|home| home.starts_with('/'));
         let (what, is_home) = if written == "~" || written.starts_with("~/") {
@@ -325,10 +329,10 @@ impl Reading<'_> {
             return true;
         };
         let hint = match home.filter(|_| is_home) {
-            Some(home) => format!("write {home} in its place"),
-            None => "write the whole path".to_owned(),
+            Some(home) => format!("write {home} instead"),
+            None => "write the full path".to_owned(),
         };
-        at.error(format_args!("has {what} in it, which only a shell replaces"), hint);
+        at.error(format_args!("contains {what}, which only a shell expands"), hint);
         false
     }
 
@@ -342,7 +346,7 @@ impl Reading<'_> {
             return None;
         }
         if self.tokens == Tokens::Needed && self.variable(name).is_none() {
-            at.error("names a variable that is not set", "set it where this is started, or use token_file");
+            at.error("names a variable that is not set", "set it in dayfly's environment, or use token_file");
         }
         Some(TokenSource::Env(name.to_owned()))
     }

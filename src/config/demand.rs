@@ -1,11 +1,11 @@
-//! Where a pool learns of waiting jobs, and what must be there for that.
+//! The job sources of a pool, and what they require.
 
 use std::collections::BTreeSet;
 
 use super::{file, findings::At, wording::quoted};
 use crate::fleet::{Demand, Policy, Scope, Target};
 
-/// Reads the sources, and whether the pool can learn of any job by them.
+/// Reads the job sources, and checks that the pool can get jobs from them.
 pub(super) fn demand(file: &file::File, written: &file::Pool, policy: &Policy, at: &At<'_>) -> Demand {
     use file::Demand::{Idle, Queue, ScaleSet, Webhook};
     let at_demand = at.key("demand");
@@ -15,9 +15,9 @@ pub(super) fn demand(file: &file::File, written: &file::Pool, policy: &Policy, a
         at_demand.error("must not be empty", "write [\"idle\"]");
     } else if has(ScaleSet) && sources.iter().any(|&source| source != ScaleSet) {
         at_demand.error(
-            "has \"scale-set\" beside others: to a scale set GitHub assigns its jobs itself, and nothing \
-             else is asked",
-            "write [\"scale-set\"] alone, or leave it out",
+            "has \"scale-set\" together with others: GitHub itself assigns jobs to a scale set, and no \
+             other source is used",
+            "write [\"scale-set\"] alone, or remove it",
         );
     }
     if has(ScaleSet) {
@@ -27,7 +27,7 @@ pub(super) fn demand(file: &file::File, written: &file::Pool, policy: &Policy, a
     let at_secret = at.root("http").key("webhook_secret_file");
     if has(Webhook) && file.http.webhook_secret_file.is_none() && !at_secret.is_broken() {
         at_demand.error(
-            "has \"webhook\", and without webhook_secret_file in [http] there is no address for webhooks to come to",
+            "has \"webhook\", but without webhook_secret_file in [http] no webhook is accepted",
             "write webhook_secret_file = \"…\" in [http]",
         );
     }
@@ -37,12 +37,12 @@ pub(super) fn demand(file: &file::File, written: &file::Pool, policy: &Policy, a
     demand
 }
 
-/// Whether a pool is to be a runner scale set.
+/// Whether a pool is a runner scale set.
 pub(super) fn is_scale_set(written: &file::Pool) -> bool {
     written.demand.as_ref().is_some_and(|sources| sources.contains(&file::Demand::ScaleSet))
 }
 
-/// A pool whose runners are its only eyes must have one open; one that only listens for webhooks may
+/// A pool that sees jobs only through its runners must keep one idle; one that relies on webhooks alone may
 /// miss some.
 fn enough_idle(written: &file::Pool, policy: &Policy, demand: Demand, at: &At<'_>) {
     let none_idle = || {
@@ -56,24 +56,24 @@ fn enough_idle(written: &file::Pool, policy: &Policy, demand: Demand, at: &At<'_
         Demand::IDLE => {
             for at in none_idle() {
                 at.error(
-                    "must be at least 1: with demand = [\"idle\"] nothing else could ever start a runner",
-                    "raise it, or let the pool look for waiting jobs with demand = [\"queue\"]",
+                    "must be at least 1: with demand = [\"idle\"] nothing else would ever launch a runner",
+                    "raise it, or let the pool poll for queued jobs with demand = [\"queue\"]",
                 );
             }
         }
         Demand::Jobs { queue: false, webhook: true } if none_idle().next().is_some() => {
             let at = if written.demand.is_some() { at.key("demand") } else { at.clone() };
             at.warn(
-                "is webhooks alone, with no runner kept idle: a job whose webhook gets lost waits until the \
-                 hook's log of deliveries was looked through",
-                "keep min_idle at 1 or more, or add \"queue\", which asks for waiting jobs",
+                "is webhooks alone, with no runner kept idle: a job whose webhook is lost waits until the \
+                 webhook's delivery log is read",
+                "keep min_idle at 1 or more, or add \"queue\", which polls for queued jobs",
             );
         }
         _ => {}
     }
 }
 
-/// The repositories whose queues are looked at.
+/// The repositories whose queues are polled.
 pub(super) fn repositories(
     written: &file::Pool,
     scope: Option<&Scope>,
@@ -88,20 +88,21 @@ pub(super) fn repositories(
     if names.is_empty() {
         if queue && is_enterprise && !at.is_broken() {
             at.error(
-                "is missing: which repositories an enterprise has cannot be asked for with what manages its runners",
-                "write repositories = [\"ORGANIZATION/REPOSITORY\", …], or use demand = [\"webhook\"] or [\"scale-set\"]",
+                "is missing: the token that manages an enterprise's runners cannot list its repositories",
+                "write repositories = [\"ORGANIZATION/REPOSITORY\", …], or use demand = [\"webhook\"] or \
+                 [\"scale-set\"]",
             );
         }
         return Vec::new();
     }
     if matches!(scope.target(), Target::Repository { .. }) {
-        at.error("is for organizations and enterprises: this pool is that of one repository", "leave it out");
+        at.error("is for organizations and enterprises: this pool has a single repository", "leave it out");
         return Vec::new();
     }
     if !queue {
         at.error(
-            "says whose queues to look at, and without \"queue\" in demand none is looked at",
-            "add \"queue\" to demand, or leave it out",
+            "has no effect: without \"queue\" in demand no queues are polled",
+            "add \"queue\" to demand, or remove it",
         );
         return Vec::new();
     }
@@ -110,7 +111,7 @@ pub(super) fn repositories(
         let repository = repository(name, scope, &at.key(i))?;
         let fresh = seen.insert(repository.clone());
         at.key(i)
-            .require(fresh, format_args!("{} is there twice", quoted(name)), "remove one")
+            .require(fresh, format_args!("{} is listed twice", quoted(name)), "remove one")
             .then_some(repository)
     });
     found.collect()
@@ -128,7 +129,7 @@ fn repository(name: &str, scope: &Scope, at: &At<'_>) -> Option<Scope> {
         } else {
             "write its name, or OWNER/REPOSITORY"
         };
-        at.error(format_args!("{} is no name of a repository", quoted(name)), form);
+        at.error(format_args!("{} is not the name of a repository", quoted(name)), form);
         return None;
     };
     let foreign = match (scope.target(), repository.target()) {
@@ -137,17 +138,17 @@ fn repository(name: &str, scope: &Scope, at: &At<'_>) -> Option<Scope> {
     };
     at.require(
         !foreign,
-        format_args!("{} is not one of {scope}, so that its jobs could not come here", quoted(name)),
+        format_args!("{} does not belong to {scope}, so its jobs could not run here", quoted(name)),
         "remove it, or register at the enterprise",
     )
     .then_some(repository)
 }
 
-/// Notes keys that mean nothing to this kind of demand.
+/// Warns of keys that have no effect with this kind of demand.
 pub(super) fn without_effect(written: &file::Pool, demand: Demand, at: &At<'_>) {
     if demand == Demand::ScaleSet && written.match_unlabelled {
         at.key("match_unlabelled").warn(
-            "has no effect with demand = [\"scale-set\"]: which jobs come there, GitHub decides",
+            "has no effect with demand = [\"scale-set\"]: GitHub decides which jobs a scale set gets",
             "leave it out",
         );
     }

@@ -1,5 +1,5 @@
-//! The file as written: its keys and their types, nothing checked that needs a second key. These
-//! structs are the only list of the keys that exist.
+//! The file as written: its keys and their types, without checks that involve a second key. These structs are
+//! the only list of keys.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -47,7 +47,7 @@ pub(super) struct Host {
     pub(super) min_free_disk: Option<Size>,
 }
 
-/// What kind of engine.
+/// The kind of engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Engine {
@@ -107,7 +107,7 @@ pub(super) struct Window {
     pub(super) min_idle: Option<u32>,
 }
 
-/// Where demand comes from.
+/// A job source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Demand {
@@ -154,7 +154,7 @@ pub(super) enum Pull {
     Never,
 }
 
-/// Whether jobs get a Docker.
+/// Whether jobs can use Docker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Docker {

@@ -1,4 +1,4 @@
-//! Collects what is wrong while the whole configuration is read, so that all of it is told at once.
+//! Collects problems while the whole configuration is read, so that all of them are reported at once.
 
 use std::{cell::RefCell, fmt};
 
@@ -10,17 +10,17 @@ use super::{
 /// The path of a key: names, and indexes in lists.
 pub(super) type KeyPath = Vec<String>;
 
-/// Everything found so far.
+/// All problems so far.
 pub(super) struct Findings<'a> {
     layers: &'a Layers<'a>,
     errors: RefCell<Vec<(usize, Problem)>>,
     warnings: RefCell<Vec<(usize, Problem)>>,
-    /// Keys that were taken away because they cannot be read. What they mean is unknown, which is
-    /// not the same as left out.
+    /// Keys that were removed because they cannot be read. Their meaning is unknown, which is not the same as
+    /// not set.
     broken: RefCell<Vec<KeyPath>>,
 }
 
-/// A key that is being looked at.
+/// A key that is being checked.
 #[derive(Clone)]
 pub(super) struct At<'a> {
     findings: &'a Findings<'a>,
@@ -37,17 +37,17 @@ impl<'a> Findings<'a> {
         At { findings: self, path: path.to_vec() }
     }
 
-    /// Remembers that a key could not be read.
+    /// Records that a key could not be read.
     pub(super) fn set_broken(&self, path: KeyPath) {
         self.broken.borrow_mut().push(path);
     }
 
-    /// Errors that belong to no key, such as those of the environment itself.
+    /// Adds errors that belong to no key, such as those of the environment itself.
     pub(super) fn error(&self, problem: Problem) {
         self.errors.borrow_mut().push((usize::MAX, problem));
     }
 
-    /// Warnings that belong to no key.
+    /// Adds warnings that belong to no key.
     pub(super) fn warn(&self, problem: Problem) {
         self.warnings.borrow_mut().push((usize::MAX, problem));
     }
@@ -82,7 +82,7 @@ impl<'a> At<'a> {
         self.path.last().is_some_and(|last| last == key)
     }
 
-    /// Whether this key, or what it is in, was written but could not be read.
+    /// Whether this key, or a table around it, was written but could not be read.
     pub(super) fn is_broken(&self) -> bool {
         self.findings.broken.borrow().iter().any(|broken| self.path.starts_with(broken))
     }
@@ -92,17 +92,17 @@ impl<'a> At<'a> {
         self.findings.broken.borrow().iter().any(|broken| broken.starts_with(&self.path))
     }
 
-    /// Notes an error: what is wrong, and what to do.
+    /// Records an error: what is wrong, and what to do.
     pub(super) fn error(&self, text: impl fmt::Display, hint: impl fmt::Display) {
         self.note(&self.findings.errors, &text, &hint);
     }
 
-    /// Notes a warning: what is doubtful, and what to do.
+    /// Records a warning: what is doubtful, and what to do.
     pub(super) fn warn(&self, text: impl fmt::Display, hint: impl fmt::Display) {
         self.note(&self.findings.warnings, &text, &hint);
     }
 
-    /// Notes an error unless the condition holds; answers the condition.
+    /// Records an error unless the condition holds; returns the condition.
     pub(super) fn require(&self, holds: bool, text: impl fmt::Display, hint: impl fmt::Display) -> bool {
         if !holds {
             self.error(text, hint);
@@ -110,7 +110,7 @@ impl<'a> At<'a> {
         holds
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub(super) fn required<T>(&self, value: Option<T>, hint: &str) -> Option<T> {
         if value.is_none() && !self.is_broken() {
             self.error("is missing", hint);
@@ -118,12 +118,12 @@ impl<'a> At<'a> {
         value
     }
 
-    /// Reads text as a `T`; the error of `T` reads after "is refused: ".
+    /// Parses text as a `T`; the error of `T` reads after "is invalid: ".
     pub(super) fn parsed<T>(&self, text: &str, hint: &str) -> Option<T>
     where
         T: std::str::FromStr<Err: fmt::Display>,
     {
-        text.parse().map_err(|error| self.error(format_args!("is refused: {error}"), hint)).ok()
+        text.parse().map_err(|error| self.error(format_args!("is invalid: {error}"), hint)).ok()
     }
 
     fn note(&self, list: &RefCell<Vec<(usize, Problem)>>, text: &dyn fmt::Display, hint: &dyn fmt::Display) {

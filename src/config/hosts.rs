@@ -13,11 +13,11 @@ use crate::{
     host::Endpoint,
 };
 
-/// The host that pools use when they name none.
+/// The host of pools that name none.
 pub(super) const LOCAL: &str = "local";
 
 impl Reading<'_> {
-    /// All hosts; the local one is there without being written when a pool uses it.
+    /// All hosts. The local one is added when a pool uses it and it is not configured.
     pub(super) fn hosts(&self, file: &file::File, at: &At<'_>) -> Vec<HostConfig> {
         let mut hosts: Vec<_> =
             file.hosts.iter().filter_map(|(name, written)| self.host(name, written, &at.key(name))).collect();
@@ -38,7 +38,7 @@ impl Reading<'_> {
         at.key("max_runners").require(
             max_runners != Some(0),
             "must not be 0",
-            "leave it out for no limit, or remove the host",
+            "remove it for no limit, or remove the host",
         );
         let budget = Resources {
             memory: bytes(written.memory, &at.key("memory")).unwrap_or_default(),
@@ -52,7 +52,7 @@ impl Reading<'_> {
         })
     }
 
-    /// What is written, else what the docker command would use.
+    /// The configured endpoint, else the one that the docker command would use.
     fn endpoint(&self, written: &file::Host, at: &At<'_>) -> Option<Endpoint> {
         let at_tls = at.key("tls_dir");
         let is_plain = |directory: &&PathBuf| self.is_plain(&directory.to_string_lossy(), &at_tls);
@@ -68,7 +68,7 @@ impl Reading<'_> {
                 Some(text) => {
                     let verify = self.variable("DOCKER_TLS_VERIFY").is_some();
                     let certificates = verify.then(|| self.variable("DOCKER_CERT_PATH")).flatten();
-                    let hint = "it is what DOCKER_HOST says; set that, or write endpoint = \"…\"";
+                    let hint = "it comes from DOCKER_HOST; change that, or set endpoint = \"…\"";
                     (at.key("endpoint").parsed(text, hint), tls_dir.or(certificates.map(PathBuf::from)))
                 }
             },
@@ -79,8 +79,9 @@ impl Reading<'_> {
                     || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
                 if !near {
                     at.key("endpoint").warn(
-                        "has no tls_dir: the engine cannot tell who asks, and whoever reaches it is root on its machine",
-                        "set up TLS on the engine and write tls_dir, or use ssh://",
+                        "has no tls_dir: the engine cannot authenticate its clients, and anyone who reaches \
+                         it is root on its machine",
+                        "set up TLS on the engine and set tls_dir, or use ssh://",
                     );
                 }
                 Some(Endpoint::Tcp { address, tls_dir: None })
@@ -88,28 +89,28 @@ impl Reading<'_> {
             (Endpoint::Tcp { address, .. }, tls_dir) => Some(Endpoint::Tcp { address, tls_dir }),
             (other, None) => Some(other),
             (other, Some(_)) => {
-                at.key("tls_dir").error("goes only with an endpoint of tcp://", "remove it");
+                at.key("tls_dir").error("can only be used with a tcp:// endpoint", "remove it");
                 Some(other)
             }
         }
     }
 }
 
-/// What to write in the place of an address of another form.
+/// The hint for an endpoint in another form.
 fn meant(text: &str) -> String {
     let port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     if text.starts_with('/') {
         format!("write \"unix://{text}\"")
     } else if let Some(scheme) = ["http://", "https://"].iter().find(|scheme| text.starts_with(*scheme)) {
-        format!("write tcp:// in the place of {scheme}")
+        format!("write tcp:// instead of {scheme}")
     } else if port && !text.contains("://") {
-        "write tcp:// before it".to_owned()
+        "put tcp:// in front of it".to_owned()
     } else {
         String::new()
     }
 }
 
-/// A limit in bytes; 0 is refused, since it would mean none.
+/// A limit in bytes; 0 is rejected, since it would mean no limit.
 pub(super) fn bytes(size: Option<Size>, at: &At<'_>) -> Option<u64> {
     let Size(bytes) = size?;
     at.require(bytes > 0, "must not be 0", NO_LIMIT).then_some(bytes)
@@ -118,7 +119,7 @@ pub(super) fn bytes(size: Option<Size>, at: &At<'_>) -> Option<u64> {
 /// A limit in thousandths of a processor.
 pub(super) fn cpu_millis(cpus: Option<f64>, at: &At<'_>) -> Option<u64> {
     let cpus = cpus?;
-    // Docker takes no less than 0.01.
+    // Docker accepts no less than 0.01.
     if !at.require((0.01..=10_000.0).contains(&cpus), "must be a number from 0.01 to 10000", NO_LIMIT) {
         return None;
     }
@@ -126,4 +127,4 @@ pub(super) fn cpu_millis(cpus: Option<f64>, at: &At<'_>) -> Option<u64> {
     Some((cpus * 1000.0).round() as u64)
 }
 
-const NO_LIMIT: &str = "leave it out for no limit";
+const NO_LIMIT: &str = "remove it for no limit";

@@ -1,5 +1,5 @@
-//! Which keys there are, table by table, and what was most likely meant by one that there is not: a slip of the
-//! pen, another program's word, or a key that belongs into another table.
+//! The keys of each table, and what was most likely meant by an unknown one: a typing error, another
+//! program's name for it, or a key of another table.
 
 use std::sync::LazyLock;
 
@@ -26,7 +26,7 @@ pub(super) enum Table {
     Container,
 }
 
-/// What other programs call it.
+/// Other programs' names for it.
 const MEANT: [(&str, &str); 41] = [
     ("runs_on", "labels"),
     ("label", "labels"),
@@ -71,7 +71,7 @@ const MEANT: [(&str, &str); 41] = [
     ("tz", "timezone"),
 ];
 
-/// What was meant by an unknown key.
+/// What was most likely meant by an unknown key.
 pub(super) struct Meant {
     pub(super) table: Table,
     pub(super) key: &'static str,
@@ -105,7 +105,7 @@ impl Table {
         })
     }
 
-    /// As its header is written.
+    /// Its header.
     pub(super) const fn header(self) -> &'static str {
         match self {
             Self::Top => "the top of the file",
@@ -140,13 +140,14 @@ impl Table {
         self.keys().iter().copied().find(|key| *key == wanted)
     }
 
-    /// What was meant by a key that this table does not have; `is_table` when it was written as a table itself.
+    /// What was most likely meant by a key that this table does not have; `is_table` if it was written as a
+    /// table itself.
     pub(super) fn meant(self, written: &str, is_table: bool) -> Option<Meant> {
         let word = written.to_ascii_lowercase().replace('-', "_");
         let meant = MEANT.iter().find(|(other, _)| *other == word).map_or(word.as_str(), |(_, key)| key);
         let here = |word: &str| self.key(word).map(|key| Meant { table: self, key });
         let elsewhere = |word: &str| {
-            // What holds a pool's container lies nearest to it, and the other way round.
+            // A pool and its container are nearest to each other.
             let mut tables = Self::ALL.into_iter().filter(|table| *table != self);
             tables.find_map(|table| table.key(word).map(|key| Meant { table, key }))
         };
@@ -157,7 +158,7 @@ impl Table {
             .or_else(|| elsewhere(meant))
     }
 
-    /// What to do about a key that is written here and belongs there.
+    /// The hint for a key that is written here and belongs there.
     pub(super) fn way_to(self, meant: &Meant, written: &str) -> String {
         let Meant { table, key } = *meant;
         let header = table.header();
@@ -177,7 +178,7 @@ impl Table {
     }
 }
 
-/// Answers a struct's question for its fields with their names, and no value.
+/// A deserializer that collects the names of a struct's fields and returns no value.
 struct Fields<'s>(&'s mut &'static [&'static str]);
 
 impl<'de> serde::Deserializer<'de> for Fields<'_> {
@@ -190,7 +191,7 @@ impl<'de> serde::Deserializer<'de> for Fields<'_> {
         _: V,
     ) -> Result<V::Value, Error> {
         *self.0 = fields;
-        Err(Error::custom("only its fields were asked for"))
+        Err(Error::custom("only its fields are needed"))
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
@@ -205,7 +206,7 @@ impl<'de> serde::Deserializer<'de> for Fields<'_> {
 
 fn keys_of<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // The names come before the error, which always comes.
+    // The names are collected before the error, which always occurs.
     let _ = T::deserialize(Fields(&mut names));
     names
 }
@@ -216,8 +217,8 @@ mod tests {
 
     use super::*;
 
-    /// The keys of one section of the commented file, those behind a `#` too; each of those must be
-    /// TOML by itself.
+    /// The keys of one section of the commented file, including those after a `#`; each of those must be TOML
+    /// by itself.
     fn shown(section: &str) -> BTreeSet<&'static str> {
         let mut within = String::new();
         let mut keys = BTreeSet::new();
@@ -247,7 +248,7 @@ mod tests {
             ("pool", Table::Pool),
             ("pool.container", Table::Container),
         ] {
-            // A pool names one of the credentials with a key, and has a table of its own.
+            // `credentials` is a key of a pool and also a table.
             let is_table =
                 |key: &str| sections.contains(&key) && (table != Table::Pool || key == "container");
             let known: BTreeSet<_> = table.keys().iter().copied().filter(|key| !is_table(key)).collect();

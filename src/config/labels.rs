@@ -1,25 +1,25 @@
-//! The labels of pools. GitHub takes a wrong label without a word, and then the job waits for ever
-//! (needs P07).
+//! The labels of pools. GitHub accepts a wrong label without an error, and then the job waits forever (needs
+//! P07).
 
 use std::collections::BTreeSet;
 
 use super::{findings::At, wording::quoted};
 use crate::fleet::Scope;
 
-/// The longest label, and the most of them, that generate-jitconfig takes.
+/// The longest label and the largest number of labels that generate-jitconfig accepts.
 const LONGEST: usize = 256;
 const MOST: usize = 100;
 
-/// Labels without letter case, which GitHub does not look at.
+/// Labels in lower case: GitHub ignores case.
 pub(super) type Folded = BTreeSet<String>;
 
-/// Checks the labels of one pool. A scale set's jobs ask for what it is called as often as not.
+/// Checks the labels of one pool. A scale set's jobs often ask for its name.
 pub(super) fn check(labels: &[String], scale_set: bool, scope: Option<&Scope>, at: &At<'_>) -> Folded {
     let mut folded = Folded::new();
     at.require(!labels.is_empty(), "must not be empty", "for example [\"self-hosted\", \"linux\", \"x64\"]");
     at.require(
         labels.len() <= MOST,
-        format_args!("are {}, and GitHub takes at most {MOST}", labels.len()),
+        format_args!("are {}, but GitHub accepts at most {MOST}", labels.len()),
         "",
     );
     for (i, label) in labels.iter().enumerate() {
@@ -29,48 +29,50 @@ pub(super) fn check(labels: &[String], scale_set: bool, scope: Option<&Scope>, a
             at.error("is an empty label", "remove it");
         } else if length > LONGEST {
             at.error(
-                format_args!("is a label of {length} characters, and GitHub takes at most {LONGEST}"),
+                format_args!("has {length} characters, but GitHub accepts at most {LONGEST}"),
                 "shorten it",
             );
         } else if label.contains([' ', ',']) {
             at.error(
-                format_args!("{} has a space or a comma, so that no job could ask for it", quoted(label)),
-                "write each label as a text of its own",
+                format_args!("{} contains a space or a comma, so no job could ask for it", quoted(label)),
+                "write each label as a separate string",
             );
         } else if label.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            at.error(format_args!("{} has white space or control characters", quoted(label)), "remove them");
-        } else if !folded.insert(label.to_lowercase()) {
             at.error(
-                format_args!("{} is there twice; upper and lower case are the same to GitHub", quoted(label)),
-                "remove one",
+                format_args!("{} contains white space or control characters", quoted(label)),
+                "remove them",
             );
+        } else if !folded.insert(label.to_lowercase()) {
+            at.error(format_args!("{} is listed twice; GitHub ignores case", quoted(label)), "remove one");
         } else if is_of_github(label) && scope.is_none_or(has_runners_of_its_own) {
             at.warn(
                 format_args!(
-                    "{} is a name of GitHub's own runners, which may take its jobs too",
+                    "{} is also a label of GitHub's own runners, which may take its jobs too",
                     quoted(label)
                 ),
-                "use a label of your own, and write that in runs-on",
+                "use a label of your own, and put that in runs-on",
             );
         }
     }
     if !labels.is_empty() && !scale_set && !folded.contains("self-hosted") {
         at.warn(
-            "lack \"self-hosted\": jobs that ask for it will not come here, since a runner gets exactly the labels written here",
+            "do not include \"self-hosted\": jobs that ask for it do not run here, since a runner gets \
+             exactly these labels",
             "add \"self-hosted\"",
         );
     }
     folded
 }
 
-/// Whether it is called as the runners that GitHub offers (docs.github.com, "GitHub-hosted runners reference").
+/// Whether it is the label of a runner that GitHub offers (docs.github.com, "GitHub-hosted runners
+/// reference").
 fn is_of_github(label: &str) -> bool {
     let label = label.to_lowercase();
     let version = ["ubuntu-", "windows-", "macos-"].iter().find_map(|system| label.strip_prefix(system));
     version.is_some_and(|version| version.starts_with("latest") || version.starts_with(['1', '2']))
 }
 
-/// Whether the GitHub of a scope offers runners; a server of one's own does not.
+/// Whether the GitHub of a scope offers runners; a GitHub Enterprise Server does not.
 fn has_runners_of_its_own(scope: &Scope) -> bool {
     let site = scope.site();
     site == "https://github.com" || site.ends_with(".ghe.com")
@@ -84,7 +86,7 @@ pub(super) struct Labelled<'a> {
     pub(super) at: At<'a>,
 }
 
-/// Warns where jobs for one pool may land on another.
+/// Warns where jobs for one pool may run on another.
 pub(super) fn compare(pools: &[Labelled<'_>]) {
     for (i, pool) in pools.iter().enumerate() {
         for (j, other) in pools.iter().enumerate().filter(|(j, other)| *j != i && other.scope == pool.scope) {
@@ -102,7 +104,10 @@ pub(super) fn compare(pools: &[Labelled<'_>]) {
                 );
             } else if i > j {
                 pool.at.warn(
-                    format_args!("are those of pool {:?}, and each may take the other's jobs", other.name),
+                    format_args!(
+                        "are the same as those of pool {:?}, and each may take the other's jobs",
+                        other.name
+                    ),
                     hint,
                 );
             }

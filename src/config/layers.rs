@@ -1,8 +1,8 @@
-//! The layers of a configuration: the file and, over it, the environment; merged by figment, with
-//! the place of every key kept so that a problem can name it.
+//! The layers of a configuration: the file and, over it, the environment; merged by figment, with the
+//! location of every key, so that a problem can name it.
 //!
-//! serde stops at the first error. To tell all of them at once, what cannot be read is noted, taken
-//! away, and the rest is read again.
+//! serde stops at the first error. To report all of them at once, what cannot be read is recorded and
+//! removed, and the rest is read again.
 
 mod hints;
 mod syntax;
@@ -27,20 +27,20 @@ use super::{
     wording::{nearest, quoted, refusal},
 };
 
-/// What every variable of ours begins with.
+/// The prefix of Dayfly's variables.
 const PREFIX: &str = "DAYFLY_";
 
-/// Variables of the command line, which are no settings of the file.
+/// Variables of the command line, which are not settings of the file.
 const COMMAND_LINE: [&str; 2] = ["DAYFLY_CONFIG", "DAYFLY_LOG_FORMAT"];
 
-/// The file and the environment as they were found.
+/// The file and the environment as read.
 pub(super) struct Layers<'a> {
     file: PathBuf,
     text: &'a str,
     root: DeValue<'a>,
-    /// By the path of the key that each sets.
+    /// Variables by the path of the key that they set.
     variables: BTreeMap<KeyPath, (String, String)>,
-    /// Variables that cannot be the path of a key, and whether they mean a key of a pool.
+    /// Variables that are not the path of a key, and whether they mean a key of a pool.
     strays: Vec<(String, bool)>,
 }
 
@@ -58,7 +58,7 @@ impl Provider for Layer<'_> {
 }
 
 impl<'a> Layers<'a> {
-    /// Parses the text of the file; its syntax errors are told with line and column.
+    /// Parses the text of the file; syntax errors are reported with line and column.
     pub(super) fn parse(
         file: &Path,
         text: &'a str,
@@ -74,7 +74,7 @@ impl<'a> Layers<'a> {
                 continue;
             };
             let path: KeyPath = rest.to_ascii_lowercase().split("__").map(str::to_owned).collect();
-            // One key of one pool cannot be told from outside: pools are a list.
+            // The environment cannot name a key of one pool: pools are a list.
             let in_pool = path[0] == "pool" && path.len() > 1;
             if in_pool || path.iter().any(|key| key.is_empty() || key.contains('.')) {
                 strays.push((name, in_pool));
@@ -85,15 +85,15 @@ impl<'a> Layers<'a> {
         Ok(Self { file: file.to_owned(), text, root: DeValue::Table(table.into_inner()), variables, strays })
     }
 
-    /// Merges the layers and reads what can be read of them.
+    /// Merges the layers and reads what can be read.
     pub(super) fn read(&self, findings: &Findings<'_>) -> File {
         for (name, in_pool) in &self.strays {
             if *in_pool {
                 findings.error(Problem {
                     place: Place::Environment(name.clone()),
                     key: String::new(),
-                    text: "pools are a list, of which the environment cannot change one key".to_owned(),
-                    hint: "change it in the file, or give the whole list as TOML in DAYFLY_POOL".to_owned(),
+                    text: "pools are a list, and the environment cannot change a single key of it".to_owned(),
+                    hint: "change it in the file, or set DAYFLY_POOL to the whole list as TOML".to_owned(),
                 });
             } else {
                 Self::warn_stray(name, &[], findings);
@@ -114,7 +114,7 @@ impl<'a> Layers<'a> {
         self.salvage(Value::from(merged), findings)
     }
 
-    /// Reads a merged value, taking away what cannot be read until the rest can.
+    /// Reads a merged value, removing what cannot be read until the rest can be.
     fn salvage(&self, mut merged: Value, findings: &Findings<'_>) -> File {
         let mut retried = BTreeSet::new();
         loop {
@@ -122,7 +122,7 @@ impl<'a> Layers<'a> {
                 Ok(file) => return file,
                 Err(error) => error,
             };
-            // The environment knows only text. Where text does not fit, it is read as TOML.
+            // The environment has only text. Where text does not fit, it is parsed as TOML.
             if let (Kind::InvalidType(Actual::Str(_), _), Some((_, text))) =
                 (&error.kind, self.variables.get(&error.path))
                 && retried.insert(error.path.clone())
@@ -136,7 +136,7 @@ impl<'a> Layers<'a> {
                 findings
                     .at(&error.path)
                     .error(hints::refusal(&error.path, &error.kind), self.hint(&error.path, &error.kind));
-                // What was written there instead is not missing as well.
+                // A key that was written in the wrong form is not reported as missing too.
                 if let Some(path) = self.meant(&error.path, &error.kind).and_then(|(_, path)| path) {
                     findings.set_broken(path);
                 }
@@ -148,8 +148,8 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Whether this is about a variable with our prefix that sets nothing we know. Programs around
-    /// us make such (`DAYFLY_HOME`, `DAYFLY_SERVICE_PORT`), so they only get a warning.
+    /// Whether this is about a variable with Dayfly's prefix that sets no known key. Other programs create
+    /// such variables (`DAYFLY_HOME`, `DAYFLY_SERVICE_PORT`), so they only get a warning.
     fn is_stray(&self, path: &[String], kind: &Kind, findings: &Findings<'_>) -> bool {
         let Kind::UnknownField(key, known) = kind else { return false };
         if path.len() != 1 || below(&self.root, key).is_some() {
@@ -173,7 +173,7 @@ impl<'a> Layers<'a> {
         findings.warn(Problem {
             place: Place::Environment(name.to_owned()),
             key: String::new(),
-            text: "sets no key that is known, and is ignored".to_owned(),
+            text: "does not set a known key, and is ignored".to_owned(),
             hint,
         });
     }
@@ -183,7 +183,8 @@ impl<'a> Layers<'a> {
         self.variables.iter().rev().find(|(at, _)| path.starts_with(at)).map(|(_, (name, _))| name.as_str())
     }
 
-    /// Where in the file a key is, or what it would be in: the offset, to sort by, and the place.
+    /// The location of a key in the file, or of the table that it would be in: the offset, for sorting, and
+    /// the place.
     pub(super) fn position(&self, path: &[String]) -> (usize, Place) {
         let mut start = None;
         let mut within = &self.root;
@@ -198,7 +199,7 @@ impl<'a> Layers<'a> {
 
     /// A key as it is shown to people: `pool "linux": container.memory`.
     pub(super) fn shown(&self, path: &[String]) -> String {
-        // Keys can be any text; shown bare only where that cannot confuse.
+        // Keys can be any text; shown bare only where that is unambiguous.
         let bare = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         let joined = |keys: &[String]| {
             let shown = keys.iter().map(|key| if bare(key) { key.clone() } else { quoted(key) });
@@ -229,7 +230,7 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// What a key or an index leads to, and where that begins in the text.
+/// The value at a key or an index, and where it begins in the text.
 fn below<'t, 'i>(within: &'t DeValue<'i>, key: &str) -> Option<(usize, &'t DeValue<'i>)> {
     match within {
         DeValue::Table(table) => {
@@ -259,7 +260,7 @@ fn value_of(value: &DeValue<'_>) -> Value {
             match (i64::from_str_radix(digits, radix), i128::from_str_radix(digits, radix)) {
                 (Ok(number), _) => Value::from(number),
                 (_, Ok(number)) => Value::from(number),
-                // Larger than any key takes: all that matters is that it is a number.
+                // Larger than any key allows: all that matters is that it is a number.
                 _ => Value::from(i128::MAX),
             }
         }
@@ -294,8 +295,8 @@ fn replace(root: &mut Value, path: &[String], value: Value) -> bool {
     target.map(|target| *target = value).is_some()
 }
 
-/// Takes away the innermost named key on the path, and answers its path. Elements of a list stay in
-/// their places, so that the indexes of the others stay true: the list goes as a whole.
+/// Removes the innermost named key on the path, and returns its path. Elements of a list are not removed, so
+/// that the indexes of the others stay valid: the whole list is.
 fn remove(root: &mut Value, path: &[String]) -> Option<KeyPath> {
     let mut within = &*root;
     let mut named = 0;

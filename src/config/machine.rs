@@ -1,4 +1,4 @@
-//! What the defaults take from the machine: facts in a struct, so that tests can give others.
+//! The facts about the machine that defaults depend on, in a struct, so that tests can provide others.
 
 use std::{
     fs,
@@ -16,11 +16,11 @@ pub struct Machine {
     pub id: Option<String>,
     /// The host name.
     pub hostname: Option<String>,
-    /// Whether we are root.
+    /// Whether the process runs as root.
     pub root: bool,
-    /// Whether we are in a container, whose id and host name may not outlive it.
+    /// Whether the process runs in a container, whose id and host name may not outlive it.
     pub contained: bool,
-    /// Where systemd's units are, the first one first.
+    /// The directories of systemd's units, highest priority first.
     pub unit_dirs: Vec<PathBuf>,
 }
 
@@ -36,8 +36,8 @@ impl Machine {
         }
     }
 
-    /// A short id that stays the same: six letters and digits from a hash, since machine-id(5) asks
-    /// not to show the id itself.
+    /// A short stable id: six letters and digits from a hash, since machine-id(5) asks not to expose the id
+    /// itself.
     pub fn instance(&self) -> Option<InstanceId> {
         // An image that is not set up yet says "uninitialized".
         let id = self.id.as_ref().filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));

@@ -1,5 +1,5 @@
-//! The one TOML file: its model, its layers (file, then environment over it) and its checks. All
-//! that is wrong is told at once, with file, line and key; what is sound becomes a [`Config`].
+//! The TOML file: its model, its layers (the file, and the environment over it) and its checks. All problems
+//! are reported at once, with file, line and key; a valid file becomes a [`Config`].
 
 mod container;
 mod credentials;
@@ -37,46 +37,46 @@ use crate::{
 use findings::{At, Findings};
 use layers::Layers;
 
-/// Where the file is looked for when nobody says.
+/// The default paths of the file.
 const PLACES: [&str; 2] = ["/etc/dayfly/dayfly.toml", "dayfly.toml"];
 
-/// Everything that was configured, as meant.
+/// The checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// This installation.
+    /// The id of this installation.
     pub instance: InstanceId,
-    /// Where evidence for people is kept; it need not exist yet.
+    /// The directory for diagnostics; it may not exist yet.
     pub state_dir: PathBuf,
-    /// What GitHub is shown, by name.
+    /// The credentials for GitHub, by name.
     pub credentials: BTreeMap<String, CredentialSource>,
     /// The engines.
     pub hosts: Vec<HostConfig>,
-    /// Where `/metrics` and the rest are served.
+    /// The web server's address.
     pub listen: SocketAddr,
-    /// The names that the web server has besides loopback names and addresses.
+    /// The host names that the web server accepts besides loopback names and literal addresses.
     pub allowed_hosts: Vec<String>,
-    /// The file with the secret that webhooks are signed with; without it there is no `POST /webhook`.
+    /// The file with the secret of the webhooks; without it there is no `POST /webhook`.
     pub webhook_secret_file: Option<PathBuf>,
-    /// How often GitHub is asked, when nothing stretches it.
+    /// How often GitHub is polled, unless the rate limit is low.
     pub poll_interval: Duration,
     /// The pools, in the order of the file.
     pub pools: Vec<PoolConfig>,
-    /// What is doubtful, but can be worked with.
+    /// Warnings.
     pub warnings: Vec<Problem>,
 }
 
-/// One engine and how it is reached.
+/// An engine and how to reach it.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
     /// Name and budget.
     pub host: fleet::Host,
-    /// How it is reached.
+    /// How to reach it.
     pub endpoint: Endpoint,
-    /// Below this many free bytes nothing is launched.
+    /// With less free disk space than this, in bytes, nothing is launched.
     pub min_free_disk: Option<u64>,
 }
 
-/// One pool and the credential that it uses.
+/// A pool and its credential.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {
     /// The pool.
@@ -85,13 +85,13 @@ pub struct PoolConfig {
     pub credential: String,
 }
 
-/// Whether tokens must be there.
+/// Whether tokens must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tokens {
-    /// They are needed: a token that cannot be read is an error.
+    /// Tokens are needed: one that cannot be read is an error.
     Needed,
-    /// They are not looked at, for commands that only talk to the daemon and may be run by people
-    /// who cannot read them.
+    /// Tokens are not checked, for commands that only talk to the daemon and may be run by users who cannot
+    /// read them.
     Unneeded,
 }
 
@@ -101,8 +101,8 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Which file to read: the one that was asked for, else `$DAYFLY_CONFIG`, else
-/// `/etc/dayfly/dayfly.toml`, else `./dayfly.toml`.
+/// Which file to read: the one that the options name, else `$DAYFLY_CONFIG`, else `/etc/dayfly/dayfly.toml`,
+/// else `./dayfly.toml`.
 pub fn find(
     asked: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
@@ -118,7 +118,7 @@ pub fn find(
         place: Place::File { file: PLACES[0].into(), line: None },
         key: String::new(),
         text: format!("there is no configuration, neither here nor at ./{}", PLACES[1]),
-        hint: "write one there, or name it with --config or DAYFLY_CONFIG".to_owned(),
+        hint: "create one there, or set its path with --config or DAYFLY_CONFIG".to_owned(),
     })
 }
 
@@ -127,7 +127,7 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
     load_for(path, env, &Machine::here(), Tokens::Needed)
 }
 
-/// Reads the configuration for a given machine, with or without a look at the tokens.
+/// Reads the configuration for a given machine, with or without checking the tokens.
 pub fn load_for(
     path: &Path,
     env: impl Iterator<Item = (String, String)>,
@@ -157,17 +157,17 @@ pub fn load_for(
     let warnings = findings.verdict()?;
     match config {
         Some(config) => Ok(Config { warnings, ..config }),
-        // Not reached: what is missing has been noted as an error.
-        None => Err(whole("cannot be understood".to_owned(), "").into()),
+        // Unreachable: whatever is missing has been recorded as an error.
+        None => Err(whole("cannot be read".to_owned(), "").into()),
     }
 }
 
-/// What the meaning of a file depends on besides its text.
+/// What the meaning of a file depends on, besides its text.
 struct Reading<'a> {
     env: &'a BTreeMap<String, String>,
     machine: &'a Machine,
     tokens: Tokens,
-    /// What relative paths are relative to: where the file is.
+    /// The directory of the file, which relative paths start from.
     base: &'a Path,
 }
 
@@ -197,7 +197,7 @@ impl Reading<'_> {
         })
     }
 
-    /// A variable that says something.
+    /// A variable that is set and not empty.
     fn variable(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -212,12 +212,13 @@ impl Reading<'_> {
         let derived = self.machine.instance();
         match &derived {
             None => at.error(
-                "cannot be derived, since this machine has neither a machine id nor a host name",
-                "write instance = \"…\", a short word that no other installation has",
+                "is not set and cannot be derived, because this machine has neither a machine id nor a host \
+                 name",
+                "set instance = \"…\" to a short word that no other installation uses",
             ),
             Some(derived) if self.machine.contained => at.warn(
-                format_args!("is left out and was derived from this container ({derived}); a new container may get another, and then leave its runners behind"),
-                "write instance = \"…\", a short word that no other installation has",
+                format_args!("is not set and was derived from this container ({derived}); a new container may get another id, and would not find these runners again"),
+                "set instance = \"…\" to a short word that no other installation uses",
             ),
             Some(_) => {}
         }
@@ -232,8 +233,8 @@ impl Reading<'_> {
         };
         if !file.pool.iter().any(has_webhook) {
             at.warn(
-                "is there, and no pool has \"webhook\" in its demand: webhooks are taken in and change nothing",
-                "add \"webhook\" to a pool's demand, or leave it out",
+                "is set, but no pool has \"webhook\" in its demand: webhooks are accepted and have no effect",
+                "add \"webhook\" to a pool's demand, or remove it",
             );
         }
         self.webhook_secret(written, &at)
@@ -266,13 +267,14 @@ fn listen(http: &file::Http, at: &At<'_>) -> Option<SocketAddr> {
     let Ok(listen) = written.parse::<SocketAddr>() else {
         let port = written.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(9745);
         let hint = format!("for example \"127.0.0.1:{port}\"");
-        at.error("must be ADDRESS:PORT, the address in numbers", hint);
+        at.error("must be IP-ADDRESS:PORT", hint);
         return None;
     };
     if !listen.ip().is_loopback() {
         at.warn(
-            "is open to other machines, and whoever reaches it sees pools, runners and job names: there is no password on it",
-            "use 127.0.0.1, or let a firewall or a proxy guard it",
+            "is reachable from other machines, and has no password: anyone who reaches it sees pools, \
+             runners and job names",
+            "use 127.0.0.1, or protect it with a firewall or a proxy",
         );
     }
     Some(listen)

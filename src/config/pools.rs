@@ -1,4 +1,4 @@
-//! The pools: what they are called, where they serve, how many there are.
+//! The pools: their names, scopes and policies.
 
 use std::sync::Arc;
 use std::{collections::BTreeMap, time::Duration};
@@ -17,16 +17,16 @@ use super::{
 };
 use crate::fleet::{InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
 
-/// More than GitHub has room for in one runner group.
+/// More runners than GitHub allows in one runner group.
 const ABSURD: u32 = 10_000;
 
-/// A workflow job ends by itself after at most so long on GitHub's own runners, and many on others.
+/// The time limit of workflow jobs on GitHub's own runners, and of many on others.
 const LONG_JOB: Duration = Duration::from_hours(6);
 
-/// A pool as written, its number, and what could be read of its scope and labels.
+/// A pool as written, its index, and what could be read of its scope and labels.
 type Written<'a> = (usize, &'a file::Pool, Option<Scope>, Option<labels::Folded>);
 
-/// All pools that are sound.
+/// All valid pools.
 pub(super) fn pools(
     file: &File,
     instance: Option<&InstanceId>,
@@ -34,7 +34,7 @@ pub(super) fn pools(
     at: &At<'_>,
 ) -> Vec<PoolConfig> {
     if file.pool.is_empty() && !at.is_broken() {
-        at.error("there is none", "write [[pool]] with name, url and labels");
+        at.error("is missing", "write [[pool]] with name, url and labels");
     }
     let mut scopes = Vec::new();
     let mut pools = Vec::new();
@@ -45,13 +45,13 @@ pub(super) fn pools(
             && let Some(earlier) = first.insert(name.as_str(), i)
         {
             at.key("name").error(
-                format_args!("is also that of pool number {}", earlier + 1),
-                "give each pool a name of its own",
+                format_args!("is already the name of pool number {}", earlier + 1),
+                "give each pool a different name",
             );
         }
         let scope = at.key("url").required(
             written.url.as_deref(),
-            "write url = \"https://github.com/ORGANIZATION\" or \"https://github.com/OWNER/REPOSITORY\"",
+            "set url = \"https://github.com/ORGANIZATION\" or \"https://github.com/OWNER/REPOSITORY\"",
         );
         let scope = scope.and_then(|url| at.key("url").parsed::<Scope>(url, ""));
         let labels = at
@@ -81,7 +81,7 @@ pub(super) fn pools(
     pools
 }
 
-/// A scope is looked at and changed with one credential: with two, each might see what the other does not.
+/// A scope is listed and changed with one credential: with two, one might not see what the other does.
 fn one_credential_a_scope(file: &File, scopes: &[Written<'_>], at: &At<'_>) {
     let mut first: BTreeMap<&Scope, (&str, usize)> = BTreeMap::new();
     for (i, written, scope, _) in scopes {
@@ -92,9 +92,10 @@ fn one_credential_a_scope(file: &File, scopes: &[Written<'_>], at: &At<'_>) {
             let pool = file.pool[earlier].name.as_deref().unwrap_or_default();
             at.key(i).key("credentials").error(
                 format_args!(
-                    "must be {other:?}, as for pool {pool:?}: pools of one url share its credential"
+                    "must be {other:?}, as in pool {pool:?}: pools with the same url must have the same \
+                     credential"
                 ),
-                "write the same in both",
+                "set the same in both",
             );
         }
     }
@@ -139,7 +140,8 @@ fn pool(
     Some(PoolConfig { pool, credential })
 }
 
-/// What GitHub counts a pool's requests by. An App has limits for each account that it is installed on.
+/// What GitHub's rate limit applies to for a pool. An App has limits for each account that it is installed
+/// on.
 fn limits_of(file: &File, credential: &str, scope: Option<&Scope>) -> Arc<str> {
     let is_app = file.credentials.get(credential).is_some_and(|written| written.app_id.is_some());
     let account = scope.filter(|_| is_app).and_then(|scope| scope.path().split('/').next());
@@ -157,7 +159,7 @@ fn name(written: &file::Pool, instance: Option<&InstanceId>, at: &At<'_>) -> Opt
     at.require(
         text.len() <= room,
         format_args!(
-            "has {} characters, and at most {room} fit into a runner's name beside instance {instance:?}",
+            "has {} characters, but at most {room} fit into a runner's name beside instance {instance:?}",
             text.len()
         ),
         "shorten either",
@@ -190,7 +192,7 @@ fn known_host<'h>(
     let name = written.host.as_deref().unwrap_or(LOCAL);
     let found = hosts.iter().find(|host| host.host.name.as_str() == name);
     let at_hosts = at.root("hosts");
-    // A host that is written and wrong has been told of already.
+    // A host with errors has been reported already.
     let told = file.hosts.contains_key(name) || at_hosts.key(name).is_broken() || at.key("host").is_broken();
     if found.is_none() && !told && name != LOCAL {
         let known: Vec<&str> = file.hosts.keys().map(String::as_str).collect();
@@ -203,11 +205,13 @@ fn did_you_mean(word: &str, known: &[&str]) -> String {
     match nearest(word, known) {
         Some(near) => format!("did you mean {near:?}?"),
         None if known.is_empty() => "none is configured".to_owned(),
-        None => format!("known are: {}", known.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ")),
+        None => {
+            format!("known names: {}", known.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
-/// A name as it would be written in a table's header.
+/// A name as in a table's header.
 fn shown(name: &str) -> String {
     let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     if bare && name.len() <= 40 { name.to_owned() } else { quoted(name) }
@@ -219,7 +223,7 @@ fn group(written: &file::Pool, scope: Option<&Scope>, at: &At<'_>) -> String {
     let in_repository = matches!(scope.map(Scope::target), Some(Target::Repository { .. }));
     at.require(
         !in_repository || group.eq_ignore_ascii_case("Default"),
-        "must be \"Default\": a repository has no other runner group",
+        "must be \"Default\": a repository has no other runner groups",
         "leave it out, or register at the organization",
     );
     group
@@ -244,7 +248,7 @@ fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
     if policy.max == 0 {
         at_max.error("must be at least 1", "remove the pool if it is not wanted");
     } else if policy.max > ABSURD {
-        at_max.error(format_args!("is absurdly large: at most {ABSURD} makes sense"), "");
+        at_max.error(format_args!("is too large: must be at most {ABSURD}"), "");
     } else if readable && policy.max < policy.min_idle {
         let where_written = if written.max.is_some() { &at_max } else { &at_min };
         let text = if written.max.is_some() {
@@ -257,7 +261,7 @@ fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
     at.key("boot_timeout").require(
         policy.boot_timeout >= Duration::from_secs(1),
         "must be at least 1s",
-        "it must leave a runner time to start",
+        "a runner needs time to start",
     );
     if let Some(age) = policy.max_job_age {
         let at = at.key("max_job_age");
@@ -265,8 +269,8 @@ fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
             at.error("must not be zero", "write \"off\" for no limit");
         } else if age < LONG_JOB {
             at.warn(
-                "is under 6h, so that jobs which GitHub still lets run are stopped",
-                "write \"off\", or 6h and more",
+                "is less than 6h, so jobs are stopped that GitHub would still let run",
+                "set \"off\", or at least 6h",
             );
         }
     }

@@ -1,13 +1,13 @@
-//! What is wrong with a configuration: where, which key, what, and what to do about it.
+//! A problem of a configuration: where it is, the key, what is wrong, and what to do.
 
 use std::{fmt, path::PathBuf};
 
-/// Where a setting was written.
+/// Where a setting is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// In the file, at a line counted from 1; without a line, the file as a whole.
     File {
-        /// The file, as it was named to us.
+        /// The path of the file, as it was given.
         file: PathBuf,
         /// The line, where there is one.
         line: Option<usize>,
@@ -16,7 +16,7 @@ pub enum Place {
     Environment(String),
 }
 
-/// One thing wrong. Never holds the value of a setting that may be secret.
+/// A problem. Never contains the value of a setting that may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where it was written.
@@ -56,7 +56,7 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// All that is wrong with a configuration, in the order of the file; one line each.
+/// All problems of a configuration, in the order of the file; one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 

@@ -1,4 +1,4 @@
-//! The schedule of a pool: days, hours, whose clock, and how many runners idle then.
+//! The schedule of a pool: days, hours, time zone, and how many runners to keep idle then.
 
 use jiff::tz::TimeZone;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::fleet::{DAY, Days, Schedule, Window};
 
-/// As they are written; the first three letters are enough.
+/// The names of the days; the first three letters are enough.
 const WEEK: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
-/// All windows that are sound.
+/// All valid windows.
 pub(super) fn schedule(written: &[file::Window], max: u32, at: &At<'_>) -> Schedule {
     let windows: Vec<Option<Window>> =
         written.iter().enumerate().map(|(i, written)| window(written, max, &at.key(i))).collect();
@@ -21,19 +21,19 @@ pub(super) fn schedule(written: &[file::Window], max: u32, at: &At<'_>) -> Sched
     let (both, hidden) = schedule.conflicts();
     for window in hidden {
         at.key(window).warn(
-            "never counts: the windows above it are in force whenever it is, and the first that is counts",
-            "put it above them, or remove it",
+            "is never used: the windows above it cover all of its time, and the first match is used",
+            "move it above them, or remove it",
         );
     }
     for (earlier, later) in both {
         at.key(later).warn(
             format_args!(
-                "overlaps window {}, which counts while both are in force: {} idle runners, not {}",
+                "overlaps window {}, which is used while both match: {} idle runners, not {}",
                 earlier + 1,
                 schedule.0[earlier].min_idle,
                 schedule.0[later].min_idle
             ),
-            "change the hours so that they meet and do not overlap",
+            "change the hours so that they do not overlap",
         );
     }
     schedule
@@ -46,12 +46,12 @@ fn window(written: &file::Window, max: u32, at: &At<'_>) -> Option<Window> {
     };
     let hours = at.key("hours").required(written.hours.as_deref(), "write hours = \"08:00-18:00\"");
     let hours = hours.and_then(|text| hours_of(text, &at.key("hours")));
-    let zone = at.key("timezone").required(
-        written.timezone.as_deref(),
-        "write timezone = \"Europe/Berlin\", or wherever the clock is that is meant",
-    );
+    let zone = at
+        .key("timezone")
+        .required(written.timezone.as_deref(), "set timezone, for example timezone = \"Europe/Berlin\"");
     let zone = zone.and_then(|name| zone_of(name, &at.key("timezone")));
-    let min_idle = at.key("min_idle").required(written.min_idle, "write how many runners idle then");
+    let min_idle =
+        at.key("min_idle").required(written.min_idle, "set how many runners to keep idle in this window");
     if let Some(min_idle) = min_idle {
         at.key("min_idle").require(
             min_idle <= max,
@@ -75,7 +75,7 @@ fn days(text: &str, at: &At<'_>) -> Option<Days> {
         };
         let (Some(first), Some(last)) = (first, last) else {
             at.error(
-                format_args!("has {}, which is no day of the week", quoted(&part)),
+                format_args!("contains {}, which is not a day of the week", quoted(&part)),
                 "write \"mon-fri\", \"sat,sun\" or \"daily\"",
             );
             return None;
@@ -102,7 +102,7 @@ fn hours_of(text: &str, at: &At<'_>) -> Option<(u16, u16)> {
         at.error("must be HH:MM-HH:MM", "for example \"08:00-18:00\", or \"22:00-06:00\" for a night");
         return None;
     };
-    at.require(from != to, "begin and end at the same time", "for a whole day write \"00:00-24:00\"")
+    at.require(from != to, "start and end at the same time", "for a whole day write \"00:00-24:00\"")
         .then_some((from, to))
 }
 
@@ -118,7 +118,7 @@ fn time(text: &str) -> Option<u16> {
     (time <= DAY).then_some(time)
 }
 
-/// Abbreviations of which the zone is most likely the one beside it. Some others are zones of IANA's (`CET`).
+/// Abbreviations and the zone that is most likely meant. Some others are IANA zones themselves (`CET`).
 const ABBREVIATIONS: [(&str, &str); 20] = [
     ("PST", "America/Los_Angeles"),
     ("PDT", "America/Los_Angeles"),
@@ -142,12 +142,13 @@ const ABBREVIATIONS: [(&str, &str); 20] = [
     ("AEST", "Australia/Sydney"),
 ];
 
-/// What to do about an abbreviation, or about an offset.
+/// The hint for an abbreviation or an offset.
 fn no_zone(name: &str) -> Option<String> {
     let abbreviation = ABBREVIATIONS.iter().find(|(short, _)| short.eq_ignore_ascii_case(name.trim()));
     if let Some((_, zone)) = abbreviation {
         return Some(format!(
-            "abbreviations mean one half of a year, or several places: write the zone, such as {zone:?}"
+            "an abbreviation stands for one half of the year, or for several places: write the zone, such \
+             as {zone:?}"
         ));
     }
     let offset = name.trim().trim_start_matches(|c: char| c.is_ascii_alphabetic());
@@ -155,7 +156,7 @@ fn no_zone(name: &str) -> Option<String> {
         && offset[1..].starts_with(|c: char| c.is_ascii_digit())
         && offset[1..].chars().all(|c| c.is_ascii_digit() || c == ':');
     is_offset.then(|| {
-        "an offset knows no daylight saving time: write the zone, such as \"Europe/Berlin\", or \"UTC\""
+        "an offset has no daylight saving time: write the zone, such as \"Europe/Berlin\", or \"UTC\""
             .to_owned()
     })
 }
@@ -165,19 +166,19 @@ fn zone_of(name: &str, at: &At<'_>) -> Option<TimeZone> {
         return Some(zone);
     }
     if let Some(hint) = no_zone(name) {
-        at.error(format_args!("{} is no time zone", quoted(name)), hint);
+        at.error(format_args!("{} is not a time zone", quoted(name)), hint);
         return None;
     }
     let known: Vec<String> = jiff::tz::db().available().map(|known| known.to_string()).collect();
-    // Besides places there are old names, and the names of files.
+    // The database has old names and names of files besides places.
     let known: Vec<&str> = known.iter().map(String::as_str).filter(|known| known.contains('/')).collect();
-    // A city alone is most likely meant as the zone that is named for it.
+    // A city alone most likely means the zone with its name.
     let city = |known: &&&str| known.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
     let near = known.iter().find(city).copied().or_else(|| nearest(name, &known));
     let hint = match near {
         Some(near) => format!("did you mean {near:?}?"),
-        None => "write it as in the IANA list, for example \"Europe/Berlin\"".to_owned(),
+        None => "use a name from the IANA time zone database, for example \"Europe/Berlin\"".to_owned(),
     };
-    at.error(format_args!("{} is no known time zone", quoted(name)), hint);
+    at.error(format_args!("{} is not a known time zone", quoted(name)), hint);
     None
 }

@@ -1,5 +1,5 @@
-//! Where systemd takes the credentials of Dayfly's unit from. Only the service has `$CREDENTIALS_DIRECTORY`; a
-//! command that somebody types beside it finds the same secret in the file that the unit names.
+//! Where systemd loads the credentials of Dayfly's unit from. Only the service has `$CREDENTIALS_DIRECTORY`;
+//! commands in a shell find the same secret in the file that the unit names.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use std::{
 
 use crate::files;
 
-/// The unit's name, as it is shipped.
+/// The name of the shipped unit.
 const UNIT: &str = "dayfly.service";
 
-/// Where units are, the first one first (systemd.unit(5)).
+/// The directories of units, highest priority first (systemd.unit(5)).
 pub(super) const UNIT_DIRS: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -22,16 +22,16 @@ pub(super) const UNIT_DIRS: [&str; 5] = [
     "/lib/systemd/system",
 ];
 
-/// Where a credential comes from.
+/// The source of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Loaded {
-    /// A file as it is.
+    /// A plain file.
     Plain(PathBuf),
     /// A file that only systemd can decrypt.
     Encrypted(PathBuf),
 }
 
-/// Where the unit loads the credential of this name from: its last setting counts, drop-ins come after the unit.
+/// The source of the credential of this name: the last setting wins, drop-ins come after the unit.
 pub(super) fn loaded(unit_dirs: &[PathBuf], name: &str) -> Option<Loaded> {
     let unit = unit_dirs.iter().map(|dir| dir.join(UNIT)).find(|unit| unit.is_file());
     let texts = unit.into_iter().chain(drop_ins(unit_dirs));
@@ -45,7 +45,7 @@ pub(super) fn loaded(unit_dirs: &[PathBuf], name: &str) -> Option<Loaded> {
                 _ => continue,
             };
             match value.trim().split_once(':') {
-                // A relative path is a directory of systemd's own.
+                // A relative path means a directory of systemd's.
                 Some((id, path)) if id == name && Path::new(path).is_absolute() => {
                     found = Some(loaded(path.into()));
                 }
@@ -57,7 +57,7 @@ pub(super) fn loaded(unit_dirs: &[PathBuf], name: &str) -> Option<Loaded> {
     found
 }
 
-/// The unit's drop-ins in the order of their names; one hides those of its name in later directories.
+/// The unit's drop-ins in the order of their names; each hides those of the same name in later directories.
 fn drop_ins(unit_dirs: &[PathBuf]) -> Vec<PathBuf> {
     let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for dir in unit_dirs {

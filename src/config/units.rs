@@ -1,5 +1,4 @@
-//! Values with a unit as people write them: sizes, durations, limits. An error says what is
-//! expected and never repeats what was there.
+//! Values with a unit: sizes, durations, limits. An error says what is expected and never repeats the value.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -9,10 +8,10 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// Longer than this is a slip of the pen.
+/// Longer durations are typing errors.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-/// Larger than this is a slip of the pen.
+/// Larger sizes are typing errors.
 const LARGEST: u64 = 1 << 50;
 
 /// A size in bytes: `"8GiB"`, `"500MB"`, or a plain number of bytes.
@@ -35,8 +34,8 @@ pub(super) struct Ulimit(pub(super) i64, pub(super) i64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NumberOrText(pub(super) String);
 
-/// Said of what the face has and this version does not.
-pub(super) const UNSERVED: &str = "this version does not serve it yet";
+/// For keys that are reserved for later versions.
+pub(super) const UNSERVED: &str = "this version does not support it yet";
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -50,7 +49,7 @@ impl<'de> Deserialize<'de> for Size {
 
             fn visit_u64<E: Error>(self, bytes: u64) -> Result<Size, E> {
                 if bytes > LARGEST {
-                    return Err(E::custom("is absurdly large; at most 1PiB makes sense"));
+                    return Err(E::custom("is too large; must be at most 1PiB"));
                 }
                 Ok(Size(bytes))
             }
@@ -71,7 +70,8 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-/// One letter alone is a binary unit to Docker (`8g` of `docker run --memory`), and a decimal one to the parser.
+/// A single letter is a binary unit in Docker (`8g` of `docker run --memory`), and a decimal one in the
+/// parser.
 fn as_docker_means(text: &str) -> Cow<'_, str> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '_' | ' '));
     match unit {
@@ -110,7 +110,7 @@ impl Visitor<'_> for Times {
             text.parse().map_err(|_| E::custom(format_args!("must be {}", self.expected())))?;
         let time = Duration::try_from(time).map_err(|_| E::custom("must not be negative"))?;
         if time > LONGEST {
-            return Err(E::custom("is absurdly long; at most a year (8760h) makes sense"));
+            return Err(E::custom("is too long; must be at most a year (8760h)"));
         }
         Ok(TimeOrOff(Some(time)))
     }
@@ -156,14 +156,14 @@ impl<'de> Deserialize<'de> for Ulimit {
                     return Err(wrong());
                 }
                 if hard != -1 && (soft == -1 || soft > hard) {
-                    return Err(A::Error::custom("the soft limit must not be above the hard one"));
+                    return Err(A::Error::custom("the soft limit must not be above the hard limit"));
                 }
                 Ok(Ulimit(soft, hard))
             }
         }
         let limit = deserializer.deserialize_any(Ulimits)?;
         if limit.0 < -1 || limit.1 < -1 {
-            return Err(D::Error::custom("must not be below -1, which is no limit"));
+            return Err(D::Error::custom("must be -1 (no limit) or more"));
         }
         Ok(limit)
     }
@@ -176,7 +176,7 @@ impl<'de> Deserialize<'de> for NumberOrText {
             type Value = NumberOrText;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or a number")
+                f.write_str("a string in quotes, or a number")
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<NumberOrText, E> {

@@ -1,9 +1,8 @@
-//! How a refusal is put into words. Never with the value that was refused: it may be a secret that
-//! was written to the wrong place.
+//! The texts for invalid values. They never contain the value: it may be a secret in the wrong place.
 
 use figment::error::{Actual, Kind};
 
-/// The known word that was most likely meant.
+/// The known word that is most likely meant.
 pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     known
         .iter()
@@ -22,7 +21,7 @@ pub(super) fn refusal(kind: &Kind) -> String {
             let known: Vec<_> = known.iter().map(|word| format!("{word:?}")).collect();
             format!("must be one of {}", known.join(", "))
         }
-        // Numbers that no Rust type of the usual widths holds.
+        // Numbers that fit no Rust type of the usual widths.
         Kind::InvalidType(Actual::Other(_), wanted) => {
             format!("is out of range: must be {}", expected(wanted))
         }
@@ -36,17 +35,17 @@ pub(super) fn refusal(kind: &Kind) -> String {
     }
 }
 
-/// serde's names for what it expects, in the words of somebody who writes TOML.
+/// serde's names for what it expects, in TOML's terms.
 fn expected(wanted: &str) -> &str {
     match wanted {
-        "a string" | "path string" | "a borrowed string" => "text in quotes",
+        "a string" | "path string" | "a borrowed string" => "a string in quotes",
         "u32" | "u64" => "a whole number, 0 or more",
         "i32" | "i64" => "a whole number",
         "f64" => "a number",
         "a boolean" => "true or false",
         "a sequence" => "a list in brackets",
         "a map" => "a table",
-        other if other.starts_with("variant of enum") || other.starts_with("enum") => "text in quotes",
+        other if other.starts_with("variant of enum") || other.starts_with("enum") => "a string in quotes",
         other => other,
     }
 }
@@ -55,15 +54,15 @@ fn found(actual: &Actual) -> &'static str {
     match actual {
         Actual::Bool(_) => "true or false",
         Actual::Unsigned(_) | Actual::Signed(_) => "a whole number",
-        Actual::Float(_) => "a number with a point",
-        Actual::Char(_) | Actual::Str(_) => "text",
+        Actual::Float(_) => "a number with a decimal point",
+        Actual::Char(_) | Actual::Str(_) => "a string",
         Actual::Seq => "a list",
         Actual::Map => "a table",
         _ => "this",
     }
 }
 
-/// A text from the file, quoted and cut to what fits into a line.
+/// A text from the file, quoted and cut to fit into a line.
 pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{:?}…", &text[..end]),

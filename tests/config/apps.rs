@@ -42,9 +42,8 @@ fn an_app_has_an_id_a_key_and_perhaps_an_installation() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(
         written.warnings(),
-        [
-            "dayfly.toml:3: credentials.default.private_key_file: names a file that others may read (mode 0644); chmod 0600 app.pem"
-        ]
+        ["dayfly.toml:3: credentials.default.private_key_file: names a file that other users can read \
+             (mode 0644); chmod 0600 app.pem"]
     );
 }
 
@@ -63,26 +62,29 @@ fn a_number_is_an_app_id_too_and_the_key_may_be_systemds() {
 
 #[test]
 fn half_an_app_or_too_much_of_it_is_refused() {
-    let no_id = r#"1: credentials.default.app_id: is missing; write the App's client id, which its settings show, for example app_id = "Iv23liAbCdEf""#;
-    let both = "1: credentials.default: says both a token and a GitHub App; keep one: a token_… key, or app_id with private_key_file";
+    let no_id = r#"1: credentials.default.app_id: is missing; set it to the App's client id, which its settings show, for example app_id = "Iv23liAbCdEf""#;
+    let both = "1: credentials.default: has both a token and a GitHub App; keep one: a token_… key, or app_id with private_key_file";
     for (keys, told) in [
         ("installation_id = 42\nprivate_key_file = \"dayfly.toml\"", no_id),
         (
             "app_id = 7",
-            "1: credentials.default.private_key_file: is missing; write the name of the PEM file that GitHub gave when the key was made",
+            "1: credentials.default.private_key_file: is missing; set it to the path of the PEM file that \
+             GitHub offered when the key was created",
         ),
         ("app_id = 7\nprivate_key_file = \"dayfly.toml\"\ntoken_env = \"GITHUB_TOKEN\"", both),
         (
             "app_id = \"\"\nprivate_key_file = \"dayfly.toml\"",
-            r#"2: credentials.default.app_id: is no client id of a GitHub App; its settings show it, "Iv23…""#,
+            r#"2: credentials.default.app_id: is not the client id of a GitHub App; the App's settings show it: "Iv23…""#,
         ),
         (
             "app_id = 7\nprivate_key_file = \"none.pem\"",
-            "3: credentials.default.private_key_file: names a file that cannot be read: No such file or directory (os error 2); put the private key there, owned by the user that runs this, with mode 0600",
+            "3: credentials.default.private_key_file: names a file that cannot be read: No such file or \
+             directory (os error 2); put the private key there, owned by the user that runs this, with mode \
+             0600",
         ),
         (
             "app_id = [7]\nprivate_key_file = \"x\"",
-            "2: credentials.default.app_id: must be text in quotes, or a number, not a list",
+            "2: credentials.default.app_id: must be a string in quotes, or a number, not a list",
         ),
     ] {
         let told = [format!("dayfly.toml:{told}")];
@@ -99,9 +101,9 @@ fn an_app_cannot_serve_an_enterprise() {
     let enterprise = SOUND.replace("github.com/acme", "github.com/enterprises/acme");
     assert_eq!(
         with_app("", &enterprise).problems(),
-        [
-            "dayfly.toml:6: pool \"linux\": credentials: is a GitHub App, and GitHub lets only classic tokens manage an enterprise's runners; use a classic token with manage_runners:enterprise, or register at the organizations instead"
-        ]
+        ["dayfly.toml:6: pool \"linux\": credentials: is a GitHub App, but only classic tokens can \
+             manage an enterprise's runners; use a classic token with manage_runners:enterprise, or \
+             register at the organizations instead"]
     );
     Written::new(enterprise).load();
 }
@@ -113,9 +115,9 @@ fn one_installation_serves_one_account_and_an_app_any_number() {
     with_app("", &both).load();
     assert_eq!(
         with_app("installation_id = 42", &both).problems(),
-        [
-            "dayfly.toml:4: credentials.default.installation_id: is that of one account, and pools use this credential for https://github.com/acme and https://github.com/umbrella; leave it out: the installation of each account is found by itself"
-        ]
+        ["dayfly.toml:4: credentials.default.installation_id: belongs to one account, but pools use this \
+             credential for https://github.com/acme and https://github.com/umbrella; remove it: the \
+             installation of each account is found automatically"]
     );
     let same = SOUND.replace("linux\"\nurl", "other\"\nurl").replace("com/acme", "com/acme/widgets");
     with_app("installation_id = 42", &format!("{SOUND}{same}")).load();
@@ -127,9 +129,8 @@ fn a_ca_file_goes_with_any_credential_and_must_be_there() {
     let written = Written::new(text);
     assert_eq!(
         written.problems(),
-        [
-            "dayfly.toml:3: credentials.default.ca_file: names a file that cannot be read: No such file or directory (os error 2); put the certificates in PEM there, readable by the user that runs this"
-        ]
+        ["dayfly.toml:3: credentials.default.ca_file: names a file that cannot be read: No such file or \
+             directory (os error 2); put the certificates in PEM there, readable by the user that runs this"]
     );
     let ca_file = written.directory.path().join("ca.pem");
     fs::write(&ca_file, "certificates").unwrap();

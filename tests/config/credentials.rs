@@ -11,15 +11,17 @@ fn credentials_say_one_place_for_the_token() {
     for (keys, told) in [
         (
             "",
-            r#"1: credentials.default: says nothing about where the token is; write token_file = "…", or for a GitHub App app_id and private_key_file"#,
+            r#"1: credentials.default: has no token; write token_file = "…", or for a GitHub App app_id and private_key_file"#,
         ),
         (
             "token_env = \"A\"\ntoken_file = \"b\"",
-            "1: credentials.default: says more than one place for the token; keep one of token_file, token_env, token_command",
+            "1: credentials.default: has more than one source for the token; keep one of token_file, \
+             token_env, token_command",
         ),
         (
             "token_env = \"NOT_SET\"",
-            "2: credentials.default.token_env: names a variable that is not set; set it where this is started, or use token_file",
+            "2: credentials.default.token_env: names a variable that is not set; set it in dayfly's \
+             environment, or use token_file",
         ),
         (
             "token_env = \"A B\"",
@@ -31,7 +33,8 @@ fn credentials_say_one_place_for_the_token() {
         ),
         (
             "token_command = \"gh auth token\"",
-            "2: credentials.default.token_command: must be a list in brackets, not text; write token_command = [\"…\"]",
+            "2: credentials.default.token_command: must be a list in brackets, not a string; write \
+             token_command = [\"…\"]",
         ),
     ] {
         assert_eq!(
@@ -42,16 +45,15 @@ fn credentials_say_one_place_for_the_token() {
     }
     assert_eq!(
         head("[credentials]\ntoken_file = \"/x\""),
-        [
-            "dayfly.toml:2: credentials.token_file: must be a table, not text; write it below a name: [credentials.default], then token_file = …"
-        ]
+        ["dayfly.toml:2: credentials.token_file: must be a table, not a string; write it below a name: \
+             [credentials.default], then token_file = …"]
     );
     let mut nowhere = Written::new(SOUND);
     nowhere.env.clear();
     assert_eq!(
         nowhere.problems(),
         [
-            r#"dayfly.toml: credentials: there are none, and GITHUB_TOKEN is not set either; write [credentials.default] with token_file = "…", or set GITHUB_TOKEN"#
+            r#"dayfly.toml: credentials: none is configured, and GITHUB_TOKEN is not set; write [credentials.default] with token_file = "…", or set GITHUB_TOKEN"#
         ]
     );
 }
@@ -76,7 +78,8 @@ fn a_token_file_is_looked_at_but_not_read() {
     assert_eq!(
         written.problems(),
         line(
-            "names a file that cannot be read: No such file or directory (os error 2); put the token there, owned by the user that runs this, with mode 0600"
+            "names a file that cannot be read: No such file or directory (os error 2); put the token there, \
+             owned by the user that runs this, with mode 0600"
         )
     );
     // Whoever only wants to talk to the daemon needs no token.
@@ -85,7 +88,10 @@ fn a_token_file_is_looked_at_but_not_read() {
     assert_eq!(written.problems(), line("names an empty file; put the token there"));
     fs::write(&token, "ghp_canary\n").unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(written.warnings(), line("names a file that others may read (mode 0644); chmod 0600 token"));
+    assert_eq!(
+        written.warnings(),
+        line("names a file that other users can read (mode 0644); chmod 0600 token")
+    );
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let config = written.load();
     assert_eq!(config.warnings, []);
@@ -101,9 +107,8 @@ fn systemds_credentials_directory_is_put_in_and_nothing_else() {
         let written = Written::new(format!("[credentials.default]\ntoken_file = \"{form}\"{SOUND}"));
         assert_eq!(
             written.problems(),
-            [
-                "dayfly.toml:2: credentials.default.token_file: needs CREDENTIALS_DIRECTORY, which is not set; systemd sets it for a unit with LoadCredential=; elsewhere write the whole path"
-            ]
+            ["dayfly.toml:2: credentials.default.token_file: needs CREDENTIALS_DIRECTORY, which is not \
+                 set; systemd sets it for a unit with LoadCredential=; elsewhere write the full path"]
         );
         let directory = written.directory.path().to_owned();
         let token = directory.join("token");
@@ -147,9 +152,8 @@ fn secrets_in_the_wrong_place_are_never_repeated() {
     }
     assert_eq!(
         head(unknown),
-        [
-            "dayfly.toml:2: credentials.default.token: is not a known key; a token is never written into this file: put it into a file of its own with mode 0600 and name that in token_file"
-        ]
+        ["dayfly.toml:2: credentials.default.token: is not a known key; never put a token in this file: \
+             put it in a separate file with mode 0600 and set token_file to its path"]
     );
     let from_env = Written::new(SOUND).with("DAYFLY_CREDENTIALS__DEFAULT__TOKEN", "ghp_canary").problems();
     assert_eq!(from_env.len(), 1, "{from_env:?}");
@@ -157,6 +161,6 @@ fn secrets_in_the_wrong_place_are_never_repeated() {
     assert!(!from_env[0].contains("canary"));
     assert_eq!(
         pool("container.env = { KEY = [\"canary\"] }"),
-        [r#"dayfly.toml:6: pool "linux": container.env.KEY: must be text in quotes, not a list"#]
+        [r#"dayfly.toml:6: pool "linux": container.env.KEY: must be a string in quotes, not a list"#]
     );
 }

@@ -41,7 +41,7 @@ fn each_way_is_read() {
 
 #[test]
 fn what_could_never_learn_of_a_job_is_refused() {
-    let why = r#"must be at least 1: with demand = ["idle"] nothing else could ever start a runner; raise it, or let the pool look for waiting jobs with demand = ["queue"]"#;
+    let why = r#"must be at least 1: with demand = ["idle"] nothing else would ever launch a runner; raise it, or let the pool poll for queued jobs with demand = ["queue"]"#;
     for (keys, told) in [
         ("min_idle = 0", format!("min_idle: {why}")),
         (
@@ -55,12 +55,12 @@ fn what_could_never_learn_of_a_job_is_refused() {
         ),
         (
             "demand = [\"idle\", \"scale-set\"]",
-            r#"demand: has "scale-set" beside others: to a scale set GitHub assigns its jobs itself, and nothing else is asked; write ["scale-set"] alone, or leave it out"#
+            r#"demand: has "scale-set" together with others: GitHub itself assigns jobs to a scale set, and no other source is used; write ["scale-set"] alone, or remove it"#
                 .to_owned(),
         ),
         (
             "demand = [\"webhook\"]",
-            r#"demand: has "webhook", and without webhook_secret_file in [http] there is no address for webhooks to come to; write webhook_secret_file = "…" in [http]"#
+            r#"demand: has "webhook", but without webhook_secret_file in [http] no webhook is accepted; write webhook_secret_file = "…" in [http]"#
                 .to_owned(),
         ),
     ] {
@@ -93,7 +93,7 @@ fn webhooks_that_nobody_heeds_or_that_may_get_lost_are_warned_of() {
     assert_eq!(
         warnings,
         [
-            r#"dayfly.toml:2: http.webhook_secret_file: is there, and no pool has "webhook" in its demand: webhooks are taken in and change nothing; add "webhook" to a pool's demand, or leave it out"#
+            r#"dayfly.toml:2: http.webhook_secret_file: is set, but no pool has "webhook" in its demand: webhooks are accepted and have no effect; add "webhook" to a pool's demand, or remove it"#
         ]
     );
     assert_eq!(with_secret("demand = [\"webhook\"]\n").warnings(), [""; 0]);
@@ -117,34 +117,35 @@ fn repositories_are_those_of_the_scope() {
         (
             REPOSITORY,
             "[\"a\"]",
-            "repositories: is for organizations and enterprises: this pool is that of one repository; leave it out",
+            "repositories: is for organizations and enterprises: this pool has a single repository; leave \
+             it out",
         ),
-        (ORGANIZATION, r#"["a", "ACME/A"]"#, r#"repositories.1: "ACME/A" is there twice; remove one"#),
+        (ORGANIZATION, r#"["a", "ACME/A"]"#, r#"repositories.1: "ACME/A" is listed twice; remove one"#),
         (
             ORGANIZATION,
             r#"["other/a"]"#,
-            r#"repositories.0: "other/a" is not one of https://github.com/acme, so that its jobs could not come here; remove it, or register at the enterprise"#,
+            r#"repositories.0: "other/a" does not belong to https://github.com/acme, so its jobs could not run here; remove it, or register at the enterprise"#,
         ),
         (
             ORGANIZATION,
             r#"["a b"]"#,
-            r#"repositories.0: "a b" is no name of a repository; write its name, or OWNER/REPOSITORY"#,
+            r#"repositories.0: "a b" is not the name of a repository; write its name, or OWNER/REPOSITORY"#,
         ),
         (
             ENTERPRISE,
             r#"["a"]"#,
-            r#"repositories.0: "a" is no name of a repository; write ORGANIZATION/REPOSITORY"#,
+            r#"repositories.0: "a" is not the name of a repository; write ORGANIZATION/REPOSITORY"#,
         ),
     ] {
         assert_eq!(named(url, list).problems(), [format!("dayfly.toml:7: pool \"linux\": {told}")], "{url}");
     }
     let missing = at(ENTERPRISE, "demand = [\"queue\"]\n").problems();
     assert!(
-        missing[0].contains("repositories: is missing: which repositories an enterprise has"),
+        missing[0].contains("repositories: is missing: the token that manages an enterprise's runners"),
         "{missing:?}"
     );
     let needless = at(ORGANIZATION, "repositories = [\"a\"]\n").problems();
-    assert!(needless[0].contains("without \"queue\" in demand none is looked at"), "{needless:?}");
+    assert!(needless[0].contains("without \"queue\" in demand no queues are polled"), "{needless:?}");
 }
 
 #[test]
@@ -160,12 +161,13 @@ fn a_scale_set_needs_no_self_hosted_label() {
 fn pools_of_one_url_have_one_credential() {
     let other = "[[pool]]\nname = \"gpu\"\nurl = \"https://github.com/ACME\"\nlabels = [\"self-hosted\", \"gpu\"]\ncredentials = \"b\"\n";
     let written = Written::new(format!(
-        "[credentials]\na = {{ token_env = \"GITHUB_TOKEN\" }}\nb = {{ token_env = \"GITHUB_TOKEN\" }}{SOUND}credentials = \"a\"\n{other}"
+        "[credentials]\na = {{ token_env = \"GITHUB_TOKEN\" }}\nb = {{ token_env = \"GITHUB_TOKEN\" \
+         }}{SOUND}credentials = \"a\"\n{other}"
     ));
     assert_eq!(
         written.problems(),
         [
-            r#"dayfly.toml:13: pool "gpu": credentials: must be "a", as for pool "linux": pools of one url share its credential; write the same in both"#
+            r#"dayfly.toml:13: pool "gpu": credentials: must be "a", as in pool "linux": pools with the same url must have the same credential; set the same in both"#
         ]
     );
 }

@@ -41,18 +41,19 @@ fn a_wrong_variable_is_named() {
         (
             "DAYFLY_HOSTS__LOCAL__MAX_RUNNERS",
             "many",
-            "hosts.local.max_runners: must be a whole number, 0 or more, not text",
+            "hosts.local.max_runners: must be a whole number, 0 or more, not a string",
         ),
         (
             "DAYFLY_HTTP__LISTENN",
             "127.0.0.1:1",
             r#"http.listenn: is not a known key; did you mean "listen"?"#,
         ),
-        ("DAYFLY_HTTP", "x", "http: must be a table, not text"),
+        ("DAYFLY_HTTP", "x", "http: must be a table, not a string"),
         (
             "DAYFLY_POOL__0__MAX",
             "3",
-            "pools are a list, of which the environment cannot change one key; change it in the file, or give the whole list as TOML in DAYFLY_POOL",
+            "pools are a list, and the environment cannot change a single key of it; change it in the file, \
+             or set DAYFLY_POOL to the whole list as TOML",
         ),
         (
             "DAYFLY_POOL",
@@ -64,7 +65,7 @@ fn a_wrong_variable_is_named() {
     }
     let docker_host = Written::new(SOUND).with("DOCKER_HOST", "npipe://x").problems();
     assert_eq!(docker_host.len(), 1, "{docker_host:?}");
-    assert!(docker_host[0].contains("it is what DOCKER_HOST says"), "{docker_host:?}");
+    assert!(docker_host[0].contains("it comes from DOCKER_HOST"), "{docker_host:?}");
 }
 
 #[test]
@@ -81,9 +82,10 @@ fn a_variable_that_sets_nothing_is_warned_of_and_those_of_the_command_line_are_n
     assert_eq!(
         warnings,
         [
-            "DAYFLY_HOME: sets no key that is known, and is ignored",
-            "DAYFLY_HTPP__LISTEN: sets no key that is known, and is ignored; did you mean DAYFLY_HTTP__LISTEN?",
-            "DAYFLY_HTTP__: sets no key that is known, and is ignored",
+            "DAYFLY_HOME: does not set a known key, and is ignored",
+            "DAYFLY_HTPP__LISTEN: does not set a known key, and is ignored; did you mean \
+             DAYFLY_HTTP__LISTEN?",
+            "DAYFLY_HTTP__: does not set a known key, and is ignored",
         ]
     );
 }
@@ -125,7 +127,7 @@ fn a_machine_that_nobody_can_tell_from_others_needs_an_instance() {
     assert_eq!(
         written.problems(),
         [
-            r#"dayfly.toml: instance: cannot be derived, since this machine has neither a machine id nor a host name; write instance = "…", a short word that no other installation has"#
+            r#"dayfly.toml: instance: is not set and cannot be derived, because this machine has neither a machine id nor a host name; set instance = "…" to a short word that no other installation uses"#
         ]
     );
     assert_eq!(written.with("DAYFLY_INSTANCE", "ci1").load().instance.as_str(), "ci1");

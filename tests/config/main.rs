@@ -155,19 +155,19 @@ max = "four"
         [
             r#"dayfly.toml:1: pols: is not a known key; did you mean "poll"?"#,
             "dayfly.toml:2: state_dir: must be an absolute path",
-            "dayfly.toml:4: credentials.default.token_file: must be text in quotes, not a whole number",
+            "dayfly.toml:4: credentials.default.token_file: must be a string in quotes, not a whole number",
             r#"dayfly.toml:6: hosts.big.memory: must be a size such as "8GiB" or "500MB""#,
-            "dayfly.toml:7: hosts.big.cpus: must be a number from 0.01 to 10000; leave it out for no limit",
-            r#"dayfly.toml:9: http.listen: must be ADDRESS:PORT, the address in numbers; for example "127.0.0.1:9745""#,
+            "dayfly.toml:7: hosts.big.cpus: must be a number from 0.01 to 10000; remove it for no limit",
+            r#"dayfly.toml:9: http.listen: must be IP-ADDRESS:PORT; for example "127.0.0.1:9745""#,
             r#"dayfly.toml:11: poll.interval: must be a duration such as "10s" or "1h30m", not a whole number"#,
-            r#"dayfly.toml:14: pool "linux": url: is refused: it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
-            r#"dayfly.toml:15: pool "linux": labels.1: "a b" has a space or a comma, so that no job could ask for it; write each label as a text of its own"#,
+            r#"dayfly.toml:14: pool "linux": url: is invalid: it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
+            r#"dayfly.toml:15: pool "linux": labels.1: "a b" has a space or a comma, so that no job could ask for it; write each label as a separate string"#,
             r#"dayfly.toml:17: pool "linux": max: must not be below min_idle (3); raise max or lower min_idle"#,
-            r#"dayfly.toml:18: pool "linux": url: is missing; write url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,
+            r#"dayfly.toml:18: pool "linux": url: is missing; set url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,
             r#"dayfly.toml:18: pool "linux": labels: is missing; write labels = ["self-hosted", "linux", "x64"]"#,
-            r#"dayfly.toml:19: pool "linux": name: is also that of pool number 1; give each pool a name of its own"#,
+            r#"dayfly.toml:19: pool "linux": name: is also that of pool number 1; give each pool a different name"#,
             r#"dayfly.toml:20: pool "linux": host: there is no [hosts.bigg]; did you mean "big"?"#,
-            r#"dayfly.toml:21: pool "linux": max: must be a whole number, 0 or more, not text"#,
+            r#"dayfly.toml:21: pool "linux": max: must be a whole number, 0 or more, not a string"#,
             "DAYFLY_HOSTS__BIG__MAX_RUNNERS: hosts.big.max_runners: must be a whole number, 0 or more",
         ]
     );
@@ -208,7 +208,7 @@ fn broken_toml_is_told_with_line_and_column_and_without_what_stands_there() {
     assert!(lines[0].starts_with("dayfly.toml:2: column 5: "), "{lines:?}");
     assert!(!lines[0].contains("canary"), "{lines:?}");
     let twice = Written::new("[http]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n").problems();
-    assert_eq!(twice, ["dayfly.toml:3: column 1: duplicate key; each key stands there once"]);
+    assert_eq!(twice, ["dayfly.toml:3: column 1: duplicate key; each key may occur once"]);
     let another_language = Written::new("{\n".repeat(50)).problems();
     assert!(another_language.len() <= 5, "{another_language:?}");
 }
@@ -220,9 +220,8 @@ fn a_file_that_cannot_be_read_at_all_is_one_line() {
     let told = config::load_for(&missing, std::iter::empty(), &written.machine, Tokens::Needed).unwrap_err();
     assert_eq!(
         written.lines(&told),
-        [
-            "missing.toml: cannot be read: No such file or directory (os error 2); check that it is there and that this user may read it"
-        ]
+        ["missing.toml: cannot be read: No such file or directory (os error 2); check that it is there \
+             and that this user may read it"]
     );
     let latin = Written::new(b"# ok\n# caf\xe9\n");
     assert_eq!(latin.problems(), ["dayfly.toml:2: is not UTF-8; save it as UTF-8"]);
@@ -239,9 +238,11 @@ fn a_file_that_cannot_be_read_at_all_is_one_line() {
 #[test]
 fn units_are_those_that_people_write() {
     let text = format!(
-        "[hosts.local]\nmemory = \"56GiB\"\ncpus = 1.5\nmin_free_disk = 1024\n[poll]\ninterval = \"1m30s\"{SOUND}\
+        "[hosts.local]\nmemory = \"56GiB\"\ncpus = 1.5\nmin_free_disk = 1024\n[poll]\ninterval = \
+         \"1m30s\"{SOUND}\
          max_job_age = \"8h\"\n[pool.container]\nmemory = \"500MB\"\ncpus = 1\nshm_size = \"64 MiB\"\n\
-         ulimits = {{ nofile = 1024, core = [0, -1] }}\nmounts = [\"cache:/cache\", \"/etc/ssl:/etc/ssl:ro\"]\n"
+         ulimits = {{ nofile = 1024, core = [0, -1] }}\nmounts = [\"cache:/cache\", \
+         \"/etc/ssl:/etc/ssl:ro\"]\n"
     );
     let config = Written::new(text).load();
     let host = &config.hosts[0];

@@ -18,30 +18,30 @@ fn numbers_out_of_reason_are_refused() {
             "max = 99999999999999999999999999999999999999999999",
             "max: is out of range: must be a whole number, 0 or more",
         ),
-        ("max = 3.5", "max: must be a whole number, 0 or more, not a number with a point"),
+        ("max = 3.5", "max: must be a whole number, 0 or more, not a number with a decimal point"),
         ("min_idle = 11", "min_idle: must not be above max (10); raise max or lower min_idle"),
         ("priority = true", "priority: must be a whole number, not true or false"),
         ("idle_timeout = \"-5m\"", "idle_timeout: must not be negative"),
         ("idle_timeout = \"5 parsecs\"", r#"idle_timeout: must be a duration such as "10s" or "1h30m""#),
         ("idle_timeout = \"off\"", r#"idle_timeout: must be a duration such as "10s" or "1h30m""#),
-        ("boot_timeout = \"0s\"", "boot_timeout: must be at least 1s; it must leave a runner time to start"),
-        ("max_job_age = \"90000h\"", "max_job_age: is absurdly long; at most a year (8760h) makes sense"),
+        ("boot_timeout = \"0s\"", "boot_timeout: must be at least 1s; a runner needs time to start"),
+        ("max_job_age = \"90000h\"", "max_job_age: is too long; must be at most a year (8760h)"),
         ("max_job_age = \"0s\"", r#"max_job_age: must not be zero; write "off" for no limit"#),
         ("max_job_age = 8", r#"max_job_age: must be a duration such as "8h", or "off", not a whole number"#),
         ("container.memory = -1", "container.memory: must not be negative"),
-        ("container.memory = 0", "container.memory: must not be 0; leave it out for no limit"),
+        ("container.memory = 0", "container.memory: must not be 0; remove it for no limit"),
         (
             "container.memory = \"1MB\"",
-            "container.memory: is less than Docker takes; at least 6MiB; a runner needs some hundred",
+            "container.memory: is less than Docker accepts; set at least 6MiB; a runner needs some hundred",
         ),
-        ("container.memory = \"99999EiB\"", "container.memory: is absurdly large; at most 1PiB makes sense"),
+        ("container.memory = \"99999EiB\"", "container.memory: is too large; must be at most 1PiB"),
         (
             "container.cpus = nan",
-            "container.cpus: must be a number from 0.01 to 10000; leave it out for no limit",
+            "container.cpus: must be a number from 0.01 to 10000; remove it for no limit",
         ),
         (
             "container.cpus = \"4\"",
-            "container.cpus: must be a number, not text; leave the quotation marks out",
+            "container.cpus: must be a number, not a string; remove the quotation marks",
         ),
         ("container.pids = 0", "container.pids: must not be 0; a runner needs some hundred"),
     ] {
@@ -53,9 +53,7 @@ fn numbers_out_of_reason_are_refused() {
     );
     assert_eq!(
         head("hosts.local.max_runners = 0"),
-        [
-            "dayfly.toml:1: hosts.local.max_runners: must not be 0; leave it out for no limit, or remove the host"
-        ]
+        ["dayfly.toml:1: hosts.local.max_runners: must not be 0; remove it for no limit, or remove the host"]
     );
 }
 
@@ -64,9 +62,8 @@ fn a_host_name_of_the_web_server_has_no_scheme_port_or_path() {
     for name in ["", "https://ci.example.com", "ci.example.com:80", "ci.example.com/x", "*"] {
         assert_eq!(
             head(&format!("http.allowed_hosts = [\"ci.example.com\", {name:?}]")),
-            [
-                "dayfly.toml:1: http.allowed_hosts.1: must be a host name, without scheme, port and path; for example \"ci.example.com\""
-            ]
+            ["dayfly.toml:1: http.allowed_hosts.1: must be a host name, without scheme, port and path; \
+                 for example \"ci.example.com\""]
         );
     }
 }
@@ -81,7 +78,7 @@ fn labels_that_no_job_could_match_are_refused() {
         (r#"["self-hosted", ""]"#, "labels.1: is an empty label; remove it"),
         (
             r#"["self-hosted", "a,b"]"#,
-            r#"labels.1: "a,b" has a space or a comma, so that no job could ask for it; write each label as a text of its own"#,
+            r#"labels.1: "a,b" has a space or a comma, so that no job could ask for it; write each label as a separate string"#,
         ),
         (
             r#"["self-hosted", "a\tb"]"#,
@@ -92,8 +89,8 @@ fn labels_that_no_job_could_match_are_refused() {
             r#"labels.2: "linux" is there twice; upper and lower case are the same to GitHub; remove one"#,
         ),
         (&long, "labels.1: is a label of 300 characters, and GitHub takes at most 256; shorten it"),
-        (r#""self-hosted""#, r#"labels: must be a list in brackets, not text; write labels = ["…"]"#),
-        (r#"["self-hosted", 3]"#, "labels.1: must be text in quotes, not a whole number"),
+        (r#""self-hosted""#, r#"labels: must be a list in brackets, not a string; write labels = ["…"]"#),
+        (r#"["self-hosted", 3]"#, "labels.1: must be a string in quotes, not a whole number"),
         (&format!("[{}]", many.join(",")), "labels: are 101, and GitHub takes at most 100"),
     ] {
         assert_eq!(told(list), [format!("dayfly.toml:5: pool \"linux\": {expected}")], "{list}");
@@ -135,7 +132,8 @@ fn names_must_fit_into_a_runners_name() {
     assert_eq!(
         named(&long).with("DAYFLY_INSTANCE", "instance").problems(),
         [format!(
-            "dayfly.toml:3: pool \"{long}\": name: has 25 characters, and at most 21 fit into a runner's name beside instance \"instance\"; shorten either"
+            "dayfly.toml:3: pool \"{long}\": name: has 25 characters, and at most 21 fit into a runner's \
+             name beside instance \"instance\"; shorten either"
         )]
     );
     assert_eq!(
@@ -153,28 +151,28 @@ fn scopes_that_are_none_are_refused_without_their_passwords() {
     assert_eq!(
         at("https://me:canary@github.com/acme", ""),
         [
-            r#"dayfly.toml:4: pool "linux": url: is refused: it must not carry a user name or password; credentials have a section of their own"#
+            r#"dayfly.toml:4: pool "linux": url: is invalid: it must not carry a user name or password; credentials have a section of their own"#
         ]
     );
     assert_eq!(
         at("https://github.com/acme/widgets", "group = \"Big\"\n"),
         [
-            r#"dayfly.toml:6: pool "linux": group: must be "Default": a repository has no other runner group; leave it out, or register at the organization"#
+            r#"dayfly.toml:6: pool "linux": group: must be "Default": a repository has no other runner groups; leave it out, or register at the organization"#
         ]
     );
 }
 
 #[test]
 fn what_this_version_does_not_serve_is_said_and_never_ignored() {
-    let no_docker = r#"container.docker: must be "none": this version does not serve it yet; leave it out"#;
+    let no_docker = r#"container.docker: must be "none": this version does not support it yet; leave it out"#;
     for (keys, told) in [
         ("container.docker = \"socket\"", no_docker),
         ("container.docker = \"dind\"", no_docker),
         (
             "container.devices = [\"/dev/kvm\"]",
-            "container.devices: this version does not serve it yet; leave it out",
+            "container.devices: this version does not support it yet; leave it out",
         ),
-        ("container.gpus = 1", "container.gpus: this version does not serve it yet; leave it out"),
+        ("container.gpus = 1", "container.gpus: this version does not support it yet; leave it out"),
         (
             "container.pull = \"allways\"",
             r#"container.pull: must be one of "always", "missing", "never"; did you mean "always"?"#,
@@ -185,7 +183,7 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
     assert_eq!(
         head("[hosts.local]\nengine = \"swarm\""),
         [
-            r#"dayfly.toml:2: hosts.local.engine: is "swarm": this version does not serve it yet; use engine = "docker""#
+            r#"dayfly.toml:2: hosts.local.engine: is "swarm": this version does not support it yet; use engine = "docker""#
         ]
     );
 }
@@ -205,7 +203,7 @@ fn containers_are_checked_before_docker_would() {
             "env = { ACTIONS_RUNNER_INPUT_JITCONFIG = \"x\" }",
             "env.ACTIONS_RUNNER_INPUT_JITCONFIG: is set by Dayfly itself; remove it",
         ),
-        ("env = { A = 3 }", "env.A: must be text in quotes, not a whole number"),
+        ("env = { A = 3 }", "env.A: must be a string in quotes, not a whole number"),
         ("dns = [\"one\"]", "dns.0: must be an IP address"),
         ("extra_hosts = [\"cache\"]", r#"extra_hosts.0: must be NAME:ADDRESS; for example "cache:10.0.0.7""#),
         (
@@ -215,11 +213,11 @@ fn containers_are_checked_before_docker_would() {
         ("security_opt = [\"\"]", "security_opt.0: must not be empty; remove it"),
         (
             "ulimits = { nofile = \"1\" }",
-            "ulimits.nofile: must be a number, or [soft, hard], not text; leave the quotation marks out",
+            "ulimits.nofile: must be a number, or [soft, hard], not a string; remove the quotation marks",
         ),
-        ("ulimits = { nofile = [2, 1] }", "ulimits.nofile: the soft limit must not be above the hard one"),
+        ("ulimits = { nofile = [2, 1] }", "ulimits.nofile: the soft limit must not be above the hard limit"),
         ("ulimits = { nofile = [1, 2, 3] }", "ulimits.nofile: must be a number, or [soft, hard]"),
-        ("ulimits = { nofile = -2 }", "ulimits.nofile: must not be below -1, which is no limit"),
+        ("ulimits = { nofile = -2 }", "ulimits.nofile: must be -1 (no limit) or more"),
         ("network = \"\"", "network: must not be empty; leave it out"),
     ] {
         hold(7, &format!("[pool.container]\n{keys}"), &format!("container.{told}"));
@@ -234,7 +232,8 @@ fn a_container_must_fit_into_its_hosts_budget() {
     };
     let too_much = |key: &str| {
         format!(
-            "container.{key}: is more than all that host \"local\" may give, so that no runner could ever start; lower it, or raise {key} of the host"
+            "container.{key}: is more than the whole budget of host \"local\", so no runner could ever \
+             start; lower it, or raise {key} of the host"
         )
     };
     assert_eq!(
@@ -247,7 +246,7 @@ fn a_container_must_fit_into_its_hosts_budget() {
     assert_eq!(
         with("cpus = 2").warnings(),
         [
-            r#"dayfly.toml:8: pool "linux": container.memory: is left out, so that these runners do not count in the budget of host "local"; write memory = …"#
+            r#"dayfly.toml:8: pool "linux": container.memory: is not set, so these runners do not count toward the budget of host "local"; write memory = …"#
         ]
     );
 }

@@ -13,7 +13,8 @@ fn windows_are_read_in_their_order() {
     let text = format!(
         "{SOUND}schedule = [\n\
          {{ days = \"mon-fri\", hours = \"08:00-18:00\", timezone = \"Europe/Berlin\", min_idle = 5 }},\n\
-         {{ days = \"friday, Sat\", hours = \"22:00-6:30\", timezone = \"america/new_york\", min_idle = 2 }},\n\
+         {{ days = \"friday, Sat\", hours = \"22:00-6:30\", timezone = \"america/new_york\", min_idle = 2 \
+         }},\n\
          {{ hours = \"18:00-20:00\", timezone = \"UTC\", min_idle = 1 }},\n]\n"
     );
     let config = Written::new(text).load();
@@ -57,7 +58,7 @@ fn what_is_no_window_is_refused_with_its_line() {
     for (keys, told) in [
         (
             format!("days = \"mon-fry\", hours = \"08:00-18:00\", {BERLIN}"),
-            r#"days: has "mon-fry", which is no day of the week; write "mon-fri", "sat,sun" or "daily""#,
+            r#"days: contains "mon-fry", which is not a day of the week; write "mon-fri", "sat,sun" or "daily""#,
         ),
         (format!("hours = \"8-18\", {BERLIN}"), hours),
         (format!("hours = \"08:00-24:01\", {BERLIN}"), hours),
@@ -65,24 +66,24 @@ fn what_is_no_window_is_refused_with_its_line() {
         (format!("hours = \"24:00-08:00\", {BERLIN}"), hours),
         (
             format!("hours = \"08:00-08:00\", {BERLIN}"),
-            r#"hours: begin and end at the same time; for a whole day write "00:00-24:00""#,
+            r#"hours: start and end at the same time; for a whole day write "00:00-24:00""#,
         ),
         (BERLIN.to_owned(), r#"hours: is missing; write hours = "08:00-18:00""#),
         (
             "hours = \"08:00-18:00\", min_idle = 5".to_owned(),
-            r#"timezone: is missing; write timezone = "Europe/Berlin", or wherever the clock is that is meant"#,
+            r#"timezone: is missing; set timezone, for example timezone = "Europe/Berlin""#,
         ),
         (
             "hours = \"08:00-18:00\", timezone = \"Berlin\", min_idle = 5".to_owned(),
-            r#"timezone: "Berlin" is no known time zone; did you mean "Europe/Berlin"?"#,
+            r#"timezone: "Berlin" is not a known time zone; did you mean "Europe/Berlin"?"#,
         ),
         (
             "hours = \"08:00-18:00\", timezone = \"Europe/Belrin\", min_idle = 5".to_owned(),
-            r#"timezone: "Europe/Belrin" is no known time zone; did you mean "Europe/Berlin"?"#,
+            r#"timezone: "Europe/Belrin" is not a known time zone; did you mean "Europe/Berlin"?"#,
         ),
         (
             "hours = \"08:00-18:00\", timezone = \"UTC\"".to_owned(),
-            "min_idle: is missing; write how many runners idle then",
+            "min_idle: is missing; set how many runners to keep idle in this window",
         ),
         (
             "hours = \"08:00-18:00\", timezone = \"UTC\", min_idle = 11".to_owned(),
@@ -107,13 +108,13 @@ fn overlaps_are_told() {
     assert_eq!(
         windows("08:00-18:00", "17:00-20:00"),
         [
-            r#"dayfly.toml:8: pool "linux": schedule.1: overlaps window 1, which counts while both are in force: 5 idle runners, not 2; change the hours so that they meet and do not overlap"#
+            r#"dayfly.toml:8: pool "linux": schedule.1: overlaps window 1, which is used while both match: 5 idle runners, not 2; change the hours so that they do not overlap"#
         ]
     );
     assert_eq!(
         windows("08:00-18:00", "12:00-13:00"),
         [
-            r#"dayfly.toml:8: pool "linux": schedule.1: never counts: the windows above it are in force whenever it is, and the first that is counts; put it above them, or remove it"#
+            r#"dayfly.toml:8: pool "linux": schedule.1: is never used: the windows above it cover all of its time, and the first match is used; move it above them, or remove it"#
         ]
     );
 }

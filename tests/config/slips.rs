@@ -20,9 +20,8 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs_and_is_not_missing_as_well(
         .replace("labels = [\"self-hosted\", \"linux\"]\n", "[pool.container]\nlabels = [\"self-hosted\"]\n");
     assert_eq!(
         Written::new(text).problems(),
-        [
-            "dayfly.toml:6: pool \"linux\": container.labels: is not a known key; labels is a key of [[pool]]: move it above [pool.container]"
-        ]
+        ["dayfly.toml:6: pool \"linux\": container.labels: is not a known key; labels is a key of \
+             [[pool]]: move it above [pool.container]"]
     );
     hold(
         6,
@@ -37,12 +36,14 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs_and_is_not_missing_as_well(
     hold(
         7,
         "[pool.container]\nstate_dir = \"/x\"",
-        "container.state_dir: is not a known key; state_dir belongs at the top of the file: move it above the first [section]",
+        "container.state_dir: is not a known key; state_dir belongs at the top of the file: move it above \
+         the first [section]",
     );
     for (keys, said) in [
         (
             "token_file = \"x\"",
-            "1: token_file: is not a known key; token_file is a key of [credentials.NAME]: move it below [credentials.NAME]",
+            "1: token_file: is not a known key; token_file is a key of [credentials.NAME]: move it below \
+             [credentials.NAME]",
         ),
         ("listen = \"x\"", "1: listen: is not a known key; listen is a key of [http]: move it below [http]"),
         (
@@ -76,7 +77,8 @@ fn the_words_of_other_programs_lead_to_ours() {
         head("[credentials.default]\nclient_id = \"Iv1\"\nprivate_key = \"x\""),
         [
             "dayfly.toml:2: credentials.default.client_id: is not a known key; did you mean \"app_id\"?",
-            "dayfly.toml:3: credentials.default.private_key: is not a known key; did you mean \"private_key_file\"?",
+            "dayfly.toml:3: credentials.default.private_key: is not a known key; did you mean \
+             \"private_key_file\"?",
         ]
     );
 }
@@ -92,7 +94,7 @@ fn another_language_is_called_by_its_name() {
         let problems = Written::new(text).problems();
         let [line] = &problems[..] else { panic!("{problems:?}") };
         assert!(
-            line.starts_with(&format!("dayfly.toml: is {language}, and the configuration is TOML; ")),
+            line.starts_with(&format!("dayfly.toml: is {language}, but the configuration must be TOML; ")),
             "{line}"
         );
     }
@@ -101,22 +103,22 @@ fn another_language_is_called_by_its_name() {
 #[test]
 fn text_that_is_no_toml_is_told_how_it_is_written() {
     for (text, line, hint) in [
-        ("[[pool]]\nname = canary\n", 2, "write text in quotes: KEY = \"VALUE\""),
-        ("[[pool]]\nlabels = [canary, b]\n", 2, "write a list as [\"…\", \"…\"], each text in quotes"),
+        ("[[pool]]\nname = canary\n", 2, "write strings in quotes: KEY = \"VALUE\""),
+        ("[[pool]]\nlabels = [canary, b]\n", 2, "write a list as [\"…\", \"…\"], each string in quotes"),
         ("[[pool]]\nname: \"canary\"\n", 2, "write KEY = VALUE, with an equals sign"),
         (
             "[[pool]]\nname = \"canary\nmax = 1\n",
             2,
-            "a quotation mark is missing, or is part of the text: write that as \\\"",
+            "a quotation mark is missing, or is part of the string: write that as \\\"",
         ),
-        ("[[pool]]\nname = “canary”\n", 2, "quotation marks are the plain ones: \"…\""),
-        ("// canary\n[[pool]]\n", 1, "comments begin with #"),
+        ("[[pool]]\nname = “canary”\n", 2, "use plain quotation marks: \"…\""),
+        ("// canary\n[[pool]]\n", 1, "comments start with #"),
         (
             "[pool.container]\n[[pool]]\n",
             2,
             "write [[pool]] and its keys first, and [pool.container] below them",
         ),
-        ("[http]\n[http]\n", 2, "each section stands there once, except [[pool]]"),
+        ("[http]\n[http]\n", 2, "each section may occur once, except [[pool]]"),
     ] {
         let problems = Written::new(text).problems();
         let first = &problems[0];
@@ -127,16 +129,21 @@ fn text_that_is_no_toml_is_told_how_it_is_written() {
 
 #[test]
 fn what_has_the_wrong_type_is_shown_in_the_right_one() {
-    hold(6, "demand = \"queue\"", "demand: must be a list in brackets, not text; write demand = [\"queue\"]");
+    hold(
+        6,
+        "demand = \"queue\"",
+        "demand: must be a list in brackets, not a string; write demand = [\"queue\"]",
+    );
     hold(
         6,
         "repositories = \"canary\"",
-        "repositories: must be a list in brackets, not text; write repositories = [\"…\"]",
+        "repositories: must be a list in brackets, not a string; write repositories = [\"…\"]",
     );
     hold(
         6,
         "[[pool.container]]\nimage = \"x\"",
-        "container.0: is in a list of tables, and must be one table; write [pool.container], with one pair of brackets: a pool has one container",
+        "container.0: must be a single table, not a list of tables; write [pool.container] with single \
+         brackets: a pool has one container",
     );
     hold(
         7,
@@ -146,13 +153,18 @@ fn what_has_the_wrong_type_is_shown_in_the_right_one() {
     hold(
         6,
         "token = \"canary\"",
-        "token: is not a known key; a token is never written into this file: put it into a file of its own with mode 0600 and name that in token_file",
+        "token: is not a known key; never put a token in this file: put it in a separate file with mode \
+         0600 and set token_file to its path",
     );
-    hold(6, "max = \"4\"", "max: must be a whole number, 0 or more, not text; leave the quotation marks out");
+    hold(
+        6,
+        "max = \"4\"",
+        "max: must be a whole number, 0 or more, not a string; remove the quotation marks",
+    );
     hold(
         6,
         "allow_public = \"true\"",
-        "allow_public: must be true or false, not text; leave the quotation marks out",
+        "allow_public: must be true or false, not a string; remove the quotation marks",
     );
 }
 
@@ -168,7 +180,7 @@ fn time_zones_that_are_none_are_answered_with_one() {
         ("+02:00", "or \"UTC\""),
         ("Berlin", "did you mean \"Europe/Berlin\"?"),
         ("Europe/Berln", "did you mean \"Europe/Berlin\"?"),
-        ("local", "write it as in the IANA list"),
+        ("local", "use a name from the IANA time zone database"),
     ] {
         let problems = pool(&window(zone));
         let [line] = &problems[..] else { panic!("{zone}: {problems:?}") };
@@ -185,23 +197,25 @@ fn what_only_a_shell_replaces_is_no_part_of_a_path() {
     for (keys, said) in [
         (
             "state_dir = \"~/state\"",
-            "1: state_dir: has ~ in it, which only a shell replaces; write /home/me in its place",
+            "1: state_dir: contains ~, which only a shell expands; write /home/me instead",
         ),
         (
             "state_dir = \"$HOME/state\"",
-            "1: state_dir: has $HOME in it, which only a shell replaces; write /home/me in its place",
+            "1: state_dir: contains $HOME, which only a shell expands; write /home/me instead",
         ),
         (
             "[credentials.default]\ntoken_file = \"${HOME}/token\"",
-            "2: credentials.default.token_file: has $HOME in it, which only a shell replaces; write /home/me in its place",
+            "2: credentials.default.token_file: contains $HOME, which only a shell expands; write /home/me \
+             instead",
         ),
         (
             "[credentials.default]\ntoken_env = \"GITHUB_TOKEN\"\nca_file = \"~me/canary\"",
-            "3: credentials.default.ca_file: has a variable or \"~\" in it, which only a shell replaces; write the whole path",
+            "3: credentials.default.ca_file: contains a variable or \"~\", which only a shell expands; \
+             write the full path",
         ),
         (
             "[hosts.local]\nendpoint = \"tcp://127.0.0.1:1\"\ntls_dir = \"~/tls\"",
-            "3: hosts.local.tls_dir: has ~ in it, which only a shell replaces; write /home/me in its place",
+            "3: hosts.local.tls_dir: contains ~, which only a shell expands; write /home/me instead",
         ),
     ] {
         assert_eq!(at_home(keys), [format!("dayfly.toml:{said}")], "{keys}");
@@ -209,11 +223,11 @@ fn what_only_a_shell_replaces_is_no_part_of_a_path() {
     hold(
         6,
         "container.mounts = [\"~/cache:/cache\"]",
-        "container.mounts.0: has ~ in it, which only a shell replaces; write the whole path",
+        "container.mounts.0: contains ~, which only a shell expands; write the full path",
     );
     for (endpoint, hint) in [
-        ("https://10.0.0.1:2376", "write tcp:// in the place of https://"),
-        ("localhost:2375", "write tcp:// before it"),
+        ("https://10.0.0.1:2376", "write tcp:// instead of https://"),
+        ("localhost:2375", "put tcp:// in front of it"),
     ] {
         let problems = head(&format!("hosts.local.endpoint = \"{endpoint}\""));
         assert!(problems[0].ends_with(&format!("; {hint}")), "{problems:?}");
@@ -224,9 +238,8 @@ fn what_only_a_shell_replaces_is_no_part_of_a_path() {
     );
     assert_eq!(
         head("hosts.local.endpoint = \"/run/docker.sock\""),
-        [
-            "dayfly.toml:1: hosts.local.endpoint: is refused: it must begin with unix://, tcp:// or ssh://; write \"unix:///run/docker.sock\""
-        ]
+        ["dayfly.toml:1: hosts.local.endpoint: is invalid: it must begin with unix://, tcp:// or ssh://; \
+             write \"unix:///run/docker.sock\""]
     );
 }
 
@@ -258,7 +271,7 @@ fn labels_of_githubs_own_runners_are_warned_of_where_there_are_any() {
     for label in ["ubuntu-latest", "Ubuntu-24.04", "macos-14", "windows-2022", "ubuntu-22.04-arm"] {
         let warnings = labelled("https://github.com", label);
         let [line] = &warnings[..] else { panic!("{label}: {warnings:?}") };
-        assert!(line.contains("is a name of GitHub's own runners"), "{line}");
+        assert!(line.contains("is also a label of GitHub's own runners"), "{line}");
     }
     assert_eq!(labelled("https://git.example.org", "ubuntu-latest"), [""; 0]);
     assert_eq!(labelled("https://github.com", "ubuntu-gpu"), [""; 0]);
@@ -290,15 +303,13 @@ fn the_address_of_a_pool_may_be_the_one_that_was_copied() {
     assert_eq!(config.pools[0].pool.scope.as_str(), "https://github.com/acme/widgets");
     assert_eq!(
         at("acme/widgets").problems(),
-        [
-            "dayfly.toml:4: pool \"linux\": url: is refused: it is not a whole address; write https://github.com/acme/widgets, or the same with the name of your own GitHub server"
-        ]
+        ["dayfly.toml:4: pool \"linux\": url: is invalid: it is not a whole address; write \
+             https://github.com/acme/widgets, or the same with the name of your own GitHub server"]
     );
     assert_eq!(
         at("https://api.github.com/orgs/acme").problems(),
-        [
-            "dayfly.toml:4: pool \"linux\": url: is refused: it is an address of GitHub's API; write that of the page in a browser, such as https://github.com/acme"
-        ]
+        ["dayfly.toml:4: pool \"linux\": url: is invalid: it is an address of GitHub's API; write that \
+             of the page in a browser, such as https://github.com/acme"]
     );
 }
 
@@ -349,7 +360,8 @@ fn outside_of_the_service_its_credentials_are_where_the_unit_loads_them_from() {
     assert_eq!(
         written.problems(),
         line(
-            "names a file that cannot be read: the unit loads it from secret; No such file or directory (os error 2); put the token there, owned by the user that runs this, with mode 0600"
+            "names a file that cannot be read: the unit loads it from secret; No such file or directory (os \
+             error 2); put the token there, owned by the user that runs this, with mode 0600"
         )
     );
     fs::write(&token, "ghp_canary").unwrap();
@@ -359,7 +371,7 @@ fn outside_of_the_service_its_credentials_are_where_the_unit_loads_them_from() {
     assert_eq!(config.credentials["default"], dayfly::github::TokenSource::File(token.clone()).into());
     unit("LoadCredentialEncrypted");
     let problems = written.problems();
-    assert!(problems[0].contains("is encrypted in secret, and only the service can read it"), "{problems:?}");
+    assert!(problems[0].contains("is encrypted in secret, which only the service can read"), "{problems:?}");
     // In the service itself nothing changes.
     let directory = written.directory.path().join("credentials");
     fs::create_dir(&directory).unwrap();

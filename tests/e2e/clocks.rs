@@ -14,7 +14,7 @@ const LIBRARIES: [&str; 2] = [
 ];
 
 /// The library; `None`, after a line that says so, where it is missing and need not be there.
-#[expect(clippy::print_stderr, reason = "whoever reads the output learns what was not checked")]
+#[expect(clippy::print_stderr, reason = "the output shows what was not checked")]
 fn library() -> Option<&'static str> {
     let found = LIBRARIES.into_iter().find(|path| Path::new(path).exists());
     if found.is_none() {

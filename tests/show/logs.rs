@@ -1,4 +1,4 @@
-//! The log: its lines, and what no setting can make it say.
+//! The log: its lines, and what no setting can make it write.
 
 use std::{
     io::{Result, Write, sink},

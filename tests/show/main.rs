@@ -1,5 +1,5 @@
-//! What Dayfly shows: the status document, health, metrics and logs, by the reports that passes
-//! give and over a real socket.
+//! What Dayfly exposes: the status document, health, metrics and logs, from the reports of passes and over a
+//! real socket.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

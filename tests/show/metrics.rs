@@ -1,4 +1,4 @@
-//! The metrics: what they say, and that jobs cannot make more of them.
+//! The metrics: their values, and that jobs cannot add series.
 
 use std::{
     io::Write,
@@ -17,7 +17,7 @@ use dayfly::{
 
 use crate::{NOON, exited, fleet, pool, runner, scope};
 
-/// The value of one series, by its whole name with labels.
+/// The value of one series, by its full name with labels.
 fn value(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
 }
@@ -251,7 +251,7 @@ fn hostile_label_values_are_escaped() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "whoever reads the output learns what was not checked")]
+#[expect(clippy::print_stderr, reason = "the output shows what was not checked")]
 fn promtool_finds_nothing_to_say_about_the_metrics() {
     let (metrics, status) = (Metrics::new("0.1.0").unwrap(), fleet());
     happen(&metrics, &status, 1);

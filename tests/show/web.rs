@@ -1,4 +1,4 @@
-//! The web server, asked over a real socket.
+//! The web server, over a real socket.
 
 use std::{
     collections::BTreeMap,
@@ -69,7 +69,7 @@ impl Server {
 
     fn start_with(patience: Patience, first: Arc<Snapshot>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // Connections have it from here: the less fits into it, the sooner an answer that is not read is stuck.
+        // Connections inherit it: the less fits into it, the sooner a response that is not read blocks.
         socket.set_send_buffer_size(4096).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1024).unwrap();
@@ -168,13 +168,13 @@ async fn the_status_document_is_as_promised() {
 #[tokio::test]
 async fn healthy_is_who_planned_within_the_minute() {
     let server = Server::start(snapshot(fleet(), None));
-    assert_eq!(server.get("/healthz").await, (503, "nothing planned yet\n".to_owned()));
+    assert_eq!(server.get("/healthz").await, (503, "no plan yet\n".to_owned()));
     server.snapshot.send_replace(snapshot(fleet(), Some(NOON)));
     assert_eq!(server.get("/healthz").await, (200, "ok\n".to_owned()));
     server.now.store(AT_NOON.as_millis() + 59_999, Ordering::SeqCst);
     assert_eq!(server.get("/healthz").await.0, 200);
     server.now.store(AT_NOON.as_millis() + 60_000, Ordering::SeqCst);
-    assert_eq!(server.get("/healthz").await, (503, "nothing planned for 60 s\n".to_owned()));
+    assert_eq!(server.get("/healthz").await, (503, "no plan for 60 s\n".to_owned()));
 }
 
 #[tokio::test]
@@ -189,7 +189,8 @@ async fn ready_is_who_has_seen_every_scope_and_host() {
     assert_eq!(code, 503);
     assert_eq!(
         body,
-        "the runners of https://github.com/acme were never listed\nthe containers of host local were never listed\n"
+        "the runners of https://github.com/acme have not been listed yet\nthe containers of host local have \
+         not been listed yet\n"
     );
     server.snapshot.send_replace(snapshot(fleet(), Some(NOON)));
     assert_eq!(server.get("/readyz").await, (200, "ok\n".to_owned()));
@@ -204,10 +205,10 @@ async fn what_is_not_there_is_said_in_json() {
     let server = Server::start(snapshot(fleet(), Some(NOON)));
     let (status, head, body) = server.ask("GET", "/nowhere/%22%3Cscript%3E").await;
     assert_eq!((status, head.contains("content-type: application/json")), (404, true));
-    assert_eq!(body, r#"{"error":"there is no /nowhere/%22%3Cscript%3E"}"#);
+    assert_eq!(body, r#"{"error":"/nowhere/%22%3Cscript%3E not found; GET / lists the paths"}"#);
     let (status, head, body) = server.ask("POST", "/metrics").await;
     assert_eq!((status, head.contains("allow: get")), (405, true), "{head}");
-    assert_eq!(body, r#"{"error":"/metrics can only be read: use GET"}"#);
+    assert_eq!(body, r#"{"error":"/metrics accepts GET only"}"#);
     let (status, head, _) = server.ask("GET", "/metrics").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
@@ -232,7 +233,7 @@ async fn a_stop_does_not_wait_for_clients() {
     assert_eq!(server.get("/healthz").await.0, 200);
     server.stop.send(()).unwrap();
     timeout(Duration::from_secs(5), server.task).await.expect("it stops").unwrap();
-    assert!(TcpStream::connect(server.address).await.is_err(), "and nobody listens any more");
+    assert!(TcpStream::connect(server.address).await.is_err(), "and nothing listens any more");
 }
 
 #[tokio::test]
@@ -304,18 +305,22 @@ async fn a_page_of_another_name_cannot_read_the_answers() {
     for host in ["localhost:9745", "127.0.0.1", "[::1]:9745", "ci.example.com"] {
         assert_eq!(server.ask_as(host, "GET", "/healthz").await.0, 200, "{host}");
     }
-    assert_eq!(server.ask_as("evil.example", "POST", "/webhook").await.0, 404, "a webhook is told the truth");
+    assert_eq!(
+        server.ask_as("evil.example", "POST", "/webhook").await.0,
+        404,
+        "webhooks are accepted under every name"
+    );
 }
 
 const PIPELINED: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// Sends requests until no more fit, and never reads an answer. Returns the stream once it is stuck.
+/// Sends requests until no more fit, and never reads a response. Returns the stream once it blocks.
 async fn stall(server: &Server) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(server.address).await.unwrap();
     let requests = PIPELINED.repeat(1000);
-    // A stream that takes no more for this long is stuck.
+    // A stream that accepts no more for this long is blocked.
     while timeout(Duration::from_millis(100), stream.write_all(&requests))
         .await
         .is_ok_and(|sent| sent.is_ok())
@@ -349,7 +354,7 @@ async fn no_client_keeps_a_connection_for_ever() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let busy = async {
         let mut buffer = [0; 4096];
-        // A client that always has one more request, and reads every answer.
+        // A client that always has one more request, and reads every response.
         while stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.is_ok() {
             if !matches!(stream.read(&mut buffer).await, Ok(1..)) {
                 break;

@@ -1,4 +1,4 @@
-//! What to do about a key that cannot be read: what was most likely meant, and how it is written.
+//! The hints for keys that cannot be read: what was most likely meant, and how to write it.
 
 use figment::error::{Actual, Kind};
 use toml::de::DeValue;
@@ -17,14 +17,14 @@ pub(super) fn refusal(path: &[String], kind: &Kind) -> String {
         (Kind::InvalidType(Actual::Map, _), [pool, _, container, _])
             if pool == "pool" && container == "container" =>
         {
-            "is in a list of tables, and must be one table".to_owned()
+            "must be a single table, not a list of tables".to_owned()
         }
         _ => wording::refusal(kind),
     }
 }
 
 impl Layers<'_> {
-    /// What to do about a key that cannot be read.
+    /// The hint for a key that cannot be read.
     pub(super) fn hint(&self, path: &[String], kind: &Kind) -> String {
         let inside: Vec<&str> = path.iter().map(String::as_str).collect();
         if let Some(hint) = self.variables.get(path).and_then(|(name, _)| in_section(name)) {
@@ -35,8 +35,7 @@ impl Layers<'_> {
             | ["pool", _, "token" | "pat"]
             | ["token" | "pat"] = inside[..]
         {
-            return "a token is never written into this file: put it into a file of its own with mode 0600 and name \
-                    that in token_file"
+            return "never put a token in this file: put it in a separate file with mode 0600 and set token_file to its path"
                 .to_owned();
         }
         if let Some((meant, _)) = self.meant(path, kind)
@@ -49,26 +48,26 @@ impl Layers<'_> {
             };
         }
         match (kind, &inside[..]) {
-            (Kind::UnknownField(_, known), _) => format!("known here: {}", known.join(", ")),
+            (Kind::UnknownField(_, known), _) => format!("known keys: {}", known.join(", ")),
             (Kind::UnknownVariant(word, known), _) => match nearest(word, known) {
                 Some(near) => format!("did you mean {near:?}?"),
                 None => String::new(),
             },
             (Kind::InvalidType(Actual::Map, _), ["pool"]) => "begin each pool with [[pool]]".to_owned(),
             (Kind::InvalidType(Actual::Str(word), wanted), [.., key]) if wanted == "a sequence" => {
-                // A value is shown only where it can be no secret.
+                // A value is shown only where it cannot be a secret.
                 let words = ["idle", "queue", "webhook", "scale-set"];
                 let word = if words.contains(&word.as_str()) { word } else { "…" };
                 format!("write {key} = [{word:?}]")
             }
             (Kind::InvalidType(Actual::Seq, _), [.., "env"]) => "write env = { NAME = \"VALUE\" }".to_owned(),
             (Kind::InvalidType(Actual::Map, _), ["pool", _, "container", _]) => {
-                "write [pool.container], with one pair of brackets: a pool has one container".to_owned()
+                "write [pool.container] with single brackets: a pool has one container".to_owned()
             }
             (Kind::InvalidType(Actual::Str(text), _), _)
                 if text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok() =>
             {
-                "leave the quotation marks out".to_owned()
+                "remove the quotation marks".to_owned()
             }
             (Kind::InvalidType(..), ["credentials", key]) => {
                 format!("write it below a name: [credentials.default], then {key} = …")
@@ -80,7 +79,7 @@ impl Layers<'_> {
         }
     }
 
-    /// What was meant by an unknown key, and the path of that key where it is certain which one.
+    /// What was most likely meant by an unknown key, and the path of that key where it is certain.
     pub(super) fn meant(&self, path: &[String], kind: &Kind) -> Option<(Meant, Option<KeyPath>)> {
         let Kind::UnknownField(key, _) = kind else { return None };
         let table = Table::of(path)?;
@@ -106,7 +105,7 @@ impl Layers<'_> {
     }
 }
 
-/// What to call a variable whose section and key are parted by one underscore only.
+/// The right name for a variable with a single underscore between section and key.
 pub(super) fn in_section(name: &str) -> Option<String> {
     let word = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", "_");
     let named = |table: Table, section: &str| {
@@ -126,5 +125,5 @@ pub(super) fn in_section(name: &str) -> Option<String> {
         .or_else(|| named(Table::Credential, "credentials"))
         .map(|path| format!("{PREFIX}{}", path.to_ascii_uppercase()))
         .filter(|right| right != name)
-        .map(|right| format!("between section and key belong two underscores: write {right}"))
+        .map(|right| format!("section and key are separated by two underscores: write {right}"))
 }

@@ -1,5 +1,5 @@
-//! Text that is no TOML: where it stops to be, and what was most likely meant there. What stands there is not
-//! shown, since it may be a secret.
+//! Text that is not TOML: where the error is, and what was most likely meant. The text itself is not shown,
+//! since it may be a secret.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,10 +8,10 @@ use toml::de::Error;
 use super::line_and_column;
 use crate::config::problem::{Place, Problem, Problems};
 
-/// One broken quote can spoil every line after it; so many of them are told.
+/// One missing quote can break every line after it; at most this many errors are reported.
 const SYNTAX_ERRORS: usize = 5;
 
-/// Errs with what is wrong, if anything is.
+/// Returns the syntax errors, if there are any.
 pub(super) fn problems(file: &Path, text: &str, errors: &[Error]) -> Result<(), Problems> {
     if errors.is_empty() {
         return Ok(());
@@ -23,15 +23,14 @@ pub(super) fn problems(file: &Path, text: &str, errors: &[Error]) -> Result<(), 
         hint: hint.to_owned(),
     };
     if let Some(language) = other_language(text) {
-        let text = format!("is {language}, and the configuration is TOML");
-        let hint = "write KEY = VALUE, text in quotes, and the names of sections in brackets, such as [http] and \
-                    [[pool]]";
+        let text = format!("is {language}, but the configuration must be TOML");
+        let hint = "write KEY = VALUE, strings in quotes, and section names in brackets, such as [http] and [[pool]]";
         return Err(problem(None, text, hint).into());
     }
     let mut broken = BTreeMap::new();
     for error in errors {
         let (line, column) = line_and_column(text, error.span().map_or(0, |span| span.start));
-        // What follows on a broken line is often only its echo.
+        // Further errors on a broken line are often only consequences of the first.
         broken
             .entry(line)
             .or_insert_with(|| format!("column {column}: {}", error.message().replace('\n', ", ")));
@@ -43,23 +42,23 @@ pub(super) fn problems(file: &Path, text: &str, errors: &[Error]) -> Result<(), 
     Err(Problems(told.collect()))
 }
 
-/// What to do about a line of which the parser has told something.
+/// The hint for a line with a syntax error.
 fn hint(line: &str, told: &str) -> &'static str {
     let line = line.trim();
     if line.contains(['“', '”', '‘', '’', '„']) {
-        return "quotation marks are the plain ones: \"…\"";
+        return "use plain quotation marks: \"…\"";
     }
     if line.starts_with("//") || line.starts_with(';') || line.starts_with("--") {
-        return "comments begin with #";
+        return "comments start with #";
     }
     if line == "[[pool]]" {
         return "write [[pool]] and its keys first, and [pool.container] below them";
     }
     if line.starts_with('[') {
-        return "each section stands there once, except [[pool]]";
+        return "each section may occur once, except [[pool]]";
     }
     if told.ends_with("duplicate key") {
-        return "each key stands there once";
+        return "each key may occur once";
     }
     let (key, value) = line.split_once('=').unwrap_or((line, ""));
     let value = value.trim();
@@ -68,17 +67,17 @@ fn hint(line: &str, told: &str) -> &'static str {
     } else if value.is_empty() {
         "write KEY = VALUE"
     } else if value.starts_with('[') {
-        "write a list as [\"…\", \"…\"], each text in quotes"
+        "write a list as [\"…\", \"…\"], each string in quotes"
     } else if value.matches('"').count() % 2 == 1 {
-        "a quotation mark is missing, or is part of the text: write that as \\\""
+        "a quotation mark is missing, or is part of the string: write that as \\\""
     } else if value.starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '~' | '$' | '*')) {
-        "write text in quotes: KEY = \"VALUE\""
+        "write strings in quotes: KEY = \"VALUE\""
     } else {
         ""
     }
 }
 
-/// What a file is that is not TOML, by its first line that is no comment.
+/// The language of a file that is not TOML, judging by its first line that is not a comment.
 fn other_language(text: &str) -> Option<&'static str> {
     let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
