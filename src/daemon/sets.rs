@@ -86,7 +86,7 @@ impl Sets {
     }
 }
 
-/// Tells a set's session how many runners its pool may have: none while the daemon drains.
+/// Tells a set's session how many runners its pool may have: none while the daemon is draining.
 async fn follow_draining(
     mut snapshot: watch::Receiver<Arc<Snapshot>>,
     capacity: watch::Sender<u32>,

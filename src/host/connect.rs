@@ -39,7 +39,7 @@ pub enum Endpoint {
     Ssh(String),
 }
 
-/// Why a text is not an endpoint; reads after "is refused: ".
+/// Why a text is not an endpoint; reads after "is invalid: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Another scheme, or none.
@@ -56,7 +56,8 @@ pub enum EndpointError {
     Login,
     /// A port, which the `ssh` program does not take with the address.
     #[error(
-        "the port goes into ~/.ssh/config of the user that runs dayfly, as \"Host NAME\" and \"Port NUMBER\", and not \
+        "the port goes into ~/.ssh/config of the user that runs dayfly, as \"Host NAME\" and \"Port \
+         NUMBER\", and not \
          here"
     )]
     Port,
@@ -265,7 +266,8 @@ fn no_socket(path: &Path) -> String {
     let shown = path.display();
     match other_sockets().find(|other| other != path && usable_socket(other).is_ok()) {
         Some(other) => format!(
-            "there is no socket {shown}, and there is {other}; write endpoint = \"unix://{other}\" in the host's \
+            "there is no socket {shown}, and there is {other}; write endpoint = \"unix://{other}\" in the \
+             host's \
              section",
             other = other.display()
         ),
@@ -285,7 +287,8 @@ fn other_sockets() -> impl Iterator<Item = PathBuf> {
 
 fn permission_denied(path: &Path) -> String {
     format!(
-        "permission denied on {}; add this user to the docker group (sudo usermod -aG docker \"$(id -un)\") and log in \
+        "permission denied on {}; add this user to the docker group (sudo usermod -aG docker \"$(id -un)\") \
+         and log in \
          again, or run as root",
         path.display()
     )

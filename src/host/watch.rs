@@ -65,7 +65,7 @@ pub enum Happened {
         /// The process's exit code, where the engine tells it.
         code: Option<i64>,
     },
-    /// The kernel killed one of its processes for want of memory; it may live on.
+    /// The kernel killed one of its processes because memory ran out; it may live on.
     Oom {
         /// The runner.
         runner: RunnerName,

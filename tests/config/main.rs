@@ -160,7 +160,7 @@ max = "four"
             "dayfly.toml:7: hosts.big.cpus: must be a number from 0.01 to 10000; remove it for no limit",
             r#"dayfly.toml:9: http.listen: must be IP-ADDRESS:PORT; for example "127.0.0.1:9745""#,
             r#"dayfly.toml:11: poll.interval: must be a duration such as "10s" or "1h30m", not a whole number"#,
-            r#"dayfly.toml:14: pool "linux": url: is invalid: it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
+            r#"dayfly.toml:14: pool "linux": url: is invalid: it has no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
             r#"dayfly.toml:15: pool "linux": labels.1: "a b" has a space or a comma, so that no job could ask for it; write each label as a separate string"#,
             r#"dayfly.toml:17: pool "linux": max: must not be below min_idle (3); raise max or lower min_idle"#,
             r#"dayfly.toml:18: pool "linux": url: is missing; set url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,

@@ -151,7 +151,7 @@ fn scopes_that_are_none_are_refused_without_their_passwords() {
     assert_eq!(
         at("https://me:canary@github.com/acme", ""),
         [
-            r#"dayfly.toml:4: pool "linux": url: is invalid: it must not carry a user name or password; credentials have a section of their own"#
+            r#"dayfly.toml:4: pool "linux": url: is invalid: it must not contain a user name or password; put credentials in their own section"#
         ]
     );
     assert_eq!(

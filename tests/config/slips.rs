@@ -303,13 +303,13 @@ fn the_address_of_a_pool_may_be_the_one_that_was_copied() {
     assert_eq!(config.pools[0].pool.scope.as_str(), "https://github.com/acme/widgets");
     assert_eq!(
         at("acme/widgets").problems(),
-        ["dayfly.toml:4: pool \"linux\": url: is invalid: it is not a whole address; write \
+        ["dayfly.toml:4: pool \"linux\": url: is invalid: it is not a full address; write \
              https://github.com/acme/widgets, or the same with the name of your own GitHub server"]
     );
     assert_eq!(
         at("https://api.github.com/orgs/acme").problems(),
-        ["dayfly.toml:4: pool \"linux\": url: is invalid: it is an address of GitHub's API; write that \
-             of the page in a browser, such as https://github.com/acme"]
+        ["dayfly.toml:4: pool \"linux\": url: is invalid: it is an address of GitHub's API; use the \
+             address of the page in a browser, such as https://github.com/acme"]
     );
 }
 

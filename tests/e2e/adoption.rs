@@ -49,7 +49,7 @@ async fn a_terminated_daemon_leaves_its_runners_to_the_next_one() {
     assert_eq!(world.running().await, before, "all go on");
     let now = world.github_until("the job ends meanwhile", |now| now.completed() == 1).await;
     assert_eq!((now.succeeded, now.runners.len()), (1, 1));
-    until("its container has ended", async || {
+    until("its container has exited", async || {
         world.containers().await.iter().any(|c| c.id == busy.id && c.state == "exited").then_some(())
     })
     .await;

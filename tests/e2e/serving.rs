@@ -20,7 +20,7 @@ async fn jobs_are_served_to_zero_leftovers() {
     assert_eq!((now.succeeded, now.failed, now.lost), (JOBS, 0, 0));
 
     world.signal("-USR1");
-    world.until("the daemon drains", |status| status.draining).await;
+    world.until("the daemon is draining", |status| status.draining).await;
     until("nothing is left", async || {
         let left = world.containers().await.len() + world.github.snapshot().runners.len();
         (left == 0).then_some(())

@@ -1,36 +1,37 @@
-//! How a pool whose runners fail is tried again: at once after the first failure, then ever more
-//! slowly and one runner at a time, until one has proved itself.
+//! How launches of a pool are retried after failures: at once after the first failure, then with increasing
+//! delays and one runner at a time, until a runner has proven to work.
 
 use std::time::Duration;
 
 use super::{report::Held, time::Instant};
 
-/// How long a runner must have been ready, without ending, to end a streak of failures: a runner
-/// of a refused version listens for a moment before it ends.
+/// How long a runner must have been ready to end a streak of failures: a runner of a refused version listens
+/// for a moment before it exits.
 pub(super) const PROOF: Duration = Duration::from_secs(30);
 
-/// Failures of a pool in a row.
+/// Consecutive failures of a pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Backoff {
-    /// How many; what failed together counts once.
+    /// The number of failures; those at the same time count once.
     pub(super) failures: u32,
     /// Whether the last one stands for several.
     pub(super) shared: bool,
     /// When the last one was counted.
     pub(super) last_at: Instant,
-    /// When to try again.
+    /// When to retry.
     pub(super) retry_at: Instant,
     /// What it means for the pool.
     pub(super) held: Option<Held>,
-    /// The last cause, for people.
+    /// The last cause, as text.
     pub(super) detail: String,
 }
 
 impl Backoff {
-    /// Takes in a failure of something that was begun at `begun`. Whether it counts as one more.
+    /// Records a failure of something that was begun at `begun`. Returns whether it counts as another
+    /// failure.
     pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Instant, now: Instant) -> bool {
         detail.clone_into(&mut self.detail);
-        // The retry at once is begun in the moment of the failure, and is not one of those.
+        // The immediate retry begins at the moment of the failure, and counts.
         if self.failures > 0 && (begun < self.last_at || now == self.last_at) {
             self.shared = true;
             return false;
@@ -40,7 +41,7 @@ impl Backoff {
         self.last_at = now;
         self.held = Some(held);
         let (first, last) = match held {
-            // A person has to do something; trying now and again notices when it is done.
+            // A person has to fix something; occasional retries notice when that is done.
             Held::Refused | Held::RegistrationLimit => (Duration::from_secs(30), Duration::from_mins(10)),
             Held::VersionDeprecated => (Duration::from_mins(10), Duration::from_mins(10)),
             _ => (Duration::ZERO, Duration::from_mins(5)),
@@ -54,19 +55,19 @@ impl Backoff {
         true
     }
 
-    /// Takes in that a runner begun at `begun` proved itself.
+    /// Records that a runner begun at `begun` has proven to work.
     pub(super) fn succeeded(&mut self, begun: Instant) {
         if self.failures > 0 && begun >= self.last_at {
             *self = Self::default();
         }
     }
 
-    /// What holds launches back now, if anything does.
+    /// Why launches are paused now, if they are.
     pub(super) fn holds(&self, now: Instant) -> Option<Held> {
         self.held.filter(|_| now < self.retry_at)
     }
 
-    /// Whether runners are to be tried one at a time.
+    /// Whether runners are to be launched one at a time.
     pub(super) fn probing(&self) -> bool {
         self.failures >= 2 || matches!(self.held, Some(Held::VersionDeprecated | Held::Refused))
     }

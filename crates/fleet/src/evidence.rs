@@ -104,7 +104,7 @@ pub struct Exit {
     pub ran: Option<Duration>,
     /// Exit code of its first process. The runner's wrapper turns nearly everything into 0.
     pub code: i64,
-    /// Whether the kernel killed any of its processes for want of memory.
+    /// Whether the kernel killed any of its processes because memory ran out.
     pub out_of_memory: bool,
     /// The job that its log says it ran.
     pub job: Option<String>,
@@ -274,7 +274,7 @@ pub enum Deregistered {
     Removed,
     /// It was not there (404). That is not a sign of idleness.
     NotFound,
-    /// GitHub says that it has a job (422).
+    /// GitHub reports that it has a job (422).
     Busy,
     /// The container itself says that it has a job; GitHub was not asked.
     Vetoed(Option<String>),
@@ -362,7 +362,7 @@ pub enum Evidence {
         /// How.
         exit: Exit,
     },
-    /// The kernel killed a process of a container for want of memory; the container may live on.
+    /// The kernel killed a process of a container because memory ran out; the container may live on.
     OutOfMemory {
         /// The runner.
         runner: RunnerName,

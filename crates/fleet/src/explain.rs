@@ -1,4 +1,4 @@
-//! Why a job runs or does not, in sentences.
+//! Explains why a job is or is not running, in sentences.
 
 use super::{
     job::{Demand, GroupPolicy, Job, JobState},
@@ -7,8 +7,8 @@ use super::{
     report::{Phase, PoolReport, Status, Unmatched},
 };
 
-/// What becomes of a job: which of these pools serves it or why none does, and, given what the daemon
-/// shows, what holds that pool back. One sentence or two each.
+/// Explains a job: which of these pools serves it or why none does, and, given the daemon's status, why that
+/// pool's launches are paused. One or two sentences each.
 pub fn explain<'p>(
     job: &Job,
     state: &JobState,
@@ -19,13 +19,14 @@ pub fn explain<'p>(
     let repository = facts.repository.path();
     let mut told = vec![match state {
         JobState::Queued => format!(
-            "Job {:?} of {repository} is queued since {} and asks for {}.",
+            "Job {:?} of {repository} has been queued since {} and asks for {}.",
             facts.name,
             facts.queued_at,
             labels(&job.labels)
         ),
         JobState::Waiting => format!(
-            "Job {:?} of {repository} waits for an approval or a concurrency limit; it wants no runner yet.",
+            "Job {:?} of {repository} is waiting for an approval or a concurrency limit, and needs no \
+             runner yet.",
             facts.name
         ),
         JobState::InProgress { runner: Some(runner) } => {
@@ -34,7 +35,7 @@ pub fn explain<'p>(
         JobState::InProgress { runner: None } => {
             format!("Job {:?} of {repository} is running.", facts.name)
         }
-        JobState::Completed => format!("Job {:?} of {repository} is over.", facts.name),
+        JobState::Completed => format!("Job {:?} of {repository} has finished.", facts.name),
     }];
     if matches!(state, JobState::InProgress { .. } | JobState::Completed) {
         return told;
@@ -49,7 +50,8 @@ pub fn explain<'p>(
             told.push(match others[..] {
                 [] => format!("Pool {} serves it.", name.as_str()),
                 _ => format!(
-                    "Pool {} serves it; {} could too, and come after it by labels, priority or name.",
+                    "Pool {} serves it; {} could too, but pools with fewer labels, then a higher priority, \
+                     then the first name have precedence.",
                     name.as_str(),
                     others.join(", ")
                 ),
@@ -72,7 +74,7 @@ pub fn explain<'p>(
     told
 }
 
-/// What usually mends a label that nobody serves.
+/// The usual fix for a label that no pool serves.
 pub fn label_advice(missing: &[String]) -> String {
     format!("add {} to the pool's labels, or change runs-on", labels(missing))
 }
@@ -87,30 +89,33 @@ fn refusal(job: &Job, pool: &Pool, group: Option<&GroupPolicy>, verdict: &Verdic
     let group = group.map_or(pool.group.as_str(), |group| &group.name);
     Some(match reason {
         Unmatched::Unlabelled => format!(
-            "Pool {name} takes no job without labels: a job that names only a runner group does not tell \
-             which, so match_unlabelled = true is needed."
+            "Pool {name} takes no jobs without labels: GitHub does not report the runner group that such a \
+             job names; set match_unlabelled = true to take them."
         ),
         Unmatched::Labels => format!("Pool {name} lacks {}; {}.", labels(missing), label_advice(missing)),
         Unmatched::Group => format!(
-            "Pool {name}'s runner group {group:?} does not admit {repository}; its repository access is set \
+            "Pool {name}'s runner group {group:?} does not allow {repository}; change its repository access \
              in the organization's settings, Actions, Runner groups."
         ),
         Unmatched::PublicRepository if pool.scope == job.facts.repository => format!(
-            "{repository} is public, so that forks could run code on pool {name}; allow_public = true allows it."
+            "{repository} is public, so forks could run code on pool {name}; set allow_public = true to \
+             allow it."
         ),
         Unmatched::PublicRepository => format!(
-            "{repository} is public, and pool {name}'s runner group {group:?} does not allow public repositories."
+            "{repository} is public, and pool {name}'s runner group {group:?} does not allow public \
+             repositories."
         ),
         Unmatched::Workflow => {
-            format!("Pool {name}'s runner group {group:?} admits other workflows only.")
+            format!("Pool {name}'s runner group {group:?} allows other workflows only.")
         }
     })
 }
 
-/// What a pool's way of learning of jobs means for this one.
+/// What the pool's job source means for this job.
 fn by_source(pool: &Pool) -> Option<String> {
     (pool.demand == Demand::IDLE).then(|| {
-        "It learns of jobs only by what its runners do (demand = [\"idle\"]), and keeps some idle for them."
+        "The pool's job source is idle (demand = [\"idle\"]): it does not look up queued jobs, but keeps \
+         runners idle for them."
             .to_owned()
     })
 }
@@ -119,13 +124,14 @@ fn by_source(pool: &Pool) -> Option<String> {
 fn at_work(pool: &PoolReport) -> String {
     let [idle, starting, busy] =
         [Phase::Idle, Phase::Starting, Phase::Busy].map(|phase| pool.phases.of(phase));
-    let has = format!("It has {idle} idle, {starting} starting and {busy} busy of at most {}", pool.max);
+    let has =
+        format!("It has {idle} idle, {starting} starting and {busy} busy runners of at most {}", pool.max);
     match pool.held {
-        Some(held) => format!("{has}, and launches none now: {}.", held.in_words()),
+        Some(held) => format!("{has}, and its launches are paused: {}.", held.in_words()),
         None if idle > 0 => format!(
-            "{has}. When an idle runner is not given the job, the usual causes are: the runner group does not \
-             admit the repository or its visibility, the labels differ, the runner lost its connection, or \
-             GitHub is in trouble (githubstatus.com)."
+            "{has}. If GitHub does not assign the job to an idle runner, the usual causes are: the runner \
+             group does not allow the repository or its visibility, the labels differ, the runner lost its \
+             connection, or GitHub has an incident (githubstatus.com)."
         ),
         None => format!("{has}."),
     }

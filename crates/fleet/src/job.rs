@@ -79,7 +79,7 @@ impl JobState {
     }
 }
 
-/// Where a pool learns of waiting jobs.
+/// The job sources of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// From what its runners are seen to do, and from these sources besides.

@@ -1,5 +1,5 @@
-//! The names of things. A runner's name says whose it is, which pool it serves and when it was
-//! minted, because GitHub's runner records carry no creation time and no owner.
+//! The names of things. A runner's name contains its instance, its pool and its mint time, because GitHub's
+//! runner records have no owner and no creation time.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use super::time::Timestamp;
 
-/// What every runner's name begins with.
+/// The prefix of every runner's name.
 pub const PREFIX: &str = "dayfly";
 
 /// The longest runner name that GitHub's own tools accept.
@@ -20,17 +20,17 @@ pub const MAX_INSTANCE: usize = 12;
 /// Pool and instance together must leave room for prefix, separators and ULID.
 pub const MAX_POOL_AND_INSTANCE: usize = MAX_RUNNER_NAME - PREFIX.len() - 3 - ulid::ULID_LEN;
 
-/// Why a text is not the name that it was taken for; reads after "is refused: ".
+/// Why a text is not a valid name; reads after "is invalid: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing in it.
-    #[error("a name cannot be empty")]
+    /// It is empty.
+    #[error("it must not be empty")]
     Empty,
-    /// A character that may not be there.
-    #[error("{0:?} cannot be in it; use lower-case letters, digits{1}")]
+    /// A character that is not allowed.
+    #[error("{0:?} is not allowed; use lower-case letters, digits{1}")]
     Character(char, &'static str),
     /// Too long to fit into a runner's name.
-    #[error("it has {0} characters, at most {1} fit into a runner's name")]
+    #[error("it has {0} characters, but at most {1} fit into a runner's name")]
     TooLong(usize, usize),
 }
 
@@ -95,8 +95,8 @@ macro_rules! text_name {
 }
 
 text_name!(
-    /// This installation: lower-case letters and digits, at most [`MAX_INSTANCE`]. What does not
-    /// bear it is not ours.
+    /// The id of this installation: lower-case letters and digits, at most [`MAX_INSTANCE`]. Resources
+    /// without it are not touched.
     InstanceId,
     |text| checked(text, MAX_INSTANCE, false)
 );
@@ -115,7 +115,7 @@ text_name!(
 
 /// A runner's name: `dayfly-{pool}-{instance}-{ulid}`, at most [`MAX_RUNNER_NAME`] characters.
 ///
-/// It can be built only from parts that fit, or parsed from a text in which all parts are found.
+/// It can only be built from valid parts, or parsed from a text that has all parts.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunnerName {
     text: Arc<str>,
@@ -124,7 +124,7 @@ pub struct RunnerName {
 }
 
 impl RunnerName {
-    /// The name of a runner of `pool` minted at `now`; `random` makes it unlike any other.
+    /// The name of a runner of `pool` minted at `now`; `random` makes it unique.
     pub fn new(pool: &PoolName, instance: &InstanceId, now: Timestamp, random: u128) -> Self {
         let ulid = Ulid::from_parts(now.as_millis(), random).to_string().to_ascii_lowercase();
         let text = format!("{PREFIX}-{pool}-{instance}-{ulid}");
@@ -133,7 +133,7 @@ impl RunnerName {
         Self { text: text.into(), pool_end, minted_at: now }
     }
 
-    /// Reads a name back; `None` when the text is not a runner name of any Dayfly instance.
+    /// Parses a name; `None` when the text is not a runner name of any Dayfly instance.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_RUNNER_NAME {
             return None;
@@ -189,8 +189,8 @@ impl Serialize for RunnerName {
     }
 }
 
-/// Makes runner names that differ from all others, from a seed that the shell draws at start:
-/// the core itself has no randomness.
+/// Makes runner names that differ from all others, from a random seed that the shell provides at start: the
+/// core itself has no randomness.
 #[derive(Clone, Debug)]
 pub struct Names {
     instance: InstanceId,
@@ -204,12 +204,12 @@ impl Names {
         Self { instance, state: seed }
     }
 
-    /// The instance that the names bear.
+    /// The instance in the names.
     pub fn instance(&self) -> &InstanceId {
         &self.instance
     }
 
-    /// A name that was not given before.
+    /// A name that was not returned before.
     pub fn next(&mut self, pool: &PoolName, now: Timestamp) -> RunnerName {
         let random = u128::from(self.draw()) << 64 | u128::from(self.draw());
         RunnerName::new(pool, &self.instance, now, random)

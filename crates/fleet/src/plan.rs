@@ -1,5 +1,5 @@
-//! State becomes actions, each with its reason. Planning again on the same state does nothing more:
-//! what was decided is in flight, or waits for a moment that [`Plan::wake_at`] names.
+//! State becomes actions, each with its reason. Planning again on the same state does nothing more: what was
+//! decided is in flight, or waits for the moment in [`Plan::wake_at`].
 
 mod clear;
 mod elsewhere;
@@ -22,10 +22,10 @@ use super::{
     time::{ClockReading, Instant},
 };
 
-/// How long a registration must have been gone before its idle container is a ghost.
+/// How long a registration must have been gone before its idle container counts as a ghost.
 const GHOST_GRACE: Duration = Duration::from_mins(1);
 
-/// One run through all decisions.
+/// One pass through all decisions.
 struct Pass {
     now: Instant,
     wake_at: Option<Instant>,
@@ -33,7 +33,7 @@ struct Pass {
 }
 
 impl Pass {
-    /// Whether the moment has come; if not, asks to be woken then.
+    /// Whether the moment has come; if not, requests to be woken then.
     fn due(&mut self, at: Instant) -> bool {
         if self.now >= at {
             return true;
@@ -50,14 +50,14 @@ struct Tally {
     busy: u32,
     /// Able to take a job now or soon.
     capacity: u32,
-    /// Up, on their way, or not known to be down.
+    /// Running, in flight, or not known to have ended.
     room: u32,
-    /// Launched since the last failure, and not yet proved.
+    /// Launched since the last failure, and not yet proven to work.
     probes: u32,
 }
 
 impl Fleet {
-    /// Decides. Actions are in flight until their outcome is observed.
+    /// Makes all decisions. Actions are in flight until their outcome is observed.
     pub fn plan(&mut self, now: Instant) -> Plan {
         let mut pass = Pass { now, wake_at: None, actions: Vec::new() };
         self.end_streaks(&mut pass);
@@ -73,7 +73,7 @@ impl Fleet {
         Plan { actions: pass.actions, events, wake_at: pass.wake_at }
     }
 
-    /// Ends the failure streak of each pool in which a runner has proved itself.
+    /// Ends the failure streak of each pool in which a runner has proven to work.
     fn end_streaks(&mut self, pass: &mut Pass) {
         if self.pools.values().all(|pool| pool.backoff.failures == 0) {
             return;
@@ -91,7 +91,7 @@ impl Fleet {
         }
     }
 
-    /// Marks the runners that have to go whatever the demand.
+    /// Marks the runners that must be removed whatever the demand is.
     fn mark_unfit(&mut self, pass: &mut Pass) {
         let mut rolling: BTreeMap<&str, u32> = BTreeMap::new();
         for runner in self.runners.values() {
@@ -103,7 +103,7 @@ impl Fleet {
         for runner in self.runners.values() {
             let Some(why) = self.unfit(runner, &mut nearby, pass) else { continue };
             if why == Why::Outdated {
-                // One at a time, so that the pool can still take jobs meanwhile.
+                // One at a time, so that the pool can still take jobs.
                 let rolling = rolling.entry(runner.name.pool()).or_default();
                 if *rolling > 0 {
                     continue;
@@ -124,7 +124,7 @@ impl Fleet {
         }
     }
 
-    /// Why a runner has to go, if it has to.
+    /// Why a runner must be removed, if it must.
     fn unfit(&self, runner: &Runner, nearby: &mut Nearby<'_>, pass: &mut Pass) -> Option<Why> {
         let Contained::Present { life: Life::Up, missed: false, .. } = runner.contained else { return None };
         if runner.in_flight.is_some() || runner.take_down.is_some() || !nearby.host_is_up(runner) {
@@ -163,8 +163,7 @@ impl Fleet {
         None
     }
 
-    /// Marks the idle runners that a pool has too many of, the oldest first. Returns the counts
-    /// without them.
+    /// Marks a pool's surplus idle runners, oldest first. Returns the counts without them.
     fn mark_surplus(&mut self, pass: &mut Pass) -> BTreeMap<PoolName, Tally> {
         let tallies = self.tallies(pass.now);
         for (name, state) in &mut self.pools {
@@ -231,7 +230,7 @@ impl Fleet {
         let mut tallies: BTreeMap<PoolName, Tally> =
             self.order.iter().map(|name| (name.clone(), Tally::default())).collect();
         let mut runners = self.runners.values().peekable();
-        // Runners of one pool come one after the other.
+        // Runners are sorted by pool.
         while let Some(pool) = runners.peek().map(|runner| runner.name.pool()) {
             let mut counted = self.pools.get(pool).zip(tallies.get_mut(pool));
             while let Some(runner) = runners.next_if(|runner| runner.name.pool() == pool) {
@@ -269,8 +268,8 @@ impl Fleet {
 }
 
 impl PoolState {
-    /// Evaluates the schedule when the wall clock reaches its next change, and again when the clock was set back
-    /// before the last one.
+    /// Evaluates the schedule when the wall clock reaches its next change, and again when the clock was set
+    /// back before the last change.
     fn keep_to_schedule(&mut self, clock: ClockReading, pass: &mut Pass) {
         let wall = clock.timestamp(pass.now);
         if wall < self.min_idle_at || self.min_idle_until.is_some_and(|until| until <= wall) {
@@ -285,7 +284,7 @@ impl PoolState {
 }
 
 fn take_down(runner: &mut Runner, why: Why, now: Instant) {
-    // Without a number there is nothing to deregister.
+    // Without an id there is nothing to deregister.
     let deregistered_at = runner.registered.id().is_none().then_some(now);
     runner.take_down = Some(TakeDown { why, deregistered_at, stopped: false });
 }

@@ -186,7 +186,7 @@ pub(super) struct Runner {
     pub(super) launched: bool,
     /// Whether its launch failed, so that whatever it left is to be cleared away.
     pub(super) launch_failed: bool,
-    /// Whether the kernel killed one of its processes for want of memory.
+    /// Whether the kernel killed one of its processes because memory ran out.
     pub(super) out_of_memory: bool,
     pub(super) in_flight: Option<InFlight>,
     pub(super) take_down: Option<TakeDown>,

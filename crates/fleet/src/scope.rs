@@ -1,4 +1,4 @@
-//! Where runners are registered: a repository, an organization or an enterprise on some GitHub.
+//! Where runners are registered: a repository, an organization or an enterprise.
 
 mod address;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 pub use self::address::ScopeError;
 
-/// A repository, organization or enterprise, by the address that a person would open in a browser.
+/// A repository, organization or enterprise, by its address in a browser.
 ///
 /// Two scopes are the same when their addresses are: GitHub ignores letter case, so it is folded.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +17,7 @@ pub struct Scope {
     target: Target,
 }
 
-/// What a scope's address points at.
+/// What a scope's address refers to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// `…/{owner}/{repository}`
@@ -45,7 +45,7 @@ impl Scope {
         &self.url
     }
 
-    /// What the address points at.
+    /// What the address refers to.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -72,9 +72,8 @@ impl Scope {
 
     /// Base address of the REST API, without a trailing slash.
     ///
-    /// github.com and GHE.com have API hosts of their own; any other host is a GitHub Enterprise
-    /// Server, which serves `/api/v3` beside the pages (docs.github.com, "Getting started with the
-    /// REST API").
+    /// github.com and GHE.com have separate API hosts; any other host is a GitHub Enterprise Server, which
+    /// serves `/api/v3` on the same host (docs.github.com, "Getting started with the REST API").
     pub fn api_base(&self) -> String {
         let (scheme, rest) = self.url.split_once("://").unwrap_or(("https", &self.url));
         let authority = rest.split('/').next().unwrap_or_default();
@@ -129,7 +128,7 @@ mod tests {
             ("http://127.0.0.1:8080/acme", "http://127.0.0.1:8080/api/v3", "/orgs/acme"),
             ("https://github.com/enterprises/Acme", "https://api.github.com", "/enterprises/acme"),
             ("http://[::1]:8080/acme", "http://[::1]:8080/api/v3", "/orgs/acme"),
-            // Many accounts have one of this name, and workflows in it.
+            // Many accounts have a repository of this name, with workflows in it.
             ("https://github.com/acme/.github", "https://api.github.com", "/repos/acme/.github"),
         ] {
             let scope: Scope = url.parse().unwrap();

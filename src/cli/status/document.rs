@@ -60,7 +60,7 @@ pub(super) struct SourceTrouble {
     pub(super) trouble: Trouble,
 }
 
-/// How a runner ended.
+/// How a runner's container ended.
 #[derive(Deserialize)]
 pub(super) struct Ending {
     pub(super) reason: String,

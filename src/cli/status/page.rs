@@ -227,7 +227,7 @@ mod tests {
              SCOPE                    STATE  LISTED  RATE LIMIT LEFT\n\
              https://github.com/acme  up     9s ago  4990 of 5000\n\n\
              HOST   STATE  LISTED  RUNNERS  MEMORY GIVEN  BLOCKED BY\n\
-             local  up     never   3        8.0 GiB       its host's memory budget is used up"
+             local  up     never   3        8.0 GiB       its host's memory budget is exhausted"
         );
     }
 

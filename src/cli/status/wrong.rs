@@ -143,8 +143,8 @@ mod tests {
             [
                 r"scope https://github.com/acme: down for 1m 9s: list: 401\u{1b}[2J\nforged",
                 "host local: down for 1m 9s: connect: refused",
-                "pool a: launches paused for 9s: launches fail; each attempt waits longer than the one \
-                 before: a-1 ended: quick_exit",
+                "pool a: launches paused for 9s: launches fail; retrying with increasing delays: a-1 ended: \
+                 quick_exit",
                 "pool a: no jobs from job source queue for 1m 9s: list the runs: 403",
                 "pool old: launches paused: max is reached",
                 "pool old: no jobs from job source webhook",

@@ -1,5 +1,5 @@
-//! Taking down and clearing away: the next step with each runner that leaves, ended, or was left
-//! behind. The order of a removal is ask, deregister, settle, ask, stop, remove.
+//! Removal: the next step for each runner that is being removed, has finished, or was left over. The order is
+//! check, deregister, settle, check, stop, remove.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::{
     runner::{Contained, FINISHED_GRACE, InFlight, Life, Registered, Runner, TakeDown},
 };
 
-/// How long after a deregistration a job that was already on its way may still arrive.
+/// How long after a deregistration a job that was already assigned may still arrive.
 pub(crate) const SETTLE: Duration = Duration::from_secs(10);
 
-/// How long a container may stay made but not started: the reply to a start may have been lost.
+/// How long a container may stay created but not started: the response to a start may have been lost.
 const NEVER_STARTED_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a registration without a container must have been listed offline before it is removed.
 const ORPHAN_CONFIRMATION: Duration = Duration::from_secs(5);
 
 impl Fleet {
-    /// Takes the next step with everything that leaves, ended, or was left behind.
+    /// Plans the next step for every runner that is being removed, has finished, or was left over.
     pub(super) fn clear_away(&mut self, pass: &mut Pass) {
         let mut steps = Vec::new();
         for runner in self.runners.values() {
@@ -40,7 +40,7 @@ impl Fleet {
         }
     }
 
-    /// The next step with one runner, if there is one to take.
+    /// The next step for one runner, if there is one.
     fn next_step(&self, runner: &Runner, pass: &mut Pass) -> Option<(Action, InFlight)> {
         match &runner.contained {
             Contained::Present { life: Life::Up, .. } => self.next_step_down(runner, pass),
@@ -54,7 +54,7 @@ impl Fleet {
                     self.remove(runner, Why::NeverStarted)
                 }
             }
-            // Its log goes with it, so nothing is removed before that was read.
+            // Its log is removed with it, so it is not removed before the log was read.
             Contained::Present { life: Life::Ended { .. }, .. } => None,
             Contained::Present { life: Life::Down(_), .. } => {
                 if !pass.due(runner.retry_at) {
@@ -74,7 +74,7 @@ impl Fleet {
         }
     }
 
-    /// The next step with a runner that is up: ask, deregister, settle, ask, stop.
+    /// The next step for a running runner: check, deregister, settle, check, stop.
     fn next_step_down(&self, runner: &Runner, pass: &mut Pass) -> Option<(Action, InFlight)> {
         let TakeDown { why, deregistered_at, .. } = runner.take_down?;
         if !pass.due(runner.retry_at) || !self.host_is_up(runner) {
@@ -98,7 +98,7 @@ impl Fleet {
     /// Why a registration without a living container is to be removed, if it is.
     fn leftover(&self, runner: &Runner, pass: &mut Pass) -> Option<Why> {
         if let Some(ended_at) = runner.ended_at {
-            // After a job GitHub removes it by itself, soon; only what stays is ours to remove.
+            // After a job GitHub soon removes it by itself; Dayfly only removes what stays.
             return match runner.registered {
                 Registered::Listed { .. } | Registered::Expected { id: Some(_), .. }
                     if runner.latch.is_none() =>
@@ -113,7 +113,7 @@ impl Fleet {
             return matches!(runner.registered, Registered::Listed { .. } | Registered::Expected { .. })
                 .then_some(Why::LaunchFailed);
         }
-        // It may have a container on a host that cannot be seen, and while it is online it has one.
+        // It may have a container on a host that cannot be listed, and while it is online it has one.
         match runner.registered {
             Registered::Listed { at, offline_since: Some(since), .. }
                 if at.since(since) >= ORPHAN_CONFIRMATION && self.no_host_has(runner) =>
@@ -125,14 +125,14 @@ impl Fleet {
         }
     }
 
-    /// How long a registration may be that of a runner which another process has just minted and starts: where two
-    /// machines have one instance id, neither must remove the other's.
+    /// How long a registration may belong to a runner that another process has just minted and is starting:
+    /// where two machines have the same instance id, neither must remove the other's.
     fn boot_timeout(&self, runner: &Runner) -> Duration {
         let pool = self.pools.get(runner.name.pool()).filter(|_| !runner.launched);
         pool.map_or(Duration::ZERO, |state| state.pool.policy.boot_timeout)
     }
 
-    /// Whether every host was looked at since the runner became known, and is seen now.
+    /// Whether every host has been listed since the runner became known, and can be listed now.
     pub(super) fn no_host_has(&self, runner: &Runner) -> bool {
         self.hosts.values().all(|host| {
             host.sight.trouble.is_none() && host.sight.listed_at.is_some_and(|at| at > runner.known_since)

@@ -1,5 +1,5 @@
-//! Runners of ours that run on none of our hosts: probably a second installation with the same instance id, such as
-//! a cloned machine, which would take ours for its own and the reverse.
+//! Runners of this instance that run on none of its hosts: probably another installation has the same
+//! instance id, such as a cloned machine, and each would take the other's runners for its own.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Launching: which pool wants one more runner, what may hold it back, and whose turn it is.
+//! Launching: which pool wants one more runner, why its launches may be paused, and which pool is next.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -19,7 +19,7 @@ enum Wish {
     Satisfied,
     /// One more runner.
     Runner(Why),
-    /// One more, which it may not have now.
+    /// One more, but launches are paused.
     Held(Held, String),
 }
 
@@ -66,7 +66,7 @@ impl Fleet {
             }
             order = wanting;
         }
-        // Others may have taken more of a host since, so the reason is told as it is in the end.
+        // Other pools may have taken more of a host since, so the final reason is reported.
         for (name, (why, _)) in &mut held {
             let PoolState { pool, .. } = &self.pools[name];
             if let (Held::HostFull | Held::HostMemory | Held::HostCpus, Some(host), Some(committed)) =
@@ -108,7 +108,7 @@ impl Fleet {
         pass.actions.push(Action::Launch { runner: name, pool, host, why });
     }
 
-    /// Whether a pool wants one more runner, and what holds it back if it may not have it.
+    /// Whether a pool wants one more runner, and why its launches are paused if they are.
     fn holds(&self, state: &PoolState, tally: Tally, pass: &mut Pass) -> Wish {
         let policy = &state.pool.policy;
         let queued = state.queued;
@@ -151,7 +151,7 @@ impl Fleet {
             Some(ImageState::Pulling) => return held(Held::ImagePulling),
             Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
             Some(ImageState::Unknown(detail)) => return Wish::Held(Held::ImageUnknown, detail.clone()),
-            None => return Wish::Held(Held::HostUnseen, "the image was not looked for yet".to_owned()),
+            None => return Wish::Held(Held::HostUnseen, "its image has not been checked yet".to_owned()),
         }
         if let Some(cause) = state.backoff.holds(pass.now) {
             pass.due(state.backoff.retry_at);

@@ -1,5 +1,5 @@
-//! A job that waits although a runner of its pool idles: nothing that we do mends it, so it is told, with
-//! what was read of the usual causes.
+//! A job that is waiting although a runner of its pool is idle: Dayfly cannot fix that, so it reports it with
+//! what is known of the usual causes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,11 +12,11 @@ use crate::{
     time::Instant,
 };
 
-/// How long both have to last.
+/// How long both must last before it is reported.
 const STUCK: Duration = Duration::from_mins(10);
 
 impl Fleet {
-    /// Tells of each queued job, once, that its pool has had a runner idle for as long as it waits.
+    /// Reports each queued job, once, that has waited this long while its pool had an idle runner.
     pub(super) fn tell_stuck(&mut self, pass: &mut Pass) {
         for state in self.pools.values_mut() {
             state.stuck.retain(|job| state.demand.contains_key(job));
@@ -24,7 +24,7 @@ impl Fleet {
         if self.pools.values().all(|state| state.demand.is_empty()) {
             return;
         }
-        // Since when each pool has had a runner idle.
+        // Since when each pool has had an idle runner.
         let mut idle: BTreeMap<&str, Instant> = BTreeMap::new();
         for runner in self.runners.values().filter(|runner| runner.phase == Phase::Idle) {
             let since = idle.entry(runner.name.pool()).or_insert(runner.phase_since);
@@ -57,10 +57,10 @@ impl Fleet {
     }
 }
 
-/// The four usual causes, with what is known of each.
+/// The usual causes, with what is known of each.
 fn causes(job: &JobReport, pool: &crate::Pool, group: Option<&GroupPolicy>) -> String {
     let group = match group {
-        None => format!("the runner group {:?} (not read)", pool.group),
+        None => format!("the runner group {:?} (not known)", pool.group),
         Some(group) => {
             let visible = match &group.visibility {
                 Visibility::All => "all repositories".to_owned(),
@@ -70,14 +70,15 @@ fn causes(job: &JobReport, pool: &crate::Pool, group: Option<&GroupPolicy>) -> S
             let public = if group.allows_public { "allowed" } else { "not allowed" };
             let workflows = if group.workflows.is_some() { "restricted" } else { "any" };
             format!(
-                "the runner group {:?} (it admits {visible}; public repositories: {public}; workflows: {workflows})",
+                "the runner group {:?} (it allows {visible}; public repositories: {public}; workflows: \
+                 {workflows})",
                 group.name
             )
         }
     };
     format!(
-        "it asks for {}, the runners have {}. The usual causes are {group}; labels that differ; a runner that \
-         lost its connection without knowing; and trouble at GitHub (githubstatus.com)",
+        "it asks for {}, the runners have {}. The usual causes are {group}; labels that differ; a runner \
+         that lost its connection without noticing; and an incident at GitHub (githubstatus.com)",
         if job.labels.is_empty() { "no label".to_owned() } else { job.labels.join(", ") },
         pool.labels.join(", "),
     )

@@ -1,5 +1,5 @@
-//! Why things are as a report shows them: troubles with their text and their beginning, the ends of runners,
-//! and the last failures.
+//! The reasons in a report: failures with their text and start time, how runners ended, and the most recent
+//! failures.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -15,11 +15,11 @@ use crate::{
 /// Failures that are kept in the report, the newest ones.
 pub(crate) const FAILURES_KEPT: usize = 50;
 
-/// The longest part of a container's log that is shown, in characters.
+/// The maximum length of the part of a container's log that is shown, in characters.
 const LONGEST: usize = 400;
 
-/// The longest word of a container's log that is shown: a JIT config or token that an image's start script
-/// prints is longer.
+/// Longer words of a container's log are hidden: a JIT config or token that an image's start script prints is
+/// longer.
 const LONGEST_WORD: usize = 80;
 
 /// Why something does not work, and since when.
@@ -27,7 +27,7 @@ const LONGEST_WORD: usize = 80;
 pub struct TroubleReport {
     /// What kind of trouble.
     pub reason: TroubleKind,
-    /// When the first attempt failed after the last one that did not.
+    /// When the first attempt after the last success failed.
     pub since: Timestamp,
     /// The whole chain of causes of the last failure, for people.
     pub detail: String,
@@ -39,7 +39,7 @@ impl TroubleReport {
     }
 }
 
-/// A source of waiting jobs that does not work.
+/// A job source that fails.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourceTrouble {
     /// The source.
@@ -60,15 +60,15 @@ pub struct Ending {
     pub exit_code: Option<i64>,
 }
 
-/// What a runner was at when it failed.
+/// The step at which a runner failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Step {
-    /// Its registration was minted, or its container made and started.
+    /// Minting its registration, or creating and starting its container.
     Launch,
-    /// It ran.
+    /// It was running.
     Run,
-    /// It was to be removed.
+    /// It was being removed.
     Removal,
 }
 
@@ -81,9 +81,9 @@ pub struct FailureReport {
     pub pool: String,
     /// The runner.
     pub runner: RunnerName,
-    /// What it was at.
+    /// The step at which it failed.
     pub step: Step,
-    /// Why, in a word: a way to end for a run, else a kind of trouble.
+    /// The reason: an [`ExitReason`] for a run, else a [`TroubleKind`].
     pub reason: &'static str,
     /// The exit code of its container, where there is one.
     pub exit_code: Option<i64>,
@@ -107,7 +107,7 @@ impl FailureReport {
                 job: None,
                 detail: trouble.detail.clone(),
             },
-            // What is tried again and again is one failure.
+            // Repeated retries count as one failure.
             Event::RemovalFailed { pool, runner, why, trouble, streak: ..=1 } => Self {
                 at,
                 pool: pool.clone(),
@@ -116,7 +116,7 @@ impl FailureReport {
                 reason: trouble.kind.as_str(),
                 exit_code: None,
                 job: None,
-                detail: format!("could not be removed ({}): {}", why.in_words(), trouble.detail),
+                detail: format!("failed to remove it ({}): {}", why.in_words(), trouble.detail),
             },
             Event::Exited { pool, runner, reason, exit, job, job_duration, .. } if reason.is_failure() => {
                 let exit = exit.as_ref();
@@ -124,7 +124,7 @@ impl FailureReport {
                 if let Some(exit) = exit {
                     let _ = write!(detail, "; exit code {}", exit.code);
                 }
-                // The output of a job is not shown; why a runner did not come to have one is.
+                // The output of a job is not shown; the output of a runner that failed before is.
                 if job.is_none()
                     && job_duration.is_none()
                     && let Some(words) = exit.and_then(Exit::last_words)

@@ -1,11 +1,11 @@
-//! Reads a scope from what people have at hand: the address in a browser, of the scope or of one of its pages, and
-//! what `git clone` takes.
+//! Parses a scope from the address in a browser, of the scope or of one of its pages, or from the address for
+//! `git clone`.
 
 use std::str::FromStr;
 
 use super::{Scope, Target};
 
-/// Pages of GitHub's own, which no account can be called.
+/// Names of GitHub's own pages, which no account can have.
 const PAGES: [&str; 12] = [
     "about",
     "apps",
@@ -21,34 +21,34 @@ const PAGES: [&str; 12] = [
     "users",
 ];
 
-/// Why an address is not a scope; reads after "is refused: ".
+/// Why an address is not a scope; reads after "is invalid: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
     /// Not `https://…` or `http://…`.
-    #[error("it must begin with https:// (or http://)")]
+    #[error("it must start with https:// (or http://)")]
     Scheme,
     /// No host name, or characters that cannot be in one.
     #[error("it has no host name")]
     Host,
-    /// A user name or password in the address.
-    #[error("it must not carry a user name or password; credentials have a section of their own")]
+    /// It contains a user name or password.
+    #[error("it must not contain a user name or password; put credentials in their own section")]
     Userinfo,
     /// No path.
     #[error(
-        "it names no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"
+        "it has no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"
     )]
     NoPath,
-    /// A path with a form that no scope has.
+    /// A path that is not that of a scope.
     #[error(
         "its path is not that of an organization, a repository or an enterprise; write …/ORGANIZATION, \
          …/OWNER/REPOSITORY or …/enterprises/NAME"
     )]
     Path,
-    /// The address of the API and not of a page.
-    #[error("it is an address of GitHub's API; write that of the page in a browser, such as {0}")]
+    /// An address of the API instead of a page.
+    #[error("it is an address of GitHub's API; use the address of the page in a browser, such as {0}")]
     Api(String),
-    /// Something of which a person can tell the meaning, but which could mean something else.
-    #[error("it is not a whole address; write {0}, or the same with the name of your own GitHub server")]
+    /// Something whose meaning a person can guess, but which could mean something else.
+    #[error("it is not a full address; write {0}, or the same with the name of your own GitHub server")]
     Short(String),
 }
 
@@ -71,7 +71,7 @@ impl Scope {
                 (Target::Organization { organization: organization.into() }, organization.to_owned())
             }
             [owner, repository] if !PAGES.contains(&owner) => {
-                // What `git clone` takes; no repository can be called so.
+                // The suffix for `git clone`; no repository can have such a name.
                 let repository = repository.strip_suffix(".git").unwrap_or(repository);
                 if repository.is_empty() {
                     return Err(ScopeError::Path);
@@ -89,7 +89,8 @@ impl Scope {
 impl FromStr for Scope {
     type Err = ScopeError;
 
-    /// Takes the address in a browser, of the scope itself or of one of its pages; and what `git clone` takes.
+    /// Accepts the address in a browser, of the scope itself or of one of its pages, and the address for `git
+    /// clone`.
     fn from_str(text: &str) -> Result<Self, ScopeError> {
         let text = text.trim().to_ascii_lowercase();
         let (scheme, authority, path) = parted(&text)?;
@@ -103,7 +104,7 @@ impl FromStr for Scope {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let path = path.strip_suffix('/').unwrap_or(path);
         let parts: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
-        // GHES serves its API beside its pages, the others at a host of its own.
+        // GHES serves its API on the host of its pages, the others on a separate host.
         let page = authority.strip_prefix("api.");
         let page = page.filter(|page| *page == "github.com" || page.ends_with(".ghe.com"));
         let api = match (&parts[..], page) {
@@ -135,7 +136,7 @@ impl FromStr for Scope {
     }
 }
 
-/// Scheme, host and path of an address, or of what `git clone` takes: `git@HOST:OWNER/REPOSITORY.git`.
+/// Scheme, host and path of an address, or of one for `git clone`: `git@HOST:OWNER/REPOSITORY.git`.
 fn parted(text: &str) -> Result<(&str, &str, &str), ScopeError> {
     for scheme in ["https", "http", "ssh"] {
         let Some(rest) = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) else {
@@ -150,7 +151,7 @@ fn parted(text: &str) -> Result<(&str, &str, &str), ScopeError> {
             Some((_, host)) => host,
             None => authority,
         };
-        // The port is that of ssh, not that of the pages.
+        // The port is for ssh, not for the pages.
         return Ok(("https", host.split_once(':').map_or(host, |(host, _)| host), path));
     }
     if text.contains("://") {
@@ -163,11 +164,11 @@ fn parted(text: &str) -> Result<(&str, &str, &str), ScopeError> {
     if first.contains('@') {
         return Err(ScopeError::Userinfo);
     }
-    // No account has a point in its name.
+    // No account name contains a dot.
     if first.contains('.') {
         return Ok(("https", first, rest));
     }
-    // An account has no underscore either, and a token has one: that is not repeated.
+    // No account name contains an underscore, but tokens do: those must not be repeated.
     let is_account = !first.is_empty() && first.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     match Scope::at("https", "github.com", &text.split('/').collect::<Vec<_>>()) {
         Ok(scope) if is_account && text.contains('/') => Err(ScopeError::Short(scope.to_string())),

@@ -43,7 +43,7 @@ pub struct RunnerView {
     pub scope: String,
     /// Whether GitHub says that it is connected.
     pub online: bool,
-    /// Whether GitHub says that it has a job.
+    /// Whether GitHub reports that it has a job.
     pub busy: bool,
     /// The job that it has in truth.
     pub job: Option<String>,
