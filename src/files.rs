@@ -37,11 +37,11 @@ impl FileError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                "run this as a user who may read it, such as root with sudo"
+                "run this as a user that can read it, for example as root with sudo"
             }
-            Self::Io(_) => "check that it is there and that this user may read it",
-            Self::NotRegular(DIRECTORY) => "name the file in it",
-            Self::NotRegular(_) => "write what it would give to a regular file",
+            Self::Io(_) => "check that it exists and that this user can read it",
+            Self::NotRegular(DIRECTORY) => "set the path of the file in it",
+            Self::NotRegular(_) => "write its content to a regular file",
             Self::TooLarge(_) => "check that it is the right file",
         }
     }

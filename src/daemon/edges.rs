@@ -75,7 +75,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
                     unseen.extend(self.pools_of(&scope, &of_sets.unreadable));
                 }
                 Err(error) => {
-                    tracing::debug!(%scope, error = chain(&error), "the runners of scale sets cannot be listed");
+                    tracing::debug!(%scope, error = chain(&error), "failed to list the runners of scale sets");
                     // The scope's numbers for these may be others than those by which they are removed.
                     registrations.retain(|runner| {
                         let name = RunnerName::parse(&runner.name);

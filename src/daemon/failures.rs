@@ -81,7 +81,7 @@ impl Failures {
             self.dropped += 1;
             if !self.full {
                 let (dropped, dir) = (self.dropped, self.dir.display());
-                warn!(dropped, %dir, "diagnostics of failed runners are dropped, since the directory does not take them");
+                warn!(dropped, %dir, "dropped diagnostics of failed runners, because the directory is too slow or cannot be written");
             }
         }
         self.full = !fits;
@@ -98,10 +98,10 @@ async fn write(mut records: mpsc::Receiver<Record>) {
         let Ok(written) = spawn_blocking(move || keep(&record)).await else { return };
         match written {
             Ok(()) => failing = false,
-            Err(error) if failing => debug!(%error, path = %path.display(), "failed to keep diagnostics"),
+            Err(error) if failing => debug!(%error, path = %path.display(), "failed to save diagnostics"),
             Err(error) => {
                 failing = true;
-                warn!(%error, path = %path.display(), "failed to keep the diagnostics of a failed runner");
+                warn!(%error, path = %path.display(), "failed to save the diagnostics of a failed runner");
             }
         }
     }

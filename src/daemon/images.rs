@@ -93,9 +93,9 @@ pub(super) async fn keep_image(
                     // The pools that wait for it say so.
                     publish(ImageState::Missing(error));
                 } else if failing {
-                    debug!(%host, image, error, "failed to refresh the image");
+                    debug!(%host, image, error, "failed to update the image");
                 } else {
-                    warn!(%host, image, error, "failed to refresh the image, the present one stays in use");
+                    warn!(%host, image, error, "failed to update the image, the present one stays in use");
                 }
                 failing = true;
                 refresh_at = clock::now() + retry;

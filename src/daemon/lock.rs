@@ -27,13 +27,14 @@ pub struct InstanceLock {
 pub enum LockError {
     /// Another daemon has it.
     #[error(
-        "another daemon of instance {0} runs on this machine; stop it first, or give this one another `instance`"
+        "another daemon of instance {0} is running on this machine; stop it first, or set `instance` to \
+         another word"
     )]
     Taken(InstanceId),
     /// The state directory cannot be written.
     #[error(
-        "cannot write {path} ({error}); the directory must belong to the user that runs dayfly: change its owner, \
-         or set `state_dir`"
+        "cannot write {path} ({error}); the directory must belong to the user that runs dayfly: change its \
+         owner, or set `state_dir` to another directory"
     )]
     StateDir {
         /// What could not be written.

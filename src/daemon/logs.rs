@@ -101,7 +101,7 @@ async fn follow_log(
                     publisher.publish(Evidence::Said { runner: runner.clone(), said, clock });
                 }
                 Err(error) => {
-                    debug!(%runner, error = chain(&error), "the runner's log cannot be followed");
+                    debug!(%runner, error = chain(&error), "failed to follow the runner's log");
                     lost = true;
                 }
             }

@@ -81,13 +81,13 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The address of the web server cannot be had.
-    #[error("cannot listen on {0}; choose another address")]
+    #[error("cannot listen on {0}; set http.listen to another address")]
     Listen(SocketAddr, #[source] std::io::Error),
     /// A scope's client cannot be made.
     #[error(transparent)]
     Github(#[from] github::GithubError),
     /// The secret of webhooks cannot be used.
-    #[error("the webhook's secret cannot be used")]
+    #[error("the webhook secret cannot be used")]
     WebhookSecret(#[from] SecretError),
     /// The metrics cannot be registered.
     #[error("cannot register the metrics")]
@@ -226,10 +226,10 @@ impl Daemon {
         if timeout(SHUTDOWN, ends).await.is_err() {
             if !actions.is_empty() {
                 let left = actions.len();
-                warn!(left, "some actions did not end in time; the next start clears up after them");
+                warn!(left, "some actions did not finish in time; the next start cleans up after them");
             }
             if !self.sessions.is_empty() {
-                warn!("a scale set's session could not be closed in time; the next start closes it");
+                warn!("failed to close a scale set's session in time; the next start closes it");
             }
         }
     }
@@ -297,7 +297,7 @@ fn look_at_all(
         if host.endpoint.is_local() {
             observers.spawn(watch_disk(engine.docker.clone(), name.clone(), min_free, publisher.clone()));
         } else {
-            warn!(host = %name, "`min_free_disk` has no effect: the disk of a remote engine cannot be seen from here");
+            warn!(host = %name, "`min_free_disk` has no effect: the disk of a remote engine cannot be checked from this machine");
         }
     }
     for (host, image, pull) in images(config) {

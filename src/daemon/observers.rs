@@ -111,7 +111,7 @@ fn report_skew(host: &HostName, facts: &Facts) {
         let (seconds, direction) = (ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
         warn!(
             %host, seconds,
-            "the clock of the engine's machine is {seconds} s {direction} this machine's; switch on time \
+            "the clock of the engine's machine is {seconds} s {direction} this machine's; enable time \
              synchronization on both, such as chrony or systemd-timesyncd"
         );
     }
@@ -171,7 +171,7 @@ pub(super) async fn watch_disk(docker: Docker, host: HostName, min_free: u64, pu
                 Err(error) if !told => {
                     told = true;
                     let directory = facts.storage_root;
-                    warn!(%host, directory, %error, "cannot see the engine's disk, so `min_free_disk` has no effect");
+                    warn!(%host, directory, %error, "cannot check the engine's disk, so `min_free_disk` has no effect");
                 }
                 Err(_) => {}
             }

@@ -134,7 +134,7 @@ fn learn(
         }
         ScaleSetNews::Waiting { says, owner, .. } => {
             let_go();
-            let whose = owner.map_or(String::new(), |owner| format!("the session is that of {owner}; "));
+            let whose = owner.map_or(String::new(), |owner| format!("the session belongs to {owner}; "));
             publisher.publish(source(trouble(TroubleKind::SessionTaken, format!("{whose}{says}"))));
         }
         ScaleSetNews::Up { at, statistics } => {

@@ -34,7 +34,7 @@ pub async fn watch_addresses(client: Client, pools: Vec<Pool>, known: oneshot::S
         for configured in &configured {
             if let Err(error) = client.identify(configured).await {
                 // What cannot be seen at all is logged by whoever needs it.
-                debug!(%configured, error = chain(&error), "failed to read the number of a scope");
+                debug!(%configured, error = chain(&error), "failed to read the id of a scope");
                 failed = true;
                 if let GithubError::RateLimited { .. } | GithubError::Unreachable(_) = error {
                     break;

@@ -61,19 +61,19 @@ pub async fn watch_deliveries(
         let (repaired, ended) = repair.look(clock(), &publish).await;
         let Repaired { hooks, told, .. } = repaired;
         if told > 0 {
-            info!(%scope, told, "read webhook deliveries that had failed in GitHub's log");
+            info!(%scope, told, "recovered failed webhook deliveries from GitHub's log");
         } else if ended.is_ok() {
-            debug!(%scope, hooks, "no webhook delivery had failed");
+            debug!(%scope, hooks, "no failed webhook deliveries");
         }
         if let Err(error) = &ended {
             let error = chain(error);
             if failing {
-                debug!(%scope, error, "the log of webhook deliveries cannot be read");
+                debug!(%scope, error, "failed to read the delivery log of some or all webhooks");
             } else {
                 warn!(
                     %scope, error,
-                    "the log of webhook deliveries cannot be read, or not that of every webhook; jobs whose webhooks \
-                     are lost are found by look-ups and by polling alone"
+                    "failed to read the delivery log of some or all webhooks; jobs whose webhooks were lost \
+                     are found only by look-ups and polling"
                 );
             }
         }

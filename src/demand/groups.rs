@@ -38,11 +38,11 @@ pub async fn watch_groups(client: Client, pools: Vec<Pool>, publish: impl Fn(Evi
                 if first {
                     warn!(
                         %scope, error,
-                        "failed to read the runner groups, so jobs that they do not admit may be counted as \
-                         waiting; retrying, less and less often"
+                        "failed to list the runner groups, so jobs that they do not allow may be counted as \
+                         queued; retrying with increasing delays"
                     );
                 } else {
-                    debug!(%scope, error, ?wait, "failed to read the runner groups");
+                    debug!(%scope, error, ?wait, "failed to list the runner groups");
                 }
                 wait
             }

@@ -93,11 +93,11 @@ pub async fn watch_jobs(
                 if first {
                     warn!(
                         %scope, error,
-                        "failed to ask for waiting jobs that a webhook told of, so some may be over already; \
-                         retrying, less and less often"
+                        "failed to look up queued jobs that are known from webhooks, so some may have \
+                         finished already; retrying with increasing delays"
                     );
                 } else {
-                    debug!(%scope, error, "failed to ask for waiting jobs");
+                    debug!(%scope, error, "failed to look up queued jobs");
                 }
                 // What fails for one repository must not make the jobs of others wait.
                 pause = if stops { wait } else { PAUSE };
@@ -124,9 +124,9 @@ struct LookUps {
 }
 
 impl LookUps {
-    /// Asks for up to twenty jobs, one after the other, and tells what came: how far a job is, or that GitHub
-    /// does not have it any more. A job without an answer is left for a later round; a limit, and a GitHub
-    /// that cannot be reached, end this one.
+    /// Asks for up to twenty jobs, one after the other, and tells what came: how far a job is, or that it was
+    /// deleted on GitHub. A job without an answer is left for a later round; a limit, and a GitHub that
+    /// cannot be reached, end this one.
     ///
     /// `look` asks for one job, `can_be_seen` for the runs of a repository; `None` is a 404. GitHub answers so
     /// too where the credential may not read, so that of a job only counts in a repository that is readable.
@@ -216,12 +216,13 @@ impl LookUps {
         if !readable {
             let error = seen.err().map_or_else(|| "GitHub answers 404".to_owned(), |error| chain(&error));
             if let Some((false, _)) = known {
-                debug!(%repository, error, "the jobs of a repository cannot be asked for");
+                debug!(%repository, error, "failed to look up the jobs of a repository");
             } else {
                 warn!(
                     %repository, error,
-                    "a webhook told of jobs of a repository that cannot be read, so they count until a webhook \
-                     says that they are over; give the credential \"Actions: read\" there"
+                    "a webhook reported jobs of a repository that cannot be read, so they count as queued \
+                     until a webhook reports that they have finished; give the credential \"Actions: read\" \
+                     there"
                 );
             }
         }

@@ -165,7 +165,7 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                         }
                     }
                     // A panic is the process's end; nothing is ever cancelled.
-                    Err(error) => debug!(%error, "a look was lost"),
+                    Err(error) => debug!(%error, "a poll was aborted"),
                 },
                 () = door.0.knocked.notified() => self.hear(),
                 () = news.notified() => self.schedule.look_at_queued_soon(),
@@ -213,7 +213,8 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                         for (job, state) in jobs {
                             (self.publish)(Evidence::Job { job, state, at: began, asked: true });
                         }
-                        let detail = format!("the queue of {repository} is known in part: {missing}");
+                        let detail =
+                            format!("the queue of {repository} could be read only in part: {missing}");
                         let kind = TroubleKind::GithubFailed;
                         self.troubles.insert(repository, Trouble { kind, retry_after: None, detail });
                     }
@@ -269,7 +270,7 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
     }
 
     fn trouble(&self, of: &Scope, error: GithubError) -> Trouble {
-        debug!(scope = %self.client.scope(), %of, error = chain(&error), "a queue cannot be looked at");
+        debug!(scope = %self.client.scope(), %of, error = chain(&error), "failed to poll a queue");
         error.into()
     }
 
@@ -294,9 +295,9 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
             let (scope, interval) = (self.client.scope(), interval.as_secs());
             warn!(
                 %scope, repositories, wanted, allowed, interval,
-                "GitHub's limits do not allow to look at all queues as often as configured ({wanted} requests an \
-                 hour, {allowed} are left), so the active ones are looked at every {interval} s; name fewer \
-                 repositories in the pools, or let webhooks tell"
+                "GitHub's rate limit does not allow to poll all queues as often as configured ({wanted} \
+                 requests an hour, {allowed} are left), so the active ones are polled every {interval} s; \
+                 list fewer repositories in the pools, or use webhooks"
             );
         }
         *told = shortfall;

@@ -167,13 +167,13 @@ impl Client {
             // However short its life is, it is good for the request that it was minted for.
             installation
                 .usable(None, |_| Instant::from_millis(u64::MAX))
-                .ok_or_else(|| GithubError::failed("the installation token was lost"))
+                .ok_or_else(|| GithubError::failed("the request for an installation token was aborted"))
         });
         match minted.await {
             Ok(bearer) => Ok(bearer),
             Err(error) => match good() {
                 Some(bearer) => {
-                    tracing::debug!(app = %app.source, %error, "keeping the installation token that is still good");
+                    tracing::debug!(app = %app.source, %error, "failed to renew the installation token, using the current one while it is valid");
                     if let Some(held) = &mut *locked(&installation.held) {
                         held.renew_at = clock::now() + RETRY_RENEWAL;
                     }
@@ -255,7 +255,7 @@ impl Client {
         }
         tracing::warn!(
             seconds = learnt,
-            "this machine's clock differs from GitHub's; JSON web tokens go by GitHub's"
+            "this machine's clock differs from GitHub's; JSON web tokens are issued with GitHub's time"
         );
         self.ask_with_jwt(app, &ask, &limits, learnt).await
     }
@@ -287,15 +287,15 @@ impl Client {
                 // A smaller one was corrected, and was not the reason.
                 if skew.abs() > SKEW_CORRECTED {
                     format!(
-                        "this machine's clock differs from GitHub's by {}, and so GitHub takes no JSON web \
-                         token signed here; switch on time synchronization, such as chrony or \
+                        "this machine's clock differs from GitHub's by {}, so GitHub rejects the JSON web \
+                         tokens that it signs; enable time synchronization, such as chrony or \
                          systemd-timesyncd",
                         span(skew)
                     )
                 } else {
                     format!(
-                        "the private key in {} is not one of this App's; check app_id, and that the key was \
-                         not deleted in the App's settings",
+                        "the private key in {} does not belong to this App; check app_id, and that the key \
+                         was not deleted in the App's settings",
                         app.private_key_file.display()
                     )
                 }
@@ -306,21 +306,21 @@ impl Client {
                 scope.site()
             ),
             (StatusCode::NOT_FOUND, _) => {
-                "this installation is gone, or another App's; check installation_id, or leave it out to have \
-                 it found"
+                "the installation was deleted or belongs to another App; check installation_id, or remove \
+                 it to have it found"
                     .to_owned()
             }
             (StatusCode::FORBIDDEN, Endpoint::Token) => {
                 let reason = Reason::of(&reply.answer.headers, &reply.complaint);
                 reason.hint(scope, self.source(), || {
-                    "the installation may not give out tokens; an owner of the account can see why in its \
+                    "the installation may not create tokens; an owner of the account can see why in its \
                      settings, GitHub Apps"
                         .to_owned()
                 })
             }
             (StatusCode::UNPROCESSABLE_ENTITY, _) => {
-                "the account has not approved what the App asks for; an owner approves it in the account's \
-                 settings, GitHub Apps"
+                "the account has not approved the App's permissions; an owner must approve them in the \
+                 account's settings, GitHub Apps"
                     .to_owned()
             }
             _ => return self.refused(endpoint, reply),

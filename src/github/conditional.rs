@@ -129,7 +129,7 @@ impl<T> Walk<'_, T> {
             StatusCode::NOT_MODIFIED => known
                 .filter(|page| page.etag.is_some() && page.generation == reply.generation)
                 .map(Some)
-                .ok_or_else(|| GithubError::failed("304 to a request that was not conditional")),
+                .ok_or_else(|| GithubError::failed("status 304 for a request that was not conditional")),
             StatusCode::NOT_FOUND if self.endpoint == Endpoint::Jobs => Ok(None),
             _ => Err(self.client.refused_at(self.endpoint, self.of, &reply)),
         }

@@ -166,7 +166,7 @@ impl Credential {
                     Ok(current.token.clone())
                 }
                 Err(error) => {
-                    tracing::debug!(source = %self.0.source, %error, "keeping the token that was read before");
+                    tracing::debug!(source = %self.0.source, %error, "failed to read the token again, using the previous one");
                     Ok(current.token.clone())
                 }
             },

@@ -1,5 +1,5 @@
-//! Why GitHub answers 403, as far as it says so: by its headers where there are any, else by its words, which is all
-//! there is for most. Advice to change permissions is given only where GitHub speaks of permissions.
+//! Why GitHub answers 403, from its headers where there are any, else from its message, which is all that
+//! most responses have. The hint to change permissions is given only where GitHub mentions permissions.
 
 use http::HeaderMap;
 
@@ -12,13 +12,13 @@ const LONGEST_ADDRESS: usize = 600;
 /// Why GitHub refuses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The organization wants the token to be authorized for its single sign-on, for example at this address.
+    /// The organization requires the token to be authorized for its single sign-on, possibly at this address.
     SingleSignOn(Option<String>),
     /// This machine's address is not on the organization's list.
     AllowList,
-    /// The organization allows no token that lives for so long.
+    /// The organization does not allow tokens that are valid for this long.
     Lifetime,
-    /// The organization allows no token of this kind.
+    /// The organization does not allow this kind of token.
     Kind,
     /// The repository is archived.
     Archived,
@@ -26,7 +26,7 @@ pub(super) enum Reason {
     Suspended,
     /// The token's account may not manage the scope.
     NotAdmin,
-    /// A classic token lacks a scope: what is wanted, and what it has.
+    /// A classic token lacks a scope: the ones needed, and the ones it has.
     Scopes(String, String),
     /// A permission is missing: the one that GitHub names, where it does.
     Permission(Option<String>),
@@ -35,7 +35,7 @@ pub(super) enum Reason {
 }
 
 impl Reason {
-    /// Reads a 403 with GitHub's words in it.
+    /// Reads a 403 with GitHub's message.
     pub(super) fn of(headers: &HeaderMap, complaint: &str) -> Self {
         let header = |name: &str| {
             let value = headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
@@ -49,7 +49,7 @@ impl Reason {
             let address = wanted.split(';').find_map(|part| part.trim().strip_prefix("url="));
             return Self::SingleSignOn(address.map(str::to_owned));
         }
-        // The texts are GitHub's own; it gives no other sign of these.
+        // The texts are GitHub's own; nothing else distinguishes these.
         if says("saml enforcement") {
             Self::SingleSignOn(None)
         } else if says("ip allow list") {
@@ -96,40 +96,41 @@ impl Reason {
                 };
                 match address.as_ref().filter(ours) {
                     Some(address) => format!(
-                        "{account} has single sign-on, for which the token must be authorized: open {address} \
-                         (good for an hour)"
+                        "{account} requires single sign-on; authorize the token for it at {address} (valid \
+                         for an hour)"
                     ),
                     None => format!(
-                        "{account} has single sign-on, for which the token must be authorized: at \
+                        "{account} requires single sign-on; authorize the token for it at \
                          {site}/settings/tokens, Configure SSO"
                     ),
                 }
             }
             Self::AllowList => format!(
-                "{account} has a list of the IP addresses that may use it; have an owner add the public address of \
-                 this machine there"
+                "{account} has an IP allow list; have an owner add the public address of this machine to it"
             ),
             Self::Lifetime => {
-                format!("make a token that expires sooner, and put it into {source}")
+                format!("create a token that expires sooner, and put it in {source}")
             }
             Self::Kind => {
-                "use a kind of token that the organization allows: mostly a fine-grained token or a \
-                           GitHub App (docs/credentials.md)"
+                "use a kind of token that the organization allows: usually a fine-grained token or a GitHub \
+                 App (docs/credentials.md)"
                     .to_owned()
             }
             Self::Archived => {
-                "an archived repository takes no runners; unarchive it in its settings, or remove its \
-                               pools"
+                "an archived repository cannot have runners; unarchive it in its settings, or remove its \
+                 pools"
                     .to_owned()
             }
             Self::Suspended => match &source.kind {
                 CredentialKind::App(app) => format!(
-                    "the installation of {app} is suspended; an owner of {account} can lift that in its settings, \
+                    "the installation of {app} is suspended; an owner of {account} can lift that in its \
+                     settings, \
                      GitHub Apps"
                 ),
                 CredentialKind::Token(_) => {
                     format!(
-                        "the account that the token of {source} belongs to is suspended; use another one's"
+                        "the account that the token of {source} belongs to is suspended; use a token of \
+                         another account"
                     )
                 }
             },
@@ -142,12 +143,13 @@ impl Reason {
                 format!("the account that the token of {source} belongs to must be {role}")
             }
             Self::Scopes(wanted, has) => format!(
-                "GitHub wants one of the scopes {wanted}, and the token has {has}; change it at {site}/settings/tokens"
+                "the token needs one of the scopes {wanted}, and has {has}; change it at \
+                 {site}/settings/tokens"
             ),
-            Self::Permission(Some(wanted)) => format!("GitHub wants {wanted}; {}", permission()),
+            Self::Permission(Some(wanted)) => format!("GitHub requires {wanted}; {}", permission()),
             Self::Permission(None) => permission(),
             Self::Unsaid => format!(
-                "GitHub says no more than that; have an owner of {account} check which policy or setting forbids it"
+                "GitHub gives no reason; have an owner of {account} check which policy or setting forbids it"
             ),
         }
     }
@@ -178,17 +180,20 @@ mod tests {
         for (complaint, expected) in [
             ("Resource protected by organization SAML enforcement.", Reason::SingleSignOn(None)),
             (
-                "Although you appear to have the correct authorization credentials, the `acme` organization has an \
+                "Although you appear to have the correct authorization credentials, the `acme` organization \
+                 has an \
                  IP allow list enabled, and your IP address is not permitted to access this resource.",
                 Reason::AllowList,
             ),
             (
-                "The 'acme' organization forbids access via a fine-grained personal access tokens if the token's \
+                "The 'acme' organization forbids access via a fine-grained personal access tokens if the \
+                 token's \
                  lifetime is greater than 366 days.",
                 Reason::Lifetime,
             ),
             (
-                "`acme` forbids access via a personal access token (classic). Please use a GitHub App, OAuth App, \
+                "`acme` forbids access via a personal access token (classic). Please use a GitHub App, \
+                 OAuth App, \
                  or a personal access token with fine-grained permissions.",
                 Reason::Kind,
             ),
@@ -197,7 +202,7 @@ mod tests {
             ("Sorry. Your account was suspended.", Reason::Suspended),
             ("Must have admin rights to Repository.", Reason::NotAdmin),
         ] {
-            // Answers to fine-grained tokens and Apps bear the permission whatever the reason is.
+            // Responses to fine-grained tokens and Apps have the permission header whatever the reason is.
             assert_eq!(reason(&[permissions], complaint), expected, "{complaint}");
             assert!(!hint(&expected, token()).contains("PERMISSION"));
         }
@@ -205,7 +210,7 @@ mod tests {
         assert_eq!(reason(&[], accessible), Reason::Permission(None));
         let wanted = Reason::Permission(Some("administration=write".to_owned()));
         assert_eq!(reason(&[permissions], accessible), wanted);
-        assert_eq!(hint(&wanted, token()), "GitHub wants administration=write; PERMISSION");
+        assert_eq!(hint(&wanted, token()), "GitHub requires administration=write; PERMISSION");
         for other in ["", "The runner group cannot have self-hosted runners.", "Repository access blocked"] {
             assert_eq!(
                 reason(&[("x-accepted-oauth-scopes", "repo"), ("x-oauth-scopes", "repo")], other),
@@ -214,7 +219,7 @@ mod tests {
             assert!(!hint(&Reason::Unsaid, token()).contains("PERMISSION"));
         }
         let scopes = [("x-accepted-oauth-scopes", "admin:org"), ("x-oauth-scopes", "repo, gist")];
-        assert!(hint(&reason(&scopes, ""), token()).contains("admin:org, and the token has repo, gist"));
+        assert!(hint(&reason(&scopes, ""), token()).contains("admin:org, and has repo, gist"));
     }
 
     #[test]

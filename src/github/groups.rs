@@ -108,7 +108,7 @@ impl Client {
             let total = page["total_count"].as_u64().unwrap_or_default();
             // serde's own text would quote what it met.
             let rows: Vec<Row<T>> = serde_json::from_value(page[key].take())
-                .map_err(|_| GithubError::failed(format!("a list without readable {key}")))?;
+                .map_err(|_| GithubError::failed(format!("a list with unreadable {key}")))?;
             all.extend(rows);
             match link::next(&reply.answer.headers) {
                 Some(next) => address = self.admit(&next)?,
@@ -199,7 +199,7 @@ fn find<'g>(groups: &'g [RunnerGroup], name: &str) -> Option<&'g RunnerGroup> {
 
 fn unknown(name: &str, groups: &[RunnerGroup]) -> GithubError {
     GithubError::Refused(format!(
-        "there is no runner group {name:?}; the token sees: {}",
+        "there is no runner group {name:?}; visible to the token: {}",
         names(groups.iter())
     ))
 }
@@ -208,13 +208,13 @@ fn unusable(group: &RunnerGroup, status: StatusCode, groups: &[RunnerGroup]) -> 
     let why = if group.id == HOSTED_GROUP {
         "is for GitHub's own runners"
     } else if group.inherited {
-        "is the enterprise's: its runners are registered at the enterprise"
+        "belongs to the enterprise: its runners are registered at the enterprise"
     } else {
-        "takes no runners, though GitHub lists it"
+        "accepts no runners, although GitHub lists it"
     };
     let usable = groups.iter().filter(|other| other.id != group.id && !other.is_foreign());
     GithubError::Refused(format!(
-        "runner group {:?} {why} ({}); write another as group: {}",
+        "runner group {:?} {why} ({}); set group to another one: {}",
         group.name,
         status.as_u16(),
         names(usable)
@@ -271,9 +271,9 @@ mod tests {
         let hosted = group(2, "GitHub Actions", false);
         let inherited = RunnerGroup { inherited: true, ..group(4, "ent", false) };
         let groups = [group(1, "Default", true), hosted.clone(), inherited.clone()];
-        for (group, why) in [(&hosted, "GitHub's own"), (&inherited, "the enterprise's")] {
+        for (group, why) in [(&hosted, "GitHub's own"), (&inherited, "the enterprise")] {
             let text = unusable(group, StatusCode::FORBIDDEN, &groups).to_string();
-            assert!(text.contains(why) && text.ends_with("as group: \"Default\""), "{text}");
+            assert!(text.contains(why) && text.ends_with("another one: \"Default\""), "{text}");
         }
     }
 

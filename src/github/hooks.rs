@@ -226,7 +226,7 @@ impl TryFrom<WireDelivery> for DeliveryRecord {
         Ok(Self {
             id: wire.id,
             guid: wire.guid.unwrap_or_default(),
-            delivered_at: wire.delivered_at.and_then(|at| at.parse().ok()).ok_or("without a time")?,
+            delivered_at: wire.delivered_at.and_then(|at| at.parse().ok()).ok_or("has no time")?,
             event: DeliveryEvent::of(wire.event.as_deref().unwrap_or_default()),
             action: wire.action,
             // `status=failure` in a query leaves out refused connections; the word does not.

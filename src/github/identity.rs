@@ -85,9 +85,9 @@ impl Identities {
                 if !elsewhere && known.warned.insert((configured.clone(), configured.clone())) {
                     tracing::warn!(
                         %configured, before, now = id,
-                        "another account or repository has this address now; GitHub knew the one that was meant by \
-                         another number. Jobs of the new one are ignored, but runners are still registered there; \
-                         correct the address in the configuration, or restart dayfly if the new one is meant"
+                        "another account or repository has this URL now: its id on GitHub has changed. Its \
+                         jobs are ignored, but runners are still registered there; correct the URL in the \
+                         configuration, or restart dayfly if the new one is meant"
                     );
                 }
             }
@@ -125,7 +125,7 @@ impl Identities {
             Some(Placed::Foreign) => {
                 tracing::debug!(
                     repository = %named, ?numbers,
-                    "ignored a job of a repository that only has the name of a configured one"
+                    "ignored a job of a repository that has the name, but not the id, of a configured one"
                 );
                 return false;
             }
@@ -187,8 +187,8 @@ impl Known {
         if self.warned.len() < MAX_SEEN && self.warned.insert((configured.clone(), now.clone())) {
             tracing::warn!(
                 %configured, %now,
-                "was renamed or transferred at GitHub; it is served on under its new address, which should replace \
-                 the old one in the configuration"
+                "was renamed or transferred on GitHub; it is still served under its new URL, which should \
+                 replace the old one in the configuration"
             );
         }
     }
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(
             identities.configured(&elsewhere, numbers(20, 1)),
             Placed::Unknown,
-            "another GitHub's numbers"
+            "another GitHub's ids"
         );
     }
 

@@ -38,8 +38,8 @@ impl AppSource {
         let refused = |why: &str| {
             let file = self.private_key_file.display();
             GithubError::Refused(format!(
-                "no private key from {file} for {self}: it {why}; put the PEM file there that GitHub gave \
-                 when the key was made"
+                "no usable private key for {self} in {file}: it {why}; put the PEM file there that GitHub \
+                 offered when the key was created"
             ))
         };
         let pem = read_file(&self.private_key_file).await.map_err(|why| refused(&why.to_string()))?;
@@ -47,16 +47,16 @@ impl AppSource {
         let pair = match &key {
             PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
             PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
-            _ => return Err(refused("has a key that is not an RSA key, and GitHub's are")),
+            _ => return Err(refused("contains a key that is not an RSA key, as GitHub's are")),
         };
-        pair.map_err(|error| refused(&format!("has no usable RSA key ({error})")))
+        pair.map_err(|error| refused(&format!("contains no usable RSA key ({error})")))
     }
 
     /// What is unsafe about the key's file.
     pub(super) fn warning(&self) -> Option<String> {
         let file = self.private_key_file.display();
         open_to_others(&self.private_key_file).map(|mode| {
-            format!("private key {file} is open to others (mode {mode:04o}); run: chmod 600 {file}")
+            format!("other users can read the private key {file} (mode {mode:04o}); run: chmod 600 {file}")
         })
     }
 

@@ -63,7 +63,7 @@ impl Client {
     ) -> Result<Vec<RunnerLabel>, GithubError> {
         // As the end of a path these would mean all labels, or the runner itself.
         if matches!(name, "" | "." | "..") {
-            return Err(GithubError::Refused(format!("{name:?} cannot be the name of a label")));
+            return Err(GithubError::Refused(format!("{name:?} is not a valid name for a label")));
         }
         let name = utf8_percent_encode(name, SEGMENT);
         let address = self.address(&format!("/actions/runners/{id}/labels/{name}"))?;

@@ -63,7 +63,7 @@ impl Origin {
         };
         match absolute.parse::<Uri>().ok().filter(|address| Self::of(address).as_ref() == Some(self)) {
             Some(address) => Ok(address),
-            None => Err(GithubError::failed("an address of another origin was not followed")),
+            None => Err(GithubError::failed("a link to another host was not followed")),
         }
     }
 }

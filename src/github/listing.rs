@@ -145,7 +145,7 @@ impl Client {
                 // What cannot be completed is not kept, lest a 304 confirm it for ever.
                 self.listed().keep(&[]);
                 return Err(GithubError::failed(format!(
-                    "incomplete list: GitHub counts {counted} runners and listed {received}"
+                    "incomplete list: GitHub reports {counted} runners but listed {received}"
                 )));
             }
             self.listed().keep(&walked);
@@ -188,7 +188,7 @@ impl Client {
                     Err(error) => {
                         // The others would be as slow, or meet the same limit.
                         asks = false;
-                        tracing::debug!(scope = %self.scope(), %id, %error, "runners stay listed, since GitHub does not say that they are gone");
+                        tracing::debug!(scope = %self.scope(), %id, %error, "keeping runners that a listing lacks, because GitHub did not confirm that they are gone");
                     }
                 }
             }
@@ -216,7 +216,7 @@ impl Client {
             return Ok(false);
         }
         for (key, before) in walked {
-            let address = key.parse().map_err(|_| GithubError::failed("a page without a valid address"))?;
+            let address = key.parse().map_err(|_| GithubError::failed("a page without a valid URL"))?;
             let page = self.page(address, key).await?;
             if !Arc::ptr_eq(&page, before) {
                 self.listed().confirmations.fetch_add(1, Ordering::Relaxed);
@@ -233,7 +233,7 @@ impl Client {
         loop {
             let key = address.to_string();
             if walked.iter().any(|(seen, _)| *seen == key) {
-                return Err(GithubError::failed("incomplete list: its pages lead in a circle"));
+                return Err(GithubError::failed("incomplete list: its pages form a loop"));
             }
             if walked.len() == MAX_PAGES {
                 return Err(GithubError::failed(format!("incomplete list: more than {MAX_PAGES} pages")));
@@ -261,7 +261,7 @@ impl Client {
             }
             StatusCode::NOT_MODIFIED => known
                 .filter(|page| page.etag.is_some() && page.generation == reply.generation)
-                .ok_or_else(|| GithubError::failed("304 to a request that was not conditional")),
+                .ok_or_else(|| GithubError::failed("status 304 for a request that was not conditional")),
             _ => Err(self.refused(Endpoint::List, &reply)),
         }
     }

@@ -107,7 +107,7 @@ impl Client {
 fn minted(reply: &Reply) -> Result<MintedRunner, GithubError> {
     let body: Value = reply.answer.json()?;
     let Some(id) = body["runner"]["id"].as_u64().map(RegistrationId) else {
-        return Err(GithubError::failed("201 without the id of a runner"));
+        return Err(GithubError::failed("status 201 without a runner id"));
     };
     match body["encoded_jit_config"].as_str().map(str::trim) {
         None | Some("") => Err(GithubError::NoJitConfig { id }),

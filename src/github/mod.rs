@@ -71,16 +71,16 @@ pub use self::{
 };
 use crate::fleet::{RegistrationId, RunnerName, Scope};
 
-/// Tracing directives that hold whatever an operator asks for: these crates log requests, or log
-/// as errors what the caller here decides upon.
+/// Tracing directives that no log filter lifts: these crates log requests, or log errors that the caller
+/// handles.
 pub const LOG_CAPS: &[&str] =
     &["octocrab=off", "hyper=info", "hyper_util=info", "hyper_rustls=error", "rustls=info", "tower=info"];
 
-/// What can go wrong at GitHub, by what a caller does about it.
+/// Errors of requests to GitHub, by what a caller does about them.
 #[derive(Debug, thiserror::Error)]
 pub enum GithubError {
     /// 422 to a removal: the runner has a job.
-    #[error("GitHub says that the runner is running a job")]
+    #[error("GitHub reports that the runner is running a job")]
     Busy,
     /// 404 to a look-up or a removal.
     #[error("GitHub has no such runner")]
@@ -89,31 +89,31 @@ pub enum GithubError {
     #[error("GitHub already has a runner of this name")]
     NameTaken,
     /// 422 to a mint: the group is full.
-    #[error("GitHub takes no more runners: {0}")]
+    #[error("GitHub accepts no more runners: {0}")]
     RegistrationLimit(String),
-    /// Refused for good: it will be the same next time unless a person changes something.
-    /// The text says what, and what to change.
-    #[error("refused: {0}")]
+    /// Refused for good: retrying does not help unless a person changes something. The text says what, and
+    /// what to change.
+    #[error("{0}")]
     Refused(String),
-    /// A mint was answered without a JIT config: the registration exists, and nothing can ever
-    /// connect to it.
+    /// The response to a mint had no JIT config: the registration exists, but no runner can ever connect with
+    /// it.
     #[error("GitHub registered runner {id} but sent no JIT config for it")]
     NoJitConfig {
         /// The registration, to be removed.
         id: RegistrationId,
     },
-    /// Asked to slow down, primary or secondary limit; or not asked at all, because of such an
-    /// answer before or because the budget is kept for mints. Nothing was done.
+    /// Rate limited by GitHub (primary or secondary limit), or not sent because of an earlier rate limit or
+    /// because the rest is reserved for mints. Nothing was done.
     #[error("GitHub's rate limit allows no such request for another {} s", wait.as_secs())]
     RateLimited {
         /// How long to wait.
         wait: Duration,
     },
-    /// No answer, and it is certain that GitHub did not get the request.
+    /// No response, and it is certain that GitHub did not get the request.
     #[error("cannot reach GitHub")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// No usable answer; whatever was asked may have been done.
-    #[error("no usable answer from GitHub: {detail}")]
+    /// No usable response; what was requested may have been done.
+    #[error("no usable response from GitHub: {detail}")]
     Failed {
         /// What came instead.
         detail: String,

@@ -10,7 +10,7 @@ const DASHES: &str = "-----";
 
 /// Reads the first private key. The error reads after "it ".
 pub(super) fn private_key(content: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
-    let text = std::str::from_utf8(content).map_err(|_| "is no text: GitHub's keys are PEM files")?;
+    let text = std::str::from_utf8(content).map_err(|_| "is not text, but GitHub's keys are PEM files")?;
     if !text.contains(BEGIN)
         && let Some(decoded) = base64(text)
         && let Ok(decoded) = std::str::from_utf8(&decoded)
@@ -29,14 +29,14 @@ fn in_text(text: &str) -> Result<PrivateKeyDer<'static>, &'static str> {
         let Some((label, rest)) = block.split_once(DASHES) else { continue };
         if !label.ends_with("PRIVATE KEY") {
             others = Some(match label {
-                "PUBLIC KEY" | "RSA PUBLIC KEY" => "has a public key, and the private one is needed",
-                "CERTIFICATE" => "has a certificate, and the App's private key is needed",
-                _ => "has no private key in PEM",
+                "PUBLIC KEY" | "RSA PUBLIC KEY" => "contains a public key, but the private key is needed",
+                "CERTIFICATE" => "contains a certificate, but the App's private key is needed",
+                _ => "contains no private key in PEM format",
             });
             continue;
         }
         let Some((body, _)) = rest.split_once("-----END ") else {
-            return Err("is cut off: the END line of its key is missing");
+            return Err("is incomplete: the END line of its key is missing");
         };
         return key(label, body);
     }
@@ -44,21 +44,20 @@ fn in_text(text: &str) -> Result<PrivateKeyDer<'static>, &'static str> {
 }
 
 fn key(label: &str, body: &str) -> Result<PrivateKeyDer<'static>, &'static str> {
-    let encrypted = "is encrypted with a passphrase, which nobody could type in at a start; decrypt it with \
-                     `openssl rsa -in OLD -out NEW`";
+    let encrypted = "is encrypted with a passphrase, which cannot be entered at start; decrypt it with `openssl rsa -in OLD -out NEW`";
     match label {
         "ENCRYPTED PRIVATE KEY" => return Err(encrypted),
         _ if body.contains("ENCRYPTED") => return Err(encrypted),
         "OPENSSH PRIVATE KEY" => {
             return Err(
-                "is in the format of OpenSSH; convert it with `ssh-keygen -p -m PEM -f FILE`, or take the \
-                 file that GitHub gave",
+                "is in OpenSSH format; convert it with `ssh-keygen -p -m PEM -f FILE`, or use the file that \
+                 GitHub offered",
             );
         }
         "RSA PRIVATE KEY" | "PRIVATE KEY" => {}
-        _ => return Err("has a key that is not an RSA key, and GitHub's are"),
+        _ => return Err("contains a key that is not an RSA key, as GitHub's are"),
     }
-    let der = base64(body).ok_or("is damaged: its key is not complete base64")?;
+    let der = base64(body).ok_or("is damaged: its key is not valid base64")?;
     Ok(if label == "PRIVATE KEY" {
         PrivateKeyDer::Pkcs8(der.into())
     } else {
@@ -71,11 +70,11 @@ fn instead(text: &str) -> &'static str {
     if text.trim().is_empty() {
         "is empty"
     } else if text.starts_with("PuTTY-User-Key-File") {
-        "is in the format of PuTTY, and the PEM file is needed that GitHub gave"
+        "is in PuTTY format, but the PEM file that GitHub offered is needed"
     } else if text.trim_start().starts_with("ssh-") {
-        "has a public SSH key, and the App's private key is needed"
+        "contains a public SSH key, but the App's private key is needed"
     } else {
-        "has no private key in PEM"
+        "contains no private key in PEM format"
     }
 }
 
@@ -123,17 +122,17 @@ mod tests {
             |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
         for (text, told) in [
             (String::new(), "is empty"),
-            ("canary".to_owned(), "has no private key in PEM"),
+            ("canary".to_owned(), "contains no private key in PEM format"),
             (block("ENCRYPTED PRIVATE KEY", "canary"), "encrypted with a passphrase"),
             (
                 block("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\ncanary"),
                 "encrypted with a passphrase",
             ),
-            (block("OPENSSH PRIVATE KEY", "canary"), "format of OpenSSH"),
+            (block("OPENSSH PRIVATE KEY", "canary"), "OpenSSH format"),
             (block("EC PRIVATE KEY", "canary"), "not an RSA key"),
             (block("PUBLIC KEY", "canary"), "a public key"),
             (block("CERTIFICATE", "canary"), "a certificate"),
-            ("-----BEGIN RSA PRIVATE KEY-----\ncanary".to_owned(), "cut off"),
+            ("-----BEGIN RSA PRIVATE KEY-----\ncanary".to_owned(), "incomplete"),
             (block("RSA PRIVATE KEY", "can*ary"), "damaged"),
             ("PuTTY-User-Key-File-3: ssh-rsa\ncanary".to_owned(), "PuTTY"),
             ("ssh-ed25519 canary me@here\n".to_owned(), "public SSH key"),

@@ -163,7 +163,7 @@ impl Queue {
         let total = walked.pages.iter().map(|page| page.total).max().unwrap_or_default();
         let reach = 100 * MAX_RUN_PAGES as u64;
         if walked.cut || total > reach {
-            *missing = Some(format!("{total} runs are {state}, and GitHub lists no more than {reach}"));
+            *missing = Some(format!("{total} runs are {state}, but GitHub lists no more than {reach}"));
         }
         Ok(runs)
     }
@@ -196,13 +196,13 @@ impl Queue {
                 // One run that GitHub fails at must not hide the others.
                 Err(error @ GithubError::Failed { .. }) if failed < MAX_FAILURES => {
                     failed += 1;
-                    *missing = Some(format!("the jobs of run {id} cannot be read: {error}"));
+                    *missing = Some(format!("failed to list the jobs of run {id}: {error}"));
                 }
                 Err(error) => return Err(error),
             }
         }
         if left > 0 {
-            *missing = Some(format!("the jobs of {left} runs are left for the next look"));
+            *missing = Some(format!("the jobs of {left} runs will be listed by the next poll"));
         }
         Ok(())
     }

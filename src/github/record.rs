@@ -87,8 +87,8 @@ impl TryFrom<Wire> for RunnerRecord {
 
     fn try_from(wire: Wire) -> Result<Self, Self::Error> {
         Ok(Self {
-            id: RegistrationId(wire.id.ok_or("without an id")?),
-            name: wire.name.filter(|name| !name.is_empty()).ok_or("without a name")?,
+            id: RegistrationId(wire.id.ok_or("has no id")?),
+            name: wire.name.filter(|name| !name.is_empty()).ok_or("has no name")?,
             status: match wire.status.as_deref() {
                 Some("online") => RunnerStatus::Online,
                 Some("offline") => RunnerStatus::Offline,

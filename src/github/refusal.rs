@@ -1,5 +1,5 @@
-//! Answers that are not what was asked for, as errors that a person can act upon. Nothing of an
-//! answer is shown but GitHub's own message, without the token, shortened and on one line.
+//! Turns unsuccessful responses into errors that a person can act on. Of a response only GitHub's own message
+//! is shown, without the token, shortened and on one line.
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -15,12 +15,12 @@ use super::{
 use crate::fleet::{Scope, Target};
 
 impl GithubError {
-    /// No usable answer, for a reason of our own finding.
+    /// No usable response, for a reason that was found here.
     pub(super) fn failed(detail: impl Into<String>) -> Self {
         Self::Failed { detail: detail.into(), source: None }
     }
 
-    /// No usable answer, with its cause.
+    /// No usable response, with its cause.
     pub(super) fn because(
         detail: impl Into<String>,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -30,22 +30,22 @@ impl GithubError {
 }
 
 impl Answer {
-    /// Reads the body. serde's own error texts quote what they met, which may be a JIT config, so
-    /// only the place is told.
+    /// Parses the body. serde's error texts quote the input, which may be a JIT config, so only the position
+    /// is reported.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, GithubError> {
         serde_json::from_slice(&self.body).map_err(|error| {
             let kind = self.headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
             let kind = foreign(kind.unwrap_or("no content type"), "");
-            let what = if error.is_data() { "JSON of another form" } else { "no complete JSON" };
+            let what = if error.is_data() { "unexpected JSON" } else { "invalid JSON" };
             let (line, column) = (error.line(), error.column());
             let status = self.status.as_u16();
-            GithubError::failed(format!("{status} with {what} ({kind}), line {line}, column {column}"))
+            GithubError::failed(format!("{status} with {what} ({kind}) at line {line}, column {column}"))
         })
     }
 
-    /// What an error answer says: `message` and `errors` of GitHub's error bodies, whose `errors`
-    /// are texts or objects (OpenAPI: basic-error, validation-error, validation-error-simple).
-    /// Empty when the body is something else.
+    /// The message of an error response: `message` and `errors` of GitHub's error bodies, whose `errors` are
+    /// texts or objects (OpenAPI: basic-error, validation-error, validation-error-simple). Empty for any
+    /// other body.
     pub(super) fn complaint(&self, token: &Token) -> String {
         let Ok(body) = serde_json::from_slice::<Value>(&self.body) else { return String::new() };
         let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -61,7 +61,7 @@ impl Answer {
         foreign(&parts.join("; "), token.expose())
     }
 
-    /// The error of a status that the endpoint gives no meaning of its own.
+    /// The error for a status that has no special meaning for the endpoint.
     pub(super) fn refused(
         &self,
         endpoint: Endpoint,
@@ -72,16 +72,16 @@ impl Answer {
     ) -> GithubError {
         if !self.status.is_client_error() {
             let (status, what) = (self.status.as_u16(), asked(endpoint));
-            return GithubError::failed(format!("unexpected status {status} to {what} {scope}"));
+            return GithubError::failed(format!("unexpected status {status} when {what} {scope}"));
         }
         let mend = self.mend(endpoint, scope, source, grant, complaint);
         GithubError::Refused(self.told(endpoint, scope, complaint, &mend))
     }
 
-    /// What was answered to what, and what to do.
+    /// The text of an error: the response, the request, and what to do.
     pub(super) fn told(&self, endpoint: Endpoint, scope: &Scope, complaint: &str, mend: &str) -> String {
         let says = if complaint.is_empty() { String::new() } else { format!(" ({complaint})") };
-        format!("{}{says} to {} {scope}: {mend}", self.status.as_u16(), asked(endpoint))
+        format!("GitHub answered {}{says} when {} {scope}: {mend}", self.status.as_u16(), asked(endpoint))
     }
 
     fn mend(
@@ -106,11 +106,13 @@ impl Answer {
         };
         match (self.status, &source.kind) {
             (StatusCode::UNAUTHORIZED, CredentialKind::Token(_)) => {
-                format!("the token is expired, revoked or for another GitHub; put a new one into {source}")
+                format!(
+                    "the token has expired, was revoked, or belongs to another GitHub; put a new one in {source}"
+                )
             }
             (StatusCode::UNAUTHORIZED, CredentialKind::App(_)) => {
-                "GitHub refuses the installation token that it has just given out; see that the App is still \
-                 installed and not suspended"
+                "GitHub rejects the installation token that it has just issued; make sure that the App is \
+                 still installed and not suspended"
                     .to_owned()
             }
             (StatusCode::FORBIDDEN, kind) => {
@@ -123,58 +125,58 @@ impl Answer {
             }
             (StatusCode::NOT_FOUND, kind) => {
                 let account = match scope.target() {
-                    Target::Organization { .. } => ", a personal account (it has no runners of its own)",
+                    Target::Organization { .. } => ", a personal account (which cannot have runners)",
                     Target::Repository { .. } | Target::Enterprise { .. } => "",
                 };
-                let group = if endpoint == Endpoint::Mint { ", or the runner group is gone" } else { "" };
+                let group = if endpoint == Endpoint::Mint { ", or the runner group was deleted" } else { "" };
                 let who = match kind {
                     CredentialKind::Token(_) => "the token",
                     CredentialKind::App(_) => "the App",
                 };
                 format!(
-                    "wrong name{account}, or {who} cannot see it{group}; check the address, and that \
-                     {who} has {needs}"
+                    "wrong name{account}, or {who} cannot see it{group}; check the URL, and that {who} has \
+                     {needs}"
                 )
             }
             (StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => {
-                "the proxy wants a user name and a password; write them into HTTP_PROXY or HTTPS_PROXY"
+                "the proxy requires a user name and a password; add them to HTTP_PROXY or HTTPS_PROXY"
                     .to_owned()
             }
             (StatusCode::UNPROCESSABLE_ENTITY, _) if endpoint == Endpoint::ChangeLabels => {
-                "check the names; labels that are read-only stay as they are".to_owned()
+                "check the names; read-only labels cannot be changed".to_owned()
             }
             (StatusCode::UNPROCESSABLE_ENTITY, _) => "check the labels and the group".to_owned(),
             (StatusCode::GONE | StatusCode::BAD_REQUEST, _) => {
-                "this GitHub does not take the request; a newer dayfly may be needed".to_owned()
+                "this GitHub does not support the request; a newer dayfly may be needed".to_owned()
             }
-            _ => "it will be the same next time".to_owned(),
+            _ => "retrying does not help".to_owned(),
         }
     }
 }
 
-/// Reads between a status and a scope.
+/// What was requested; reads between "when" and a scope.
 const fn asked(endpoint: Endpoint) -> &'static str {
     match endpoint {
-        Endpoint::List => "a listing of the runners of",
-        Endpoint::Get => "a look at a runner of",
-        Endpoint::Mint => "a new runner for",
-        Endpoint::Delete => "the removal of a runner of",
-        Endpoint::Groups => "a listing of the runner groups of",
-        Endpoint::GroupRepositories => "a listing of the repositories of a runner group of",
-        Endpoint::Hooks => "a look at the webhooks of",
-        Endpoint::Runs => "a listing of the workflow runs of",
-        Endpoint::Jobs => "a listing of the jobs of a run of",
-        Endpoint::Job => "a look at a job of",
-        Endpoint::Repositories => "a listing of the repositories of",
-        Endpoint::Installation => "a look for the App's installation at",
-        Endpoint::Token => "an installation token for",
-        Endpoint::Scope => "a look at",
-        Endpoint::Labels => "a look at the labels of a runner of",
-        Endpoint::ChangeLabels => "a change of the labels of a runner of",
-        Endpoint::RegistrationToken => "a registration token for",
-        Endpoint::RemoveToken => "a remove token for",
-        Endpoint::Downloads => "a listing of the runner software of",
-        Endpoint::Deprecation => "a look at the end of a runner version of",
+        Endpoint::List => "listing the runners of",
+        Endpoint::Get => "getting a runner of",
+        Endpoint::Mint => "registering a runner for",
+        Endpoint::Delete => "removing a runner of",
+        Endpoint::Groups => "listing the runner groups of",
+        Endpoint::GroupRepositories => "listing the repositories of a runner group of",
+        Endpoint::Hooks => "listing the webhooks of",
+        Endpoint::Runs => "listing the workflow runs of",
+        Endpoint::Jobs => "listing the jobs of a run of",
+        Endpoint::Job => "getting a job of",
+        Endpoint::Repositories => "listing the repositories of",
+        Endpoint::Installation => "getting the App's installation for",
+        Endpoint::Token => "creating an installation token for",
+        Endpoint::Scope => "getting the details of",
+        Endpoint::Labels => "listing the labels of a runner of",
+        Endpoint::ChangeLabels => "changing the labels of a runner of",
+        Endpoint::RegistrationToken => "creating a registration token for",
+        Endpoint::RemoveToken => "creating a removal token for",
+        Endpoint::Downloads => "listing the runner software for",
+        Endpoint::Deprecation => "getting the deprecation of a runner version for",
     }
 }
 
@@ -186,7 +188,7 @@ fn permission(scope: &Scope) -> &'static str {
             "the organization permission \"Self-hosted runners: read and write\", which an owner of \
              the organization must approve (classic token: admin:org)"
         }
-        // docs.github.com: these endpoints take neither App tokens nor fine-grained ones.
+        // docs.github.com: these endpoints accept neither App tokens nor fine-grained ones.
         Target::Enterprise { .. } => {
             "the scope manage_runners:enterprise, which only a classic token can have"
         }
@@ -203,15 +205,15 @@ fn hook_permission(scope: &Scope) -> &'static str {
         Target::Organization { .. } => {
             "the organization permission \"Webhooks: read\" (classic token: admin:org_hook)"
         }
-        Target::Enterprise { .. } => "no way to an enterprise's webhooks, which no token has",
+        Target::Enterprise { .. } => "access to an enterprise's webhooks, which no token can have",
         Target::Repository { .. } => {
             "the repository permission \"Webhooks: read\" (classic token: repo or admin:repo_hook)"
         }
     }
 }
 
-/// What an App needs for the runners of a scope, by GitHub's name for it; nothing that an App can
-/// have is enough for an enterprise.
+/// GitHub's name of the permission that an App needs for the runners of a scope; there is none for an
+/// enterprise.
 pub(super) fn app_permission_name(scope: &Scope) -> Option<&'static str> {
     match scope.target() {
         Target::Organization { .. } => Some("organization_self_hosted_runners"),
@@ -223,7 +225,7 @@ pub(super) fn app_permission_name(scope: &Scope) -> Option<&'static str> {
 /// The permission that an App needs, and what it has of it.
 fn app_permission(scope: &Scope, grant: Option<&AppGrant>) -> String {
     let Some(name) = app_permission_name(scope) else {
-        return "no way to an enterprise's runners: only a classic token with manage_runners:enterprise has"
+        return "access to an enterprise's runners, which only a classic token with manage_runners:enterprise can have"
             .to_owned();
     };
     let has = grant.map(|grant| grant.permissions.get(name).map_or("none", String::as_str));

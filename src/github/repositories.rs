@@ -45,7 +45,7 @@ impl Repositories {
         let scope = self.client.scope();
         let Target::Organization { .. } = scope.target() else {
             return Err(GithubError::Refused(format!(
-                "GitHub lists no repositories for {scope}; name them in the pool's `repositories`"
+                "GitHub lists no repositories for {scope}; list them in the pool's `repositories`"
             )));
         };
         let first = self.client.address("/repos?sort=pushed&direction=desc&per_page=100")?;

@@ -98,7 +98,7 @@ impl Route {
                     Wire::over(connector.oneshot(at).await?, true)
                 }
             }
-            _ => return Err("only http:// and https:// proxies are served, no SOCKS".into()),
+            _ => return Err("only http:// and https:// proxies are supported, not SOCKS".into()),
         })
     }
 }
@@ -118,7 +118,7 @@ fn shown(proxy: &Uri) -> String {
 
 /// No connection through the proxy.
 #[derive(Debug, thiserror::Error)]
-#[error("no way through the proxy {proxy}, which the environment names")]
+#[error("cannot connect through the proxy {proxy}, which is set in the environment")]
 struct NoWay {
     proxy: String,
     #[source]
@@ -225,7 +225,7 @@ pub(super) fn tls(needed: bool, ca_file: Option<&Path>) -> Result<ClientConfig, 
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
     if roots.len() == before {
-        return Err(unusable("it has no certificate in PEM".to_owned()).into());
+        return Err(unusable("it contains no certificate in PEM format".to_owned()).into());
     }
     config(roots)
 }
@@ -233,7 +233,7 @@ pub(super) fn tls(needed: bool, ca_file: Option<&Path>) -> Result<ClientConfig, 
 /// No certificate authority to trust.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no certificate authorities to check its certificate with; install the package ca-certificates, \
+    "there are no certificate authorities to verify its certificate; install the package ca-certificates, \
      or set SSL_CERT_FILE"
 )]
 struct NoRoots;

@@ -60,10 +60,10 @@ impl Client {
         if self.first_time(what) {
             tracing::warn!(
                 %of, what, count,
-                "GitHub's list has rows that cannot be read; they are left out, the others count"
+                "GitHub's list has entries that cannot be read; they are ignored"
             );
         } else {
-            tracing::debug!(%of, what, count, "GitHub's list has rows that cannot be read");
+            tracing::debug!(%of, what, count, "GitHub's list has entries that cannot be read");
         }
     }
 }

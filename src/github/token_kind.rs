@@ -44,10 +44,10 @@ impl fmt::Display for TokenKind {
         f.write_str(match self {
             Self::Classic => "a classic token",
             Self::FineGrained => "a fine-grained token",
-            Self::Oauth => "an OAuth token, as of the gh command",
-            Self::AppUser => "a GitHub App's token for a person",
+            Self::Oauth => "an OAuth token, such as that of the gh command",
+            Self::AppUser => "a GitHub App's user token",
             Self::Installation => "a GitHub App's installation token",
-            Self::Unknown => "a token of unknown kind",
+            Self::Unknown => "a token of an unknown kind",
         })
     }
 }

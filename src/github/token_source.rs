@@ -51,7 +51,7 @@ impl TokenSource {
     pub fn warning(&self) -> Option<String> {
         let Self::File(path) = self else { return None };
         open_to_others(path).map(|mode| {
-            format!("{self} is open to others (mode {mode:04o}); run: chmod 600 {}", path.display())
+            format!("other users can read {self} (mode {mode:04o}); run: chmod 600 {}", path.display())
         })
     }
 
@@ -106,7 +106,7 @@ async fn run(line: &[String]) -> Result<Vec<u8>, String> {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| format!("it cannot be started: {e}"))?;
+        .map_err(|e| format!("failed to start it: {e}"))?;
     let output = child.stdout.take();
     let ended = tokio::time::timeout(COMMAND_TIMEOUT, async {
         let mut raw = Vec::new();
@@ -116,10 +116,10 @@ async fn run(line: &[String]) -> Result<Vec<u8>, String> {
         child.wait().await.map(|status| (status, raw))
     });
     match ended.await {
-        Err(_) => Err(format!("it did not end within {} s", COMMAND_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("it did not exit within {} s", COMMAND_TIMEOUT.as_secs())),
         Ok(Err(e)) => Err(e.to_string()),
         Ok(Ok((status, _))) if !status.success() => {
-            Err(format!("it failed ({status}); run it by hand to see why"))
+            Err(format!("it failed ({status}); run it in a shell to see why"))
         }
         Ok(Ok((_, raw))) => Ok(raw),
     }
@@ -143,23 +143,23 @@ fn token_in(raw: Vec<u8>) -> Result<SecretString, String> {
     }
     if whole.contains("-----BEGIN") {
         return Err(
-            "it holds a private key or a certificate; for a GitHub App, name a key in private_key_file, \
-                    beside app_id"
+            "it contains a private key or a certificate; for a GitHub App, set private_key_file and app_id \
+             instead"
                 .to_owned(),
         );
     }
     let lines = whole.lines().filter(|line| !line.trim().is_empty()).count();
     if lines > 1 {
-        return Err(format!("it has {lines} lines of text, and must hold the token and nothing else"));
+        return Err(format!("it has {lines} lines of text, but must contain nothing but the token"));
     }
     if token.contains(['"', '\'']) {
         return Err(
-            "it has a quotation mark, which no token has; it must hold the token and nothing else".to_owned()
+            "it contains a quotation mark, which no token does; it must contain nothing but the token"
+                .to_owned(),
         );
     }
     if !token.chars().all(|c| c.is_ascii_graphic()) {
-        return Err("it has white space or another character that no token has; it must hold the token and \
-                    nothing else"
+        return Err("it contains white space or another character that no token contains; it must contain nothing but the token"
             .to_owned());
     }
     Ok(token.into())
@@ -265,7 +265,10 @@ mod tests {
         assert!(missing.read().await.unwrap_err().to_string().contains("No such file"));
         let not_a_file = TokenSource::File(directory.path().to_owned());
         let text = not_a_file.read().await.unwrap_err().to_string();
-        assert!(text.ends_with("it is a directory, not a regular file; name the file in it"), "{text}");
+        assert!(
+            text.ends_with("it is a directory, not a regular file; set the path of the file in it"),
+            "{text}"
+        );
         assert_eq!(not_a_file.warning(), None, "a directory's mode is no fault");
         let unset = TokenSource::Env("DAYFLY_SURELY_UNSET".to_owned());
         assert!(unset.read().await.unwrap_err().to_string().contains("DAYFLY_SURELY_UNSET"));

@@ -89,8 +89,8 @@ impl Transport {
     ) -> Result<Self, GithubError> {
         if !origin.is_https() && !origin.is_loopback() && !source.allow_plain_http {
             return Err(GithubError::Refused(format!(
-                "no credential is sent over plain http to {}, since anybody on the way could read it; write https:// \
-                 in the address, or allow_plain_http = true in the credential",
+                "no credential is sent over plain http to {}, where others could read it; use https:// in \
+                 the URL, or set allow_plain_http = true in the credential",
                 origin.host()
             )));
         }
@@ -136,7 +136,7 @@ impl Transport {
     pub(super) async fn exchange_foreign(&self, foreign: Foreign<'_>) -> Result<Answer, GithubError> {
         let Foreign { method, address, headers, body, deadline, max_body } = foreign;
         if Origin::of(address).as_ref() != Some(&self.origin) {
-            return Err(GithubError::failed("an address of another origin was not asked"));
+            return Err(GithubError::failed("no request is sent to another host than the scope's"));
         }
         let octocrab = self.octocrab()?;
         let request = http::request::Builder::new().method(method).uri(address.clone());
@@ -164,7 +164,7 @@ impl Transport {
             Ok(Err(cause)) => Err(self.failure(cause)),
             Err(_) => {
                 let deadline = deadline.as_secs_f32();
-                Err(GithubError::failed(format!("the answer did not come within {deadline} s")))
+                Err(GithubError::failed(format!("no response within {deadline} s")))
             }
         }
     }
@@ -173,13 +173,13 @@ impl Transport {
     fn failure(&self, cause: BoxError) -> GithubError {
         match cause.downcast::<legacy::Error>() {
             Ok(error) if error.is_connect() => GithubError::Unreachable(error),
-            Ok(error) => GithubError::because("the exchange broke off", error),
+            Ok(error) => GithubError::because("the connection failed during the request", error),
             Err(other) => {
                 if other.downcast_ref::<hyper::Error>().is_none() {
                     // Perhaps octocrab's worker; a new one costs nothing but a connection.
                     self.octocrab.lock().unwrap_or_else(PoisonError::into_inner).take();
                 }
-                GithubError::because("the exchange broke off", other)
+                GithubError::because("the connection failed during the request", other)
             }
         }
     }

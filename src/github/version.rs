@@ -17,7 +17,7 @@ pub struct RunnerVersion {
 
 /// Not three numbers with dots between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a runner's version is three numbers, such as 2.336.0")]
+#[error("a runner version must be three numbers, such as 2.336.0")]
 pub struct NoVersion;
 
 impl RunnerVersion {

@@ -265,7 +265,7 @@ impl Engine {
     }
 
     fn unanswered(&self, call: Call, deadline: Duration) -> Fault {
-        let detail = format!("{call}: {} did not answer within {} s", self.endpoint, deadline.as_secs_f32());
+        let detail = format!("{call}: {} did not respond within {} s", self.endpoint, deadline.as_secs_f32());
         Fault::Silent(HostError::Failed { detail, source: None })
     }
 

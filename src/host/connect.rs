@@ -43,7 +43,7 @@ pub enum Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Another scheme, or none.
-    #[error("it must begin with unix://, tcp:// or ssh://")]
+    #[error("it must start with unix://, tcp:// or ssh://")]
     Scheme,
     /// `unix://` without an absolute path.
     #[error("unix:// must be followed by an absolute path, such as unix:///var/run/docker.sock")]
@@ -56,16 +56,15 @@ pub enum EndpointError {
     Login,
     /// A port, which the `ssh` program does not take with the address.
     #[error(
-        "the port goes into ~/.ssh/config of the user that runs dayfly, as \"Host NAME\" and \"Port \
-         NUMBER\", and not \
-         here"
+        "it must not contain a port: set it in ~/.ssh/config of the user that runs dayfly, with \"Host \
+         NAME\" and \"Port NUMBER\""
     )]
     Port,
     /// A password in the address.
-    #[error("it must not carry a password; ssh takes its key from its agent or configuration")]
+    #[error("it must not contain a password; ssh takes its key from its agent or configuration")]
     Password,
     /// TLS files for something that is not a port.
-    #[error("tls_dir belongs to tcp:// only")]
+    #[error("tls_dir can only be used with tcp://")]
     TlsWithoutTcp,
 }
 
@@ -202,7 +201,7 @@ fn usable_socket(path: &Path) -> Result<(), HostError> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(failed(permission_denied(path), None))
         }
-        Err(error) => Err(failed(format!("cannot look at the socket {shown}"), Some(error.into()))),
+        Err(error) => Err(failed(format!("cannot access the socket {shown}"), Some(error.into()))),
     }
 }
 
@@ -241,7 +240,7 @@ pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
         && let Some(code) = error.raw_os_error()
     {
         let source = io::Error::from_raw_os_error(code);
-        return failed(format!("this process cannot connect to {endpoint}"), Some(source.into()));
+        return failed(format!("failed to connect to {endpoint}"), Some(source.into()));
     }
     match (endpoint, kind) {
         (Endpoint::Unix(path), Some(io::ErrorKind::PermissionDenied)) => {
@@ -255,7 +254,7 @@ pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
             None => failed(format!("{endpoint}: {}", chain(&error)), None),
         },
         (_, Some(io::ErrorKind::ConnectionRefused)) => {
-            failed(format!("nobody listens at {endpoint}; start Docker there"), None)
+            failed(format!("nothing listens on {endpoint}; start Docker there"), None)
         }
         _ if broken.is_some_and(hyper::Error::is_parse) => not_an_engine(endpoint, Some(error.into())),
         _ => failed(format!("{endpoint}: {}", chain(&error)), None),
@@ -266,13 +265,12 @@ fn no_socket(path: &Path) -> String {
     let shown = path.display();
     match other_sockets().find(|other| other != path && usable_socket(other).is_ok()) {
         Some(other) => format!(
-            "there is no socket {shown}, and there is {other}; write endpoint = \"unix://{other}\" in the \
-             host's \
-             section",
+            "the socket {shown} does not exist, but {other} does; set endpoint = \"unix://{other}\" in the \
+             host's section",
             other = other.display()
         ),
         None => format!(
-            "there is no socket {shown}; start Docker (systemctl start docker), install it \
+            "the socket {shown} does not exist; start Docker (systemctl start docker), install it \
              (https://docs.docker.com/engine/install), or set the host's endpoint to its socket"
         ),
     }
@@ -295,7 +293,7 @@ fn permission_denied(path: &Path) -> String {
 }
 
 fn not_an_engine(endpoint: &Endpoint, source: Option<Box<dyn StdError + Send + Sync>>) -> HostError {
-    failed(format!("what answers at {endpoint} is not a Docker Engine; check the host's endpoint"), source)
+    failed(format!("the server at {endpoint} is not a Docker Engine; check the host's endpoint"), source)
 }
 
 fn failed(detail: String, source: Option<Box<dyn StdError + Send + Sync>>) -> HostError {

@@ -64,7 +64,7 @@ fn environment(launch: &Launch<'_>) -> Result<Vec<String>, HostError> {
     for (name, value) in &launch.pool.template.env {
         // The engine would repeat the whole entry, value and all, in its error.
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(refused(format!("{name:?} cannot be an environment variable")));
+            return Err(refused(format!("{name:?} is not a valid name for an environment variable")));
         }
         if name != JIT && name != DEPRECATED {
             all.push(format!("{name}={value}"));
@@ -156,7 +156,7 @@ fn ulimit((name, &(soft, hard)): (&String, &(i64, i64))) -> ResourcesUlimits {
 }
 
 fn signed(value: u64, what: &str) -> Result<i64, HostError> {
-    i64::try_from(value).map_err(|_| refused(format!("{what} of {value} is more than an engine can count")))
+    i64::try_from(value).map_err(|_| refused(format!("{what} of {value} is too large")))
 }
 
 fn refused(text: String) -> HostError {
@@ -205,7 +205,7 @@ impl Ours {
         let names = summary.names.as_deref().unwrap_or_default();
         let bears = |name: &String| name.strip_prefix('/').unwrap_or(name) == runner.as_str();
         if !names.is_empty() && !names.iter().any(bears) {
-            return Err(format!("its name is not that of its runner {runner}"));
+            return Err(format!("its name differs from that of its runner {runner}"));
         }
         Ok(Self {
             id,
@@ -232,9 +232,9 @@ impl Ours {
 /// The runner that a label names, if it is one of this instance.
 pub(super) fn runner_of(label: Option<&str>, instance: &InstanceId) -> Result<RunnerName, String> {
     let text = label.ok_or_else(|| format!("it has no label {LABEL_RUNNER}"))?;
-    RunnerName::parse(text)
-        .filter(|runner| runner.instance() == instance.as_str())
-        .ok_or_else(|| format!("its label {LABEL_RUNNER} names no runner of {instance}: {text:?}"))
+    RunnerName::parse(text).filter(|runner| runner.instance() == instance.as_str()).ok_or_else(|| {
+        format!("its label {LABEL_RUNNER} is not the name of a runner of {instance}: {text:?}")
+    })
 }
 
 /// What an inspection says that a container is doing.
@@ -334,9 +334,15 @@ mod tests {
         for (listed, why) in [
             (summary(name, &[(LABEL_INSTANCE, "ci2"), (LABEL_RUNNER, name)]), "is not ci1"),
             (summary(name, &[(LABEL_INSTANCE, "ci1")]), "no label"),
-            (summary("web", &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, "web")]), "names no runner"),
-            (summary(other, &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, other)]), "names no runner"),
-            (summary("web", &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, name)]), "its name is not"),
+            (
+                summary("web", &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, "web")]),
+                "is not the name of a runner",
+            ),
+            (
+                summary(other, &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, other)]),
+                "is not the name of a runner",
+            ),
+            (summary("web", &[(LABEL_INSTANCE, "ci1"), (LABEL_RUNNER, name)]), "its name differs"),
         ] {
             assert!(read(&listed).unwrap_err().contains(why), "{listed:?}");
         }

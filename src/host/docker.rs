@@ -242,12 +242,12 @@ impl Host for Docker {
             Ok(created) => {
                 for warning in created.warnings {
                     let warning = conceal(&warning, launch.jit);
-                    tracing::debug!(runner = %launch.runner, warning, "the engine warns about the container");
+                    tracing::debug!(runner = %launch.runner, warning, "the engine returned a warning about the container");
                 }
                 // What is no id may be anything, even the request.
                 let is_id = created.id.len() == 64 && created.id.bytes().all(|byte| byte.is_ascii_hexdigit());
                 if !is_plain_name(&created.id) || !is_id && conceal(&created.id, launch.jit) != created.id {
-                    let detail = format!("{}: the answer has no container id", Call::Create);
+                    let detail = format!("{}: the response has no container id", Call::Create);
                     return Err(HostError::Failed { detail, source: None });
                 }
                 let id = ContainerId(created.id.into());
@@ -266,7 +266,7 @@ impl Host for Docker {
         // The engine would start a container that has ended once more, and its JIT config is used up.
         if !self.memory().starts(id) {
             match self.condition(id).await? {
-                None => return Err(HostError::Refused(format!("there is no container {id} to start"))),
+                None => return Err(HostError::Refused(format!("container {id} does not exist"))),
                 Some(Condition::Up | Condition::Down) => return Ok(()),
                 Some(Condition::Created) => {}
             }
@@ -363,7 +363,7 @@ impl Docker {
                     if self.memory().first_warning(&id) {
                         tracing::warn!(
                             host = %self.engine().host, container = %id, why,
-                            "a container bears this instance's label but is no runner of it; left alone"
+                            "ignored a container with this instance's label that is not one of its runners"
                         );
                     }
                 }

@@ -92,15 +92,15 @@ impl Docker {
                 (Some(id), _) => Ok(id),
                 (None, None) => Err(HostError::ImageMissing(reference.to_owned())),
                 (None, Some(error)) => Err(HostError::Failed {
-                    detail: format!("the pull of {reference} broke off"),
+                    detail: format!("the pull of {reference} was interrupted"),
                     source: Some(error.into()),
                 }),
             },
             Err(Fault::Said(status, mut message)) => {
                 if helper_only {
                     message.push_str(
-                        " (Docker's configuration names a credential helper, which is not asked; \
-                         put the credentials into its auths, or pull by other means)",
+                        " (Docker's configuration has a credential helper, which is not supported; put the \
+                         credentials in its auths, or pull the image in another way)",
                     );
                 }
                 Err(Fault::Said(status, message).into())

@@ -124,9 +124,7 @@ impl Docker {
                 Ok(Some(true))
             })
             .await?;
-        read.ok_or_else(|| {
-            Fault::Said(500, format!("{}: the engine cannot read the log to its end", Call::Logs))
-        })
+        read.ok_or_else(|| Fault::Said(500, format!("{}: the engine cannot read the whole log", Call::Logs)))
     }
 
     /// Whether a `Runner.Worker` runs in the container: the process that has the job.

@@ -194,7 +194,7 @@ impl Story {
     /// The story of a container whose log cannot be read; people are told why.
     pub(super) fn without_log(why: &str) -> Self {
         let mut story = Self::default();
-        story.keep(format!("(its log cannot be read: {why})").as_bytes());
+        story.keep(format!("(failed to read its log: {why})").as_bytes());
         story
     }
 

@@ -48,7 +48,7 @@ pub enum HostError {
     #[error("the engine refused: {0}")]
     Refused(String),
     /// The engine failed, timed out or cannot be reached; what was asked may have been done.
-    #[error("no usable answer from the engine: {detail}")]
+    #[error("no usable response from the engine: {detail}")]
     Failed {
         /// What came instead.
         detail: String,

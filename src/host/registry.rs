@@ -111,7 +111,7 @@ pub(super) fn login(reference: &Reference<'_>) -> Result<Login, HostError> {
     };
     // The parser's own error could quote a credential.
     find(&text, reference).ok_or_else(|| HostError::Failed {
-        detail: format!("{} is not valid, or its entry for {}", path.display(), reference.registry()),
+        detail: format!("{} is invalid, or its entry for {} is", path.display(), reference.registry()),
         source: None,
     })
 }

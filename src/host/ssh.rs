@@ -18,10 +18,12 @@ pub(super) fn missing() -> Option<String> {
 fn missing_in(path: Option<&OsStr>, control_dir: Option<PathBuf>) -> Option<String> {
     let is_program = |dir: PathBuf| access(dir.join("ssh"), Access::EXEC_OK).is_ok();
     if !path.is_some_and(|path| env::split_paths(path).any(is_program)) {
-        return Some("there is no program ssh here; install the package openssh-client".to_owned());
+        return Some("the program ssh was not found; install the package openssh-client".to_owned());
     }
     let Some(dir) = control_dir else {
-        return Some("this user has no home directory for ssh; set HOME to one with .ssh in it".to_owned());
+        return Some(
+            "this user has no home directory for ssh; set HOME to a directory that contains .ssh".to_owned(),
+        );
     };
     let there = dir.ancestors().find(|dir| dir.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
     let error = match access(there, Access::WRITE_OK | Access::EXEC_OK) {
@@ -30,7 +32,8 @@ fn missing_in(path: Option<&OsStr>, control_dir: Option<PathBuf>) -> Option<Stri
         Err(error) => error.to_string(),
     };
     Some(format!(
-        "ssh cannot keep its connection in {}: {error}; set HOME to a directory of this user's, with .ssh in it",
+        "ssh cannot store its connection in {}: {error}; set HOME to a directory that this user can write \
+         and that contains .ssh",
         dir.display()
     ))
 }
@@ -49,11 +52,11 @@ pub(super) fn refused(login: &str, error: &io::Error) -> String {
     let words = error.to_string();
     let words = words.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let try_it =
-        format!("`ssh {login} docker version`, as the user that runs dayfly, must work without a question");
+        format!("`ssh {login} docker version`, run as the user that runs dayfly, must work without a prompt");
     let todo = if words.contains("Permission denied") {
-        "put a key that it accepts into ~/.ssh, without a passphrase, or into an agent (SSH_AUTH_SOCK); "
+        "put a key that it accepts in ~/.ssh, without a passphrase, or in an agent (SSH_AUTH_SOCK); "
     } else if words.contains("Host key verification failed") {
-        "its host key is not the one in ~/.ssh/known_hosts: log in once by hand; "
+        "its host key is not the one in ~/.ssh/known_hosts: log in once from a shell; "
     } else if words.contains("Could not resolve hostname") {
         "check the name; "
     } else {
@@ -65,8 +68,8 @@ pub(super) fn refused(login: &str, error: &io::Error) -> String {
 /// The login worked, and no engine was behind it.
 pub(super) fn no_engine(login: &str) -> String {
     format!(
-        "ssh logs in to {login}, and no Docker answers there; install it, and let that user use it (group docker): \
-         `ssh {login} docker version` must show a server"
+        "ssh can log in to {login}, but no Docker Engine responds there; install it, and add that user to \
+         the group docker: `ssh {login} docker version` must show a server"
     )
 }
 

@@ -223,7 +223,7 @@ impl Listener {
                         }
                     }
                     Some(Err(error)) => return Err(self.docker.engine().fault(Call::Events, error, None).into()),
-                    None => return failed("the engine ended the stream"),
+                    None => return failed("the engine closed the stream"),
                 },
                 () = self.docker.unreported_end(), if check_at.is_none() => {
                     self.check_at = Some(Instant::now() + EVENT_LAG);
@@ -233,10 +233,10 @@ impl Listener {
                     if self.docker.memory().missed_ends() {
                         // What one connection lost, the others that are as old may have lost too.
                         self.docker.streams().send_replace(());
-                        return failed("the stream is dead: a container ended and no event said so");
+                        return failed("the stream is stale: a container exited without an event");
                     }
                 }
-                () = sleep_until(self.ends_at) => return failed("the stream is replaced by another"),
+                () = sleep_until(self.ends_at) => return failed("the stream was replaced by another"),
             }
         }
     }
@@ -273,7 +273,7 @@ impl Follower {
             let Some(frames) = &mut self.frames else { return Ok(None) };
             let frame = tokio::select! {
                 frame = frames.next() => frame,
-                Ok(()) = self.streams.changed() => return Err(broken("the connection is dead")),
+                Ok(()) = self.streams.changed() => return Err(broken("the connection was lost")),
                 () = given_up(&mut self.busy, &mut self.give_up_at) => return Ok(None),
             };
             let heard = &mut self.heard;
@@ -287,12 +287,12 @@ impl Follower {
                         }
                         continue;
                     }
-                    Err(_) => broken("the engine cannot read the log any further"),
+                    Err(_) => broken("the engine cannot read the rest of the log"),
                 },
                 Some(Err(error)) => self.docker.engine().fault(Call::Logs, error, None).into(),
                 None => {
                     self.lines.finish(listen);
-                    broken("the log broke off while the container runs")
+                    broken("the log stream ended while the container is running")
                 }
             };
             if !self.has_ended().await? {

@@ -208,7 +208,10 @@ async fn a_token_file_that_is_a_directory_gets_no_advice_about_its_mode() {
     std::fs::create_dir(stand.path().join("token")).unwrap();
     stand.configure(&pool("http://127.0.0.1:1/acme"));
     let said = check(&stand).await;
-    assert!(said.line(&["token_file", "names a directory"]).contains("name the file in it"), "{said:?}");
+    assert!(
+        said.line(&["token_file", "names a directory"]).contains("set the path of the file in it"),
+        "{said:?}"
+    );
     assert!(!said.out.contains("chmod"), "{said:?}");
 }
 

@@ -98,7 +98,7 @@ fn a_token_file_is_looked_at_but_not_read() {
     assert_eq!(config.credentials["default"], TokenSource::File(token.clone()).into());
     fs::remove_file(&token).unwrap();
     fs::create_dir(&token).unwrap();
-    assert_eq!(written.problems(), line("names a directory; name the file in it"));
+    assert_eq!(written.problems(), line("names a directory; set the path of the file in it"));
 }
 
 #[test]

@@ -220,8 +220,8 @@ fn a_file_that_cannot_be_read_at_all_is_one_line() {
     let told = config::load_for(&missing, std::iter::empty(), &written.machine, Tokens::Needed).unwrap_err();
     assert_eq!(
         written.lines(&told),
-        ["missing.toml: cannot be read: No such file or directory (os error 2); check that it is there \
-             and that this user may read it"]
+        ["missing.toml: cannot be read: No such file or directory (os error 2); check that it exists and \
+             that this user can read it"]
     );
     let latin = Written::new(b"# ok\n# caf\xe9\n");
     assert_eq!(latin.problems(), ["dayfly.toml:2: is not UTF-8; save it as UTF-8"]);

@@ -116,7 +116,7 @@ fn pools_must_name_what_there_is() {
     );
     let socket_without_scheme = pool("host = \"big\"\n[hosts.big]\nendpoint = \"/var/run/docker.sock\"\n");
     assert_eq!(socket_without_scheme.len(), 1, "{socket_without_scheme:?}");
-    assert!(socket_without_scheme[0].starts_with("dayfly.toml:8: hosts.big.endpoint: is refused: "));
+    assert!(socket_without_scheme[0].starts_with("dayfly.toml:8: hosts.big.endpoint: is invalid: "));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn names_must_fit_into_a_runners_name() {
     assert_eq!(
         named("Linux").problems(),
         [
-            r#"dayfly.toml:3: pool "Linux": name: is refused: 'L' cannot be in it; use lower-case letters, digits and hyphens, a letter or digit at both ends; write "linux""#
+            r#"dayfly.toml:3: pool "Linux": name: is invalid: 'L' is not allowed; use lower-case letters, digits and hyphens, a letter or digit at both ends; write "linux""#
         ]
     );
     let long = "x".repeat(25);
@@ -138,7 +138,7 @@ fn names_must_fit_into_a_runners_name() {
     );
     assert_eq!(
         head("instance = \"Build-1\""),
-        ["dayfly.toml:1: instance: is refused: 'B' cannot be in it; use lower-case letters, digits"]
+        ["dayfly.toml:1: instance: is invalid: 'B' is not allowed; use lower-case letters, digits"]
     );
 }
 

@@ -238,7 +238,7 @@ fn what_only_a_shell_replaces_is_no_part_of_a_path() {
     );
     assert_eq!(
         head("hosts.local.endpoint = \"/run/docker.sock\""),
-        ["dayfly.toml:1: hosts.local.endpoint: is invalid: it must begin with unix://, tcp:// or ssh://; \
+        ["dayfly.toml:1: hosts.local.endpoint: is invalid: it must start with unix://, tcp:// or ssh://; \
              write \"unix:///run/docker.sock\""]
     );
 }
@@ -320,7 +320,7 @@ fn files_that_are_none_are_refused_without_waiting() {
     let pipe = |path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     pipe(&token);
     let line = |said: &str| [format!("dayfly.toml:2: credentials.default.token_file: {said}")];
-    assert_eq!(written.problems(), line("names a pipe; write what it would give to a regular file"));
+    assert_eq!(written.problems(), line("names a pipe; write its content to a regular file"));
     fs::remove_file(&token).unwrap();
     let large = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&token).unwrap();
     large.set_len(1 << 20).unwrap();
@@ -333,13 +333,13 @@ fn files_that_are_none_are_refused_without_waiting() {
     pipe(&written.path());
     assert_eq!(
         written.problems(),
-        ["dayfly.toml: is a pipe, not a regular file; write what it would give to a regular file"]
+        ["dayfly.toml: is a pipe, not a regular file; write its content to a regular file"]
     );
     fs::remove_file(written.path()).unwrap();
     std::os::unix::fs::symlink("/dev/zero", written.path()).unwrap();
     assert_eq!(
         written.problems(),
-        ["dayfly.toml: is a device, not a regular file; write what it would give to a regular file"]
+        ["dayfly.toml: is a device, not a regular file; write its content to a regular file"]
     );
 }
 

@@ -36,7 +36,7 @@ async fn the_engine_tells_what_it_is() {
 async fn a_missing_socket_says_what_to_do() {
     let text = complaint("unix:///no/such/docker.sock").await;
     // The engine of these tests is at the usual place.
-    assert!(text.contains("no socket /no/such/docker.sock, and there is /var/run/docker.sock"), "{text}");
+    assert!(text.contains("the socket /no/such/docker.sock does not exist, but /var/run/docker.sock does"), "{text}");
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn a_socket_that_nobody_listens_at_says_so() {
     let path = dir.path().join("s");
     drop(UnixListener::bind(&path).unwrap());
     let text = complaint(&format!("unix://{}", path.display())).await;
-    assert!(text.contains("nobody listens at unix://"), "{text}");
+    assert!(text.contains("nothing listens on unix://"), "{text}");
 }
 
 /// A socket that answers every connection with these bytes.

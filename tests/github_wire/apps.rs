@@ -276,7 +276,7 @@ async fn neither_tokens_nor_json_web_tokens_are_shown_or_recorded() {
     simulator.revoke_installation_tokens();
     let error = client.list().await.unwrap_err();
     let shown = format!("{credential:?} {client:?} {error:?} {:?} {}", simulator.requests(), log.text());
-    assert!(shown.contains("asked GitHub"), "{shown}");
+    assert!(shown.contains("sent a request to GitHub"), "{shown}");
     assert!(!shown.contains("ghs_") && !shown.contains("eyJ") && !shown.contains("PRIVATE"), "{shown}");
     let schemes: BTreeSet<_> =
         simulator.requests().iter().map(|request| request.headers["authorization"].clone()).collect();

@@ -121,7 +121,7 @@ async fn refusals_of_labels_are_told_apart() {
             (404, GithubError::NotFound) | (500, GithubError::Failed { .. }) => true,
             (422, GithubError::Refused(why)) => why.contains(message) && why.contains("read-only stay"),
             (403, GithubError::Refused(why)) => {
-                why.contains("403 (Resource not accessible) to a change of the labels of a runner of http://")
+                why.contains("403 (Resource not accessible) when changing the labels of a runner of http://")
                     && why.contains("Self-hosted runners: read and write")
             }
             _ => false,

@@ -253,7 +253,7 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
         let error = encrypted.list().await.unwrap_err();
         let text = format!("{} {error:?}", chain(&error));
         assert!(matches!(error, GithubError::Unreachable(_)), "{text}");
-        for part in ["no way through the proxy http://127.0.0.1:", "proxy authorization required"] {
+        for part in ["cannot connect through the proxy http://127.0.0.1:", "proxy authorization required"] {
             assert!(text.contains(part), "{text}");
         }
         let plain = client("http://ghes.test/acme", &directory, None);

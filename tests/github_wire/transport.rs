@@ -299,7 +299,7 @@ async fn no_secret_shows_in_logs_at_any_level_under_the_caps() {
     world.mint().await.unwrap();
     world.delete().await.unwrap_err();
     let logged = log.text();
-    assert_eq!(logged.matches("asked GitHub").count(), 3, "{logged}");
+    assert_eq!(logged.matches("sent a request to GitHub").count(), 3, "{logged}");
     assert!(!logged.contains("canary") && !logged.contains("octocrab"), "{logged}");
     assert!(!logged.contains("ERROR") && !logged.contains("WARN"), "{logged}");
 }

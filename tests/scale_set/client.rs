@@ -83,7 +83,7 @@ async fn a_token_that_may_not_register_runners_is_told_as_everywhere() {
     let simulator = Simulator::start(quick()).await.unwrap();
     let (_directory, sets) = sets(&simulator.scope_url("acme"), "wrong-token");
     let text = look(&sets).await.unwrap_err().to_string();
-    assert!(text.contains("401 (Bad credentials) to a registration token for"), "{text}");
+    assert!(text.contains("401 (Bad credentials) when creating a registration token for"), "{text}");
 }
 
 #[tokio::test]

@@ -65,8 +65,8 @@ impl Fault {
     fn of(error: &GithubError, scope: &Scope, credential: &str) -> Option<Self> {
         match error {
             GithubError::Unreachable(_) => Some(Self::Unreachable(scope.site().to_owned())),
-            // The edge's texts begin with the status code.
-            GithubError::Refused(text) if text.starts_with("401") => {
+            // The edge's texts begin with the status code's answer.
+            GithubError::Refused(text) if text.starts_with("GitHub answered 401") => {
                 Some(Self::Unknown(scope.site().to_owned(), credential.to_owned()))
             }
             _ => None,
@@ -272,7 +272,7 @@ pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line
             Line::warn(subject, text, "run dayfly check again then; the daemon waits by itself")
         }
         GithubError::Refused(text) => {
-            // The edge's text is "what was refused for SCOPE: what to do".
+            // The edge's text is "what happened for SCOPE: what to do".
             match text.split_once(&format!("{scope}: ")) {
                 Some((refused, hint)) => {
                     // The line's subject already names the scope.
@@ -299,7 +299,7 @@ fn sentences(hint: &str) -> String {
     hint.replace("; ", "\n")
 }
 
-/// A refusal's text without the word "refused".
+/// The text of an error, with its causes.
 pub(super) fn plainly(error: &GithubError) -> String {
     match error {
         GithubError::Refused(text) => text.clone(),

@@ -100,7 +100,8 @@ impl Log {
         if !all && !self.is_long {
             warn!(
                 scope = %client.scope(), hook,
-                "the log of the webhook's deliveries is longer than is read; what failed before is left to look-ups"
+                "the webhook's delivery log is too long to be read completely; jobs of earlier failed \
+                 deliveries are found by look-ups"
             );
         }
         self.is_long = !all;
@@ -152,14 +153,15 @@ impl Log {
                 Err(error @ GithubError::Failed { .. }) => {
                     let (tries, why) = (failures + 1, chain(&error));
                     if tries < TRIES {
-                        debug!(%scope, hook, delivery = id, error = why, "GitHub failed to show a delivery");
+                        debug!(%scope, hook, delivery = id, error = why, "GitHub failed to return a delivery");
                         if let Some(left) = self.left.get_mut(&id) {
                             (left.failures, left.retry_at) = (tries, now + RETRY);
                         }
                     } else {
                         warn!(
                             %scope, hook, delivery = id, error = why,
-                            "GitHub fails to show a webhook delivery in its log; its job is left to look-ups"
+                            "GitHub fails to return a webhook delivery of its log; its job is found by \
+                             look-ups"
                         );
                         self.left.remove(&id);
                     }
@@ -178,7 +180,7 @@ impl Log {
                     self.is_odd = true;
                     warn!(
                         %scope, hook, delivery = id, error = %why,
-                        "failed to read a webhook delivery in GitHub's log; further ones are not logged"
+                        "failed to read a webhook delivery of GitHub's log; further ones are not logged"
                     );
                 }
                 Err(error) => return Err(error),

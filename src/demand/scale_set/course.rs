@@ -244,9 +244,9 @@ impl Course {
         if !surplus.is_empty() {
             self.pause = self.waits.conflict;
             let why = format!(
-                "the scale set {name:?} has the labels {}, which the pool has not, and a set's labels cannot be \
-                 changed: give the pool the same labels, or remove the set with dayfly purge, so that it is \
-                 created anew",
+                "the scale set {name:?} has the labels {}, which the pool does not have, and the labels of \
+                 a scale set cannot be changed: give the pool the same labels, or remove the scale set with \
+                 dayfly purge, so that it is created again",
                 list(surplus)
             );
             return vec![ScaleSetNews::LabelsChanged { why, retry_in: self.pause }];
@@ -256,10 +256,10 @@ impl Course {
         let missing: Vec<_> = wanted.difference(&kept).collect();
         if !missing.is_empty() {
             let why = format!(
-                "the scale set {name:?} lacks the labels {} of its pool, so jobs that ask for them do not come: \
-                 if they are new to the pool, remove the set with dayfly purge, so that it is created anew; \
-                 GHES before 3.21 keeps but the name, unless its feature \
-                 DistributedTask.AllowRunnerScaleSetCustomLabels is on",
+                "the scale set {name:?} lacks the labels {} of its pool, so GitHub assigns no jobs that ask \
+                 for them: if they are new in the pool, remove the scale set with dayfly purge, so that it \
+                 is created again; GHES before 3.21 keeps only the name, unless its feature \
+                 DistributedTask.AllowRunnerScaleSetCustomLabels is enabled",
                 list(missing)
             );
             news.push(ScaleSetNews::LabelsMissing { why });
@@ -319,7 +319,7 @@ impl Course {
         if self.refusals == 1 {
             return Vec::new();
         }
-        let says = "its token was refused again after a refresh".to_owned();
+        let says = "its token was rejected again after a refresh".to_owned();
         self.failed(ScaleSetError::SessionLost { says })
     }
 

@@ -47,6 +47,6 @@ pub(super) fn forget(file: &Path) {
     if let Err(error) = fs::remove_file(file)
         && error.kind() != io::ErrorKind::NotFound
     {
-        tracing::debug!(file = %file.display(), %error, "cannot remove the note of a closed session");
+        tracing::debug!(file = %file.display(), %error, "failed to remove the file of a closed session");
     }
 }

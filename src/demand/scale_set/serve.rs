@@ -65,8 +65,8 @@ pub async fn serve(
         let closed = tokio::time::timeout(pool.waits.goodbye, sets.close(set, &id)).await;
         match closed {
             Ok(Ok(())) => pool.remembered.as_deref().into_iter().for_each(remembered::forget),
-            Ok(Err(error)) => tracing::debug!(set = %pool.name, %error, "the session was not closed"),
-            Err(_) => tracing::debug!(set = %pool.name, "the session was not closed in time"),
+            Ok(Err(error)) => tracing::debug!(set = %pool.name, %error, "failed to close the session"),
+            Err(_) => tracing::debug!(set = %pool.name, "failed to close the session in time"),
         }
     }
 }
@@ -77,14 +77,14 @@ async fn answered(sets: &ScaleSets, pool: &ScaleSetPool, ask: Ask, capacity: u32
         Ask::Close(set, session) => {
             let closed = sets.close(set, &session).await;
             if let Err(error) = &closed {
-                tracing::debug!(set = %pool.name, %error, "a session of before was not closed");
+                tracing::debug!(set = %pool.name, %error, "failed to close an earlier session");
             }
             Answer::Closed(closed.is_ok())
         }
         Ask::Open(set) => Answer::Opened(sets.open(set, &pool.owner).await),
         Ask::DisableUpdate(set) => {
             if let Err(error) = sets.disable_update(set).await {
-                tracing::warn!(set = %pool.name, %error, "cannot tell the runners of the scale set not to update themselves");
+                tracing::warn!(set = %pool.name, %error, "failed to disable automatic updates of the scale set's runners");
             }
             Answer::UpdateDisabled
         }
@@ -115,11 +115,11 @@ fn learned(
     for news in &news {
         match news {
             ScaleSetNews::Waiting { says, .. } => {
-                runners.let_go(format!("another session is open with it ({says})"));
+                runners.let_go(format!("it has another open session ({says})"));
             }
             ScaleSetNews::LabelsChanged { why, .. } => runners.let_go(why.clone()),
             ScaleSetNews::Trouble { error: ScaleSetError::NoSuchSet, .. } => {
-                runners.let_go("GitHub does not have it any more");
+                runners.let_go("it was deleted on GitHub");
             }
             _ => {}
         }
@@ -132,6 +132,6 @@ pub(super) fn note(pool: &ScaleSetPool, set: ScaleSetId, session: &SessionId) {
         && let Err(error) = remembered::remember(file, set, session)
     {
         let file = file.display();
-        tracing::warn!(%file, %error, "cannot note the session; after a kill it has to expire first");
+        tracing::warn!(%file, %error, "failed to save the session's id; after a kill the session has to expire first");
     }
 }

@@ -99,7 +99,7 @@ impl Client {
         let (wall, took) = (clock::wall(), began.elapsed());
         let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, wall));
         let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
-        tracing::debug!(%scope, endpoint = endpoint.as_str(), status, took_seconds = took.as_secs_f64(), "asked GitHub");
+        tracing::debug!(%scope, endpoint = endpoint.as_str(), status, took_seconds = took.as_secs_f64(), "sent a request to GitHub");
         // An App's own budget is not the one that its installations live on.
         let rate = rate.filter(|_| !matches!(endpoint, Endpoint::Installation | Endpoint::Token));
         self.report(endpoint.as_str(), status, took, rate);
@@ -111,8 +111,8 @@ impl Client {
             tracing::warn!(
                 credential = %credential.source(),
                 days,
-                "the token expires soon, and then nothing works any more; make a new one and put it in its place, \
-                 no restart is needed"
+                "the token expires soon, and no request will succeed after that; create a new token and \
+                 replace the old one, no restart is needed"
             );
         }
         let is_error = answer.status.is_client_error() || answer.status.is_server_error();
@@ -124,8 +124,8 @@ impl Client {
             let (seconds, direction) = (skew.abs(), if skew > 0 { "ahead of" } else { "behind" });
             tracing::warn!(
                 %scope, seconds,
-                "this machine's clock is {seconds} s {direction} GitHub's: schedules go by it, so switch on time \
-                 synchronization, such as chrony or systemd-timesyncd"
+                "this machine's clock is {seconds} s {direction} GitHub's, and schedules depend on it; \
+                 enable time synchronization, such as chrony or systemd-timesyncd"
             );
         }
         Ok(Reply { answer, complaint, generation: token.generation })
@@ -138,7 +138,8 @@ impl Client {
         if ask.method != Method::GET && !keeps {
             let status = answer.status.as_u16();
             return Err(GithubError::Refused(format!(
-                "{status} to a request that changes something: {} has moved; write its new address",
+                "GitHub answered {status} to a request that changes something: {} has moved; change the URL \
+                 in the configuration",
                 self.0.scope
             )));
         }

@@ -14,11 +14,11 @@ pub(super) fn given(text: &str, secure: bool) -> Result<(Uri, Origin), GithubErr
     let address: Option<Uri> = text.trim().parse().ok();
     let found = address.and_then(|address| Some((Origin::of(&address)?, address)));
     match found {
-        Some((origin, _)) if secure && !origin.is_https() => {
-            Err(GithubError::failed("GitHub named a scale-set service without TLS; it is not asked"))
-        }
+        Some((origin, _)) if secure && !origin.is_https() => Err(GithubError::failed(
+            "GitHub returned an address of its scale-set service without TLS, which is not used",
+        )),
         Some((origin, address)) => Ok((address, origin)),
-        None => Err(GithubError::failed("GitHub named no usable address of its scale-set service")),
+        None => Err(GithubError::failed("GitHub returned no usable address of its scale-set service")),
     }
 }
 
@@ -62,7 +62,7 @@ fn rebuilt(address: &Uri, path: &str, query: &str) -> Result<Uri, GithubError> {
     let mark = if query.is_empty() { "" } else { "?" };
     format!("{scheme}://{authority}{path}{mark}{query}")
         .parse()
-        .map_err(|error| GithubError::because("the request has no valid address", Box::new(error)))
+        .map_err(|error| GithubError::because("the request has no valid URL", Box::new(error)))
 }
 
 /// Percent-encoded as a query value (RFC 3986: all but the unreserved).

@@ -152,7 +152,7 @@ impl Message {
             return Ok(None);
         }
         let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(body) else {
-            return Err(GithubError::failed("the message queue sent what is no message"));
+            return Err(GithubError::failed("the message queue sent something that is not a message"));
         };
         let kind = text(envelope.message_type);
         let id = number(envelope.message_id).filter(|&id| id > 0);
@@ -161,7 +161,7 @@ impl Message {
             message.statistics = parsed::<Value>(statistics).as_ref().and_then(Statistics::of);
         }
         if !kind.is_empty() && kind != "RunnerScaleSetJobMessages" {
-            tracing::debug!(kind, "a message of a kind that this version does not know");
+            tracing::debug!(kind, "ignored a message of an unknown kind");
             return Ok(Some(message));
         }
         // A text that holds a list.
@@ -340,7 +340,7 @@ impl ScaleSets {
             Ok(answer) if answer.status == StatusCode::OK => Ok(Message::read(&answer.body)?),
             Ok(_) => Ok(None),
             Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(ScaleSetError::TokenExpired),
-            Err(problem) => Err(problem.about_session("a poll for messages")),
+            Err(problem) => Err(problem.about_session("polling for messages")),
         }
     }
 
@@ -364,7 +364,7 @@ impl ScaleSets {
             (StatusCode::UNAUTHORIZED, _) => Err(ScaleSetError::TokenExpired),
             // Gone already, as after a lost reply; if the session is what is gone, the next poll says so.
             (StatusCode::NOT_FOUND, Exception::Other) => Ok(()),
-            _ => Err(problem.about_session("the removal of a message")),
+            _ => Err(problem.about_session("deleting a message")),
         }
     }
 
@@ -380,7 +380,7 @@ impl ScaleSets {
                 Ok(won.iter().filter_map(Value::as_i64).collect())
             }
             Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(ScaleSetError::TokenExpired),
-            Err(problem) => Err(problem.about_session("the acquisition of jobs")),
+            Err(problem) => Err(problem.about_session("acquiring jobs")),
         }
     }
 }

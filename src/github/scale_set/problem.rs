@@ -14,21 +14,21 @@ pub enum ScaleSetError {
     #[error("GitHub has no such scale set")]
     NoSuchSet,
     /// Somebody else has a session with the set: wait.
-    #[error("another session is open with the scale set: {says}")]
+    #[error("the scale set has another open session: {says}")]
     Conflict {
         /// The service's own words, which may name the owner.
         says: String,
     },
-    /// The session does not exist any more: open another.
-    #[error("the session is gone: {says}")]
+    /// The session no longer exists: open another.
+    #[error("the session no longer exists: {says}")]
     SessionLost {
         /// The service's own words.
         says: String,
     },
     /// 401 from the message queue: refresh the session.
-    #[error("the message queue does not take the session's token any more")]
+    #[error("the message queue rejects the session's token")]
     TokenExpired,
-    /// Anything that can go wrong with any request.
+    /// An error that any request can have.
     #[error(transparent)]
     Github(#[from] GithubError),
 }
@@ -63,17 +63,17 @@ impl Exception {
     }
 }
 
-/// An answer that is no success.
+/// An unsuccessful response.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) status: StatusCode,
     pub(super) exception: Exception,
-    /// The service's words with the id that GitHub's support asks for, on one line.
+    /// The service's message with the id that GitHub's support asks for, on one line.
     pub(super) says: String,
     retry_after: Option<std::time::Duration>,
 }
 
-/// The part of an exception's body that all have.
+/// The common part of an exception's body.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Body {
@@ -82,7 +82,7 @@ struct Body {
 }
 
 impl Problem {
-    /// Reads an answer; whatever of `secret` it repeats is left out.
+    /// Reads a response; occurrences of `secret` are removed.
     pub(super) fn of(answer: &Answer, secret: &str) -> Self {
         let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let plain = header("content-type").is_some_and(|kind| kind.contains("text/plain"));
@@ -107,7 +107,7 @@ impl Problem {
         }
     }
 
-    /// The error where no exception has a meaning of its own; `what` reads after "to".
+    /// The error for an exception without a special meaning; `what` reads after "when".
     pub(super) fn error(self, what: &str) -> GithubError {
         if let Some(wait) = self.retry_after {
             return GithubError::RateLimited { wait };
@@ -115,9 +115,11 @@ impl Problem {
         let status = self.status.as_u16();
         let says = if self.says.is_empty() { String::new() } else { format!(" ({})", self.says) };
         if self.status.is_client_error() {
-            return GithubError::Refused(format!("{status}{says} to {what}"));
+            return GithubError::Refused(format!(
+                "the scale-set service answered {status}{says} when {what}"
+            ));
         }
-        GithubError::failed(format!("the scale-set service answered {status}{says} to {what}"))
+        GithubError::failed(format!("the scale-set service answered {status}{says} when {what}"))
     }
 
     /// The error of a request about a set, its session or its queue.
@@ -179,12 +181,18 @@ mod tests {
     #[test]
     fn the_words_are_kept_on_one_line_with_the_activity_and_without_the_token() {
         let told = problem(400, &[("activityid", "abc-1")], r#"{"message":"bad\ns3cret","typeName":"X"}"#);
-        assert_eq!(told.error("a poll").to_string(), "refused: 400 (bad [token], activity abc-1) to a poll");
+        assert_eq!(
+            told.error("polling").to_string(),
+            "the scale-set service answered 400 (bad [token], activity abc-1) when polling"
+        );
         let plain = problem(400, &[("content-type", "text/plain; charset=utf-8")], "capacity is wrong\n");
-        assert_eq!(plain.error("a poll").to_string(), "refused: 400 (capacity is wrong) to a poll");
+        assert_eq!(
+            plain.error("polling").to_string(),
+            "the scale-set service answered 400 (capacity is wrong) when polling"
+        );
         let html = problem(503, &[], "<html>");
-        let text = html.error("a poll").to_string();
-        assert!(text.contains("503 to a poll") && !text.contains("html"), "{text}");
+        let text = html.error("polling").to_string();
+        assert!(text.contains("503 when polling") && !text.contains("html"), "{text}");
         assert!(matches!(
             problem(429, &[("retry-after", "9")], "").error("x"),
             GithubError::RateLimited { .. }
@@ -194,7 +202,7 @@ mod tests {
     #[test]
     fn a_lost_session_is_told_from_a_lost_set_and_from_trouble() {
         let named = |status, name: &str| problem(status, &[], &format!(r#"{{"typeName":"{name}"}}"#));
-        let about = |problem: Problem| problem.about_session("a poll");
+        let about = |problem: Problem| problem.about_session("polling");
         assert!(matches!(about(named(404, "RunnerScaleSetNotFoundException")), ScaleSetError::NoSuchSet));
         for lost in [
             named(404, "RunnerAdminException"),

@@ -86,19 +86,19 @@ impl ScaleSets {
             }
             let early = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
             if !early || tries_left == 0 {
-                return Err(problem.error(&format!("the registration of {scope} with the scale-set service")));
+                return Err(problem.error(&format!("registering {scope} with the scale-set service")));
             }
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        Err(GithubError::failed("the scale-set service was not asked"))
+        Err(GithubError::failed("no request was sent to the scale-set service"))
     }
 }
 
 /// A header that is not logged.
 pub(super) fn secret_header(value: &str) -> Result<HeaderValue, GithubError> {
     let mut value = HeaderValue::try_from(value)
-        .map_err(|_| GithubError::failed("GitHub gave a token with characters that no token has"))?;
+        .map_err(|_| GithubError::failed("GitHub returned a token with invalid characters"))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -106,7 +106,7 @@ pub(super) fn secret_header(value: &str) -> Result<HeaderValue, GithubError> {
 fn service(registered: Registered, headers: &HeaderMap, secure: bool) -> Result<Service, GithubError> {
     let Registered { url, token } = registered;
     if token.expose_secret().is_empty() {
-        return Err(GithubError::failed("the registration was answered without a token for the service"));
+        return Err(GithubError::failed("the response to the registration has no token for the service"));
     }
     let (base, origin) = address::given(&url, secure)?;
     let wall = clock::wall();

@@ -68,7 +68,7 @@ struct Minted {
 impl ScaleSetRunners {
     /// Runners of a set that is not known yet.
     pub fn new(sets: ScaleSets) -> Self {
-        let held = Held::No("its session was not opened yet".to_owned());
+        let held = Held::No("its session is not open yet".to_owned());
         Self { sets, held: Arc::new(Mutex::new(held)) }
     }
 
@@ -77,7 +77,7 @@ impl ScaleSetRunners {
         self.set_held(Held::Set(set));
     }
 
-    /// From now on no set is ours; `why` reads after "is not served here: ".
+    /// From now on no set is ours; `why` reads after "is not in use here: ".
     pub fn let_go(&self, why: impl Into<String>) {
         self.set_held(Held::No(why.into()));
     }
@@ -90,7 +90,7 @@ impl ScaleSetRunners {
         match &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
             Held::Set(set) => Ok(*set),
             Held::No(why) => {
-                Err(GithubError::Refused(format!("the pool's scale set is not served here: {why}")))
+                Err(GithubError::Refused(format!("the pool's scale set is not in use here: {why}")))
             }
         }
     }
@@ -99,7 +99,7 @@ impl ScaleSetRunners {
     pub async fn find(&self, name: &str) -> Result<Option<RegistrationId>, GithubError> {
         let query = [("agentName", name)];
         let found = self.sets.call(Call { query: &query, ..Call::get("get", AGENTS) }).await?;
-        let answer = found.map_err(|problem| problem.error("a look at a runner of the scale set"))?;
+        let answer = found.map_err(|problem| problem.error("getting a runner of the scale set"))?;
         let listed: Listed<Agent> = answer.json()?;
         for row in listed.value.unwrap_or_default() {
             match row {
@@ -107,7 +107,9 @@ impl ScaleSetRunners {
                     return Ok(Some(RegistrationId(id)));
                 }
                 Row::Unreadable(raw) if name_in(&raw).is_none_or(|found| found == name) => {
-                    return Err(GithubError::failed(format!("the record of runner {name} cannot be read")));
+                    return Err(GithubError::failed(format!(
+                        "GitHub's record of runner {name} cannot be read"
+                    )));
                 }
                 _ => {}
             }
@@ -134,13 +136,13 @@ impl ScaleSets {
 
     async fn list_now(&self) -> Result<Listing, GithubError> {
         let found = self.call(Call::get("list", AGENTS)).await?;
-        let answer = found.map_err(|problem| problem.error("a listing of the scale sets' runners"))?;
+        let answer = found.map_err(|problem| problem.error("listing the runners of the scale sets"))?;
         let listed: Listed<Agent> = answer.json()?;
         let rows = listed.value.unwrap_or_default();
         let (counted, received) = (listed.count.unwrap_or(rows.len()), rows.len());
         if counted > received {
             return Err(GithubError::failed(format!(
-                "incomplete list: GitHub counts {counted} runners and listed {received}"
+                "incomplete list: GitHub reports {counted} runners but listed {received}"
             )));
         }
         let mut listing = Listing::default();
@@ -178,14 +180,14 @@ impl RunnerApi for ScaleSetRunners {
                     (Exception::RunnerExists, _) | (Exception::Other, StatusCode::CONFLICT) => {
                         GithubError::NameTaken
                     }
-                    _ => problem.error("a new runner for the scale set"),
+                    _ => problem.error("registering a runner for the scale set"),
                 });
             }
         };
         // It exists from here on, so its id must not get lost in an error.
         let minted: Minted = answer.json()?;
         let Some(id) = minted.runner.and_then(|runner| runner.id).map(RegistrationId) else {
-            return Err(GithubError::failed("a new runner without an id"));
+            return Err(GithubError::failed("the new runner has no id"));
         };
         match minted.jit.expose_secret().trim() {
             "" => Err(GithubError::NoJitConfig { id }),
@@ -203,7 +205,7 @@ impl RunnerApi for ScaleSetRunners {
             (Exception::NoSuchRunner, _) | (Exception::Other, StatusCode::NOT_FOUND) => {
                 Err(GithubError::NotFound)
             }
-            _ => Err(problem.error("the removal of a runner of the scale set")),
+            _ => Err(problem.error("removing a runner of the scale set")),
         }
     }
 }

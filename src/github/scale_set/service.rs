@@ -190,7 +190,7 @@ impl ScaleSets {
         let status = answer.map(|answer| answer.status.as_u16());
         let activity = answer.and_then(|answer| answer.headers.get(ACTIVITY)?.to_str().ok());
         let scope = self.client().scope();
-        tracing::debug!(%scope, endpoint, status, ?took, activity, "asked GitHub's scale-set service");
+        tracing::debug!(%scope, endpoint, status, ?took, activity, "sent a request to GitHub's scale-set service");
         self.client().report(endpoint, status, took, None);
         if let Ok(answer) = &mut exchanged {
             strip_mark(&mut answer.body);

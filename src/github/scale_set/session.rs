@@ -49,15 +49,15 @@ impl Session {
     /// have TLS.
     pub fn read(set: ScaleSetId, body: &[u8], secure: bool) -> Result<Self, GithubError> {
         let wire: Wire =
-            serde_json::from_slice(body).map_err(|_| GithubError::failed("what came is no session"))?;
+            serde_json::from_slice(body).map_err(|_| GithubError::failed("the response is not a session"))?;
         let id = wire.session_id.as_deref().and_then(SessionId::parse);
-        let id = id.ok_or_else(|| GithubError::failed("a session without an id"))?;
+        let id = id.ok_or_else(|| GithubError::failed("the session has no id"))?;
         // Seen during an outage (actions-runner-controller#4370).
         let queue = wire.message_queue_url.filter(|url| !url.trim().is_empty());
-        let queue = queue.ok_or_else(|| GithubError::failed("a session without the address of its queue"))?;
+        let queue = queue.ok_or_else(|| GithubError::failed("the session has no queue URL"))?;
         let (queue, origin) = address::given(&queue, secure)?;
         if wire.message_queue_access_token.expose_secret().is_empty() {
-            return Err(GithubError::failed("a session without a token for its queue"));
+            return Err(GithubError::failed("the session has no token for its queue"));
         }
         Ok(Self {
             id,
@@ -105,7 +105,7 @@ impl ScaleSets {
             {
                 Err(ScaleSetError::NoSuchSet)
             }
-            Err(problem) => Err(problem.error("the opening of a session").into()),
+            Err(problem) => Err(problem.error("opening a session").into()),
         }
     }
 
@@ -121,7 +121,7 @@ impl ScaleSets {
             {
                 Err(ScaleSetError::SessionLost { says: problem.says })
             }
-            Err(problem) => Err(problem.about_session("the refresh of a session")),
+            Err(problem) => Err(problem.about_session("refreshing a session")),
         }
     }
 
@@ -130,7 +130,7 @@ impl ScaleSets {
         let path = format!("{SETS}/{set}/sessions/{}", session.0);
         let call = Call { method: Method::DELETE, ..Call::get("session", &path) };
         let Err(problem) = self.call(call).await? else { return Ok(()) };
-        match problem.about_session("the closing of a session") {
+        match problem.about_session("closing a session") {
             ScaleSetError::NoSuchSet | ScaleSetError::SessionLost { .. } => Ok(()),
             other => Err(other),
         }

@@ -93,7 +93,7 @@ struct WireSetting {
 
 impl Wire {
     fn set(self) -> Result<ScaleSet, GithubError> {
-        let id = self.id.ok_or_else(|| GithubError::failed("a scale set without an id"))?;
+        let id = self.id.ok_or_else(|| GithubError::failed("the scale set has no id"))?;
         Ok(ScaleSet {
             id: ScaleSetId(id),
             name: self.name.unwrap_or_default(),
@@ -123,7 +123,7 @@ impl ScaleSets {
             // The reply to an earlier request of ours was lost, or somebody was quicker.
             Err(problem) => match self.find_in(group, name).await? {
                 Some(set) => Ok(Ensured { set, created: false }),
-                None => Err(problem.error(&format!("the creation of the scale set {name:?}")).into()),
+                None => Err(problem.error(&format!("creating the scale set {name:?}")).into()),
             },
         }
     }
@@ -140,11 +140,12 @@ impl ScaleSets {
             Err(problem) if problem.exception == Exception::JobStillRunning => {
                 let says = problem.says;
                 let why = format!(
-                    "a job is running on a runner of the scale set {name:?}; try again when it is over ({says})"
+                    "a job is running on a runner of the scale set {name:?}; retry when it has finished \
+                     ({says})"
                 );
                 Err(GithubError::Refused(why).into())
             }
-            Err(problem) => Err(problem.error(&format!("the deletion of the scale set {name:?}")).into()),
+            Err(problem) => Err(problem.error(&format!("deleting the scale set {name:?}")).into()),
         }
     }
 
@@ -152,7 +153,7 @@ impl ScaleSets {
         let group = group.to_string();
         let query = [("runnerGroupId", group.as_str()), ("name", name)];
         let found = self.call(Call { query: &query, ..Call::get("scale_set", SETS) }).await?;
-        let what = || format!("a look for the scale set {name:?}");
+        let what = || format!("looking up the scale set {name:?}");
         let answer = found.map_err(|problem| problem.error(&what()))?;
         let listed: Listed<Wire> = answer.json()?;
         let sets = listed.value.unwrap_or_default();
@@ -165,14 +166,16 @@ impl ScaleSets {
             Row::Unreadable(raw) => name_in(raw).is_none_or(|name| is_it(Some(&name))),
         };
         if sets.iter().any(lost) {
-            return Err(GithubError::failed(format!("a list for {} that cannot be read", what())));
+            return Err(GithubError::failed(format!("unreadable response when {}", what())));
         }
         let mut named = sets.into_iter().filter_map(Row::read).filter(|set| is_it(set.name.as_ref()));
         match (named.next(), named.count()) {
             (Some(wire), 0) => wire.set().map(Some),
-            (Some(_), more) => Err(GithubError::failed(format!("{} scale sets for {}", more + 1, what()))),
+            (Some(_), more) => {
+                Err(GithubError::failed(format!("found {} scale sets when {}", more + 1, what())))
+            }
             (None, _) if counted > received => Err(GithubError::failed(format!(
-                "incomplete list for {}: GitHub counts {counted} and listed {received}",
+                "incomplete list when {}: GitHub reports {counted} but listed {received}",
                 what()
             ))),
             (None, _) => Ok(None),
@@ -196,18 +199,17 @@ impl ScaleSets {
         match self.call(Call::post("scale_set", SETS, &body)).await? {
             Ok(answer) => Ok(Ok(answer.json::<Wire>()?.set()?)),
             Err(problem) if problem.status.is_client_error() => Ok(Err(problem)),
-            Err(problem) => Err(problem.error(&format!("the creation of the scale set {name:?}"))),
+            Err(problem) => Err(problem.error(&format!("creating the scale set {name:?}"))),
         }
     }
 
-    /// Tells a set that its runners do not update themselves. Only whoever has its session may change
-    /// a set.
+    /// Disables automatic updates of a set's runners. Only the owner of its session may change a set.
     pub async fn disable_update(&self, set: ScaleSetId) -> Result<(), ScaleSetError> {
         let path = format!("{SETS}/{set}");
         let body = json!({ "RunnerSetting": { "disableUpdate": true } });
         let call = Call { method: Method::PATCH, ..Call::post("scale_set", &path, &body) };
         let changed = self.call(call).await?;
-        changed.map(drop).map_err(|problem| problem.error("a change of the scale set").into())
+        changed.map(drop).map_err(|problem| problem.error("updating the scale set").into())
     }
 
     async fn group_id(&self, name: &str) -> Result<i64, GithubError> {
@@ -219,17 +221,19 @@ impl ScaleSets {
         let query = [("groupName", name)];
         let found = self.call(Call { query: &query, ..Call::get("groups", "runtime/runnergroups/") }).await?;
         let answer =
-            found.map_err(|problem| problem.error(&format!("a look for the runner group {name:?}")))?;
+            found.map_err(|problem| problem.error(&format!("looking up the runner group {name:?}")))?;
         let listed: Listed<Group> = answer.json()?;
         let groups = listed.value.unwrap_or_default();
         let count = listed.count.unwrap_or(groups.len());
         match (count, groups.into_iter().find_map(|row| row.read()?.id)) {
             (1, Some(id)) => Ok(id),
             (0, _) => Err(GithubError::Refused(format!(
-                "there is no runner group {name:?} at {}; create it, or correct the pool's group",
+                "there is no runner group {name:?} in {}; create it, or correct the pool's group",
                 self.client().scope()
             ))),
-            (count, _) => Err(GithubError::failed(format!("{count} runner groups of the name {name:?}"))),
+            (count, _) => {
+                Err(GithubError::failed(format!("there are {count} runner groups with the name {name:?}")))
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum Malformed {
     #[error("the form has no field \"payload\"")]
     NoPayload,
     /// Not JSON, or without what every payload of the event has.
-    #[error("it is no payload of its event (line {line}, column {column})")]
+    #[error("it is not a valid payload for its event (line {line}, column {column})")]
     NoSuchPayload {
         /// Where in the JSON.
         line: usize,
@@ -44,7 +44,7 @@ pub enum Malformed {
         column: usize,
     },
     /// Its repository's `html_url` is not that of a repository.
-    #[error("its repository has no usable address")]
+    #[error("its repository has no usable URL")]
     NoRepository,
     /// More labels than any job has.
     #[error("its labels are too many or too long")]

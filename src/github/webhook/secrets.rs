@@ -34,7 +34,8 @@ pub enum SecretError {
     },
     /// The file's content is not one or two secrets.
     #[error(
-        "{path} {what}; it must hold the hook's secret on a line, and during a change the other one on a second line"
+        "{path} {what}; it must contain the webhook's secret on one line, and while it is being changed the \
+         other secret on a second line"
     )]
     Content {
         /// Which.
@@ -88,9 +89,11 @@ impl Secrets {
                 match keys_in(path) {
                     Ok(keys) => {
                         held.keys = keys;
-                        tracing::info!(file = %path.display(), "read the webhook secret anew");
+                        tracing::info!(file = %path.display(), "reloaded the webhook secret");
                     }
-                    Err(error) => tracing::warn!(%error, "keeping the webhook secret that was read before"),
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to reload the webhook secret, using the previous one")
+                    }
                 }
             }
         }
@@ -187,7 +190,7 @@ mod tests {
         let secrets = Secrets::in_file(path.clone()).unwrap();
         assert!(secrets.signed(SIGNATURE, BODY));
         fs::write(&path, "new\r\nIt's a Secret to Everybody").unwrap();
-        assert!(secrets.signed(SIGNATURE, BODY), "both hold during the change");
+        assert!(secrets.signed(SIGNATURE, BODY), "both are valid during the change");
         fs::write(&path, "\u{feff}new\n").unwrap();
         assert!(!secrets.signed(SIGNATURE, BODY), "and then only the new one");
         fs::write(&path, "").unwrap();
