@@ -203,3 +203,41 @@ fn imports_are_read_in_every_form() {
     let names = first_names(code, "crate::");
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["daemon", "fleet", "host"]);
 }
+
+/// The items that must have a doc comment. Fields and variants need one only for a unit, a source or a caveat,
+/// which the lint `missing_docs` cannot tell apart.
+#[test]
+fn every_public_item_has_a_doc_comment() {
+    const KINDS: [&str; 11] = [
+        "fn ",
+        "async fn ",
+        "const fn ",
+        "unsafe fn ",
+        "struct ",
+        "enum ",
+        "trait ",
+        "type ",
+        "static ",
+        "const ",
+        "union ",
+    ];
+    for folder in ["src", "crates/fleet/src", "crates/simulator/src"] {
+        for (path, text) in sources(folder) {
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            let mut documented = false;
+            for line in text.lines().map(str::trim) {
+                let item =
+                    line.strip_prefix("pub ").filter(|item| KINDS.iter().any(|kind| item.starts_with(kind)));
+                if let Some(item) = item {
+                    assert!(documented, "{folder}/{}: `{item}` has no doc comment", path.display());
+                }
+                documented = line.starts_with("///") || (documented && is_part_of_attribute(line));
+            }
+        }
+    }
+}
+
+/// Whether a line between a doc comment and its item is an attribute, or belongs to one.
+fn is_part_of_attribute(line: &str) -> bool {
+    !(line.is_empty() || line.ends_with([';', '{', '}']))
+}

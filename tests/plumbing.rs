@@ -105,3 +105,135 @@ fn the_changelog_has_this_version_or_says_that_it_is_not_released() {
     let headings = ["## [Unreleased]".to_owned(), format!("## [{version}]")];
     assert!(headings.iter().any(|heading| changelog.contains(heading)), "CHANGELOG.md lacks {version}");
 }
+
+/// House words that have a standard name, in lower case: what users read has the standard name.
+const HOUSE_WORDS: [&str; 62] = [
+    "a listing of",
+    "a look at",
+    "a look",
+    "absurdly",
+    "allows no such",
+    "anew",
+    "as good as",
+    "asked anew",
+    "by hand",
+    "does not bear",
+    "drawn",
+    "ever more rarely",
+    "ever more slowly",
+    "evidence for people",
+    "for want of",
+    "get through",
+    "given up on",
+    "goes by it",
+    "goes first",
+    "goodbye",
+    "got through",
+    "held back",
+    "hold back",
+    "holds back",
+    "is told",
+    "knock",
+    "last words",
+    "learn of",
+    "learns of",
+    "leaves at the next scrape",
+    "less and less often",
+    "look at",
+    "looked at",
+    "looking at",
+    "looks at",
+    "mend",
+    "mended",
+    "mends",
+    "nobody",
+    "not belong into",
+    "said aloud",
+    "secrets do not belong",
+    "slip of the pen",
+    "so that its jobs",
+    "somebody",
+    "stand idle",
+    "stand ready",
+    "stands idle",
+    "takes in",
+    "taken in",
+    "taken anew",
+    "tell",
+    "telling",
+    "tells",
+    "the whole thing",
+    "to a listing",
+    "to a look",
+    "to be had",
+    "to look at",
+    "told",
+    "whatever it says",
+    "who we are",
+];
+
+/// The house words in a text, as whole words.
+fn house_words(text: &str) -> Vec<&'static str> {
+    let words: Vec<String> = text
+        .split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '-' || c == '_'))
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let text = format!(" {} ", words.join(" "));
+    HOUSE_WORDS.into_iter().filter(|word| text.contains(&format!(" {word} "))).collect()
+}
+
+/// The string literals of a source file without its tests, and its doc comments too where `clap` shows them.
+fn shown_texts(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    let is_help = path.ends_with("cli/mod.rs") || path.ends_with("cli/by_hand.rs");
+    let (mut shown, mut in_string) = (String::new(), false);
+    for line in text.lines() {
+        let comment = line.trim_start();
+        if !in_string && comment.starts_with("//") {
+            if let Some(help) = comment.strip_prefix("///").filter(|_| is_help) {
+                shown.push_str(help);
+                shown.push('\n');
+            }
+            continue;
+        }
+        let mut characters = line.chars();
+        while let Some(c) = characters.next() {
+            match c {
+                '\\' if in_string => drop(characters.next()),
+                // A quote as a character of its own.
+                '\'' if !in_string && characters.as_str().starts_with("\"'") => drop(characters.nth(1)),
+                '"' => {
+                    in_string = !in_string;
+                    shown.push('\n');
+                }
+                c if in_string => shown.push(c),
+                _ => {}
+            }
+        }
+        shown.push('\n');
+    }
+    shown
+}
+
+#[test]
+fn what_users_read_has_no_house_words() {
+    assert_eq!(house_words("Look at it, anew: nobody TOLD us"), ["anew", "look at", "nobody", "told"]);
+    let sources = ["src", "crates/fleet/src"].into_iter().flat_map(|folder| files(folder, "rs", true));
+    let texts = sources.map(|path| (shown_texts(&path), path));
+    let pages = [("docs", "md", true), (".", "md", false), ("config", "toml", true), ("deploy", "yml", true)];
+    let pages = pages.into_iter().flat_map(|(folder, extension, below)| files(folder, extension, below));
+    // The changelog names the old words that were replaced.
+    let pages = pages.filter(|path| !path.ends_with("CHANGELOG.md"));
+    let pages = pages.map(|path| (fs::read_to_string(&path).unwrap(), path));
+    let mut found = Vec::new();
+    for (text, path) in texts.chain(pages) {
+        for line in text.lines() {
+            found.extend(
+                house_words(line).into_iter().map(|word| format!("{}: {word}: {line}", path.display())),
+            );
+        }
+    }
+    assert!(found.is_empty(), "house words:\n{}", found.join("\n"));
+}

@@ -35,7 +35,6 @@ pub struct RunnersList {
     /// Show only runners whose name contains this text, in any letter case
     #[arg(long, value_name = "TEXT")]
     pub name: Option<String>,
-    /// Whose runners.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -49,7 +48,6 @@ pub struct RunnersGet {
     /// Runner ID on GitHub, or runner name
     #[arg(value_name = "RUNNER")]
     pub runner: String,
-    /// Whose runner.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -63,7 +61,6 @@ pub struct RunnersRemove {
     /// Runner IDs on GitHub, or runner names
     #[arg(required = true, value_name = "RUNNER")]
     pub runners: Vec<String>,
-    /// Whose runners.
     #[command(flatten)]
     pub which: Which,
     /// Do not ask for confirmation
@@ -93,7 +90,6 @@ pub struct LabelsList {
     /// Runner ID on GitHub, or runner name
     #[arg(value_name = "RUNNER")]
     pub runner: String,
-    /// Whose runner.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -110,7 +106,6 @@ pub struct LabelsGiven {
     /// The labels
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
-    /// Whose runner.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -130,7 +125,6 @@ pub struct LabelsRemove {
     /// Remove all custom labels
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
-    /// Whose runner.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -150,7 +144,6 @@ pub enum Token {
 /// Options of `token registration` and `token remove`.
 #[derive(Args, Clone, Debug)]
 pub struct TokenOf {
-    /// For which scope.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -161,7 +154,6 @@ pub struct TokenOf {
 /// Options of `downloads`.
 #[derive(Args, Clone, Debug)]
 pub struct Downloads {
-    /// For which scope.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -179,7 +171,6 @@ pub enum Groups {
 /// Options of `groups list`.
 #[derive(Args, Clone, Debug)]
 pub struct GroupsList {
-    /// Whose groups.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON
@@ -202,7 +193,6 @@ pub struct Jit {
     /// Print the JIT config: a secret with which one runner can connect once
     #[arg(long)]
     pub print_config: bool,
-    /// For which scope.
     #[command(flatten)]
     pub which: Which,
     /// Print JSON

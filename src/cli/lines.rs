@@ -26,11 +26,9 @@ pub enum Verdict {
 /// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// Its result.
     pub verdict: Verdict,
     /// What was checked, such as `host "local"`.
     pub subject: String,
-    /// What was found.
     pub text: String,
     /// What to do; empty when there is nothing to do.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -43,7 +43,6 @@ Examples:
                                        Explain why a job is waiting"
 )]
 pub struct Cli {
-    /// Options that every command takes.
     #[command(flatten)]
     pub global: Global,
     /// The command.

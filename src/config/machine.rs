@@ -14,9 +14,7 @@ use crate::{files::line, fleet::InstanceId};
 pub struct Machine {
     /// The machine id (machine-id(5)).
     pub id: Option<String>,
-    /// The host name.
     pub hostname: Option<String>,
-    /// Whether the process runs as root.
     pub root: bool,
     /// Whether the process runs in a container, whose id and host name may not outlive it.
     pub contained: bool,

@@ -43,15 +43,12 @@ const PLACES: [&str; 2] = ["/etc/dayfly/dayfly.toml", "dayfly.toml"];
 /// The checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The id of this installation.
     pub instance: InstanceId,
     /// The directory for diagnostics; it may not exist yet.
     pub state_dir: PathBuf,
     /// The credentials for GitHub, by name.
     pub credentials: BTreeMap<String, CredentialSource>,
-    /// The engines.
     pub hosts: Vec<HostConfig>,
-    /// The web server's address.
     pub listen: SocketAddr,
     /// The host names that the web server accepts besides loopback names and literal addresses.
     pub allowed_hosts: Vec<String>,
@@ -61,16 +58,13 @@ pub struct Config {
     pub poll_interval: Duration,
     /// The pools, in the order of the file.
     pub pools: Vec<PoolConfig>,
-    /// Warnings.
     pub warnings: Vec<Problem>,
 }
 
 /// An engine and how to reach it.
 #[derive(Clone, Debug)]
 pub struct HostConfig {
-    /// Name and budget.
     pub host: fleet::Host,
-    /// How to reach it.
     pub endpoint: Endpoint,
     /// With less free disk space than this, in bytes, nothing is launched.
     pub min_free_disk: Option<u64>,
@@ -79,7 +73,6 @@ pub struct HostConfig {
 /// A pool and its credential.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {
-    /// The pool.
     pub pool: fleet::Pool,
     /// A key of [`Config::credentials`].
     pub credential: String,

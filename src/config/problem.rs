@@ -19,7 +19,6 @@ pub enum Place {
 /// A problem. Never contains the value of a setting that may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it was written.
     pub place: Place,
     /// The key, such as `pool "linux": max`; empty when it is about no key.
     pub key: String,

@@ -111,7 +111,6 @@ impl fmt::Display for Call {
 /// One request to an engine, as metrics count it.
 #[derive(Clone, Debug)]
 pub struct RequestReport {
-    /// The engine.
     pub host: HostName,
     /// What was asked: one of a small fixed set of words.
     pub operation: &'static str,

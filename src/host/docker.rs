@@ -60,9 +60,7 @@ struct Inner {
 /// What an engine says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Version of the engine.
     pub version: String,
-    /// Newest API version that it speaks.
     pub api_version: String,
     /// Operating system of its containers, such as `linux`.
     pub os: String,
@@ -70,13 +68,11 @@ pub struct Facts {
     pub architecture: String,
     /// Memory of its machine, in bytes.
     pub memory: u64,
-    /// Processors of its machine.
     pub cpus: u32,
     /// What the clock of its machine shows; `None` where it does not say.
     pub clock: Option<ClockReading>,
     /// Directory on its machine that holds images and containers.
     pub storage_root: String,
-    /// OCI runtimes that it knows.
     pub runtimes: BTreeSet<String>,
 }
 

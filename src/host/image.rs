@@ -20,7 +20,6 @@ pub struct ImageFacts {
     pub id: String,
     /// All the names that the engine has for it.
     pub references: Vec<String>,
-    /// What its builder wrote on it.
     pub labels: BTreeMap<String, String>,
     /// The environment of its containers, `NAME=value` each.
     pub env: Vec<String>,

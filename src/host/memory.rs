@@ -24,9 +24,7 @@ struct Known {
     exit: Option<Exit>,
     /// Made here, and its start was not requested yet.
     fresh: bool,
-    /// An event reported its end.
     died: bool,
-    /// When it became known.
     since: Instant,
 }
 

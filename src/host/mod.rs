@@ -50,7 +50,6 @@ pub enum HostError {
     /// The engine failed, timed out or cannot be reached; what was asked may have been done.
     #[error("no usable response from the engine: {detail}")]
     Failed {
-        /// What came instead.
         detail: String,
         /// The cause, where there is one.
         #[source]
@@ -60,11 +59,9 @@ pub enum HostError {
 
 /// All that a container is made from.
 pub struct Launch<'a> {
-    /// This installation.
     pub instance: &'a InstanceId,
     /// The runner, whose name the container gets.
     pub runner: &'a RunnerName,
-    /// Its registration.
     pub registration: RegistrationId,
     /// Its pool, with the template.
     pub pool: &'a Pool,
@@ -77,7 +74,6 @@ pub struct Launch<'a> {
 pub struct LaunchError {
     /// The container that was created and could not be started.
     pub container: Option<ContainerId>,
-    /// Why.
     pub error: HostError,
 }
 

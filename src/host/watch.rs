@@ -50,35 +50,18 @@ const NAME_BYTES: usize = 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// It was started.
-    Started {
-        /// The runner.
-        runner: RunnerName,
-        /// Its container.
-        id: ContainerId,
-    },
+    Started { runner: RunnerName, id: ContainerId },
     /// Its first process ended.
     Died {
-        /// The runner.
         runner: RunnerName,
-        /// Its container.
         id: ContainerId,
         /// The process's exit code, where the engine tells it.
         code: Option<i64>,
     },
     /// The kernel killed one of its processes because memory ran out; it may live on.
-    Oom {
-        /// The runner.
-        runner: RunnerName,
-        /// Its container.
-        id: ContainerId,
-    },
+    Oom { runner: RunnerName, id: ContainerId },
     /// It was removed.
-    Destroyed {
-        /// The runner.
-        runner: RunnerName,
-        /// Its container.
-        id: ContainerId,
-    },
+    Destroyed { runner: RunnerName, id: ContainerId },
 }
 
 type Frames = BoxStream<'static, Result<LogOutput, Error>>;

@@ -37,13 +37,11 @@ const WEBHOOK_SLASH: &str = "/webhook/";
 pub struct App {
     /// The last pass's report.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// The metrics as text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The monotonic clock.
     pub now: Arc<dyn Fn() -> Instant + Send + Sync>,
     /// The endpoint for GitHub's webhooks; without it there is no such path.
     pub webhook: Option<Webhook>,
-    /// The accepted host names.
     pub names: HostNames,
 }
 

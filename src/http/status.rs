@@ -18,11 +18,8 @@ const JOBS_SHOWN: usize = 500;
 /// Everything that the web server shows, as of the last pass.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// This installation's id.
     pub instance: Arc<str>,
-    /// The daemon's version.
     pub version: &'static str,
-    /// When the daemon started.
     pub started_at: Timestamp,
     /// The wall clock at the last pass, the reference for ages; `None` before the first pass.
     pub planned: Option<ClockReading>,
@@ -75,9 +72,9 @@ struct HostEntry<'a> {
     last_listed_at: Option<Timestamp>,
     trouble: Option<&'a TroubleReport>,
     runners: u32,
-    /// Bytes.
+    /// In bytes.
     memory_committed: u64,
-    /// Thousandths of a processor.
+    /// In thousandths of a processor.
     cpu_millis_committed: u64,
     blocked: Option<Held>,
 }

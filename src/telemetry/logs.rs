@@ -33,7 +33,6 @@ pub enum Format {
 /// The format of log lines for an output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Form {
-    /// Text or JSON.
     pub format: Format,
     /// Whether the output is a terminal that shows colours.
     pub colours: bool,
@@ -52,7 +51,6 @@ pub enum LogsError {
     Filter {
         /// As given by flag or environment.
         filter: String,
-        /// What is wrong with it.
         #[source]
         source: ParseError,
     },

@@ -18,9 +18,7 @@ pub(super) struct Backoff {
     pub(super) shared: bool,
     /// When the last one was counted.
     pub(super) last_at: Instant,
-    /// When to retry.
     pub(super) retry_at: Instant,
-    /// What it means for the pool.
     pub(super) held: Option<Held>,
     /// The last cause, as text.
     pub(super) detail: String,

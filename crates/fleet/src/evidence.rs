@@ -1,5 +1,5 @@
-//! What the edges have seen: plain facts with when the look began, and the outcomes of actions.
-//! Nothing here decides anything.
+//! What the edges have observed: plain facts, each with the time at which the observation began, and the
+//! outcomes of actions. Nothing is decided here.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     time::{ClockReading, Instant, Timestamp},
 };
 
-/// GitHub's number for a registration.
+/// GitHub's id of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct RegistrationId(pub u64);
 
@@ -22,7 +22,7 @@ impl fmt::Display for RegistrationId {
     }
 }
 
-/// The engine's id of a container. Edges make it only from ids that are safe in a path.
+/// The engine's id of a container. Edges create it only from ids that are safe in a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct ContainerId(pub Arc<str>);
 
@@ -39,80 +39,74 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// Whether a runner is connected, as GitHub says.
+/// Whether a runner is connected, as reported by GitHub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunnerStatus {
     /// Connected.
     Online,
     /// Not connected, or not yet.
     Offline,
-    /// A word that this version does not know; proves nothing.
+    /// A status that this version does not know; proves nothing.
     Other(String),
 }
 
-/// GitHub's record of a runner: anybody's, not only ours.
+/// GitHub's record of a runner, of this instance or any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// GitHub's number.
     pub id: RegistrationId,
-    /// The name it was minted with.
     pub name: String,
-    /// Whether it is connected.
     pub status: RunnerStatus,
-    /// Whether it has a job. `true` can be believed; `false` lags by up to a minute.
+    /// Whether it has a job. `true` is reliable; `false` lags by up to a minute.
     pub busy: bool,
 }
 
-/// A container of ours, as the engine says.
+/// A container of this instance, as reported by the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Container {
-    /// The engine's id.
     pub id: ContainerId,
-    /// The runner it was made for, from its label.
+    /// The runner it was created for, from its label.
     pub runner: RunnerName,
     /// The runner's registration, from its label.
     pub registration: Option<RegistrationId>,
-    /// Where that registration is, from its label.
+    /// The scope of that registration, from its label.
     pub scope: Option<Scope>,
-    /// What it was made from, from its label.
+    /// The template it was created from, from its label.
     pub template: TemplateDigest,
     /// The engine's id of the image that it runs.
     pub image: Option<String>,
-    /// Its limits.
     pub resources: Resources,
-    /// What it is doing.
     pub state: ContainerState,
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerState {
-    /// Made but never started.
+    /// Created but never started.
     Created,
     /// Running (or paused, or restarting: whatever may hold a live runner).
     Up,
-    /// Not running any more.
+    /// No longer running.
     Down(Exit),
 }
 
-/// How a container ended, collected before it is removed.
+/// How a container exited, collected before it is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// When, by the engine's clock; for people.
+    /// When it exited, by the engine's clock; only for display.
     pub at: Timestamp,
-    /// How long the container ran: both its times are of the engine's clock. `None` where one is missing.
+    /// How long the container ran, between two times of the engine's clock. `None` where one is missing.
     pub ran: Option<Duration>,
     /// Exit code of its first process. The runner's wrapper turns nearly everything into 0.
     pub code: i64,
     /// Whether the kernel killed any of its processes because memory ran out.
     pub out_of_memory: bool,
-    /// The job that its log says it ran.
+    /// The job in its log.
     pub job: Option<String>,
-    /// The result that its log says the job had.
+    /// The result of the job in its log.
     pub result: Option<String>,
     /// Whether its log says that GitHub refuses this runner version.
     pub version_deprecated: bool,
-    /// The end of its log, for people.
+    /// The end of its log, for display.
     pub log_tail: Arc<str>,
 }
 
@@ -121,66 +115,64 @@ impl Exit {
     pub const VERSION_DEPRECATED: i64 = 7;
 }
 
-/// What a runner said in its log.
+/// What a runner reported in its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// `Listening for Jobs`: it is connected and can take one.
+    /// `Listening for Jobs`: it is connected and can take a job.
     Listening,
-    /// `Running job: …`: it has one.
+    /// `Running job: …`: it has a job.
     RunningJob {
-        /// The job's display name.
         job: String,
-        /// When it began, by the clock of the engine's machine.
+        /// When the job began, by the clock of the engine's machine.
         began: Option<Timestamp>,
     },
     /// `Job … completed with result: …`.
     JobCompleted(String),
 }
 
-/// What a container answers when it is asked, just before a stop, whether it has a job.
+/// The result of checking a container for a job, just before a stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occupation {
     /// Neither its log nor its processes show a job.
     Idle,
-    /// It has a job, by name where the log tells it.
+    /// It has a job, with its name where the log has it.
     Busy(Option<String>),
-    /// It does not run any more.
+    /// It is no longer running.
     Down,
 }
 
-/// Why a scope or host did not answer as it should.
+/// Why a request to a scope or host failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// What kind.
     pub kind: TroubleKind,
-    /// How long to wait before it is worth trying again, where the other side said so.
+    /// How long to wait before a retry, where the other side asked for it.
     pub retry_after: Option<Duration>,
-    /// The whole chain of causes, for people.
+    /// The whole chain of causes, as text.
     pub detail: String,
 }
 
-/// The kinds of trouble that decisions differ by; each is also a metric's `reason`.
+/// The kinds of failures that decisions depend on; each is also a metric's `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TroubleKind {
     /// GitHub: the name exists (409).
     NameTaken,
-    /// GitHub: no more registrations fit into the group (422).
+    /// GitHub: the group accepts no more registrations (422).
     RegistrationLimit,
     /// GitHub: refused for good, by permission or by content (401, 403, 404, 422).
     Refused,
-    /// GitHub: asked to slow down.
+    /// GitHub: rate limited.
     RateLimited,
-    /// GitHub: failed, timed out, or gave an answer that cannot be used.
+    /// GitHub: failed, timed out, or gave an unusable response.
     GithubFailed,
-    /// GitHub: the scale set is held by another session.
+    /// GitHub: another session is using the scale set.
     SessionTaken,
     /// Engine: no such image.
     ImageMissing,
-    /// Engine: refused what was asked (400, 409).
+    /// Engine: refused the request (400, 409).
     EngineRefused,
     /// Engine: failed, timed out or cannot be reached.
     EngineFailed,
-    /// This process, or this machine, can open no more files or connections: neither side is to blame.
+    /// This process or machine cannot open more files or connections; neither side is at fault.
     OutOfFiles,
 }
 
@@ -199,7 +191,7 @@ impl TroubleKind {
         Self::OutOfFiles,
     ];
 
-    /// The kind as a metric's label.
+    /// The kind as the value of a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NameTaken => "name_taken",
@@ -225,267 +217,169 @@ impl serde::Serialize for TroubleKind {
 /// Whether an engine has a pool's image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageState {
-    /// It has it, under this id, which changes when the image does.
+    /// It is present, with this id, which changes when the image does.
     Present(String),
-    /// It does not, and is pulling it.
+    /// It is being pulled.
     Pulling,
-    /// It does not, and why it could not be pulled.
+    /// It is missing, and why it could not be pulled.
     Missing(String),
-    /// The engine does not say, and why. Says nothing where more is known.
+    /// It could not be checked, and why. Does not replace an earlier result.
     Unknown(String),
 }
 
-/// How a launch went.
+/// The outcome of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launched {
-    /// The container runs.
-    Up {
-        /// The registration that was minted.
-        registration: RegistrationId,
-        /// The container that was started.
-        container: ContainerId,
-    },
-    /// It does not.
+    /// The container is running.
+    Up { registration: RegistrationId, container: ContainerId },
+    /// The launch failed.
     Failed {
-        /// What is known of the registration.
         registration: Minted,
-        /// The container, if it was made; it is not running.
+        /// The container, if it was created; it is not running.
         container: Option<ContainerId>,
-        /// Why.
         trouble: Trouble,
     },
 }
 
-/// What a failed launch left at GitHub.
+/// What a failed launch left on GitHub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Minted {
-    /// Nothing: GitHub said no.
+    /// Nothing: GitHub refused.
     No,
     /// A registration.
     Yes(RegistrationId),
-    /// The answer was lost: perhaps a registration.
+    /// The response was lost: possibly a registration.
     Perhaps,
 }
 
-/// How a deregistration went.
+/// The outcome of a deregistration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deregistered {
     /// GitHub removed it (204).
     Removed,
-    /// It was not there (404). That is not a sign of idleness.
+    /// It did not exist (404). That does not mean that the runner is idle.
     NotFound,
     /// GitHub reports that it has a job (422).
     Busy,
-    /// The container itself says that it has a job; GitHub was not asked.
+    /// The container has a job; no request was sent to GitHub.
     Vetoed(Option<String>),
-    /// Neither side could be asked.
+    /// The request failed.
     Failed(Trouble),
 }
 
-/// How a stop went.
+/// The outcome of a stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// It does not run any more.
+    /// It is no longer running.
     Down,
-    /// The container says that it has a job, and was left alone.
+    /// The container has a job, and was not stopped.
     Vetoed(Option<String>),
-    /// It could not be asked or stopped.
+    /// It could not be checked or stopped.
     Failed(Trouble),
 }
 
-/// How the removal of a container went.
+/// The outcome of the removal of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It is gone, or was already.
+    /// It is gone, or was gone already.
     Gone,
-    /// It is still there.
+    /// It still exists.
     Failed(Trouble),
 }
 
-/// One fact.
+/// One observed fact.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
     /// A complete list of a scope's registrations.
     Registrations {
-        /// The scope.
         scope: Scope,
         /// When the first page was asked for.
         began: Instant,
-        /// Everybody's runners.
         registrations: Vec<Registration>,
         /// Pools whose runners may be missing from it: their scale sets could not be listed.
         unseen: Vec<PoolName>,
     },
-    /// A scope's registrations could not be listed, or not completely.
-    ScopeTrouble {
-        /// The scope.
-        scope: Scope,
-        /// Why.
-        trouble: Trouble,
-    },
-    /// A complete list of a host's containers that bear our instance.
-    Containers {
-        /// The host.
-        host: HostName,
-        /// When the list was asked for.
-        began: Instant,
-        /// Ours.
-        containers: Vec<Container>,
-    },
-    /// A host cannot be seen.
-    HostTrouble {
-        /// The host.
-        host: HostName,
-        /// Why.
-        trouble: Trouble,
-    },
-    /// A runner's log had something to tell.
+    /// A scope's registrations could not be listed completely.
+    ScopeTrouble { scope: Scope, trouble: Trouble },
+    /// A complete list of a host's containers with this instance's label.
+    Containers { host: HostName, began: Instant, containers: Vec<Container> },
+    /// A host's containers could not be listed.
+    HostTrouble { host: HostName, trouble: Trouble },
+    /// A runner's log had a line of interest.
     Said {
-        /// The runner.
         runner: RunnerName,
-        /// What.
         said: Said,
-        /// The clock of the engine's machine, by which the log is dated.
+        /// The clock of the engine's machine, which the times in the log refer to.
         clock: ClockReading,
     },
-    /// A container ended, and how is not read yet: [`Exited`](Self::Exited) follows, or a list.
+    /// A container exited, and how has not been read yet: [`Exited`](Self::Exited) or a list follows.
     Died {
-        /// The runner.
         runner: RunnerName,
         /// Exit code of its first process.
         code: i64,
     },
-    /// A container ended.
-    Exited {
-        /// The runner.
-        runner: RunnerName,
-        /// How.
-        exit: Exit,
-    },
-    /// The kernel killed a process of a container because memory ran out; the container may live on.
-    OutOfMemory {
-        /// The runner.
-        runner: RunnerName,
-    },
+    /// A container exited.
+    Exited { runner: RunnerName, exit: Exit },
+    /// The kernel killed a process of a container because memory ran out; the container may still be running.
+    OutOfMemory { runner: RunnerName },
     /// Whether a host has an image.
-    Image {
-        /// The host.
-        host: HostName,
-        /// The image reference of a template.
-        image: String,
-        /// Whether it is there.
-        state: ImageState,
-    },
-    /// A host has less free disk than it should keep, or again enough.
-    DiskLow {
-        /// The host.
-        host: HostName,
-        /// Whether it is low.
-        low: bool,
-    },
-    /// A complete look at a repository's queue: all jobs that are not over.
+    Image { host: HostName, image: String, state: ImageState },
+    /// A host has less free disk space than it should keep, or enough again.
+    DiskLow { host: HostName, low: bool },
+    /// A complete listing of a repository's queue: all jobs that have not finished.
     Queue {
-        /// The repository.
         repository: Scope,
-        /// When the look began.
         began: Instant,
-        /// The jobs, and how far each is.
+        /// The jobs and their states.
         jobs: Vec<(Job, JobState)>,
     },
-    /// What one job's own record said when it was asked for, or what a webhook said of it.
+    /// The state of one job, from its record on GitHub or from a webhook.
     Job {
-        /// The job.
         job: Job,
-        /// How far it is.
         state: JobState,
-        /// When the look began, or when the webhook came.
+        /// When the request began, or when the webhook arrived.
         at: Instant,
-        /// Whether GitHub was asked: then it is the truth of that moment. A webhook is a hint, which
-        /// may be late, doubled or out of order.
+        /// Whether it is from a request to GitHub, and thus the state at that moment. A webhook is a hint,
+        /// which may be late, duplicated or out of order.
         asked: bool,
     },
-    /// GitHub does not have a job any more that it was asked for.
-    JobGone {
-        /// Its repository.
-        repository: Scope,
-        /// The job.
-        job: JobId,
-        /// When the look began.
-        at: Instant,
-    },
-    /// A runner has a job, as its scale set says.
-    Took {
-        /// The runner's name.
-        runner: String,
-        /// The job.
-        facts: Arc<JobFacts>,
-        /// When it was queued.
-        queued_at: Instant,
-    },
-    /// The job of a runner is over and not assigned any more, as its scale set says. To be told after
+    /// GitHub no longer has a job that was looked up.
+    JobGone { repository: Scope, job: JobId, at: Instant },
+    /// A runner has a job, as reported by its scale set.
+    Took { runner: String, facts: Arc<JobFacts>, queued_at: Instant },
+    /// The job of a runner has finished and is no longer assigned, as reported by its scale set. Must follow
     /// the [`Assigned`](Self::Assigned) of the same message.
-    JobOver {
-        /// The runner's name.
-        runner: String,
-    },
-    /// How many jobs GitHub has assigned to a scale set, those that run included.
+    JobOver { runner: String },
+    /// How many jobs GitHub has assigned to a scale set, including running ones.
     Assigned {
-        /// The pool.
         pool: PoolName,
-        /// How many; `None` when nobody can say any more, since the set is not ours now.
+        /// `None` when it is not known, because another session uses the set.
         jobs: Option<u32>,
-        /// When the answer came that says so.
+        /// When the response arrived.
         at: Instant,
     },
-    /// Whether a pool's source of waiting jobs works.
+    /// Whether a pool's job source works.
     Source {
-        /// The pool.
         pool: PoolName,
-        /// The source.
         source: Source,
-        /// Why it does not; `None` when it does.
+        /// Why it fails; `None` when it works.
         trouble: Option<Trouble>,
     },
     /// A scope's runner groups, as far as its pools use them.
-    Groups {
-        /// The scope.
-        scope: Scope,
-        /// The groups.
-        groups: Vec<GroupPolicy>,
-    },
-    /// This machine was suspended, for so long since this was told last.
+    Groups { scope: Scope, groups: Vec<GroupPolicy> },
+    /// This machine was suspended, for this long since the last such report.
     Slept(Duration),
-    /// What this machine's wall clock shows, by which schedules go. To be told before every plan, since it may be
-    /// set at any time.
+    /// A reading of this machine's wall clock, which schedules use. Must be given before every plan, since
+    /// the clock may be set at any time.
     WallClock(ClockReading),
-    /// How a launch went.
-    Launch {
-        /// The runner.
-        runner: RunnerName,
-        /// How.
-        outcome: Launched,
-    },
-    /// How a deregistration went.
-    Deregister {
-        /// The runner.
-        runner: RunnerName,
-        /// How.
-        outcome: Deregistered,
-    },
-    /// How a stop went.
-    Stop {
-        /// The runner.
-        runner: RunnerName,
-        /// How.
-        outcome: Stopped,
-    },
+    /// The outcome of a launch.
+    Launch { runner: RunnerName, outcome: Launched },
+    /// The outcome of a deregistration.
+    Deregister { runner: RunnerName, outcome: Deregistered },
+    /// The outcome of a stop.
+    Stop { runner: RunnerName, outcome: Stopped },
     /// How a removal went.
-    Remove {
-        /// The runner.
-        runner: RunnerName,
-        /// How.
-        outcome: Removed,
-    },
-    /// The operator wants all runners gone that have no job, or not any more.
+    Remove { runner: RunnerName, outcome: Removed },
+    /// The operator has requested a drain, or ended it.
     Drain(bool),
 }

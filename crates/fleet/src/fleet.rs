@@ -1,5 +1,5 @@
-//! The state of everything: pools, hosts, scopes and runners. `observe` changes it, `plan` decides
-//! by it, `status` shows it.
+//! The whole state: pools, hosts, scopes and runners. `observe` changes it, `plan` makes decisions from it,
+//! `status` shows it.
 
 use std::{
     borrow::Borrow,
@@ -25,12 +25,12 @@ use super::{
     time::{ClockReading, Instant, Timestamp},
 };
 
-/// The whole state of an installation, rebuilt at every start from what the edges see.
+/// The whole state of an installation, rebuilt at every start from what the edges observe.
 #[derive(Debug)]
 pub struct Fleet {
     pub(super) names: Names,
     pub(super) pools: BTreeMap<PoolName, PoolState>,
-    /// The pools' names as configured: what comes first is shown and served first.
+    /// The names of the pools in the order of the configuration, in which they are shown and served.
     pub(super) order: Vec<PoolName>,
     pub(super) hosts: BTreeMap<HostName, HostState>,
     pub(super) scopes: BTreeMap<Scope, ScopeState>,
@@ -38,38 +38,39 @@ pub struct Fleet {
     pub(super) jobs: Jobs,
     pub(super) mints: Mints,
     pub(super) draining: bool,
-    /// Runners of ours that are online and run on none of our hosts.
+    /// Runners of this instance that are online and run on none of its hosts.
     pub(super) elsewhere: u32,
     /// The newest reading of the wall clock.
     pub(super) clock: ClockReading,
     pub(super) events: Vec<Event>,
-    /// The last failures, the newest last.
+    /// The most recent failures, newest last.
     pub(super) failures: VecDeque<Arc<FailureReport>>,
 }
 
-/// A pool and what is remembered of it.
+/// A pool and its state.
 #[derive(Debug)]
 pub(super) struct PoolState {
     pub(super) pool: Pool,
     pub(super) digest: TemplateDigest,
     pub(super) demand: BTreeMap<JobId, Waiting>,
-    /// When which runners took jobs that are not known yet.
+    /// The runners that took jobs which are not known yet, and when.
     pub(super) taken: BTreeMap<RunnerName, Instant>,
-    /// Queued jobs that were told to be stuck.
+    /// Queued jobs that were reported as stuck.
     pub(super) stuck: BTreeSet<JobId>,
-    /// Jobs that GitHub has assigned to its scale set, and when it said so.
+    /// The number of jobs that GitHub has assigned to its scale set, and when that was reported.
     pub(super) assigned: Option<(u32, Instant)>,
-    /// When which of its runners ended after their jobs, since then.
+    /// Its runners that have exited after their jobs since then, and when.
     pub(super) finished: BTreeMap<RunnerName, Instant>,
-    /// Its runners that are up and whose jobs are assigned no more.
+    /// Its running runners whose jobs are no longer assigned.
     pub(super) jobs_over: BTreeSet<RunnerName>,
-    /// The sources of waiting jobs that do not work, since when, and why.
+    /// The failing job sources, since when, and why.
     pub(super) sources: BTreeMap<Source, (Instant, Trouble)>,
-    /// Jobs that wait, as the last pass counted them.
+    /// The number of queued jobs at the last pass.
     pub(super) queued: u32,
-    /// Runners to keep idle, as the last pass had it.
+    /// Runners to keep idle, as of the last pass.
     pub(super) min_idle: u32,
-    /// When the schedule was last evaluated, and when it has another number (`None` is never), by the wall clock.
+    /// When the schedule was last evaluated, and when its number changes next (`None`: never), by the wall
+    /// clock.
     pub(super) min_idle_at: Timestamp,
     pub(super) min_idle_until: Option<Timestamp>,
     pub(super) backoff: Backoff,
@@ -77,11 +78,11 @@ pub(super) struct PoolState {
     pub(super) held: Option<Held>,
     pub(super) held_since: Instant,
     pub(super) held_detail: String,
-    /// Whether the last event about it that was not just the start said that it is held.
+    /// Whether the last event about it, other than at the start, reported paused launches.
     pub(super) held_reported: bool,
 }
 
-/// A host and what is remembered of it.
+/// A host and its state.
 #[derive(Debug)]
 pub(super) struct HostState {
     pub(super) host: Host,
@@ -90,32 +91,32 @@ pub(super) struct HostState {
     pub(super) disk_low: bool,
 }
 
-/// A scope and what is remembered of it.
+/// A scope and its state.
 #[derive(Debug, Default)]
 pub(super) struct ScopeState {
     pub(super) sight: Sight,
-    /// Its runner groups, where they were read.
+    /// Its runner groups, where they have been listed.
     pub(super) groups: Vec<GroupPolicy>,
 }
 
-/// How well a scope or host can be seen.
+/// Whether a scope or host can be listed.
 #[derive(Debug, Default)]
 pub(super) struct Sight {
     /// When the last complete list began.
     pub(super) listed_at: Option<Instant>,
-    /// When the look after it failed, and why.
+    /// When the listing after it failed, and why.
     pub(super) trouble: Option<(Instant, Trouble)>,
-    /// When the first look failed after the last complete list.
+    /// When the first listing after the last complete one failed.
     failing_since: Instant,
 }
 
 impl Sight {
-    /// Whether the last look saw everything.
+    /// Whether the last listing was complete.
     pub(super) fn is_clear(&self) -> bool {
         self.listed_at.is_some() && self.trouble.is_none()
     }
 
-    /// Takes in a complete list; false when it began before what is known already.
+    /// Records a complete list; returns false when it began before what is already known.
     pub(super) fn listed(&mut self, began: Instant) -> bool {
         let failed_at = self.trouble.as_ref().map(|(at, _)| *at);
         if self.listed_at.max(failed_at).is_some_and(|at| began < at) {
@@ -125,7 +126,7 @@ impl Sight {
         true
     }
 
-    /// Takes in a look that failed; true when it failed otherwise than the one before.
+    /// Records a failed listing; returns true when the reason differs from the one before.
     pub(super) fn failed(&mut self, trouble: &Trouble, now: Instant) -> bool {
         if self.trouble.is_none() {
             self.failing_since = now;
@@ -134,14 +135,14 @@ impl Sight {
         before.is_none_or(|(_, before)| before.kind != trouble.kind)
     }
 
-    /// Why it cannot be seen, if it cannot.
+    /// Why it cannot be listed, if it cannot.
     fn trouble_report(&self, clock: ClockReading) -> Option<TroubleReport> {
         let since = clock.timestamp(self.failing_since);
         self.trouble.as_ref().map(|(_, trouble)| TroubleReport::new(since, trouble))
     }
 }
 
-/// Room that runners take on a host.
+/// The resources that runners use on a host.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Committed {
     pub(super) runners: u32,
@@ -155,7 +156,7 @@ impl Committed {
         self.resources.cpu_millis += more.cpu_millis;
     }
 
-    /// Which part of the host's budget has no room for `more`, if any.
+    /// The budget of the host that has no room for `more`, if any.
     pub(super) fn refuses(&self, host: &Host, more: Resources) -> Option<Held> {
         let Resources { memory, cpu_millis } = host.budget;
         if host.max_runners.is_some_and(|max| self.runners >= max) {

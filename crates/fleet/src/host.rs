@@ -5,10 +5,9 @@ use super::{name::HostName, pool::Resources};
 /// What may run on a host at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Its name in the configuration.
     pub name: HostName,
-    /// Runners of all pools together; `None` is no limit.
+    /// Maximum number of runners of all pools together; `None` is no limit.
     pub max_runners: Option<u32>,
-    /// Sum of the limits of all runners; 0 is no limit.
+    /// Maximum sum of the limits of all runners; 0 is no limit.
     pub budget: Resources,
 }

@@ -1,4 +1,4 @@
-//! Jobs: what runners are wanted for.
+//! Jobs, and the job sources of a pool.
 
 use std::sync::Arc;
 
@@ -9,61 +9,56 @@ use super::{
     time::{Instant, Timestamp},
 };
 
-/// How long a job can be queued: GitHub gives up on it then.
+/// How long a job can be queued before GitHub cancels it.
 pub(super) const MAX_QUEUE_AGE: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// A workflow job's id, unique on its GitHub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct JobId(pub u64);
 
-/// What people want to know of a job.
+/// The details of a job, for display.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobFacts {
-    /// Its display name; jobs of a matrix have the values in it.
+    /// Its display name; for jobs of a matrix it contains the values.
     pub name: String,
-    /// Where its workflow is.
     pub repository: Scope,
-    /// The run that it belongs to.
     pub run_id: u64,
-    /// Where a person can look at it.
+    /// The address of its page.
     pub url: String,
     /// When it was queued, by GitHub's clock.
     pub queued_at: Timestamp,
 }
 
-/// A workflow job, as a look at the queue or a webhook shows it.
+/// A workflow job, as listed in a queue or reported by a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// Its id.
     pub id: JobId,
-    /// The labels of its `runs-on`. Empty when it asks for a runner group alone, which GitHub does not name.
+    /// The labels of its `runs-on`. Empty when it asks only for a runner group, which GitHub does not report.
     pub labels: Vec<String>,
     /// The enterprise that its organization belongs to, where that is known.
     pub enterprise: Option<Arc<str>>,
     /// Whether its repository is public, where that is known.
     pub public: Option<bool>,
-    /// The workflow files that it may come from (`owner/repository/path@ref`): its run's own and those that
-    /// it calls. Empty when not known.
+    /// The workflow files that it may belong to (`owner/repository/path@ref`): that of its run and those that
+    /// this one calls. Empty when not known.
     pub workflows: Vec<String>,
-    /// When it was queued.
     pub queued_at: Instant,
-    /// The rest.
     pub facts: Arc<JobFacts>,
 }
 
-/// How far a job is.
+/// The state of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// Held by an approval or a concurrency limit: no runner is wanted yet.
+    /// Waiting for an approval or a concurrency limit: it needs no runner yet.
     Waiting,
     /// Waiting for a runner: demand.
     Queued,
     /// A runner has it.
     InProgress {
-        /// The runner's name, where it was told.
+        /// The runner's name, where it is known.
         runner: Option<String>,
     },
-    /// Over, whatever the result.
+    /// Finished, whatever the result.
     Completed,
 }
 
@@ -82,22 +77,21 @@ impl JobState {
 /// The job sources of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// From what its runners are seen to do, and from these sources besides.
+    /// The state of its runners, and these sources.
     Jobs {
-        /// The queues of its repositories are looked at.
+        /// Whether the queues of its repositories are polled.
         queue: bool,
-        /// GitHub's webhooks are hints.
         webhook: bool,
     },
-    /// The pool is a runner scale set: GitHub says how many jobs it assigned to it.
+    /// The pool is a runner scale set: GitHub reports how many jobs it has assigned to it.
     ScaleSet,
 }
 
 impl Demand {
-    /// Runner status and busy state alone.
+    /// Only the state of its runners.
     pub const IDLE: Self = Self::Jobs { queue: false, webhook: false };
 
-    /// Whether queued jobs count for it one by one.
+    /// Whether queued jobs count individually.
     pub const fn counts_jobs(self) -> bool {
         matches!(self, Self::Jobs { queue: true, .. } | Self::Jobs { webhook: true, .. })
     }
@@ -109,28 +103,26 @@ impl Default for Demand {
     }
 }
 
-/// What a runner group lets its runners serve.
+/// The access policy of a runner group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupPolicy {
-    /// Its name.
     pub name: String,
-    /// Whether it is the one that runners are in when nothing else is said.
+    /// Whether it is the default group.
     pub default: bool,
-    /// Which repositories may use it.
     pub visibility: Visibility,
-    /// Whether public repositories may; GitHub's default is no.
+    /// Whether public repositories may use it; GitHub's default is no.
     pub allows_public: bool,
-    /// The only workflows that may, `owner/repository/path@ref`; `None` is any.
+    /// The workflows that may use it, `owner/repository/path@ref`; `None` means any.
     pub workflows: Option<Vec<String>>,
 }
 
 /// Which repositories may use a runner group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visibility {
-    /// All of the organization, or it is not known which.
+    /// All of the organization, or not known.
     All,
-    /// All that are not public.
+    /// All except public ones.
     Private,
-    /// These.
+    /// Only these.
     Selected(Vec<Scope>),
 }

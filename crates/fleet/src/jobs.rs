@@ -1,5 +1,5 @@
-//! The jobs that are known, and the demand that they are: a set of job ids for each pool, so that what is
-//! told twice, late or out of order changes nothing but latency.
+//! The known jobs and the demand of each pool: a set of job ids, so that duplicate, late or reordered reports
+//! change nothing but latency.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,67 +15,69 @@ use super::{
     time::Instant,
 };
 
-/// How old what was told of a job must be before a list that lacks it counts: lists lag.
+/// How old the last report of a job must be before a list without it counts: lists lag.
 pub(super) const QUEUE_LAG: Duration = Duration::from_secs(10);
 
-/// How often jobs that cannot matter any more are dropped.
+/// How often jobs that no longer matter are dropped.
 const SWEEP: Duration = Duration::from_hours(1);
 
-/// How long a job that is over is remembered, so that a late "queued" does not bring it back.
+/// How long a finished job is remembered, so that a late "queued" does not bring it back.
 const REMEMBERED: Duration = Duration::from_hours(3);
 
-/// How long a look at a queue can take at most: a runner that took a job is remembered so long for the
-/// looks that began before.
+/// The longest time that polling a queue can take: a runner that took a job is remembered that long for polls
+/// that began before.
 const LOOK: Duration = Duration::from_mins(1);
 
-/// How exact a reading of GitHub's clock is at least: its `Date` has whole seconds, and an answer takes a moment.
+/// The accuracy of a reading of GitHub's clock: its `Date` has whole seconds, and a response takes a moment.
 const CLOCK_PRECISION: Duration = Duration::from_secs(5);
 
-/// Jobs that are kept, and ends that are remembered, at most: more than any pool can serve.
+/// The maximum number of jobs and of finished jobs that are kept: more than any pool can serve.
 const MOST: usize = 100_000;
 
-/// All jobs that are ours or look like it, by repository.
+/// All jobs that belong to these pools or seem to, by repository.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     known: BTreeMap<(Scope, JobId), Known>,
-    /// When those that are over were told to be, or were missing.
+    /// Finished jobs, and when they were reported as finished or missing.
     over: BTreeMap<(Scope, JobId), Instant>,
-    /// When the newest complete look at each repository's queue began.
+    /// When the newest complete listing of each repository's queue began.
     looked_at: BTreeMap<Scope, Instant>,
     swept_at: Instant,
 }
 
-/// A job that is known and not over.
+/// A known job that has not finished.
 #[derive(Debug)]
 struct Known {
     job: Job,
     state: JobState,
-    /// When the look began that said so last, or when the webhook came.
+    /// When the last request that showed it began, or when the webhook arrived.
     seen_at: Instant,
-    /// When it was so for certain: a webhook comes after the fact, and often after the runner's own log.
+    /// When that was certain: a webhook arrives later than the fact, and often later than the runner's own
+    /// log.
     sure_at: Instant,
     placement: Placement,
     told: Option<Unmatched>,
 }
 
-/// A queued job in its pool's demand.
+/// A queued job that is part of its pool's demand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
     pub(super) queued_at: Instant,
-    /// When it was last certain to be queued.
+    /// When it was last certain that it is queued.
     pub(super) sure_at: Instant,
 }
 
 impl PoolState {
-    /// Jobs that wait for a runner, `busy` runners of the pool having one.
+    /// The number of jobs that wait for a runner, while `busy` runners of the pool have one.
     ///
-    /// Between a job's start and the look that shows it, it would count twice: as queued and as a busy
-    /// runner. So each runner that took some job since a job was last certain to be queued takes one away.
-    /// A scale set's jobs are not told one by one: what is assigned and no runner has, waits.
+    /// Between a job's start and the poll that shows it, it would count twice: as queued and as a busy
+    /// runner. So each runner that took an unknown job since a job was last certain to be queued is
+    /// subtracted. A scale set's jobs are not reported individually: the assigned jobs that no runner has are
+    /// waiting.
     pub(super) fn waiting(&self, busy: u32) -> u32 {
         if self.pool.demand == Demand::ScaleSet {
             let Some((assigned, at)) = self.assigned else { return 0 };
-            // GitHub counts a job until it is over, and a runner is busy until its container ends.
+            // GitHub counts a job until it has finished, and a runner is busy until its container exits.
             let counted = self.finished.values().filter(|&&ended| ended >= at).count();
             let busy = busy.saturating_sub(count(self.jobs_over.len()));
             return assigned.saturating_sub(count(counted)).saturating_sub(busy);
@@ -92,7 +94,7 @@ impl PoolState {
         count(sure.len() - accounted)
     }
 
-    /// Forgets what can take nothing away any more.
+    /// Drops entries that can no longer be subtracted.
     pub(super) fn settle_taken(&mut self, now: Instant) {
         if !self.taken.is_empty() {
             let oldest = self.demand.values().map(|waiting| waiting.sure_at).min();
@@ -101,7 +103,7 @@ impl PoolState {
         }
     }
 
-    /// Whether nobody can say now how many jobs wait for it.
+    /// Whether the number of its queued jobs is not known now.
     pub(super) fn demand_is_unknown(&self) -> bool {
         self.pool.demand == Demand::ScaleSet && (self.assigned.is_none() || self.session_is_taken())
     }
@@ -110,7 +112,7 @@ impl PoolState {
         self.sources.contains_key(&source)
     }
 
-    /// Whether another session holds its scale set.
+    /// Whether another session is using its scale set.
     pub(super) fn session_is_taken(&self) -> bool {
         let trouble = self.sources.get(&Source::ScaleSet);
         trouble.is_some_and(|(_, trouble)| trouble.kind == super::TroubleKind::SessionTaken)
@@ -118,7 +120,7 @@ impl PoolState {
 }
 
 impl Fleet {
-    /// Takes in a complete look at a repository's queue.
+    /// Records a complete listing of a repository's queue.
     pub(super) fn queue_looked_at(
         &mut self,
         repository: &Scope,
@@ -148,12 +150,12 @@ impl Fleet {
         }
     }
 
-    /// Takes in one job: what GitHub answered when it was asked, or a hint.
+    /// Records one job: GitHub's response to a request, or a hint.
     pub(super) fn job_seen(&mut self, mut job: Job, state: JobState, at: Instant, asked: bool, now: Instant) {
         self.sweep(now);
         let key = (job.facts.repository.clone(), job.id);
         if let Some(known) = self.jobs.known.get(&key) {
-            // Its record tells when it was made; an approval may have come long after.
+            // Its record has the creation time; an approval may have come long after.
             let queued_at = match (&known.state, &state) {
                 (JobState::Waiting, JobState::Queued) => job.queued_at.max(known.seen_at),
                 _ => job.queued_at.max(known.job.queued_at),
@@ -161,7 +163,8 @@ impl Fleet {
             if queued_at != job.queued_at {
                 let later = queued_at.since(job.queued_at);
                 job.queued_at = queued_at;
-                // A reading of GitHub's clock is exact to the second, and what people see need not change for that.
+                // A reading of GitHub's clock is accurate to the second; the displayed time should not change
+                // because of that.
                 if later >= CLOCK_PRECISION {
                     let facts = Arc::make_mut(&mut job.facts);
                     facts.queued_at = facts.queued_at + later;
@@ -172,7 +175,7 @@ impl Fleet {
             self.took(runner, &job.facts, job.queued_at, now);
         }
         if let Some(&over_at) = self.jobs.over.get(&key) {
-            // A new attempt has a new number, so only a list that missed it once can show it again.
+            // A new attempt has a new id, so only a list that missed it once can show it again.
             if !asked || state == JobState::Completed || at < over_at + QUEUE_LAG {
                 return;
             }
@@ -196,12 +199,12 @@ impl Fleet {
             return;
         };
         let (before, after) = (known.state.rank(), state.rank());
-        // A hint may be late, so it renews nothing and takes nothing back; and lists lag.
+        // A hint may be late, so it neither renews nor reverts anything; and lists lag.
         let believed = asked && at >= known.seen_at && (before == after || at >= known.seen_at + QUEUE_LAG);
         if after <= before && !believed {
             return;
         }
-        // What was known of it once need not be told again.
+        // Known details are kept when a report lacks them.
         let Job { labels, enterprise, public, workflows, .. } = &known.job;
         job.public = job.public.or(*public);
         job.enterprise = job.enterprise.or_else(|| enterprise.clone());
@@ -217,7 +220,7 @@ impl Fleet {
         self.replace_job(&key, placement, now);
     }
 
-    /// Takes in that GitHub does not have a job any more, or not in its queue.
+    /// Records that GitHub no longer has a job, or no longer in its queue.
     pub(super) fn job_gone(&mut self, repository: &Scope, id: JobId, at: Instant) {
         let key = (repository.clone(), id);
         if self.jobs.known.get(&key).is_some_and(|known| known.seen_at <= at) {
@@ -225,7 +228,7 @@ impl Fleet {
         }
     }
 
-    /// Forgets a job but for its number.
+    /// Drops a job except for its id.
     fn job_over(&mut self, key: (Scope, JobId), at: Instant) {
         if let Some(Known { placement: Placement::Pool(pool), .. }) = self.jobs.known.remove(&key)
             && let Some(pool) = self.pools.get_mut(&pool)
@@ -238,14 +241,14 @@ impl Fleet {
         self.jobs.over.insert(key, at);
     }
 
-    /// Takes in that a runner, perhaps one of ours, has this job.
+    /// Records that a runner, possibly of this instance, has this job.
     pub(super) fn took(&mut self, runner: &str, facts: &Arc<JobFacts>, queued_at: Instant, now: Instant) {
         let Some(name) = RunnerName::parse(runner) else { return };
         if name.instance() != self.names.instance().as_str() || !self.runners.contains_key(&name) {
             return;
         }
         self.latch(&name, Some(facts.name.clone()), now);
-        // Which job it took is known now, so it takes away no other.
+        // The job that it took is known now, so no other is subtracted for it.
         if let Some(pool) = self.pools.get_mut(name.pool()) {
             pool.taken.remove(&name);
         }
@@ -255,14 +258,14 @@ impl Fleet {
         let Some(latch) = &mut runner.latch else { return };
         if latch.facts.is_none() {
             latch.facts = Some(facts.clone());
-            // When one that was found with its job took it is not known.
+            // When a runner that was found with its job took it is not known.
             let watched = launched || latch.since.since(known_since) >= QUEUE_LAG;
             let (pool, queued) = (name.pool().to_owned(), watched.then(|| latch.since.since(queued_at)));
             self.events.push(Event::JobKnown { pool, runner: name, facts: facts.clone(), queued });
         }
     }
 
-    /// Takes in a scope's runner groups, which may change where jobs belong.
+    /// Records a scope's runner groups, which may change which pool jobs belong to.
     pub(super) fn groups_read(&mut self, scope: &Scope, groups: Vec<GroupPolicy>, now: Instant) {
         let Some(state) = self.scopes.get_mut(scope) else { return };
         if state.groups == groups {
@@ -276,7 +279,7 @@ impl Fleet {
         }
     }
 
-    /// Takes in whether a pool's source of waiting jobs works.
+    /// Records whether a pool's job source works.
     pub(super) fn source_tried(
         &mut self,
         pool: &PoolName,
@@ -295,7 +298,7 @@ impl Fleet {
         }
     }
 
-    /// Takes in how many jobs GitHub has assigned to a scale set.
+    /// Records how many jobs GitHub has assigned to a scale set.
     pub(super) fn assigned(&mut self, pool: &PoolName, jobs: Option<u32>, at: Instant) {
         let Some(state) = self.pools.get_mut(pool) else { return };
         let Some(jobs) = jobs else {
@@ -310,7 +313,7 @@ impl Fleet {
         }
     }
 
-    /// Takes in that the job of a runner, perhaps one of ours, is not assigned to its scale set any more.
+    /// Records that the job of a runner, possibly of this instance, is no longer assigned to its scale set.
     pub(super) fn job_of_runner_over(&mut self, runner: &str, now: Instant) {
         let Some(name) = RunnerName::parse(runner) else { return };
         let Some(up) = self.runners.get(&name).map(super::runner::Runner::takes_room) else { return };
@@ -323,7 +326,7 @@ impl Fleet {
         }
     }
 
-    /// The queued jobs, as people see them.
+    /// The queued jobs, for display.
     pub(super) fn job_reports(&self) -> Vec<JobReport> {
         let queued = self.jobs.known.values().filter(|known| known.state == JobState::Queued);
         let report = |known: &Known| {
@@ -344,7 +347,7 @@ impl Fleet {
         queued.map(report).collect()
     }
 
-    /// Where a job belongs.
+    /// The pool that a job belongs to.
     fn place(&self, job: &Job) -> Placement {
         place(job, self.pools_with_groups())
     }
@@ -357,7 +360,7 @@ impl Fleet {
         })
     }
 
-    /// Puts a job into the demand of the pool that it belongs to now, and out of any other's.
+    /// Adds a job to the demand of the pool that it belongs to now, and removes it from any other's.
     fn replace_job(&mut self, key: &(Scope, JobId), placement: Placement, now: Instant) {
         let Some(known) = self.jobs.known.get(key) else { return };
         let queued = known.state == JobState::Queued && now.since(known.job.queued_at) < MAX_QUEUE_AGE;
@@ -389,7 +392,7 @@ impl Fleet {
         }
     }
 
-    /// Drops the jobs that GitHub has given up on, and what can come too late no more.
+    /// Drops the jobs that GitHub has cancelled, and entries for which no late report can arrive.
     fn sweep(&mut self, now: Instant) {
         if now.since(self.jobs.swept_at) < SWEEP {
             return;
@@ -398,7 +401,7 @@ impl Fleet {
         let Jobs { known, over, looked_at, .. } = &mut self.jobs;
         let pools = &mut self.pools;
         known.retain(|(_, id), known| {
-            // A moment that is yet to come is not believed.
+            // A time in the future is not trusted.
             let keeps = now.since(known.job.queued_at.min(known.seen_at)) < MAX_QUEUE_AGE + SWEEP;
             if let Placement::Pool(pool) = &known.placement
                 && !keeps
@@ -412,7 +415,7 @@ impl Fleet {
         looked_at.retain(|_, began| now.since(*began) < MAX_QUEUE_AGE);
     }
 
-    /// The sources of a pool that do not work.
+    /// The failing job sources of a pool.
     pub(super) fn sources_down(pool: &PoolState) -> Vec<Source> {
         Source::ALL.iter().copied().filter(|&source| pool.is_down(source)).collect()
     }

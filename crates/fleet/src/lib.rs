@@ -1,7 +1,25 @@
-//! The core: everything that Dayfly decides, and nothing else.
+//! The core: every decision of Dayfly, and nothing else.
 //!
-//! Values in, values out: no I/O, no async, no clock, no randomness, no logging, no `Result` but
-//! for parsing names. The shell feeds [`Evidence`] in and carries the planned actions out.
+//! Values in, values out: no I/O, no async, no clock, no randomness, no logging, no `Result` except
+//! for parsing names. The shell passes [`Evidence`] in and carries out the planned actions.
+//!
+//! ```text
+//!  edges: GitHub, engines, job sources            shell: logs, metrics, status
+//!        |                      ^                              ^
+//!        | Evidence             | Action                       | Event, Status
+//!        v                      |                              |
+//!  Fleet::observe ----> Fleet (state) ----> Fleet::plan ----> Plan { actions, events, wake_at }
+//!
+//!  Fleet
+//!    Pool     what is configured: one Scope, Host, label set, Template, Policy and Demand
+//!     |-- Runner   registration (GitHub) + container (engine) + job; its Phase follows from both halves
+//!     `-- Job      queued with labels that the pool serves: the pool's demand, a set of job ids
+//!    Host     a container engine: its budget, and whether its containers can be listed
+//!    Scope    where runners are registered: runner groups, and whether its runners can be listed
+//! ```
+//!
+//! Where to look: `observe` turns evidence into state, `plan` decides, `runner` has the table of phases,
+//! `matching` decides which pool serves a job, `report` has everything that is shown.
 
 mod backoff;
 mod evidence;

@@ -1,9 +1,9 @@
-//! Which pool a job belongs to, or why none: the one place that decides it.
+//! Decides which pool a job belongs to, or why none does.
 //!
-//! A pool serves a job when the job's repository is in its scope, every label of the job is among the
-//! pool's (letter case aside), and the pool's runner group admits the repository and the workflow, as far
-//! as that can be read. Of several pools the one with the fewest labels takes it: what has more to offer
-//! is kept for jobs that ask for it. Then the higher priority, then the name that comes first.
+//! A pool serves a job when the job's repository is in its scope, every label of the job is among the pool's
+//! (case-insensitive), and the pool's runner group allows the repository and the workflow, as far as that is
+//! known. Of several pools the one with the fewest labels takes it, so that pools with more labels stay free
+//! for jobs that ask for them. Then the one with the higher priority, then the one whose name comes first.
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -15,34 +15,33 @@ use super::{
     scope::{Scope, Target},
 };
 
-/// What one pool is to a job.
+/// Whether a pool serves a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It serves the job.
     Serves,
-    /// It cannot see the job's repository.
+    /// The job's repository is not in its scope.
     OtherScope,
-    /// It does not, for this reason; `missing` are the labels that it lacks.
+    /// It does not, for this reason; `missing` has the labels that it lacks.
     Refuses {
-        /// Why.
         reason: Unmatched,
-        /// The job's labels that the pool does not have.
+        /// The labels of the job that the pool does not have.
         missing: Vec<String>,
     },
 }
 
-/// Where a job belongs.
+/// The pool that a job belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// To this pool.
     Pool(PoolName),
-    /// To none, though it looks as if it should.
+    /// To none, although it seems to be meant for these pools.
     Unmatched(Unmatched),
-    /// It is somebody else's: GitHub's own runners', or another operator's.
+    /// It is meant for other runners: GitHub's own, or another operator's.
     Foreign,
 }
 
-/// What a pool, whose group has this policy where that is known, is to a job.
+/// Whether a pool serves a job, with its group's policy where that is known.
 pub fn verdict(job: &Job, pool: &Pool, group: Option<&GroupPolicy>) -> Verdict {
     if !covers(&pool.scope, job) {
         return Verdict::OtherScope;
@@ -84,7 +83,7 @@ pub fn verdict(job: &Job, pool: &Pool, group: Option<&GroupPolicy>) -> Verdict {
     Verdict::Serves
 }
 
-/// Where a job belongs, among these pools with their groups' policies.
+/// Which of these pools a job belongs to, with their groups' policies.
 pub fn place<'p>(job: &Job, pools: impl Iterator<Item = (&'p Pool, Option<&'p GroupPolicy>)>) -> Placement {
     let (mut best, mut reason, mut ours) = (None, None, false);
     for (pool, group) in pools {
@@ -96,7 +95,7 @@ pub fn place<'p>(job: &Job, pools: impl Iterator<Item = (&'p Pool, Option<&'p Gr
             Verdict::Refuses { reason: refusal, missing } => {
                 ours |=
                     job.labels.is_empty() || missing.len() < job.labels.len() || asks_for_self_hosted(job);
-                // The later in the order of the checks, the closer it came.
+                // The pool that passed the most checks gives the reason.
                 reason = reason.max(Some(refusal));
             }
             Verdict::OtherScope => {}
@@ -109,15 +108,15 @@ pub fn place<'p>(job: &Job, pools: impl Iterator<Item = (&'p Pool, Option<&'p Gr
     }
 }
 
-/// The policy of the group that a pool names. "Default" is whichever group GitHub marks so, since it can
-/// be renamed.
+/// The policy of the group that a pool names. "Default" is the group that GitHub marks as default, since it
+/// can be renamed.
 pub fn group_of<'g>(pool: &Pool, groups: &'g [GroupPolicy]) -> Option<&'g GroupPolicy> {
     let named = groups.iter().find(|group| group.name.eq_ignore_ascii_case(&pool.group));
     named.or_else(|| groups.iter().find(|group| group.default && pool.group.eq_ignore_ascii_case("default")))
 }
 
-/// Whether a job's repository is in a scope. Which organizations an enterprise has cannot be seen in a
-/// repository's address, so the job has to say it.
+/// Whether a job's repository is in a scope. A repository's address does not show its enterprise, so the job
+/// has to have it.
 fn covers(scope: &Scope, job: &Job) -> bool {
     let repository = &job.facts.repository;
     let Target::Repository { owner, .. } = repository.target() else { return false };
@@ -142,7 +141,7 @@ fn asks_for_self_hosted(job: &Job) -> bool {
     job.labels.iter().any(|label| label.eq_ignore_ascii_case("self-hosted"))
 }
 
-/// A run tells the ref in another form than a group's list does, so only file and repository count.
+/// A run has the ref in another form than a group's list, so only file and repository are compared.
 fn same_workflow(of_job: &str, allowed: &str) -> bool {
     let file = |workflow: &str| workflow.split('@').next().unwrap_or_default().to_ascii_lowercase();
     file(of_job) == file(allowed)

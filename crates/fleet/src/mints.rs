@@ -1,4 +1,5 @@
-//! How fast runners may be minted, so that GitHub's limits are never met: what would have to wait is not planned.
+//! How fast runners may be minted without reaching GitHub's rate limits: a launch that would have to wait is
+//! not planned.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,20 +9,22 @@ use std::{
 
 use super::{job::Demand, pool::Pool, time::Instant};
 
-/// The time that GitHub's secondary limit counts over: 900 points in a minute, of which a POST takes five and a GET
-/// one (docs.github.com, "Rate limits for the REST API"). How the minute is cut is not said, so any counts.
+/// The period of GitHub's secondary limit: 900 points a minute; a POST costs five and a GET one
+/// (docs.github.com, "Rate limits for the REST API"). When the minute begins is not documented, so the limit
+/// is kept for any minute.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Mints in any such minute: 750 points. The rest is for lists and removals.
+/// Mints in any minute: 750 points. The rest is for lists and removals.
 const MINTS: usize = 150;
 
-/// The same where queues are polled, which take up to 350 points a minute: 450 points.
+/// The same while queues are polled, which costs up to 350 points a minute: 450 points.
 const MINTS_BESIDE_QUEUES: usize = 90;
 
-/// The shortest wait after GitHub asked for one.
+/// The shortest wait after GitHub has limited the rate.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// What pools' mints count against: a credential's limits, of which those of runner scale sets are others.
+/// The limit that a pool's mints count against: that of its credential, which is separate for runner scale
+/// sets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MintBudget {
     credential: Arc<str>,
@@ -34,14 +37,14 @@ impl MintBudget {
     }
 }
 
-/// What has been minted lately against each budget.
+/// Recent mints for each budget.
 #[derive(Debug, Default)]
 pub(super) struct Mints(BTreeMap<MintBudget, Recent>);
 
 #[derive(Debug, Default)]
 struct Recent {
     most: Option<usize>,
-    /// In their order.
+    /// In chronological order.
     begun: VecDeque<Instant>,
     limited_until: Instant,
 }
@@ -52,7 +55,7 @@ impl Mints {
         let mut mints = Self::default();
         for pool in pools {
             let most = match pool.demand {
-                // Mints of scale sets are no requests of the REST API.
+                // Mints of scale sets are not requests to the REST API.
                 Demand::ScaleSet => None,
                 Demand::Jobs { queue: true, .. } => Some(MINTS_BESIDE_QUEUES),
                 Demand::Jobs { queue: false, .. } => Some(MINTS),
@@ -63,7 +66,7 @@ impl Mints {
         mints
     }
 
-    /// When the next runner may be minted by our own pace, if that is not now.
+    /// When the next runner may be minted within the limits, if not now.
     pub(super) fn paced_until(&self, budget: &MintBudget, now: Instant) -> Option<Instant> {
         let recent = self.0.get(budget)?;
         let most = recent.most?;
@@ -71,17 +74,17 @@ impl Mints {
         (now < earliest).then_some(earliest)
     }
 
-    /// Until when GitHub asked that nothing be minted.
+    /// Until when GitHub's rate limit allows no mint.
     pub(super) fn limited_until(&self, budget: &MintBudget) -> Instant {
         self.0.get(budget).map(|recent| recent.limited_until).unwrap_or_default()
     }
 
-    /// Takes in that a runner is minted now.
+    /// Records a mint now.
     pub(super) fn begin(&mut self, budget: MintBudget, now: Instant) {
         self.found(budget, now, now);
     }
 
-    /// Takes in that a runner was minted at `minted_at`, perhaps by a run of the daemon before.
+    /// Records a mint at `minted_at`, possibly by an earlier run of the daemon.
     pub(super) fn found(&mut self, budget: MintBudget, minted_at: Instant, now: Instant) {
         let begun = &mut self.0.entry(budget).or_default().begun;
         while begun.front().is_some_and(|&at| at + WINDOW <= now) {
@@ -93,7 +96,7 @@ impl Mints {
         }
     }
 
-    /// Takes in that GitHub asked for a wait; true when none was asked for yet.
+    /// Records a wait that GitHub asked for; returns true when it is the first.
     pub(super) fn limited(&mut self, budget: MintBudget, wait: Duration, now: Instant) -> bool {
         let recent = self.0.entry(budget).or_default();
         let first = recent.limited_until <= now;
@@ -128,12 +131,12 @@ mod tests {
             begun.push(now);
             now = now + Duration::from_millis(70);
         }
-        assert_eq!(begun[MINTS - 1].since(NOW), Duration::from_millis(70) * 149, "a burst goes at once");
+        assert_eq!(begun[MINTS - 1].since(NOW), Duration::from_millis(70) * 149, "a burst is minted at once");
         for (nth, &at) in begun.iter().enumerate().skip(MINTS) {
             assert!(at.since(begun[nth - MINTS]) >= WINDOW, "mint {nth}");
         }
         let minutes = now.since(NOW).as_secs_f64() / 60.0;
-        assert!(1000.0 / minutes > 150.0, "and what is allowed is used: {minutes} minutes");
+        assert!(1000.0 / minutes > 150.0, "and the limit is used fully: {minutes} minutes");
     }
 
     #[test]

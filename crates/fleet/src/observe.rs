@@ -1,5 +1,5 @@
-//! Evidence becomes state. Nothing is decided here, nothing can fail, and what began before
-//! something happened says nothing about it.
+//! Turns evidence into state. Nothing is decided here, nothing can fail, and an observation that began before
+//! an event proves nothing about it.
 
 mod ends;
 mod outcomes;
@@ -19,7 +19,7 @@ use super::{
 };
 
 impl Fleet {
-    /// Takes in one fact. Never fails, never decides.
+    /// Records one fact. Never fails, and decides nothing.
     pub fn observe(&mut self, evidence: Evidence, now: Instant) {
         match evidence {
             Evidence::Registrations { scope, began, registrations, unseen } => {
@@ -72,7 +72,7 @@ impl Fleet {
             return;
         }
         let before = state_of.images.insert(image.to_owned(), state);
-        // Another image may be what cures a pool whose runners fail.
+        // A new image may fix a pool whose runners fail.
         if let (Some(ImageState::Present(before)), Some(ImageState::Present(newest))) =
             (&before, state_of.images.get(image))
             && before != newest
@@ -113,7 +113,7 @@ impl Fleet {
                 let event = ready(runner, now);
                 self.events.push(event);
             }
-            // Only the one direction can be believed.
+            // Only one direction is reliable.
             if registration.busy {
                 self.latch(&name, None, now);
             }
@@ -128,10 +128,10 @@ impl Fleet {
         self.forget();
     }
 
-    /// A runner that a list shows, which is perhaps not known yet.
+    /// A runner in a list, which may not be known yet.
     fn known(&mut self, name: &RunnerName, now: Instant) -> &mut Runner {
         self.runners.entry(name.clone()).or_insert_with(|| {
-            // Minted by a run before this one, perhaps just now.
+            // Minted by an earlier run, possibly just now.
             if let Some(pool) = self.pools.get(name.pool()) {
                 let minted_at = self.clock.instant(name.minted_at()).min(now);
                 self.mints.found(MintBudget::of(&pool.pool), minted_at, now);
@@ -140,7 +140,8 @@ impl Fleet {
         })
     }
 
-    /// Takes in that this machine slept: so long nothing could be seen, and what runs on it stood still.
+    /// Records that this machine was suspended: during that time nothing was observed, and its containers did
+    /// not run.
     fn slept(&mut self, length: Duration, now: Instant) {
         for runner in self.runners.values_mut() {
             runner.boots_since = (runner.boots_since + length).min(now);
@@ -171,7 +172,7 @@ impl Fleet {
                 continue;
             }
             let name = container.runner.clone();
-            // A list that began before the container was removed tells nothing new.
+            // A list that began before the container was removed proves nothing.
             if let Some(Contained::Gone { at }) = self.runners.get(&name).map(|runner| &runner.contained)
                 && began <= *at
             {
@@ -184,13 +185,13 @@ impl Fleet {
                 runner.scope = scope;
             }
             let before = runner.contained.clone();
-            // Removed, and listed once more: the engine is still at it.
+            // Removed but still listed: the engine is still removing it.
             let was_told = matches!(before, Contained::Gone { .. }) && runner.ending.is_some();
             runner.found(host, &container, began, now);
             match (&before, &runner.contained) {
                 (_, Contained::Present { life: Life::Down(exit), .. }) => {
                     let exit = exit.clone();
-                    // Put back what was, so that the end is told as one.
+                    // Restore what was known, so that the end is reported once.
                     let before = match before {
                         Contained::Present { life, .. } => Some(life).filter(Life::has_ended),
                         _ => None,
@@ -202,7 +203,7 @@ impl Fleet {
                         self.exited(&name, exit, now);
                     }
                 }
-                // Somebody started it again. What it does is out of our hands until it ends.
+                // Something else started it again. Nothing is done about it until it exits.
                 (Contained::Present { life, .. }, Contained::Present { life: Life::Up, .. })
                     if life.has_ended() =>
                 {
@@ -265,13 +266,13 @@ impl Fleet {
                 self.latch(name, Some(job), now);
                 self.began(name, began.map(|began| clock.instant(began)));
             }
-            // The job is over, the runner is not: it is busy until its container ends.
+            // The job has finished, but the runner is busy until its container exits.
             Said::JobCompleted(_) => {}
         }
     }
 
-    /// Takes in when a runner's job began. That matters for one that was found with it: its job is older than
-    /// this process knows.
+    /// Records when a runner's job began. That matters for a runner that was found with its job, which began
+    /// before this process.
     fn began(&mut self, name: &RunnerName, began: Option<Instant>) {
         let found = self.runners.get_mut(name).filter(|runner| !runner.launched);
         if let (Some(latch), Some(began)) = (found.and_then(|runner| runner.latch.as_mut()), began) {
@@ -279,7 +280,7 @@ impl Fleet {
         }
     }
 
-    /// Sets the latch: this runner has a job, until its container ends.
+    /// Sets the latch: this runner has a job until its container exits.
     pub(super) fn latch(&mut self, name: &RunnerName, job: Option<String>, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         if let Some(latch) = &mut runner.latch {
@@ -291,7 +292,7 @@ impl Fleet {
         if !runner.takes_room() {
             return;
         }
-        // Nobody takes down a runner that has a job.
+        // A runner that has a job is not removed.
         let late = runner.take_down.take().is_some_and(|take_down| take_down.deregistered_at.is_some());
         let (pool, runner) = (runner.name.pool().to_owned(), name.clone());
         if late {
@@ -307,8 +308,8 @@ impl Fleet {
         self.events.push(Event::JobStarted { pool, runner, job });
     }
 
-    /// Drops the runners of which nothing is left, once no list can come that still shows them:
-    /// one that began before the last of it went, or that lags.
+    /// Drops the runners of which nothing is left, once no list can show them any more: neither one that
+    /// began before the last part was gone, nor one that lags.
     fn forget(&mut self) {
         let (hosts, scopes) = (&self.hosts, &self.scopes);
         self.runners.retain(|_, runner| {

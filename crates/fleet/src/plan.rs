@@ -46,7 +46,6 @@ impl Pass {
 /// A pool's runners, counted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
-    /// With a job.
     busy: u32,
     /// Able to take a job now or soon.
     capacity: u32,

@@ -11,55 +11,51 @@ use super::{
     scope::Scope,
 };
 
-/// The configured unit.
+/// A configured pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    /// Its name, part of every runner's name.
+    /// Part of every runner's name.
     pub name: PoolName,
-    /// Where its runners are registered.
     pub scope: Scope,
-    /// The credential that mints them, and of a GitHub App the account too: what GitHub counts requests by.
+    /// The credential that mints them, with the account for a GitHub App: what GitHub's rate limits apply to.
     pub credential: Arc<str>,
-    /// The engine that runs them.
     pub host: HostName,
     /// The runner group's name; repositories have only `Default`.
     pub group: String,
-    /// Exactly the labels that the runners get: a JIT registration adds none of its own.
+    /// Exactly the labels that the runners get: a JIT registration adds none.
     pub labels: Vec<String>,
-    /// Where it learns of waiting jobs.
     pub demand: Demand,
-    /// The repositories whose queues are looked at, where its scope has several; empty for those that
-    /// were pushed to lately.
+    /// The repositories whose queues are polled, where its scope has several; empty for the recently pushed
+    /// ones.
     pub repositories: Vec<Scope>,
-    /// Whether jobs of a public repository may run here, where no runner group says so.
+    /// Whether jobs of a public repository may run here, where no runner group decides that.
     pub allow_public: bool,
-    /// Whether it takes jobs that ask for no label at all.
+    /// Whether it takes jobs without labels.
     pub match_unlabelled: bool,
-    /// How many, and for how long.
+    /// Numbers and timeouts.
     pub policy: Policy,
-    /// What their containers are made from.
     pub template: Template,
 }
 
-/// How many runners a pool keeps, and how long each may take for what.
+/// How many runners a pool keeps, and its timeouts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Runners kept idle on top of demand, when the schedule says nothing else.
+    /// Runners kept idle on top of demand, when no window of the schedule applies.
     pub min_idle: u32,
-    /// Other numbers of idle runners at other hours.
+    /// Other numbers of idle runners at certain hours.
     pub schedule: Schedule,
-    /// Runners at most, whatever is waiting.
+    /// The maximum number of runners, whatever the demand.
     pub max: u32,
-    /// Who goes first where the host has no room for all: larger first.
+    /// Pools with a larger number have priority where a host has no room for all.
     pub priority: i32,
-    /// How long a surplus runner may idle before it is taken down.
+    /// How long a surplus runner may be idle before it is removed.
     pub idle_timeout: Duration,
-    /// How long a runner must have been seen idle before it can be taken down at all: GitHub's
-    /// `busy` lags up to a minute behind a job's start.
+    /// How long a runner must have been listed as idle before it can be removed at all: GitHub's `busy` lags
+    /// up to a minute behind a job's start.
     pub idle_confirmation: Duration,
-    /// How long from launch until a runner must listen for jobs.
+    /// The time from launch until a runner must listen for jobs.
     pub boot_timeout: Duration,
-    /// How long a job may hold a runner; `None` is for ever.
+    /// The maximum duration of a job; `None` is no limit.
     pub max_job_age: Option<Duration>,
 }
 
@@ -78,7 +74,7 @@ impl Default for Policy {
     }
 }
 
-/// What one runner's container may use, and what a host has in all.
+/// Limits of one runner's container, or the budget of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Resources {
     /// Memory in bytes; 0 is no limit.
@@ -87,15 +83,15 @@ pub struct Resources {
     pub cpu_millis: u64,
 }
 
-/// When the engine asks the registry for the image; the more eager the less.
+/// When the engine pulls the image; smaller values pull more often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PullPolicy {
-    /// At start and then now and again, in the background.
+    /// At start and then periodically, in the background.
     Always,
     /// When the engine does not have it.
     #[default]
     Missing,
-    /// Never: the image is put there by other means.
+    /// Never: the image is provided by other means.
     Never,
 }
 
@@ -104,53 +100,43 @@ pub enum PullPolicy {
 pub struct Mount {
     /// Absolute path on the engine's machine, or a volume's name.
     pub source: String,
-    /// Absolute path in the container.
     pub target: String,
     /// Whether the job may not write to it.
     pub read_only: bool,
 }
 
-/// What a pool's containers are made from.
+/// The container template of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Template {
-    /// Image reference.
     pub image: String,
-    /// The command that starts the runner; the official image has none of its own.
+    /// The command that starts the runner; the official image does not set one.
     pub command: Vec<String>,
-    /// When to pull.
     pub pull: PullPolicy,
-    /// Limits of one container.
     pub resources: Resources,
-    /// Processes and threads at most.
     pub pids: Option<u32>,
     /// Size of `/dev/shm` in bytes.
     pub shm_size: Option<u64>,
-    /// Environment besides what the runner needs.
     pub env: BTreeMap<String, String>,
-    /// Directories and volumes.
     pub mounts: Vec<Mount>,
     /// A network's name, or `host`, or `none`; the engine's default when absent.
     pub network: Option<String>,
-    /// An OCI runtime that the engine knows.
+    /// An OCI runtime of the engine.
     pub runtime: Option<String>,
-    /// User (and group) to run as.
+    /// User, and optionally group, to run as.
     pub user: Option<String>,
     /// `name:address` lines for `/etc/hosts`.
     pub extra_hosts: Vec<String>,
-    /// Name servers.
     pub dns: Vec<String>,
     /// Limits per process, `name` to (soft, hard).
     pub ulimits: BTreeMap<String, (i64, i64)>,
-    /// Linux capabilities to add.
     pub cap_add: Vec<String>,
-    /// Linux capabilities to drop.
     pub cap_drop: Vec<String>,
     /// Security options, such as `no-new-privileges`.
     pub security_opt: Vec<String>,
 }
 
 impl std::hash::Hash for PullPolicy {
-    /// When the image is pulled does not change what a container is.
+    /// The pull policy does not change the container.
     fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
@@ -160,7 +146,7 @@ impl std::hash::Hash for Resources {
     }
 }
 
-/// A short text that changes when a template does, so that runners of an outdated one can be told.
+/// A short text that changes when a template does, so that outdated runners can be recognized.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TemplateDigest(pub String);
 

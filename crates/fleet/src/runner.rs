@@ -1,5 +1,5 @@
-//! One runner as the core knows it: what GitHub says, what the engine says, what its log said, and
-//! what is being done about it. The table in [`Runner::phase`] is the heart of it.
+//! The state of one runner: what GitHub, the engine and its log report, and what is being done about it. The
+//! central part is the table in [`Runner::phase`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,39 +15,38 @@ use super::{
     time::Instant,
 };
 
-/// How far GitHub's list may lag behind a mint or a removal.
+/// How long GitHub's list may lag behind a mint or a removal.
 pub(super) const LIST_LAG: Duration = Duration::from_mins(1);
 
 /// How long GitHub may take to remove a registration by itself after its runner's job.
 pub(super) const FINISHED_GRACE: Duration = Duration::from_mins(1);
 
-/// How long a runner must be listed offline, in two lists at least, before its connection counts as
-/// lost: short blips are common and end by themselves.
+/// How long a runner must be listed offline, in at least two lists, before its connection counts as lost:
+/// short interruptions are common and end by themselves.
 pub(super) const OFFLINE_CONFIRMATION: Duration = Duration::from_mins(1);
 
-/// How long after its start an end without a job is a failure rather than the end of an idle life.
+/// An exit without a job within this time after the start is a failure, later it is that of an idle runner.
 pub(super) const QUICK_EXIT: Duration = Duration::from_mins(1);
 
 /// What is known of a runner's registration.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Registered {
-    /// Nothing points to one.
+    /// There is no sign of one.
     Never,
-    /// It was minted, or perhaps was; no list has shown it yet.
+    /// It was minted, or may have been; no list has shown it yet.
     Expected { id: Option<RegistrationId>, since: Instant },
     /// A list that began at `at` showed it.
     Listed { id: RegistrationId, at: Instant, offline_since: Option<Instant> },
-    /// It was to be expected in a list that began at `since`, and was not there. One list proves
-    /// nothing: a page walk is not a snapshot.
+    /// It was missing in a list that began at `since`. One list proves nothing: pages are not a snapshot.
     Missed { id: Option<RegistrationId>, since: Instant },
     /// Missing in two lists. If it is listed again, it was never gone.
     Missing { id: Option<RegistrationId>, since: Instant },
-    /// Removed: GitHub said so to our removal. Lists may show it for a while still.
+    /// Removed, as confirmed by GitHub. Lists may still show it for a while.
     Gone { id: Option<RegistrationId>, at: Instant },
 }
 
 impl Registered {
-    /// GitHub's number, also of one that is gone: a removal by number is how to make sure.
+    /// GitHub's id, also of one that is gone: a removal by id makes sure.
     pub(super) fn id(&self) -> Option<RegistrationId> {
         match *self {
             Self::Never => None,
@@ -64,7 +63,7 @@ impl Registered {
         !matches!(self, Self::Never) && self.gone_since().is_none()
     }
 
-    /// Since when it is gone, by our removal or by GitHub's lists.
+    /// Since when it is gone, by a removal or by GitHub's lists.
     pub(super) fn gone_since(&self) -> Option<Instant> {
         match *self {
             Self::Missing { since: at, .. } | Self::Gone { at, .. } => Some(at),
@@ -72,8 +71,8 @@ impl Registered {
         }
     }
 
-    /// Takes in that a complete list which began at `began` did not show it. Once the container has
-    /// ended, the list need not be waited for: the registration had time to show.
+    /// Records that a complete list which began at `began` did not show it. Once the container has exited,
+    /// the registration has had enough time to show in lists.
     pub(super) fn absent(&mut self, began: Instant, ended_at: Option<Instant>) {
         *self = match *self {
             Self::Expected { id, since } if began > ended_at.unwrap_or(since + LIST_LAG) => {
@@ -89,34 +88,34 @@ impl Registered {
 /// What is known of a runner's container.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Contained {
-    /// None was seen.
+    /// None was observed.
     Never,
-    /// There is one.
+    /// It exists.
     Present {
         id: ContainerId,
-        /// When the look began that showed it last.
+        /// When the last list that showed it began.
         at: Instant,
-        /// The list that began then should have shown it, and did not.
+        /// A list that began then should have shown it, but did not.
         missed: bool,
         life: Life,
     },
-    /// There was one.
+    /// It existed.
     Gone { at: Instant },
 }
 
-/// What a container that is there does.
+/// The state of an existing container.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Life {
-    /// Made, and not known to have been started.
+    /// Created, and not known to have been started.
     Created { since: Instant },
     /// Running.
     Up,
-    /// Ended, and how is still being read.
+    /// Exited, and how is still being read.
     Ended {
-        /// As far as it is known, and what was made of that.
+        /// What is known so far, and how it was counted.
         exit: Exit,
         reason: ExitReason,
-        /// The pool's failures before this end was counted as one more; `None` when it was not.
+        /// The pool's failures before this exit was counted as another; `None` when it was not.
         uncounted: Option<Box<Backoff>>,
     },
     /// Ended.
@@ -124,13 +123,13 @@ pub(super) enum Life {
 }
 
 impl Life {
-    /// Whether it does not run any more.
+    /// Whether it is no longer running.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self, Self::Ended { .. } | Self::Down(_))
     }
 }
 
-/// A runner has a job, since when and which.
+/// The job of a runner, and since when it has it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Latch {
     pub(super) since: Instant,
@@ -147,18 +146,18 @@ pub(super) enum InFlight {
     Remove(Why),
 }
 
-/// A runner is being taken down.
+/// The removal of a runner.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TakeDown {
     pub(super) why: Why,
-    /// When its registration was gone for certain: removed now, or not there to remove.
+    /// When its registration was certainly gone: removed, or not found.
     pub(super) deregistered_at: Option<Instant>,
-    /// Whether its stop was asked of the engine.
+    /// Whether its stop was requested from the engine.
     pub(super) stopped: bool,
 }
 
 /// One runner.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 #[derive(Clone, Debug)]
 pub(super) struct Runner {
     pub(super) name: RunnerName,
@@ -170,36 +169,34 @@ pub(super) struct Runner {
     pub(super) registered: Registered,
     pub(super) contained: Contained,
     pub(super) latch: Option<Latch>,
-    /// When it was first known to be able to take a job.
+    /// When it was first known to be ready for a job.
     pub(super) ready_at: Option<Instant>,
-    /// When this process first knew of it: launched it, or found it.
+    /// When this process launched it or found it.
     pub(super) known_since: Instant,
-    /// Since when it boots: its launch ended, or it was found.
+    /// When its boot began: its launch succeeded, or it was found.
     pub(super) boots_since: Instant,
-    /// When its container ended, or was found to be gone.
+    /// When its container exited, or was found to be gone.
     pub(super) ended_at: Option<Instant>,
-    /// How it ended.
     pub(super) ending: Option<Ending>,
-    /// Whether the end of its job was taken in.
+    /// Whether the end of its job was recorded.
     pub(super) job_ended: bool,
-    /// Whether this process launched it.
     pub(super) launched: bool,
-    /// Whether its launch failed, so that whatever it left is to be cleared away.
+    /// Whether its launch failed, so that what is left of it must be removed.
     pub(super) launch_failed: bool,
     /// Whether the kernel killed one of its processes because memory ran out.
     pub(super) out_of_memory: bool,
     pub(super) in_flight: Option<InFlight>,
     pub(super) take_down: Option<TakeDown>,
-    /// Do nothing about it before then: something failed.
+    /// No action is planned before then, because one failed.
     pub(super) retry_at: Instant,
-    /// Failures in a row of actions on it.
+    /// Consecutive failures of actions on it.
     pub(super) retries: u32,
     pub(super) phase: Phase,
     pub(super) phase_since: Instant,
 }
 
 impl Runner {
-    /// A runner of which nothing but the name is known.
+    /// A runner of which only the name is known.
     pub(super) fn new(name: RunnerName, now: Instant) -> Self {
         Self {
             name,
@@ -229,7 +226,7 @@ impl Runner {
         }
     }
 
-    /// What it is doing, by what both sides say:
+    /// Its phase, from both halves:
     ///
     /// | container \ GitHub says | nothing | offline | online | busy |
     /// | --- | --- | --- | --- | --- |
@@ -239,7 +236,7 @@ impl Runner {
     /// | up, latched | busy | busy | busy | busy |
     /// | down | finished | finished | finished | finished |
     ///
-    /// A runner whose host or scope cannot be seen is unknown, unless what is known cannot change.
+    /// A runner whose host or scope cannot be listed is unknown, unless its state can no longer change.
     pub(super) fn phase(&self, host_up: bool, scope_up: bool, now: Instant) -> Phase {
         let just_ended = self.ended_at.is_some_and(|at| now.since(at) < FINISHED_GRACE);
         match &self.contained {
@@ -258,7 +255,7 @@ impl Runner {
         }
     }
 
-    /// Whether its container is up or on its way, or cannot be said not to be: it takes room.
+    /// Whether its container is running or being launched, or that cannot be ruled out: it uses resources.
     pub(super) fn takes_room(&self) -> bool {
         match &self.contained {
             Contained::Present { life, .. } => !life.has_ended(),
@@ -279,22 +276,22 @@ impl Runner {
             && (self.ready_at.is_some() || self.is_launching() || now.since(self.boots_since) < boot_timeout)
     }
 
-    /// Whether its launch is under way, however long that takes: another would only make it longer.
+    /// Whether its launch is in flight, however long that takes: another one would only make it slower.
     fn is_launching(&self) -> bool {
         matches!(self.in_flight, Some(InFlight::Launch(_)))
     }
 
-    /// Whether its container was made and is not known to run after a start that failed.
+    /// Whether its container was created and is not known to be running after a failed start.
     fn start_failed(&self) -> bool {
         self.launch_failed && matches!(self.contained, Contained::Present { life: Life::Created { .. }, .. })
     }
 
-    /// Whether it has a job, and its container has not ended.
+    /// Whether it has a job and its container has not exited.
     pub(super) fn is_busy(&self) -> bool {
         self.latch.is_some() && self.takes_room()
     }
 
-    /// Whether two lists far enough apart say that it is offline after it was ready.
+    /// Whether two lists far enough apart show it offline after it was ready.
     pub(super) fn connection_lost(&self) -> bool {
         match self.registered {
             Registered::Listed { at, offline_since: Some(since), .. } => {
@@ -304,7 +301,7 @@ impl Runner {
         }
     }
 
-    /// Its container, while it is there.
+    /// Its container, while it exists.
     pub(super) fn container(&self) -> Option<(&HostName, &ContainerId)> {
         match (&self.host, &self.contained) {
             (Some(host), Contained::Present { id, .. }) => Some((host, id)),
@@ -312,21 +309,21 @@ impl Runner {
         }
     }
 
-    /// Whether nothing of it is left, or can still come.
+    /// Whether nothing of it is left, and nothing can still appear.
     pub(super) fn is_over(&self) -> bool {
         self.in_flight.is_none()
             && matches!(self.contained, Contained::Never | Contained::Gone { .. })
             && !self.registered.may_exist()
     }
 
-    /// Takes in what a list says of its registration.
+    /// Records what a list shows of its registration.
     pub(super) fn listed(&mut self, registration: &Registration, began: Instant, now: Instant) {
         if let (Registered::Missing { .. }, Some(TakeDown { why: Why::Ghost, stopped: false, .. })) =
             (&self.registered, self.take_down)
         {
             self.take_down = None;
         }
-        // A list lags behind a removal as it does behind a mint.
+        // Lists lag behind removals as they do behind mints.
         if let Registered::Gone { at, .. } = self.registered
             && began <= at + LIST_LAG
         {
@@ -343,13 +340,13 @@ impl Runner {
         let offline_since = match &registration.status {
             RunnerStatus::Online => None,
             RunnerStatus::Offline => before.or(Some(began)),
-            // A word we do not know changes nothing.
+            // An unknown status changes nothing.
             RunnerStatus::Other(_) => before,
         };
         self.registered = Registered::Listed { id: registration.id, at: began, offline_since };
     }
 
-    /// Takes in what a list says of its container, apart from its end.
+    /// Records what a list shows of its container, except its exit.
     pub(super) fn found(&mut self, host: &HostName, container: &Container, began: Instant, now: Instant) {
         self.host = Some(host.clone());
         self.template = Some(container.template.clone());
@@ -367,11 +364,11 @@ impl Runner {
             (ContainerState::Created, Contained::Present { life: Life::Created { since }, .. }) => {
                 Life::Created { since: *since }
             }
-            // A list that began before the start was asked for.
+            // A list that began before the start was requested.
             (ContainerState::Created, Contained::Present { life, .. }) => life.clone(),
             (ContainerState::Created, _) => Life::Created { since: now },
-            // A list that began before the end was seen. One that began after tells of somebody
-            // who started it again: see `Fleet::observe`.
+            // A list that began before the exit was observed. One that began after it means that something
+            // started the container again: see `Fleet::observe`.
             (ContainerState::Up, Contained::Present { at, life, .. }) if life.has_ended() && began <= *at => {
                 life.clone()
             }
@@ -385,14 +382,15 @@ impl Runner {
         self.contained = Contained::Present { id: container.id.clone(), at, missed: false, life };
     }
 
-    /// Takes in that it does what only a running container can do: the reply to its start was lost.
+    /// Records that it does something that only a running container can do: the response to its start was
+    /// lost.
     pub(super) fn shows_life(&mut self) {
         if let Contained::Present { life: life @ Life::Created { .. }, .. } = &mut self.contained {
             *life = Life::Up;
         }
     }
 
-    /// Takes in that its log says it listens for jobs.
+    /// Records that it listens for jobs, according to its log.
     pub(super) fn listening(&mut self, now: Instant) {
         self.shows_life();
         if self.ready_at.is_none() {
@@ -403,19 +401,19 @@ impl Runner {
         }
     }
 
-    /// Does nothing more about it for a while, longer each time: from `base` up to 64 times that.
+    /// Delays further actions on it, longer each time: from `base` up to 64 times that.
     pub(super) fn retry_later(&mut self, base: Duration, now: Instant) {
         self.retry_at = now + base * (1 << self.retries.min(6));
         self.retries += 1;
     }
 
-    /// Whether what it does now began under our eyes: one that was found with its job took it before.
+    /// Whether its job began while this process observed it: one that was found with its job took it before.
     pub(super) fn was_watched(&self, now: Instant) -> bool {
         self.launched || now.since(self.known_since) >= QUEUE_LAG
     }
 
-    /// Whether it is known by its registration alone, which says that it is connected: it runs somewhere,
-    /// perhaps on a host that cannot be seen.
+    /// Whether only its registration is known, which shows it online: it runs somewhere, possibly on a host
+    /// that cannot be listed.
     pub(super) fn runs_elsewhere(&self) -> bool {
         matches!(self.contained, Contained::Never)
             && self.in_flight.is_none()
@@ -424,30 +422,31 @@ impl Runner {
             && self.ready_at.is_some()
     }
 
-    /// How long its container ran, at most: by the engine's word, and by how long it has been known where this
-    /// process launched it.
+    /// The longest time that its container can have run: as reported by the engine, and as observed where
+    /// this process launched it.
     pub(super) fn lived(&self, exit: Option<&Exit>, now: Instant) -> Duration {
         let known = if self.launched { now.since(self.known_since) } else { Duration::MAX };
         exit.and_then(|exit| exit.ran).unwrap_or(Duration::MAX).min(known)
     }
 
-    /// How long it was able to take a job.
+    /// How long it was ready for a job.
     fn was_able_for(&self, exit: &Exit, now: Instant) -> Duration {
         let able = match self.ready_at {
             Some(ready_at) if self.launched => now.since(ready_at),
             None if self.launched => Duration::ZERO,
-            // Found, not launched: it may have been able to long before.
+            // Found, not launched: it may have been ready long before.
             _ => Duration::MAX,
         };
         able.min(self.lived(Some(exit), now))
     }
 
-    /// When it was begun. One that this process did not launch was begun before all that it remembers.
+    /// When its launch began. One that this process did not launch began before everything that it has
+    /// recorded.
     pub(super) fn begun(&self) -> Instant {
         if self.launched { self.known_since } else { Instant::default() }
     }
 
-    /// How it ended, in a word.
+    /// The reason for its exit.
     pub(super) fn exit_reason(&self, exit: &Exit, now: Instant) -> ExitReason {
         let had_job = self.latch.is_some() || exit.job.is_some();
         let stopped = self.take_down.filter(|t| t.stopped).map(|t| t.why);
@@ -467,7 +466,7 @@ impl Runner {
         } else if had_job {
             if exit.code == 0 { ExitReason::Completed } else { ExitReason::Failed }
         } else if self.take_down.is_some_and(|t| t.deregistered_at.is_some()) {
-            // An idle runner ends by itself when its registration is removed.
+            // An idle runner exits by itself when its registration is removed.
             ExitReason::DaemonStop
         } else if exit.code != 0 {
             ExitReason::Failed

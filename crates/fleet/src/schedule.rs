@@ -1,10 +1,10 @@
-//! Other numbers of idle runners at other hours: windows of days and hours on the clock of some place.
+//! Other numbers of idle runners at certain hours: windows of days and hours in a time zone.
 //!
-//! A window lasts, on each of its days, from the first moment at which the clock there shows its beginning
-//! or later, until the clock has shown a time before its end for the last time. So it is one piece also
-//! where daylight saving begins or ends: an hour that the clock skips is not there to be in, one that it
-//! shows twice counts twice, and a beginning or an end that falls into what is skipped is the moment of
-//! the skip. Of several windows the first that is in force counts.
+//! On each of its days a window lasts from the first moment at which the local clock shows its start or
+//! later, until the last moment at which the clock shows a time before its end. So it has no gap when
+//! daylight saving time begins or ends: a skipped hour is not part of it, a repeated hour is part of it
+//! twice, and a start or end within a skipped hour is the moment of the skip. Of several windows that match,
+//! the first is used.
 
 use std::time::Duration;
 
@@ -16,33 +16,31 @@ use jiff::{
 
 use super::time::Timestamp;
 
-/// Minutes in a day by the clock.
+/// Minutes in a day.
 pub const DAY: u16 = 24 * 60;
 
-/// How far ahead a change is looked for, in days. In a year every rule about days, hours and daylight
-/// saving has come by.
+/// How many days ahead a change is searched for. Within a year every rule about days, hours and daylight
+/// saving time has applied.
 const HORIZONS: [i32; 4] = [1, 8, 50, 400];
 
-/// Windows in the order in which they count; none, and there is no other number than the pool's own.
+/// Windows in the order of precedence; without any, the pool's own number is always used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedule(pub Vec<Window>);
 
-/// Days and hours, and how many runners are kept idle then.
+/// Days and hours, and how many runners to keep idle then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The days on which it begins.
     pub days: Days,
-    /// When it begins, in minutes after midnight by the clock.
+    /// The start, in minutes after midnight local time.
     pub from: u16,
-    /// When it ends, likewise, at most [`DAY`]; when that is not after the beginning, on the next day.
+    /// The end, likewise, at most [`DAY`]; on the next day if it is not after the start.
     pub to: u16,
-    /// Whose clock.
+    /// The time zone of the hours.
     pub zone: TimeZone,
-    /// Runners kept idle meanwhile.
     pub min_idle: u32,
 }
 
-/// From when until when.
+/// Start and end.
 type Span = (jiff::Timestamp, jiff::Timestamp);
 
 /// Days of the week, Monday first.
@@ -56,8 +54,8 @@ impl Days {
 }
 
 impl Schedule {
-    /// How many runners are kept idle now, where a pool keeps `base` by itself, and when that number
-    /// changes next. It does not change within a year where that is `None`.
+    /// How many runners to keep idle now, with `base` outside of all windows, and when that number changes
+    /// next; `None` if it does not change within a year.
     pub fn min_idle_at(&self, base: u32, now: Timestamp) -> (u32, Option<Timestamp>) {
         let Some(at) = moment(now).filter(|_| !self.0.is_empty()) else { return (base, None) };
         let is = self.in_force(base, at);
@@ -77,8 +75,8 @@ impl Schedule {
         self.0.iter().find(|window| window.contains(at)).map_or(base, |window| window.min_idle)
     }
 
-    /// The windows that are sometimes in force at the same time with another number, by their places, the
-    /// one that counts first; and the windows that never count, since others always do.
+    /// The windows that overlap with another number, as pairs of indexes, the one with precedence first; and
+    /// the windows that are never used, because others always have precedence.
     pub fn conflicts(&self) -> (Vec<(usize, usize)>, Vec<usize>) {
         let (mut both, mut hidden) = (Vec::new(), Vec::new());
         let spans: Vec<Vec<Span>> = self.0.iter().map(Window::sample).collect();
@@ -89,7 +87,7 @@ impl Schedule {
             let earlier: Vec<usize> = (0..later).filter(meets).collect();
             let ends = || earlier.iter().flat_map(|&place| spans[place].iter().map(|span| span.1));
             let is_hidden = |at| earlier.iter().any(|&place| self.0[place].contains(at));
-            // It shows, if at all, when it begins or when one of the others ends.
+            // It is used, if at all, when it starts or when one of the others ends.
             let shows = own.iter().any(|&(from, to)| {
                 !is_hidden(from) || ends().any(|end| from <= end && end < to && !is_hidden(end))
             });
@@ -106,13 +104,13 @@ impl Schedule {
 
 impl Window {
     fn contains(&self, at: jiff::Timestamp) -> bool {
-        // Where the clock is set back over midnight, tomorrow has begun already.
+        // Where the clock is set back over midnight, the next day has begun already.
         let today = self.zone.to_datetime(at).date();
         let on = |days: i32| self.on(today.saturating_add(days.days()));
         (-2..=1).filter_map(on).any(|(from, to)| from <= at && at < to)
     }
 
-    /// When it begins and ends on a day; `None` when it is not in force then.
+    /// Its start and end on a day; `None` when it does not apply then.
     fn on(&self, day: Date) -> Option<Span> {
         if !self.days.has(day.weekday()) {
             return None;
@@ -122,18 +120,18 @@ impl Window {
         (from < to).then_some((from, to))
     }
 
-    /// When the clock first shows this time or a later one.
+    /// The first moment at which the clock shows this time or a later one.
     fn first(&self, shown: DateTime) -> Option<jiff::Timestamp> {
         let ambiguous = self.zone.to_ambiguous_timestamp(shown);
         let earlier = ambiguous.earlier().ok()?;
         match ambiguous.offset() {
             AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => Some(earlier),
-            // By the offset after the skip it would come before it.
+            // With the offset after the skip it would be before it.
             AmbiguousOffset::Gap { .. } => self.zone.following(earlier).next().map(|skip| skip.timestamp()),
         }
     }
 
-    /// The end of the last moment at which the clock shows less than this.
+    /// The end of the last moment at which the clock shows an earlier time than this.
     fn last_before(&self, shown: DateTime) -> Option<jiff::Timestamp> {
         let before = shown.checked_sub(1.nanosecond()).ok()?;
         let ambiguous = self.zone.to_ambiguous_timestamp(before);
@@ -143,18 +141,17 @@ impl Window {
         }
     }
 
-    /// When it begins and ends from then on, in less than so many times 24 hours.
+    /// Its starts and ends from then on, within this many times 24 hours.
     fn bounds(&self, after: jiff::Timestamp, days: i32) -> impl Iterator<Item = jiff::Timestamp> + '_ {
         let today = self.zone.to_datetime(after).date();
         let on = move |day: i32| self.on(today.saturating_add(day.days()));
-        // All that there are until then, wherever its day is further on than others'.
+        // All until then, also where a time zone is a day ahead of others.
         let until = after.saturating_add((24 * i64::from(days)).hours()).unwrap_or(jiff::Timestamp::MAX);
         let ahead = move |bound: &jiff::Timestamp| after < *bound && *bound <= until;
         (-2..=days + 2).filter_map(on).flat_map(|(from, to)| [from, to]).filter(ahead)
     }
 
-    /// When it is in force in a week in winter and in one in summer, for comparing windows of different
-    /// zones.
+    /// Its times in a week in winter and in one in summer, for comparing windows of different zones.
     fn sample(&self) -> Vec<Span> {
         const WEEKS: [Date; 2] = [jiff::civil::date(2026, 1, 12), jiff::civil::date(2026, 7, 13)];
         let days = WEEKS.into_iter().flat_map(|monday| monday.series(1.day()).take(7));
@@ -162,7 +159,7 @@ impl Window {
     }
 }
 
-/// A day's time by the clock; 24:00 is the next day's midnight.
+/// A local time on a day; 24:00 is midnight of the next day.
 fn clock(day: Date, minutes: u16) -> Option<DateTime> {
     let (hour, minute) = (i8::try_from(minutes / 60).ok()?, i8::try_from(minutes % 60).ok()?);
     match hour {

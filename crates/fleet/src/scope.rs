@@ -21,22 +21,11 @@ pub struct Scope {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// `…/{owner}/{repository}`
-    Repository {
-        /// Account that owns the repository.
-        owner: Arc<str>,
-        /// The repository's name.
-        repository: Arc<str>,
-    },
+    Repository { owner: Arc<str>, repository: Arc<str> },
     /// `…/{organization}`
-    Organization {
-        /// The organization's login.
-        organization: Arc<str>,
-    },
+    Organization { organization: Arc<str> },
     /// `…/enterprises/{enterprise}`
-    Enterprise {
-        /// The enterprise's slug.
-        enterprise: Arc<str>,
-    },
+    Enterprise { enterprise: Arc<str> },
 }
 
 impl Scope {

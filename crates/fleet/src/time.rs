@@ -1,13 +1,13 @@
-//! Two kinds of time, which the compiler keeps apart.
+//! Two kinds of time, distinguished by type.
 //!
-//! Everything that is decided is decided by [`Instant`]s: one clock of this machine, which counts on through
-//! steps of the wall clock and while the machine is suspended. The core never reads it: every moment is given
-//! to it, and edges hand over moments of it ("not before then"), or durations.
+//! All decisions use [`Instant`]s: one clock of this machine, which continues through steps of the wall clock
+//! and while the machine is suspended. The core never reads it: every moment is an argument, and edges
+//! provide moments of it ("not before then"), or durations.
 //!
-//! [`Timestamp`]s are wall-clock times, written by GitHub, by an engine, or for people. Each is of its own
-//! clock, so two of them may be compared only if one clock wrote both. Where a timestamp matters to a decision,
-//! the edge turns it into an instant by a [`ClockReading`] of the clock that wrote it. Schedules go by the wall
-//! clock of this machine, by its newest reading.
+//! [`Timestamp`]s are wall-clock times, from GitHub, from an engine, or for display. Each belongs to its own
+//! clock, so two of them may be compared only if they are from the same clock. Where a timestamp matters for
+//! a decision, the edge converts it into an instant with a [`ClockReading`] of its clock. Schedules use the
+//! newest reading of this machine's wall clock.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A moment by this machine's monotonic clock, in milliseconds. Its zero has no meaning, but lies before
+/// A moment by this machine's monotonic clock, in milliseconds. Its zero has no meaning, but is before
 /// everything that can matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
@@ -30,7 +30,7 @@ pub struct Timestamp(u64);
 macro_rules! moment {
     ($moment:ident) => {
         impl $moment {
-            /// The moment of this many milliseconds.
+            /// The moment with this many milliseconds.
             pub const fn from_millis(millis: u64) -> Self {
                 Self(millis)
             }
@@ -40,7 +40,7 @@ macro_rules! moment {
                 self.0
             }
 
-            /// How long ago `earlier` was; zero when it lies ahead.
+            /// How long ago `earlier` was; zero if it is in the future.
             pub const fn since(self, earlier: Self) -> Duration {
                 Duration::from_millis(self.0.saturating_sub(earlier.0))
             }
@@ -80,15 +80,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// A text that is no time in RFC 3339.
+/// The text is not a time in RFC 3339 format format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a time in RFC 3339")]
+#[error("not a time in RFC 3339 format")]
 pub struct NoTimestamp;
 
 impl FromStr for Timestamp {
     type Err = NoTimestamp;
 
-    /// Reads RFC 3339. Before 1970 is no time: Docker writes the year 1 for "not yet".
+    /// Parses RFC 3339. Times before 1970 are rejected: Docker writes the year 1 for "not yet".
     fn from_str(text: &str) -> Result<Self, NoTimestamp> {
         let moment: jiff::Timestamp = text.parse().map_err(|_| NoTimestamp)?;
         u64::try_from(moment.as_millisecond()).map(Self).map_err(|_| NoTimestamp)
@@ -101,19 +101,17 @@ impl Serialize for Timestamp {
     }
 }
 
-/// What some wall clock showed at a moment: by it, times of that clock become moments, and the reverse.
+/// What a wall clock showed at a moment, for converting times of that clock into moments and back.
 ///
 /// The default is a clock that shows the milliseconds of the instants themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockReading {
-    /// When it was read.
     pub at: Instant,
-    /// What it showed.
     pub shown: Timestamp,
 }
 
 impl ClockReading {
-    /// What the clock shows at `instant`, provided that nobody sets it meanwhile.
+    /// What the clock shows at `instant`, provided that it is not set in between.
     pub fn timestamp(self, instant: Instant) -> Timestamp {
         if instant >= self.at {
             self.shown + instant.since(self.at)

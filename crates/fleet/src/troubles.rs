@@ -1,4 +1,4 @@
-//! Why the status is as it is: what the core remembers of troubles and failures only to report it.
+//! Failures that the core keeps only for the status.
 
 use super::{
     fleet::{Fleet, PoolState},
@@ -7,7 +7,7 @@ use super::{
 };
 
 impl Fleet {
-    /// The text of what pauses a pool's launches, where there is more to say than the reason.
+    /// The details of why a pool's launches are paused, where there are more than the reason.
     pub(super) fn held_detail(&self, state: &PoolState) -> Option<String> {
         let sight = match state.held? {
             Held::HostUnseen | Held::HostUnreachable => {
@@ -25,7 +25,7 @@ impl Fleet {
         (!detail.is_empty()).then(|| detail.clone())
     }
 
-    /// The sources of a pool that do not work, and why.
+    /// The failing job sources of a pool, and why.
     pub(super) fn source_troubles(&self, state: &PoolState) -> Vec<SourceTrouble> {
         let report = |(&source, (since, trouble)): (&Source, &(Instant, _))| SourceTrouble {
             source,
@@ -34,7 +34,7 @@ impl Fleet {
         state.sources.iter().map(report).collect()
     }
 
-    /// Keeps what has just failed, for the report.
+    /// Records a failure for the report.
     pub(super) fn keep_failures(&mut self, events: &[Event], now: Instant) {
         let at = self.clock.timestamp(now);
         self.failures.extend(events.iter().filter_map(|event| FailureReport::of(event, at)));
@@ -59,7 +59,7 @@ mod tests {
         Instant::from_millis(1_800_000_000_000 + seconds * 1000)
     }
 
-    /// What the wall clock shows then: nobody has read another one.
+    /// What the wall clock shows then: there is no other reading.
     fn shown(seconds: u64) -> Timestamp {
         Timestamp::from_millis(at(seconds).as_millis())
     }
@@ -85,7 +85,7 @@ mod tests {
         Evidence::Image { host: host_name(), image: Template::default().image, state }
     }
 
-    /// A fleet that has seen everything and is about to launch its one runner.
+    /// A fleet that has listed everything and is about to launch its one runner.
     fn ready() -> Fleet {
         let mut fleet = fresh();
         for evidence in [containers(at(0), Vec::new()), registrations(at(0)), image()] {

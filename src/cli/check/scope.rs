@@ -28,13 +28,11 @@ pub(super) fn scopes(config: &Config) -> Vec<Scope> {
 
 /// What the check of a scope found out that other checks need.
 pub(super) struct Seen {
-    /// The scope.
     pub(super) scope: Scope,
     /// The name of the credential that it was seen with.
     pub(super) credential: String,
     /// The credential's budget; `None` where there is none.
     pub(super) rate: Option<Rate>,
-    /// How many runners it has.
     pub(super) runners: usize,
     /// How many delivery logs of webhooks are read.
     pub(super) hooks: usize,
@@ -42,9 +40,7 @@ pub(super) struct Seen {
 
 /// The result of checking a scope.
 pub(super) struct Inspected {
-    /// The scope.
     pub(super) scope: Scope,
-    /// What to tell.
     pub(super) lines: Vec<Line>,
     /// What was found out; `None` if something failed before.
     pub(super) seen: Option<Seen>,

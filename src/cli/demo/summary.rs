@@ -32,7 +32,6 @@ pub(super) struct Summary {
 /// A `kill -9` of the daemon, and what the next daemon found.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Killed {
-    /// Runners that were running.
     pub(super) runners: usize,
     /// Those of them that had a job.
     pub(super) busy: usize,

@@ -7,9 +7,7 @@ use std::time::Duration;
 pub(super) struct Arrival {
     /// Since the start.
     pub(super) at: Duration,
-    /// Display name.
     pub(super) name: String,
-    /// How long it runs.
     pub(super) duration: Duration,
 }
 

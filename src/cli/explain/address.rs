@@ -10,9 +10,7 @@ const FORM: &str = "it is not the address of a job; open the job on GitHub and c
 /// A job, from its address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
-    /// Whose it is.
     pub(super) repository: Scope,
-    /// Its number.
     pub(super) job: JobId,
 }
 

@@ -29,7 +29,6 @@ struct Outcome<'a> {
     id: Option<RegistrationId>,
     name: Option<String>,
     result: Removal,
-    /// Details.
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
 }

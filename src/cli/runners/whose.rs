@@ -9,11 +9,9 @@ use crate::fleet::{InstanceId, RunnerName};
 /// Which installation a runner belongs to, by its name.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Whose {
-    /// Whether it belongs to this instance.
     pub(super) ours: bool,
     /// The Dayfly instance that minted it; `None` when Dayfly did not.
     instance: Option<String>,
-    /// Its pool there.
     pool: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The ends of containers become state, in one step or in two: that it ended, and how.
+//! Records the exits of containers, in one step or in two: that it exited, and how.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Fleet {
-    /// Takes in that a container ended, of which no more than the exit code is known. It takes no room from
-    /// now on; its event waits for the rest.
+    /// Records that a container exited, when only the exit code is known. It uses no resources from now on;
+    /// its event waits for the rest.
     pub(super) fn died(&mut self, name: &RunnerName, code: i64, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Contained::Present { at, missed, life, .. } = &mut runner.contained else { return };
@@ -42,7 +42,7 @@ impl Fleet {
         }
     }
 
-    /// Takes in how a container ended.
+    /// Records how a container exited.
     pub(super) fn exited(&mut self, name: &RunnerName, exit: Exit, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Contained::Present { at, missed, life, .. } = &mut runner.contained else { return };
@@ -62,7 +62,7 @@ impl Fleet {
         match before {
             Life::Ended { reason: counted, .. } if counted == reason && runner.job_ended == had_job => {}
             Life::Ended { uncounted, .. } => {
-                // The whole truth is counted in place of what was known at once.
+                // The full information replaces what was known at first.
                 if let (Some(uncounted), Some(pool)) = (uncounted, self.pools.get_mut(name.pool()))
                     && pool.backoff.last_at == ended_at
                     && !pool.backoff.shared
@@ -78,7 +78,7 @@ impl Fleet {
         self.tell_end(name, reason, Some(exit), job_duration);
     }
 
-    /// Takes in that a container is gone before anybody read how it ended; what is known of it is `exit`.
+    /// Records that a container disappeared before its exit was read completely; `exit` is what is known.
     pub(super) fn vanished(&mut self, name: &RunnerName, exit: Option<(Exit, ExitReason)>, now: Instant) {
         let Some(runner) = self.runners.get(name) else { return };
         let ended_at = runner.ended_at.filter(|_| exit.is_some()).unwrap_or(now);
@@ -90,8 +90,8 @@ impl Fleet {
         self.tell_end(name, reason.unwrap_or(ExitReason::Vanished), exit, job_duration);
     }
 
-    /// Takes in what the end of a container means for its pool. Whether it counts as one more failure of the
-    /// pool.
+    /// Records what the exit of a container means for its pool. Returns whether it counts as another failure
+    /// of the pool.
     fn count_end(
         &mut self,
         name: &RunnerName,
@@ -115,11 +115,12 @@ impl Fleet {
             }
             _ => None,
         };
-        // Once for each runner, as soon as it is known to have had a job.
+        // Once for each runner, as soon as it is known that it had a job.
         let job_ended = had_job && !std::mem::replace(&mut runner.job_ended, had_job);
         let Some(pool) = self.pools.get_mut(name.pool()) else { return false };
         if job_ended && pool.pool.demand == Demand::ScaleSet {
-            // Its job may have been told to be over before; and before the first answer nothing is counted.
+            // Its job may have been reported as finished before; and nothing is counted before the first
+            // response.
             if !pool.jobs_over.remove(name) && pool.assigned.is_some() {
                 pool.finished.insert(name.clone(), now);
             }
@@ -129,7 +130,7 @@ impl Fleet {
         })
     }
 
-    /// Tells the end of a container, once all is known of it that will be.
+    /// Reports the exit of a container, once everything about it is known.
     fn tell_end(
         &mut self,
         name: &RunnerName,

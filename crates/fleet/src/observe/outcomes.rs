@@ -1,4 +1,4 @@
-//! The outcomes of actions become state.
+//! Records the outcomes of actions.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     time::Instant,
 };
 
-/// How soon a failed action on a runner is tried again, the first time.
+/// The first delay before a failed action on a runner is retried.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How soon a removal that GitHub refused for a job's sake is tried again: it lets go of a lost
+/// The delay before a removal that GitHub refused because of a job is retried: GitHub gives up on a lost
 /// runner only after ten to fifteen minutes.
 const BUSY_RETRY: Duration = Duration::from_mins(1);
 
@@ -55,7 +55,7 @@ impl Fleet {
                     runner.contained = Contained::Present { id, at: now, missed: false, life };
                 }
                 let begun = runner.known_since;
-                // Of one that GitHub refused to mint nothing is left.
+                // Nothing is left of a runner that GitHub refused to mint.
                 if runner.is_over() {
                     self.runners.remove(name);
                 }
@@ -68,8 +68,8 @@ impl Fleet {
         }
     }
 
-    /// What a failed launch means for its pool; returns the failures in a row, or `None` for one of many that GitHub
-    /// told to wait.
+    /// Records what a failed launch means for its pool; returns the number of consecutive failures, or `None`
+    /// for one of many launches that hit a rate limit.
     fn launch_failed(
         &mut self,
         name: &PoolName,
@@ -115,8 +115,8 @@ impl Fleet {
             Deregistered::Removed | Deregistered::NotFound => {
                 runner.registered = Registered::Gone { id, at: now };
                 runner.retries = 0;
-                // Two lists and this answer agree that a ghost has none; for any other, "not
-                // found" is not a sign of idleness: it may have taken its job just now.
+                // Two lists and this response agree that a ghost has no registration; for any other, "not
+                // found" does not mean idle: it may have just taken its job.
                 if living && outcome == Deregistered::NotFound && why != Why::Ghost {
                     runner.take_down = None;
                     veto = Some(Veto::NotFound);
@@ -143,7 +143,7 @@ impl Fleet {
             Deregistered::Failed(trouble) => {
                 runner.retry_later(RETRY, now);
                 self.events.push(removal_failed(runner, why, trouble));
-                // Whatever was decided is decided anew when it can be carried out.
+                // The decision is made again when it can be carried out.
                 runner.take_down = None;
                 veto = living.then_some(Veto::Unanswered);
             }
@@ -160,11 +160,11 @@ impl Fleet {
         let (pool, name) = (name.pool().to_owned(), name.clone());
         match outcome {
             Stopped::Down => {
-                // Its end is told by the engine; until then it takes room.
+                // The engine reports its exit; until then it uses resources.
                 runner.retry_at = now + RETRY;
                 self.events.push(Event::Removed { pool, runner: name, why });
             }
-            // The latch tells of the late job.
+            // The latch reports the late job.
             Stopped::Vetoed(job) => self.latch(&name, job, now),
             Stopped::Failed(trouble) => {
                 runner.retry_later(RETRY, now);

@@ -113,7 +113,7 @@ impl Fleet {
             return matches!(runner.registered, Registered::Listed { .. } | Registered::Expected { .. })
                 .then_some(Why::LaunchFailed);
         }
-        // It may have a container on a host that cannot be listed, and while it is online it has one.
+        // It may have a container on a host that cannot be listed, and while it is online it has a job.
         match runner.registered {
             Registered::Listed { at, offline_since: Some(since), .. }
                 if at.since(since) >= ORPHAN_CONFIRMATION && self.no_host_has(runner) =>

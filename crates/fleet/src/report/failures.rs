@@ -25,7 +25,6 @@ const LONGEST_WORD: usize = 80;
 /// Why something does not work, and since when.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TroubleReport {
-    /// What kind of trouble.
     pub reason: TroubleKind,
     /// When the first attempt after the last success failed.
     pub since: Timestamp,
@@ -42,9 +41,8 @@ impl TroubleReport {
 /// A job source that fails.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourceTrouble {
-    /// The source.
     pub source: Source,
-    /// Why, and since when.
+    /// Why they fail, and since when.
     #[serde(flatten)]
     pub trouble: TroubleReport,
 }
@@ -52,9 +50,9 @@ pub struct SourceTrouble {
 /// How a runner's container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ending {
-    /// How, in a word.
+    /// The reason.
     pub reason: ExitReason,
-    /// When that became known.
+    /// When it became known.
     pub at: Timestamp,
     /// The exit code; `None` when the container disappeared.
     pub exit_code: Option<i64>,
@@ -75,13 +73,10 @@ pub enum Step {
 /// A runner that failed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FailureReport {
-    /// When that became known.
+    /// When it became known.
     pub at: Timestamp,
-    /// Its pool.
     pub pool: String,
-    /// The runner.
     pub runner: RunnerName,
-    /// The step at which it failed.
     pub step: Step,
     /// The reason: an [`ExitReason`] for a run, else a [`TroubleKind`].
     pub reason: &'static str,
