@@ -281,7 +281,7 @@ impl Client {
         if !status.is_client_error() {
             return self.refused(endpoint, reply);
         }
-        let mend = match (status, endpoint) {
+        let hint = match (status, endpoint) {
             (StatusCode::UNAUTHORIZED, _) => {
                 let skew = limits::clock_skew(&reply.answer.headers, clock::wall()).unwrap_or(0);
                 // A smaller one was corrected, and was not the reason.
@@ -325,7 +325,7 @@ impl Client {
             }
             _ => return self.refused(endpoint, reply),
         };
-        GithubError::Refused(reply.answer.told(endpoint, scope, &reply.complaint, &mend))
+        GithubError::Refused(reply.answer.told(endpoint, scope, &reply.complaint, &hint))
     }
 }
 

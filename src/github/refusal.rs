@@ -74,17 +74,17 @@ impl Answer {
             let (status, what) = (self.status.as_u16(), asked(endpoint));
             return GithubError::failed(format!("unexpected status {status} when {what} {scope}"));
         }
-        let mend = self.mend(endpoint, scope, source, grant, complaint);
-        GithubError::Refused(self.told(endpoint, scope, complaint, &mend))
+        let hint = self.hint(endpoint, scope, source, grant, complaint);
+        GithubError::Refused(self.told(endpoint, scope, complaint, &hint))
     }
 
     /// The text of an error: the response, the request, and what to do.
-    pub(super) fn told(&self, endpoint: Endpoint, scope: &Scope, complaint: &str, mend: &str) -> String {
+    pub(super) fn told(&self, endpoint: Endpoint, scope: &Scope, complaint: &str, hint: &str) -> String {
         let says = if complaint.is_empty() { String::new() } else { format!(" ({complaint})") };
-        format!("GitHub answered {}{says} when {} {scope}: {mend}", self.status.as_u16(), asked(endpoint))
+        format!("GitHub answered {}{says} when {} {scope}: {hint}", self.status.as_u16(), asked(endpoint))
     }
 
-    fn mend(
+    fn hint(
         &self,
         endpoint: Endpoint,
         scope: &Scope,
@@ -107,7 +107,8 @@ impl Answer {
         match (self.status, &source.kind) {
             (StatusCode::UNAUTHORIZED, CredentialKind::Token(_)) => {
                 format!(
-                    "the token has expired, was revoked, or belongs to another GitHub; put a new one in {source}"
+                    "the token has expired, was revoked, or belongs to another GitHub; put a new one in \
+                     {source}"
                 )
             }
             (StatusCode::UNAUTHORIZED, CredentialKind::App(_)) => {

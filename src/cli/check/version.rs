@@ -206,7 +206,7 @@ mod tests {
             ("runner:1.0.3", none(), None),
         ] {
             let read = told_by(image, &facts, version("2.336.0")).map(|running| running.version);
-            assert_eq!(read, told.map(version), "{image}");
+            assert_eq!(read, expected.map(version), "{image}");
         }
     }
 

@@ -214,7 +214,7 @@ fn registration(id: u64, name: String, status: Option<&str>, busy: Option<bool>)
     let status = match status {
         Some(word) if word.eq_ignore_ascii_case("online") => RunnerStatus::Online,
         Some(word) if word.eq_ignore_ascii_case("offline") => RunnerStatus::Offline,
-        other => RunnerStatus::Other(other.unwrap_or("not told").into()),
+        other => RunnerStatus::Other(other.unwrap_or("unknown").into()),
     };
     Registration { id: RegistrationId(id), name, status, busy: busy.unwrap_or_default() }
 }
