@@ -92,7 +92,7 @@ impl Secrets {
                         tracing::info!(file = %path.display(), "reloaded the webhook secret");
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "failed to reload the webhook secret, using the previous one")
+                        tracing::warn!(%error, "failed to reload the webhook secret, using the previous one");
                     }
                 }
             }

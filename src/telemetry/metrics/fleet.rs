@@ -61,6 +61,7 @@ pub(super) struct FleetMetrics {
 }
 
 impl FleetMetrics {
+    #[expect(clippy::too_many_lines, reason = "one entry for each metric")]
     pub(super) fn new(to: &Registrar<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
             runners: to.int_gauges(
