@@ -107,7 +107,7 @@ fn the_changelog_has_this_version_or_says_that_it_is_not_released() {
 }
 
 /// House words that have a standard name, in lower case: what users read has the standard name.
-const HOUSE_WORDS: [&str; 61] = [
+const HOUSE_WORDS: &[&str] = &[
     "a listing of",
     "a look at",
     "a look",
@@ -180,7 +180,7 @@ fn house_words(text: &str) -> Vec<&'static str> {
         .map(str::to_lowercase)
         .collect();
     let text = format!(" {} ", words.join(" "));
-    HOUSE_WORDS.into_iter().filter(|word| text.contains(&format!(" {word} "))).collect()
+    HOUSE_WORDS.iter().copied().filter(|word| text.contains(&format!(" {word} "))).collect()
 }
 
 /// The string literals of a source file without its tests, and its doc comments too where `clap` shows them.
