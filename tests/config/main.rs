@@ -165,7 +165,7 @@ max = "four"
             r#"dayfly.toml:17: pool "linux": max: must not be below min_idle (3); raise max or lower min_idle"#,
             r#"dayfly.toml:18: pool "linux": url: is missing; set url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,
             r#"dayfly.toml:18: pool "linux": labels: is missing; write labels = ["self-hosted", "linux", "x64"]"#,
-            r#"dayfly.toml:19: pool "linux": name: is also that of pool number 1; give each pool a different name"#,
+            r#"dayfly.toml:19: pool "linux": name: is already the name of pool number 1; give each pool a different name"#,
             r#"dayfly.toml:20: pool "linux": host: there is no [hosts.bigg]; did you mean "big"?"#,
             r#"dayfly.toml:21: pool "linux": max: must be a whole number, 0 or more, not a string"#,
             "DAYFLY_HOSTS__BIG__MAX_RUNNERS: hosts.big.max_runners: must be a whole number, 0 or more",

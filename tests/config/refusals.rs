@@ -86,7 +86,7 @@ fn labels_that_no_job_could_match_are_refused() {
         ),
         (
             r#"["self-hosted", "Linux", "linux"]"#,
-            r#"labels.2: "linux" is there twice; upper and lower case are the same to GitHub; remove one"#,
+            r#"labels.2: "linux" is listed twice; GitHub ignores case; remove one"#,
         ),
         (&long, "labels.1: has 300 characters, but GitHub accepts at most 256; shorten it"),
         (r#""self-hosted""#, r#"labels: must be a list in brackets, not a string; write labels = ["…"]"#),
