@@ -264,7 +264,7 @@ async fn a_token_goes_to_no_github_that_it_is_not_configured_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_sends_a_token_to_another_machine_over_plain_http() {
-    // An address for documentation, which nobody has (RFC 5737).
+    // An address reserved for documentation (RFC 5737).
     let url = "http://192.0.2.1/acme";
     let refusal = "no credential is sent over plain http to 192.0.2.1";
     let said = Stand::run_bare(TOKEN, &["runners", "list", "--url", url]).await;

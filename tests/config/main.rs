@@ -1,5 +1,5 @@
-//! The configuration: what is refused and in which words, that all of it is told at once, and that
-//! the files in `config/` are what they say.
+//! The configuration: the texts of its errors, that all of them are reported at once, and that the files in
+//! `config/` are valid.
 
 mod any_text;
 mod apps;
@@ -26,7 +26,7 @@ use dayfly::{
     host::Endpoint,
 };
 
-/// A file that is sound but for what a test adds to it. Its pool comes last.
+/// A valid file, to which tests add keys. Its pool comes last.
 const SOUND: &str = r#"
 [[pool]]
 name = "linux"
@@ -74,7 +74,7 @@ impl Written {
         self.load_with(Tokens::Needed).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
-    /// The lines told about it, without the directory that it happens to be in.
+    /// The reported lines, without the temporary directory.
     fn lines(&self, told: &impl ToString) -> Vec<String> {
         let directory = format!("{}/", self.directory.path().display());
         told.to_string().replace(&directory, "").lines().map(str::to_owned).collect()

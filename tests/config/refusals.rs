@@ -1,8 +1,8 @@
-//! What is refused in pools and hosts, and in which words.
+//! The errors for pools and hosts.
 
 use crate::{SOUND, Written, head, pool};
 
-/// Holds a line of the pool to what is told of it, the place and the pool's name aside.
+/// Checks the error for a line of the pool, without the place and the pool's name.
 fn hold(line: usize, text: &str, told: &str) {
     assert_eq!(pool(text), [format!("dayfly.toml:{line}: pool \"linux\": {told}")], "{text}");
 }
@@ -109,7 +109,7 @@ fn pools_must_name_what_there_is() {
     ] {
         hold(6, text, told);
     }
-    // What is there but wrong is told of where it is wrong, and only there.
+    // A wrong value is reported where it is, and only there.
     assert_eq!(
         pool("host = \"big\"\n[hosts.big]\nmemory = \"many\"\n"),
         [r#"dayfly.toml:8: hosts.big.memory: must be a size such as "8GiB" or "500MB""#]
