@@ -231,7 +231,9 @@ fn every_public_item_has_a_doc_comment() {
                 if let Some(item) = item {
                     assert!(documented, "{folder}/{}: `{item}` has no doc comment", path.display());
                 }
-                documented = line.starts_with("///") || (documented && is_part_of_attribute(line));
+                documented = line.starts_with("///")
+                    || line.starts_with("$(#[")
+                    || (documented && is_part_of_attribute(line));
             }
         }
     }

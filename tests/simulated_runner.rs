@@ -293,7 +293,7 @@ async fn runners_misbehave_as_their_environment_says() {
     assert_eq!(ended(odd("crashes_when_idle").await).await.0, None, "by a signal");
     simulator.until(DEADLINE, |now| now.online() == 0).await.unwrap();
 
-    // A ghost's job goes to somebody else, and it stays without a registration.
+    // A ghost's job goes to another runner, and it stays without a registration.
     simulator.enqueue(Job::new("acme", LABELS).lasting(Duration::ZERO));
     let ghost = odd("ghost").await;
     simulator.until(DEADLINE, |now| now.runner("ghost").is_none() && now.queued == 1).await.unwrap();

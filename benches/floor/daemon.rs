@@ -71,7 +71,7 @@ impl Running {
 
     /// Stops the daemon; its containers go on.
     pub(crate) async fn stop(self) -> Result<()> {
-        // It may have ended by itself, which the next line tells.
+        // It may have exited by itself, which the next line reports.
         let _ = self.stop.send(());
         self.task.await.context("the daemon broke down")
     }

@@ -1,4 +1,4 @@
-//! The floor: the engine alone, asked for the same containers as concurrently as it is told to.
+//! The floor: the engine alone, with requests for the same containers at a given concurrency.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ pub(crate) async fn launch(stand: &Stand, count: usize, at_once: usize) -> Resul
     Ok(Times { first: first.since(began), running: last.since(began), online: online.since(began) })
 }
 
-/// What Dayfly asks the engine for, told once more; [`Likeness`] holds the two together.
+/// A copy of Dayfly's requests to the engine; [`Likeness`] compares the two.
 fn body(stand: &Stand, pool: &Pool, runner: &RunnerName, minted: &MintedRunner) -> ContainerCreateBody {
     let text = |(key, value): (&str, String)| (key.to_owned(), value);
     ContainerCreateBody {

@@ -42,7 +42,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, counts: &[usize], table:
         let mut floors: Vec<Vec<Times>> = vec![Vec::new(); AT_ONCE.len()];
         let (mut ours, warned) = (Vec::new(), warnings::count());
         for round in 1..=rounds {
-            // Who goes first changes, so that a machine that gets busier favours nobody.
+            // The order alternates, so that a machine that gets busier favours neither.
             for turn in 0..=AT_ONCE.len() {
                 match (turn + round) % (AT_ONCE.len() + 1) {
                     0 => {
@@ -67,7 +67,8 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, counts: &[usize], table:
             };
             let shown: Vec<String> = floors.iter().map(|floor| last(floor)).collect();
             println!(
-                "{count} runners (the first), round {round} of {rounds}: engine alone at {AT_ONCE:?} at once {}; dayfly {}",
+                "{count} runners (the first), round {round} of {rounds}: engine alone at {AT_ONCE:?} at \
+                 once {}; dayfly {}",
                 shown.join(" / "),
                 last(&ours)
             );
@@ -87,7 +88,7 @@ async fn launch(stand: &Stand, count: usize) -> Result<Times> {
     let online = github.until(PATIENCE, |snapshot| snapshot.online() == count).await;
     let online = online.map_err(|_| anyhow!("not all runners came online"))?;
     let (first, last) = stand.started_at(count).await?;
-    // A runner's name bears the moment when its launch was decided.
+    // A runner's name contains the time at which its launch was decided.
     let began = daemon.first_decided()?;
     daemon.stop().await?;
     Ok(Times { first: first.since(began), running: last.since(began), online: online.at.since(began) })

@@ -1,6 +1,5 @@
-//! What Dayfly costs beside what the engine itself needs, side by side in one run:
-//! `cargo bench --bench floor`, or with `-- --quick` for small numbers. What the lines mean is told
-//! in docs/benchmarks.md.
+//! What Dayfly costs beside what the engine itself needs, side by side in one run: `cargo bench --bench
+//! floor`, or with `-- --quick` for small numbers. The lines are explained in docs/benchmarks.md.
 
 #![expect(clippy::print_stdout, reason = "the figures are what this program is for")]
 

@@ -26,7 +26,7 @@ use super::{
 
 const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
 
-/// Between two looks at a daemon that is getting there.
+/// The interval between two checks of a daemon that is starting.
 const LOOK: Duration = Duration::from_millis(5);
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -124,7 +124,7 @@ impl Process {
     fn start(stand: &Stand, github: &Simulator, min_idle: usize) -> Result<Self> {
         let dir = stand.dir.path();
         let (config, log) = (dir.join("dayfly.toml"), dir.join("log"));
-        // Free now; whoever takes it in between makes the start fail, which is told.
+        // Free now; if another process takes it in between, the start fails with an error.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         fs::write(&config, configuration(stand, github, min_idle, address)?)?;
         let child = Command::new(BINARY)

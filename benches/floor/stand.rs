@@ -74,7 +74,7 @@ impl Stand {
         Ok(Self(Arc::new(Inner { docker, endpoint, version, image, instance, dir, image_was_there })))
     }
 
-    /// A GitHub of which nobody has asked anything yet.
+    /// A GitHub without any requests so far.
     pub(crate) async fn github(&self) -> Result<Simulator> {
         let settings = Settings {
             scopes: vec![ORGANIZATION.to_owned()],
@@ -186,7 +186,7 @@ impl Stand {
         Ok(count)
     }
 
-    /// Removes the image, unless somebody made it before.
+    /// Removes the image, unless it existed before.
     pub(crate) async fn remove_image(&self) {
         if !self.image_was_there {
             // Somebody else may use it by now.

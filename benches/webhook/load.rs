@@ -1,5 +1,5 @@
-//! The load generator: connections that stay open, each with one request at a time, written by hand so that
-//! it costs less than what it measures.
+//! The load generator: connections that stay open, each with one request at a time, with hand-written
+//! requests, so that it costs less than what it measures.
 
 use std::{
     collections::BTreeMap,
@@ -53,7 +53,7 @@ impl Outcome {
     }
 }
 
-/// The generator, and what was taken in of all that it has sent.
+/// The generator, and how many of its deliveries were accepted.
 pub(crate) struct Load {
     address: SocketAddr,
     payload: Arc<Payload>,
@@ -76,7 +76,7 @@ impl Payload {
                 (format!("address_{n}_url"), format!("https://api.github.com/repos/acme/widgets/{n}{{/id}}"))
             })
             .collect();
-        // As long as a real one, most of which is addresses that nobody reads.
+        // As long as a real one, most of which is URLs that are never read.
         let payload = json!({
             "action": "queued",
             "workflow_job": {
@@ -139,7 +139,7 @@ impl Load {
 
     /// Sends for so long on all connections.
     pub(crate) async fn run(&mut self, kind: Kind, lasting: Duration) -> Result<Outcome> {
-        // The first delivery of a job that comes again is one that is taken in.
+        // The first delivery of a repeated job is accepted.
         let same = self.next.fetch_add(1, Ordering::Relaxed);
         if kind == Kind::Doubled {
             let mut connection = TcpStream::connect(self.address).await?;

@@ -1,4 +1,4 @@
-//! How many webhook deliveries a second the real server takes in, beside what the same server does for
+//! How many webhook deliveries a second the real server accepts, beside what the same server does for
 //! `/healthz`, and what that costs in memory: `cargo bench --bench webhook`, or with `-- --quick` for a few
 //! seconds. The server is a process of its own, so that its memory is its own.
 
@@ -74,7 +74,7 @@ async fn measure(quick: bool) -> Result<()> {
         load.size()
     );
 
-    // Buffers of all connections are there before memory is looked at.
+    // The buffers of all connections exist before memory is measured.
     load.run(Kind::Good, lasting / 2).await?;
     let floor = load.run(Kind::Floor, lasting).await?;
     table.told("GET /healthz, the same server", shown(&floor));

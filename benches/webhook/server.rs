@@ -1,5 +1,5 @@
-//! The real server in a process of its own: what it is told of jobs goes through a channel with a bound, as
-//! in the daemon, and is counted at its other end.
+//! The real server in a separate process: its deliveries go through a bounded channel, as in the daemon, and
+//! are counted at the other end.
 
 use std::{collections::BTreeMap, fs, net::SocketAddr, process::Stdio, sync::Arc};
 
@@ -20,7 +20,7 @@ use tokio::{
 
 use super::SECRET;
 
-/// Room for what is told and not yet taken.
+/// The capacity for deliveries that have not been received yet.
 const ROOM: usize = 1024;
 
 /// Which jobs: how many, and their sum, which two different sets hardly share.
@@ -73,7 +73,7 @@ impl Server {
         Ok(kibibytes * 1024)
     }
 
-    /// Ends it; says what it was told.
+    /// Stops it; returns what it received.
     pub(crate) async fn stop(&mut self) -> Result<Told> {
         self.input.write_all(b"\n").await?;
         let line = self.output.next_line().await?.context("the server says nothing")?;

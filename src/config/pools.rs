@@ -18,7 +18,7 @@ use super::{
 use crate::fleet::{InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
 
 /// More runners than GitHub allows in one runner group.
-const ABSURD: u32 = 10_000;
+const MAX_RUNNERS: u32 = 10_000;
 
 /// The time limit of workflow jobs on GitHub's own runners, and of many on others.
 const LONG_JOB: Duration = Duration::from_hours(6);
@@ -247,8 +247,8 @@ fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
     let readable = !at_max.is_broken() && !at_min.is_broken();
     if policy.max == 0 {
         at_max.error("must be at least 1", "remove the pool if it is not wanted");
-    } else if policy.max > ABSURD {
-        at_max.error(format_args!("is too large: must be at most {ABSURD}"), "");
+    } else if policy.max > MAX_RUNNERS {
+        at_max.error(format_args!("is too large: must be at most {MAX_RUNNERS}"), "");
     } else if readable && policy.max < policy.min_idle {
         let where_written = if written.max.is_some() { &at_max } else { &at_min };
         let text = if written.max.is_some() {

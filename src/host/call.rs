@@ -1,5 +1,5 @@
-//! One place for what every request to an engine has in common: a connection, a deadline, a report
-//! of how long it took, and the translation of what came back.
+//! What all requests to an engine have in common: a connection, a deadline, a report of the duration, and the
+//! conversion of errors.
 
 use std::{
     fmt,
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::fleet::HostName;
 
-/// How long an engine may take, by what it is asked.
+/// The deadlines of requests to an engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// To tell something: a list, an inspection, a log, processes.
+    /// For reading: a list, an inspection, a log, processes.
     pub look: Duration,
-    /// To change something: create, start, remove; and to stop, on top of the grace.
+    /// For changes: create, start, remove; and for a stop, on top of the grace period.
     pub change: Duration,
     /// Between two messages of a pull.
     pub pull_silence: Duration,
@@ -45,7 +45,7 @@ impl Default for Deadlines {
     }
 }
 
-/// What an engine is asked.
+/// The kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Connect,
@@ -87,7 +87,7 @@ impl Call {
 }
 
 impl fmt::Display for Call {
-    /// The call in the words of Docker's API reference.
+    /// The call's name in Docker's API reference.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",
@@ -108,27 +108,27 @@ impl fmt::Display for Call {
     }
 }
 
-/// One request to an engine, as metrics count it.
+/// A request to an engine, for metrics.
 #[derive(Clone, Debug)]
 pub struct RequestReport {
     pub host: HostName,
-    /// What was asked: one of a small fixed set of words.
+    /// The kind of request: one of a small fixed set.
     pub operation: &'static str,
-    /// From the request to the end of the answer.
+    /// From the request to the end of the response.
     pub took: Duration,
-    /// Whether there was no usable answer. A refusal, such as "no such container", is an answer.
+    /// Whether there was no usable response. A refusal, such as "no such container", is a response.
     pub failed: bool,
 }
 
-/// Who is told of every request.
+/// Receives a report of every request.
 pub type Reporter = Arc<dyn Fn(&RequestReport) + Send + Sync>;
 
 /// Why a request did not succeed.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The engine answered with this status; the text names the call and the status.
+    /// The engine responded with this status; the text has the call and the status.
     Said(u16, String),
-    /// There was no usable answer.
+    /// There was no usable response.
     Silent(HostError),
 }
 
@@ -148,14 +148,13 @@ impl From<Fault> for HostError {
     }
 }
 
-/// An engine that can be asked.
+/// A connection to an engine.
 pub(super) struct Engine {
     pub(super) host: HostName,
     pub(super) endpoint: Endpoint,
     pub(super) deadlines: Deadlines,
     pub(super) reporter: Reporter,
-    /// Made with the first request, and anew after a failure: the engine may have become another
-    /// version meanwhile.
+    /// Created with the first request, and again after a failure: the engine may have been upgraded.
     client: Mutex<Option<bollard::Docker>>,
 }
 
@@ -164,7 +163,7 @@ impl Engine {
         Self { host, endpoint, deadlines, reporter, client: Mutex::new(None) }
     }
 
-    /// Asks something that only tells.
+    /// Sends a read request.
     pub(super) async fn look<T, F>(
         &self,
         call: Call,
@@ -176,7 +175,7 @@ impl Engine {
         self.ask(call, self.deadlines.look, request).await
     }
 
-    /// Asks for a change.
+    /// Sends a request for a change.
     pub(super) async fn change<T, F>(
         &self,
         call: Call,
@@ -188,7 +187,7 @@ impl Engine {
         self.ask(call, self.deadlines.change, request).await
     }
 
-    /// Connects if need be, asks, and waits until the deadline.
+    /// Connects if necessary, sends the request, and waits until the deadline.
     pub(super) async fn ask<T, F>(
         &self,
         call: Call,
@@ -201,7 +200,7 @@ impl Engine {
         self.ask_with(None, call, deadline, request).await
     }
 
-    /// The same with a request that carries a secret, which no error repeats.
+    /// The same for a request that contains a secret, which is removed from errors.
     pub(super) async fn ask_with<T, F>(
         &self,
         secret: Option<&SecretString>,
@@ -238,9 +237,9 @@ impl Engine {
         self.look(Call::Connect, |client| async { Ok(client) }).await.map_err(HostError::from)
     }
 
-    /// What an error of a request or a stream means.
+    /// Converts an error of a request or a stream.
     pub(super) fn fault(&self, call: Call, error: Error, secret: Option<&SecretString>) -> Fault {
-        // First hidden, then cut: what is left of a cut secret could not be told from other text.
+        // First hidden, then cut: the rest of a cut secret could not be recognized.
         let shown = |text: &str| match secret {
             Some(secret) => one_line(&conceal(text, secret)),
             None => one_line(text),
@@ -252,7 +251,7 @@ impl Engine {
             Error::DockerResponseServerError { status_code: status, message } => {
                 Fault::Said(status, format!("{call}: {} (HTTP status {status})", shown(&message)))
             }
-            // A message inside a stream that began with 200: the engine says that it failed.
+            // A message inside a stream that began with status 200: the engine reports a failure.
             Error::DockerStreamError { error } => Fault::Said(500, format!("{call}: {}", shown(&error))),
             error => Fault::Silent(match explain(&self.endpoint, error) {
                 HostError::Failed { detail, source } => {
@@ -273,7 +272,7 @@ impl Engine {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        // Others wait for this, whatever patience the request at hand has.
+        // Other requests wait for this, whatever the deadline of this one.
         let patience = self.deadlines.look;
         let made = timeout(patience, self.endpoint.connect()).await;
         let made = made.map_err(|_| self.unanswered(call, patience))?.map_err(Fault::Silent)?;

@@ -1,30 +1,29 @@
-//! Keeps the JIT config out of texts that come from an engine: something before it may repeat the request
-//! that carried it. Pure.
+//! Removes the JIT config from texts of an engine: a proxy in front of it may repeat the request. Pure.
 
 use std::{collections::HashSet, ops::Range};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
-/// What takes the place of a secret.
+/// The replacement for a secret.
 const HIDDEN: &str = "[hidden]";
 
-/// The shortest piece of a secret that is hidden, in letters and digits.
+/// The length of the shortest piece of a secret that is hidden, in letters and digits.
 const PIECE: usize = 16;
 
-/// How much of a text is read; the rest is dropped.
+/// The maximum length of a text; the rest is dropped.
 const LONGEST_TEXT: usize = 256 * 1024;
 
-/// The longest run of base64 in a text that does not come with its secret. An id has 64 characters, and a JIT
-/// config thousands.
+/// The longest base64 string that is kept in a text whose secret is not known. An id has 64 characters, and a
+/// JIT config thousands.
 const LONGEST_RUN: usize = 200;
 
 /// The variable that carries the JIT config.
 const VARIABLE: &str = "INPUT_JITCONFIG";
 
-/// The text without any piece of the secret, however it was encoded, escaped or wrapped on its way.
+/// The text without any piece of the secret, however it was encoded, escaped or wrapped.
 ///
-/// Only letters and digits are compared: base64's other three characters are what encodings differ by.
+/// Only letters and digits are compared: the other three characters of base64 are where encodings differ.
 pub(super) fn conceal(text: &str, secret: &SecretString) -> String {
     let text = beginning(text);
     let forms = forms(secret.expose_secret().as_bytes());
@@ -52,10 +51,10 @@ pub(super) fn conceal(text: &str, secret: &SecretString) -> String {
     shown + &text[from..]
 }
 
-/// The text without what looks like a JIT config, where the secret itself is not at hand.
+/// The text without anything that looks like a JIT config, where the secret itself is not known.
 pub(super) fn without_secrets(text: &str) -> String {
     let text = beginning(text);
-    // Whatever follows may be its value, in whatever form.
+    // Anything that follows may be its value, in any form.
     let (text, cut) = match text.find(VARIABLE) {
         Some(at) => (&text[..at + VARIABLE.len()], true),
         None => (text, false),
@@ -84,7 +83,7 @@ fn beginning(text: &str) -> &str {
     &text[..text.floor_char_boundary(LONGEST_TEXT)]
 }
 
-/// The letters and digits of everything that the secret may have become.
+/// The letters and digits of all forms that the secret may have.
 fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     let plain =
         |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().filter(u8::is_ascii_alphanumeric).collect() };
@@ -93,10 +92,10 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
         plain(secret),
         text(&|byte| format!("{byte:02x}")).into_bytes(),
         text(&|byte| format!("{byte:02X}")).into_bytes(),
-        // As Go prints bytes.
+        // The way Go prints bytes.
         text(&|byte| byte.to_string()).into_bytes(),
     ];
-    // Within a body that was encoded once more it begins at any of three places of a group.
+    // In a body that was encoded again it begins at any of three positions of a group.
     for before in 0..3 {
         let encoded = STANDARD_NO_PAD.encode([&[0; 2][..before], secret].concat());
         // The first and last groups depend on what is around it.
@@ -106,7 +105,7 @@ fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// A text's letters and digits with their places, escapes resolved.
+/// A text's letters and digits with their positions, escapes resolved.
 fn letters(text: &str) -> Vec<(u8, Range<usize>)> {
     let (bytes, mut letters, mut at) = (text.as_bytes(), Vec::new(), 0);
     while at < bytes.len() {
@@ -147,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// Like a JIT config: long, and with all that base64 has.
+    /// Like a JIT config: long, with all characters of base64.
     fn secret() -> String {
         let bytes: Vec<u8> = (0..900_u32).map(|n| (n * n * 31 + n * 7 + (n >> 3)).to_le_bytes()[0]).collect();
         let secret = STANDARD.encode(bytes);
@@ -218,7 +217,8 @@ mod tests {
     #[test]
     fn what_is_no_secret_is_shown() {
         let text = "Conflict. The container name \"/dayfly-linux-ci1-01jd0000000000000000000000\" is already in \
-                    use by 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 (50% of \\u00e4 &#8211;)";
+                    use by 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 (50% of \\u00e4 \
+                    &#8211;)";
         assert_eq!(conceal(text, &secret().into()), text);
         assert_eq!(without_secrets(text), text);
         assert_eq!(conceal(text, &SecretString::default()), text);

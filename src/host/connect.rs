@@ -1,4 +1,4 @@
-//! Where an engine is, how to connect to it, and in one line why that did not work.
+//! The endpoint of an engine, connecting to it, and a one-line text of why that failed.
 
 use std::{
     env,
@@ -19,11 +19,11 @@ use super::{
 };
 use crate::files;
 
-/// Seconds that bollard itself waits for the first byte of an answer. The real deadlines are in
-/// [`super::Deadlines`]; a stop waits as long as its grace.
+/// Seconds that bollard itself waits for the first byte of a response. The actual deadlines are in
+/// [`super::Deadlines`]; a stop waits for its grace period.
 const CLIENT_TIMEOUT: u64 = 24 * 3600;
 
-/// Where an engine is.
+/// The endpoint of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A socket on this machine: `unix:///var/run/docker.sock`.
@@ -54,7 +54,7 @@ pub enum EndpointError {
     /// Not `[user@]host`.
     #[error("ssh:// must be followed by [user@]host and nothing else")]
     Login,
-    /// A port, which the `ssh` program does not take with the address.
+    /// A port, which the `ssh` program does not accept in the address.
     #[error(
         "it must not contain a port: set it in ~/.ssh/config of the user that runs dayfly, with \"Host \
          NAME\" and \"Port NUMBER\""
@@ -63,12 +63,12 @@ pub enum EndpointError {
     /// A password in the address.
     #[error("it must not contain a password; ssh takes its key from its agent or configuration")]
     Password,
-    /// TLS files for something that is not a port.
+    /// TLS files for an endpoint other than tcp://.
     #[error("tls_dir can only be used with tcp://")]
     TlsWithoutTcp,
 }
 
-/// The engine of this machine, where its packages put the socket.
+/// The engine of this machine, at the default path of its packages.
 impl Default for Endpoint {
     fn default() -> Self {
         Self::Unix(PathBuf::from("/var/run/docker.sock"))
@@ -76,12 +76,12 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
-    /// Whether the engine is on this machine, so that what it has on disk can be seen from here.
+    /// Whether the engine is on this machine, so that its disk can be checked from here.
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Unix(_))
     }
 
-    /// The same endpoint, spoken to by mutual TLS with the files in `dir`.
+    /// The same endpoint with mutual TLS and the files in `dir`.
     pub fn with_tls(self, dir: PathBuf) -> Result<Self, EndpointError> {
         match self {
             Self::Tcp { address, .. } => Ok(Self::Tcp { address, tls_dir: Some(dir) }),
@@ -89,7 +89,7 @@ impl Endpoint {
         }
     }
 
-    /// Connects, agrees on an API version, and makes sure that it is an engine that answers.
+    /// Connects, negotiates an API version, and makes sure that the server is an engine.
     pub async fn connect(&self) -> Result<bollard::Docker, HostError> {
         let version = bollard::API_DEFAULT_VERSION;
         let client = match self {
@@ -117,7 +117,7 @@ impl Endpoint {
             Err(Error::DockerResponseServerError { status_code: 403, message }) => Err(HostError::Refused(
                 format!("{}: {} (HTTP status 403)", Call::Version, one_line(&message)),
             )),
-            // Whatever else answers HTTP does not know `/version`, or tells none.
+            // Other HTTP servers do not have `/version`, or return no version there.
             Err(
                 Error::APIVersionParseError {}
                 | Error::JsonDataError { .. }
@@ -191,7 +191,7 @@ fn is_host(text: &str) -> bool {
     }
 }
 
-/// What is wrong with a socket can be told before it is tried, and better than afterwards.
+/// A problem of a socket can be reported better before connecting than afterwards.
 fn usable_socket(path: &Path) -> Result<(), HostError> {
     let shown = path.display();
     match fs::metadata(path) {
@@ -230,7 +230,7 @@ fn url_safe_credentials(mut request: bollard::BollardRequest) -> bollard::Bollar
     request
 }
 
-/// Says in one line why there was no answer.
+/// Why there was no response, in one line.
 pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
     let cause = find::<io::Error>(&error);
     let kind = cause.map(io::Error::kind);
@@ -249,7 +249,7 @@ pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
         (Endpoint::Unix(path), Some(io::ErrorKind::NotFound)) => failed(no_socket(path), None),
         (Endpoint::Ssh(login), _) => match cause {
             Some(cause) => failed(ssh::refused(login, cause), None),
-            // The login was no request yet: a request that broke off had one.
+            // A failed login is not a failed request: a request that was interrupted had a login.
             None if broken.is_some() => failed(ssh::no_engine(login), None),
             None => failed(format!("{endpoint}: {}", chain(&error)), None),
         },
@@ -276,7 +276,7 @@ fn no_socket(path: &Path) -> String {
     }
 }
 
-/// Where else Docker and Podman have their sockets: as root, and without.
+/// Other paths of Docker's and Podman's sockets, for root and for other users.
 fn other_sockets() -> impl Iterator<Item = PathBuf> {
     let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let own = own.into_iter().flat_map(|dir| [dir.join("docker.sock"), dir.join("podman/podman.sock")]);
@@ -301,7 +301,7 @@ fn failed(detail: String, source: Option<Box<dyn StdError + Send + Sync>>) -> Ho
 }
 
 fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
-    // These two pass on their cause's source, and so hide the cause itself.
+    // These two return their cause's source, and so hide the cause itself.
     let mut next: Option<&(dyn StdError + 'static)> = Some(match error {
         Error::IOError { err } => err,
         Error::HyperResponseError { err } => err,
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_may_not_be_used_says_what_to_do() {
-        // Tried on the error itself: the tests may run as root, who may use any socket.
+        // Tested on the error itself: the tests may run as root, which can use any socket.
         let error = Error::IOError { err: io::Error::from(io::ErrorKind::PermissionDenied) };
         let text = explain(&"unix:///var/run/docker.sock".parse().unwrap(), error).to_string();
         assert!(

@@ -1,4 +1,4 @@
-//! What a runner's container is made from, and what a listing or an inspection says of one. Pure.
+//! The request that creates a runner's container, and what a list or an inspection shows of one. Pure.
 
 use std::collections::HashMap;
 
@@ -14,37 +14,38 @@ use crate::fleet::{
     ContainerId, InstanceId, Mount, RegistrationId, Resources, RunnerName, Scope, Template, TemplateDigest,
 };
 
-/// Label: the instance that made the container.
+/// Label: the instance that created the container.
 pub const LABEL_INSTANCE: &str = "dev.dayfly.instance";
-/// Label: the pool that it was made for.
+/// Label: the pool that it was created for.
 pub const LABEL_POOL: &str = "dev.dayfly.pool";
-/// Label: the runner that it was made for.
+/// Label: the runner that it was created for.
 pub const LABEL_RUNNER: &str = "dev.dayfly.runner";
-/// Label: GitHub's number of the runner's registration.
+/// Label: GitHub's id of the runner's registration.
 pub const LABEL_REGISTRATION: &str = "dev.dayfly.registration";
-/// Label: where the runner is registered.
+/// Label: the scope that the runner is registered in.
 pub const LABEL_SCOPE: &str = "dev.dayfly.scope";
-/// Label: digest of the template that it was made from.
+/// Label: the digest of the template that it was created from.
 pub const LABEL_TEMPLATE: &str = "dev.dayfly.template";
 
-/// How the runner takes its JIT config without showing it to its job or in the process list.
+/// The variable through which the runner gets its JIT config, without showing it to its job or in the process
+/// list.
 const JIT: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
 
 /// Makes the runner exit with 7 when GitHub refuses its version. Its wrapper script knows only `1`.
 const DEPRECATED: &str = "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE";
 
-/// Seconds that whoever stops the container by hand should wait: the runner has to report its job.
+/// Seconds that a manual stop of the container should wait: the runner has to report its job.
 const STOP_TIMEOUT: i64 = 60;
 
-/// Whether a text can be put into the path of a request: bollard does not escape it, and a slash or
-/// two dots would make another request of it.
+/// Whether a text is safe in the path of a request: bollard does not escape it, and a slash or two dots would
+/// turn it into another request.
 pub(super) fn is_plain_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
-/// The request that makes a runner's container.
+/// The request that creates a runner's container.
 pub(super) fn create_body(launch: &Launch<'_>) -> Result<ContainerCreateBody, HostError> {
     let template = &launch.pool.template;
     Ok(ContainerCreateBody {
@@ -96,7 +97,7 @@ fn host_config(template: &Template) -> Result<HostConfig, HostError> {
     let list = |items: &[String]| (!items.is_empty()).then(|| items.to_vec());
     Ok(HostConfig {
         memory,
-        // Equal to memory means no swap: a job that swaps slows down everybody else's.
+        // Equal to memory means no swap: a job that swaps slows down all others.
         memory_swap: memory,
         nano_cpus: (cpu_millis > 0).then(|| signed(nano_cpus, "cpus")).transpose()?,
         pids_limit: template.pids.map(i64::from),
@@ -110,14 +111,14 @@ fn host_config(template: &Template) -> Result<HostConfig, HostError> {
         cap_add: list(&template.cap_add),
         cap_drop: list(&template.cap_drop),
         security_opt: list(&template.security_opt),
-        // Reaps what jobs leave behind, and passes the stop signal on.
+        // Reaps processes that jobs leave behind, and forwards the stop signal.
         init: Some(true),
-        // A JIT config works once; a restarted container could only fail.
+        // A JIT config can be used once; a restarted container could only fail.
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             ..RestartPolicy::default()
         }),
-        // With it, log and exit code are gone before anybody can read them.
+        // With it, the log and the exit code would be gone before they are read.
         auto_remove: Some(false),
         log_config: Some(HostConfigLogConfig {
             typ: Some("json-file".to_owned()),
@@ -163,18 +164,18 @@ fn refused(text: String) -> HostError {
     HostError::Refused(text)
 }
 
-/// What a container is doing, in the three words that matter here.
+/// The state of a container, in the three values that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Made and never started.
+    /// Created and never started.
     Created,
-    /// Running, or able to run on.
+    /// Running, or able to continue.
     Up,
-    /// Not running any more.
+    /// No longer running.
     Down,
 }
 
-/// A container of ours, as far as a listing tells.
+/// A container of this instance, as far as a list shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ours {
     pub(super) id: ContainerId,
@@ -183,12 +184,13 @@ pub(super) struct Ours {
     pub(super) scope: Option<Scope>,
     pub(super) template: TemplateDigest,
     pub(super) image: Option<String>,
-    /// `None` when the engine uses a word that this version does not know.
+    /// `None` for a state that this version does not know.
     pub(super) condition: Option<Condition>,
 }
 
 impl Ours {
-    /// Reads a listed container; `Err` says why it cannot be ours although it bears our instance.
+    /// Parses a listed container; `Err` has the reason why it cannot be of this instance although it has its
+    /// label.
     pub(super) fn read(
         summary: &ContainerSummary,
         id: ContainerId,
@@ -229,7 +231,7 @@ impl Ours {
     }
 }
 
-/// The runner that a label names, if it is one of this instance.
+/// The runner in a label, if it is of this instance.
 pub(super) fn runner_of(label: Option<&str>, instance: &InstanceId) -> Result<RunnerName, String> {
     let text = label.ok_or_else(|| format!("it has no label {LABEL_RUNNER}"))?;
     RunnerName::parse(text).filter(|runner| runner.instance() == instance.as_str()).ok_or_else(|| {
@@ -237,7 +239,7 @@ pub(super) fn runner_of(label: Option<&str>, instance: &InstanceId) -> Result<Ru
     })
 }
 
-/// What an inspection says that a container is doing.
+/// The state of a container in an inspection.
 pub(super) fn condition(state: &EngineState) -> Condition {
     match state.status {
         Some(ContainerStateStatusEnum::CREATED) => Condition::Created,
@@ -262,7 +264,7 @@ pub(super) fn condition(state: &EngineState) -> Condition {
     }
 }
 
-/// The limits that a container really has.
+/// The actual limits of a container.
 pub(super) fn resources(inspected: &ContainerInspectResponse) -> Resources {
     let limits = inspected.host_config.as_ref();
     let positive = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! One Docker Engine as a [`Host`]: every call is one or a few requests, and what is already so is a
-//! success.
+//! A Docker Engine as a [`Host`]: every call is one or a few requests, and succeeds if there is nothing to
+//! do.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -37,10 +37,10 @@ use crate::{
     },
 };
 
-/// Inspections under way at once: an engine answers about so many as fast as one.
+/// Concurrent inspections: an engine answers about this many as fast as one.
 const INSPECTIONS: usize = 8;
 
-/// One Docker Engine. Clones share their connection and what they know.
+/// One Docker Engine. Clones share their connection and their memory.
 #[derive(Clone)]
 pub struct Docker(Arc<Inner>);
 
@@ -48,16 +48,16 @@ struct Inner {
     engine: Engine,
     instance: InstanceId,
     memory: Mutex<Memory>,
-    /// What the clock of the engine's machine showed last.
+    /// The last reading of the clock of the engine's machine.
     clock: Mutex<Option<ClockReading>>,
     last_event: AtomicI64,
-    /// A list shows an end of which no event has told.
+    /// A list shows an exit that no event has reported.
     unreported: Notify,
-    /// Changes when the streams of this engine turn out to be dead.
+    /// Changes when the streams of this engine turn out to be stale.
     streams: watch::Sender<()>,
 }
 
-/// What an engine says of itself.
+/// Facts about an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     pub version: String,
@@ -69,18 +69,18 @@ pub struct Facts {
     /// Memory of its machine, in bytes.
     pub memory: u64,
     pub cpus: u32,
-    /// What the clock of its machine shows; `None` where it does not say.
+    /// A reading of the clock of its machine; `None` where it does not report it.
     pub clock: Option<ClockReading>,
     /// Directory on its machine that holds images and containers.
     pub storage_root: String,
     pub runtimes: BTreeSet<String>,
 }
 
-/// From this difference on a clock is reported, in seconds.
+/// A clock that differs by this many seconds is reported.
 const SKEW_REPORTED: i64 = 60;
 
 impl Facts {
-    /// How far the clock of the engine's machine is ahead of this machine's in seconds, where that is much.
+    /// How many seconds the clock of the engine's machine is ahead of this machine's, if that is much.
     pub fn skew(&self, wall: ClockReading) -> Option<i64> {
         let ahead = self.clock?.ahead_of(wall) / 1000;
         (ahead.abs() >= SKEW_REPORTED).then_some(ahead)
@@ -88,7 +88,7 @@ impl Facts {
 }
 
 impl Docker {
-    /// The engine at `endpoint`. It is connected to with the first call, so it may be down now.
+    /// The engine at `endpoint`. It connects with the first call, so the engine may be down now.
     pub fn new(host: HostName, endpoint: Endpoint, instance: InstanceId, reporter: Reporter) -> Self {
         Self::with_deadlines(host, endpoint, instance, reporter, Deadlines::default())
     }
@@ -112,7 +112,7 @@ impl Docker {
         }))
     }
 
-    /// What the engine is; also the way to see whether it answers at all.
+    /// Facts about the engine; also a check that it responds at all.
     pub async fn facts(&self) -> Result<Facts, HostError> {
         let version =
             self.engine().look(Call::Version, |docker| async move { docker.version().await }).await?;
@@ -133,7 +133,7 @@ impl Docker {
         })
     }
 
-    /// The clock of the engine's machine, as it said last; this machine's before it has said so.
+    /// The last reading of the clock of the engine's machine; that of this machine before there is one.
     pub fn clock(&self) -> ClockReading {
         self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(clock::wall)
     }
@@ -150,22 +150,22 @@ impl Docker {
         &self.0.last_event
     }
 
-    /// Waits until a list shows an end of which no event has told.
+    /// Waits until a list shows an exit that no event has reported.
     pub(super) async fn unreported_end(&self) {
         self.0.unreported.notified().await;
     }
 
-    /// Changes when the streams of this engine turn out to be dead.
+    /// Changes when the streams of this engine turn out to be stale.
     pub(super) fn streams(&self) -> &watch::Sender<()> {
         &self.0.streams
     }
 
-    /// What is behind the lock is whole after each statement, so a panic elsewhere does not spoil it.
+    /// What the lock protects is consistent after each statement, so a panic elsewhere does not break it.
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Completes a listed container with what only an inspection tells; `None` when it vanished.
+    /// Completes a listed container with what only an inspection shows; `None` when it has disappeared.
     async fn complete(&self, ours: Ours) -> Result<Option<Container>, HostError> {
         if ours.condition == Some(Condition::Down) && self.memory().listed_down(&ours.id) {
             self.0.unreported.notify_one();
@@ -240,7 +240,7 @@ impl Host for Docker {
                     let warning = conceal(&warning, launch.jit);
                     tracing::debug!(runner = %launch.runner, warning, "the engine returned a warning about the container");
                 }
-                // What is no id may be anything, even the request.
+                // Anything but an id may be any text, even the request.
                 let is_id = created.id.len() == 64 && created.id.bytes().all(|byte| byte.is_ascii_hexdigit());
                 if !is_plain_name(&created.id) || !is_id && conceal(&created.id, launch.jit) != created.id {
                     let detail = format!("{}: the response has no container id", Call::Create);
@@ -250,7 +250,7 @@ impl Host for Docker {
                 self.memory().created(id.clone(), launch.pool.template.resources);
                 Ok(id)
             }
-            // 404 is also said of other things that the template names.
+            // 404 is also returned for other things that the template refers to.
             Err(fault) if fault.is(404) && self.image(image).await?.is_none() => {
                 Err(HostError::ImageMissing(image.clone()))
             }
@@ -278,8 +278,8 @@ impl Host for Docker {
         if self.condition(id).await? != Some(Condition::Up) {
             return Ok(Occupation::Down);
         }
-        // Processes first: the runner writes its line before it starts the worker, so whoever is not
-        // seen at either was idle when the processes were listed.
+        // Processes first: the runner writes its line before it starts the worker, so a runner that shows
+        // neither was idle when the processes were listed.
         let works = self.works(id).await;
         let story = self.story(id).await;
         match (works, story) {
@@ -287,7 +287,7 @@ impl Host for Docker {
             (Ok(true), _) => Ok(Occupation::Busy(None)),
             (Ok(false), Ok(_)) => Ok(Occupation::Idle),
             (Err(fault), _) | (_, Err(fault)) => {
-                // Perhaps it ended while it was asked.
+                // It may have exited during the check.
                 if self.condition(id).await? == Some(Condition::Up) {
                     Err(fault.into())
                 } else {
@@ -309,7 +309,7 @@ impl Host for Docker {
                 })
                 .await;
         match stopped {
-            // Not running (304) is a success to bollard.
+            // bollard treats "not running" (304) as a success.
             Ok(()) => Ok(()),
             Err(fault) if fault.is(404) => Ok(()),
             Err(fault) => match self.condition(id).await {
@@ -332,12 +332,12 @@ impl Host for Docker {
             Err(fault @ Fault::Silent(_)) => return Err(fault.into()),
             Err(fault) => fault,
         };
-        // 409 is said of a running container and of a removal under way alike.
+        // 409 is returned both for a running container and for a removal in progress.
         let Some(inspected) = self.inspect(id).await? else { return Ok(()) };
         let state = inspected.state.unwrap_or_default();
         match state.status {
             Some(ContainerStateStatusEnum::REMOVING) => Ok(()),
-            // A removal failed half-way; nothing runs any more, and only force removes the rest.
+            // A removal failed half-way; nothing is running any more, and only force removes the rest.
             Some(ContainerStateStatusEnum::DEAD) => Ok(self.remove_once(id, true).await?),
             _ => Err(fault.into()),
         }
@@ -345,8 +345,8 @@ impl Host for Docker {
 }
 
 impl Docker {
-    /// Picks ours from a listing, warns once of each that bears our instance and cannot be ours, and
-    /// forgets what is gone.
+    /// Selects this instance's containers from a list, warns once of each with this instance's label that is
+    /// not one of its runners, and drops what is gone.
     fn ours(&self, listed: &[ContainerSummary], began: Instant) -> Vec<Ours> {
         let (mut present, mut ours) = (BTreeSet::new(), Vec::new());
         for summary in listed {

@@ -1,5 +1,4 @@
-//! Images: whether an engine has one, what it tells of itself, and pulling it. The daemon decides
-//! when.
+//! Images: checking whether an engine has one, inspecting and pulling it. The daemon decides when.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +12,12 @@ use super::{
     registry::{self, Login, Reference},
 };
 
-/// What an image tells of itself. It has no `Debug`: people bake secrets into environments.
+/// Facts about an image. Without `Debug`: environments of images may contain secrets.
 #[derive(Clone, Default)]
 pub struct ImageFacts {
     /// Its id; it changes when the image does.
     pub id: String,
-    /// All the names that the engine has for it.
+    /// All its names on the engine.
     pub references: Vec<String>,
     pub labels: BTreeMap<String, String>,
     /// The environment of its containers, `NAME=value` each.
@@ -31,7 +30,7 @@ impl Docker {
         Ok(self.image_facts(reference).await?.map(|facts| facts.id).filter(|id| !id.is_empty()))
     }
 
-    /// What the image under this reference tells; `None` when the engine does not have it.
+    /// Facts about the image with this reference; `None` when the engine does not have it.
     pub async fn image_facts(&self, reference: &str) -> Result<Option<ImageFacts>, HostError> {
         Reference::read(reference)?;
         let reference = reference.to_owned();
@@ -54,8 +53,8 @@ impl Docker {
         }
     }
 
-    /// Pulls the image and answers its id. Credentials are those that Docker's configuration file
-    /// holds for the registry as plain `auths` entries; credential helpers are not asked.
+    /// Pulls the image and returns its id. Credentials are read from the `auths` entries of Docker's
+    /// configuration file; credential helpers are not supported.
     ///
     /// A registry's refusal is [`HostError::Refused`] or [`HostError::Failed`] with its message, also
     /// when the engine still has an older image.
@@ -77,7 +76,7 @@ impl Docker {
                 loop {
                     match timeout(silence, messages.next()).await {
                         Ok(Some(Ok(_))) => {}
-                        // A pull that succeeded may end like this (bollard, issue 560).
+                        // A successful pull may end like this (bollard, issue 560).
                         Ok(Some(Err(Error::IOError { err }))) => return Ok(Some(err)),
                         Ok(Some(Err(error))) => return Err(error),
                         Ok(None) => return Ok(None),

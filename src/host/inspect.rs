@@ -1,4 +1,4 @@
-//! What one container tells when it is asked: the engine's inspection, its log, its processes.
+//! Checks of one container: inspection, log and processes.
 
 use bollard::{
     models::{ContainerInspectResponse, ContainerState as EngineState},
@@ -14,16 +14,16 @@ use super::{
 };
 use crate::fleet::{ContainerId, Exit, Timestamp};
 
-/// How much of a log's beginning is read for `Running job:`. The line comes soon after the start
-/// unless the runner idled for days; then the result near the end names the job.
+/// How much of a log's beginning is read for `Running job:`. The line comes soon after the start unless the
+/// runner was idle for days; then the result near the end has the job's name.
 const LOG_HEAD: usize = 256 * 1024;
 
-/// How many of a log's last entries are read when the beginning was not all. An entry is a line, or
-/// 16 KiB of a longer one.
+/// How many of a log's last entries are read when it is longer. An entry is a line, or 16 KiB of a longer
+/// one.
 const LOG_TAIL_ENTRIES: &str = "400";
 
 impl Docker {
-    /// What the engine says of the container; `None` when there is no such container.
+    /// The inspection of the container; `None` when it does not exist.
     pub(super) async fn inspect(
         &self,
         id: &ContainerId,
@@ -42,13 +42,14 @@ impl Docker {
         }
     }
 
-    /// What the container is doing now; `None` when it is not there.
+    /// The state of the container; `None` when it does not exist.
     pub(super) async fn condition(&self, id: &ContainerId) -> Result<Option<Condition>, HostError> {
         let inspected = self.inspect(id).await?;
         Ok(inspected.map(|i| i.state.as_ref().map_or(Condition::Down, container::condition)))
     }
 
-    /// How a container ended that an inspection shows to be down; `None` when it vanished meanwhile.
+    /// How a container exited, after an inspection that shows it as exited; `None` when it has disappeared
+    /// since.
     ///
     /// `OOMKilled` is false while the container runs, whatever happened in it, and true after the end
     /// if any of its processes was killed, even when the first one exited with 0 (tried, Engine 20.10).
@@ -63,9 +64,9 @@ impl Docker {
         let mut story = match self.story(id).await {
             Ok(story) => story,
             Err(fault) if fault.is(404) => return Ok(None),
-            // The engine has no log to show, and will have none next time.
+            // The engine has no log, and retrying would not help.
             Err(Fault::Said(_, message)) => Story::without_log(&message),
-            // Once may be chance. Twice is a log that must not hide all other containers.
+            // Once may be a coincidence. After the second time this log must not block all other containers.
             Err(fault) if self.memory().first_unread(id) => return Err(fault.into()),
             Err(fault) => Story::without_log(&HostError::from(fault).to_string()),
         };
@@ -82,7 +83,7 @@ impl Docker {
         }))
     }
 
-    /// Reads the log's beginning, and its end when that was not all: at most [`LOG_HEAD`] and
+    /// Reads the beginning of the log, and its end when it is longer: at most [`LOG_HEAD`] and
     /// [`LOG_TAIL_ENTRIES`], whatever a job has printed.
     pub(super) async fn story(&self, id: &ContainerId) -> Result<Story, Fault> {
         let mut story = Story::default();
@@ -93,7 +94,7 @@ impl Docker {
         Ok(story)
     }
 
-    /// Reads until the end or the limit; says whether it was the end.
+    /// Reads until the end or the limit; returns whether it was the end.
     async fn read_log(
         &self,
         id: &ContainerId,
@@ -130,7 +131,7 @@ impl Docker {
     /// Whether a `Runner.Worker` runs in the container: the process that has the job.
     pub(super) async fn works(&self, id: &ContainerId) -> Result<bool, Fault> {
         let id = plain(id).map_err(Fault::Silent)?;
-        // A form that procps and busybox both know; the engine wants to see a column PID.
+        // A form that procps and busybox both accept; the engine requires a column PID.
         let options = TopOptionsBuilder::new().ps_args("-eo pid,comm,args").build();
         let top = self
             .engine()
@@ -148,7 +149,7 @@ fn is_worker(process: &[String]) -> bool {
     name == WORKER || first.rsplit('/').next() == Some(WORKER)
 }
 
-/// The id as text that may go into a request's path.
+/// The id as text that is safe in a request's path.
 pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
     if is_plain_name(&id.0) {
         Ok(id.0.to_string())

@@ -1,7 +1,7 @@
-//! Reads what a runner says in its container's log. Pure: bytes in, words out.
+//! Parses what a runner reports in its container's log. Pure: bytes in, values out.
 //!
-//! Job names, and anything that a job prints, are the words of strangers. So a line counts only by
-//! how it begins, lines and what is kept of them are bounded, and nothing needs to be UTF-8.
+//! Job names, and everything that a job prints, are untrusted. So a line is recognized only by its beginning,
+//! lines and what is kept of them are bounded, and nothing needs to be UTF-8.
 
 use std::collections::VecDeque;
 
@@ -9,25 +9,25 @@ use bollard::container::LogOutput;
 
 use crate::fleet::{Said, Timestamp};
 
-/// What is kept of one line; the rest of a longer one is skipped.
+/// The maximum length of a line; the rest of a longer one is skipped.
 const MAX_LINE: usize = 8 * 1024;
 
-/// What is kept of a job's name, in characters.
+/// The maximum length of a job's name, in characters.
 const MAX_NAME: usize = 200;
 
-/// How many of the lines that count are kept of one log; a runner writes three.
+/// The maximum number of recognized lines of a log; a runner writes three.
 const MAX_HEARD: usize = 32;
 
-/// How much of a log's end is kept for people, in bytes.
+/// How much of a log's end is kept for display, in bytes.
 pub(super) const MAX_TAIL: usize = 16 * 1024;
 
-/// The words that the runner has for a job's result (`TaskResult` in actions/runner).
+/// The runner's values for a job's result (`TaskResult` in actions/runner).
 const RESULTS: [&str; 6] = ["Succeeded", "SucceededWithIssues", "Failed", "Canceled", "Skipped", "Abandoned"];
 
-/// What one line of a runner's log says, if it is one of the lines that count.
+/// The meaning of one line of a runner's log, if it is one of the recognized lines.
 ///
-/// The runner begins them with the time (`2026-01-31 12:00:00Z: `), and the official image prints
-/// each a second time as `[RUNNER … Terminal] WRITE LINE: …`.
+/// They begin with the time (`2026-01-31 12:00:00Z: `), and the official image prints each a second time as
+/// `[RUNNER … Terminal] WRITE LINE: …`.
 pub fn said(line: &[u8]) -> Option<Said> {
     read(line)?.said()
 }
@@ -64,7 +64,7 @@ fn read(line: &[u8]) -> Option<Line> {
         return Some(Line::Running { job: name(job), began: timestamp(time) });
     }
     if let Some(rest) = rest.strip_prefix(b"Job ") {
-        // The name may contain these words too; the last ones are the runner's.
+        // The name may contain these words too; the last occurrence is the runner's.
         const WORDS: &[u8] = b" completed with result: ";
         let at = rest.windows(WORDS.len()).rposition(|window| window == WORDS)?;
         let result = RESULTS.into_iter().find(|word| word.as_bytes() == &rest[at + WORDS.len()..])?;
@@ -92,27 +92,27 @@ fn after_time(line: &[u8]) -> Option<(&[u8], &[u8])> {
     fits.then_some((time, rest))
 }
 
-/// The time before a line, which has the form of one.
+/// The time before a line, if it has that form.
 fn timestamp(time: &[u8]) -> Option<Timestamp> {
     std::str::from_utf8(time).ok()?.strip_suffix(": ")?.parse().ok()
 }
 
-/// Whether the runner reports that GitHub refuses its version. The words are GitHub's, what they
-/// follow is the runner's; older runners leave out the first part.
+/// Whether the runner reports that GitHub refuses its version. The message is GitHub's, the text before it is
+/// the runner's; older runners omit the first part.
 fn version_refused(line: &[u8]) -> bool {
     const WORDS: &[u8] = b"is deprecated and cannot receive messages";
     (line.starts_with(b"An error occurred: ") || line.starts_with(b"Runner version "))
         && line.windows(WORDS.len()).any(|window| window == WORDS)
 }
 
-/// A job's name as it can be shown: bounded, and without control characters.
+/// A job's name for display: bounded, and without control characters.
 fn name(bytes: &[u8]) -> String {
     let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     String::from_utf8_lossy(bytes).chars().map(shown).take(MAX_NAME).collect()
 }
 
-/// Puts lines together from the engine's frames, which end anywhere. The two streams interleave, so
-/// each has a line of its own.
+/// Assembles lines from the engine's frames, which end anywhere. The two streams interleave, so each has its
+/// own line.
 #[derive(Default)]
 pub(super) struct Lines {
     out: Partial,
@@ -122,12 +122,12 @@ pub(super) struct Lines {
 #[derive(Default)]
 struct Partial {
     line: Vec<u8>,
-    /// Whether what comes until the next line break belongs to a line of which the start is unknown.
+    /// Whether the bytes until the next line break belong to a line whose beginning is unknown.
     headless: bool,
 }
 
-/// Something in a log's stream that is not a container's output: the engine's own report that it
-/// cannot read on, or the rest of a frame that was cut.
+/// Something in a log stream that is not output of the container: the engine's report that it cannot continue
+/// reading, or the rest of a truncated frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -138,12 +138,12 @@ impl Lines {
         Self { out: headless(), error: headless() }
     }
 
-    /// Takes in a frame and gives each complete line, cut to [`MAX_LINE`].
+    /// Adds a frame and returns each complete line, cut to [`MAX_LINE`].
     pub(super) fn push(&mut self, frame: &LogOutput, mut each: impl FnMut(&[u8])) -> Result<(), Broken> {
         let (partial, bytes) = match frame {
             LogOutput::StdOut { message } => (&mut self.out, message),
             LogOutput::StdErr { message } => (&mut self.error, message),
-            // We never make a container with a terminal, so there is no other output.
+            // Containers are never created with a terminal, so there is no other output.
             LogOutput::StdIn { .. } | LogOutput::Console { .. } => return Err(Broken),
         };
         let mut pieces = bytes.split(|&byte| byte == b'\n').peekable();
@@ -157,7 +157,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Gives what was left without a line break when the log ended.
+    /// Returns what is left without a line break when the log has ended.
     pub(super) fn finish(&mut self, mut each: impl FnMut(&[u8])) {
         for partial in [&mut self.out, &mut self.error] {
             if !partial.line.is_empty() {
@@ -177,28 +177,28 @@ impl Partial {
     }
 }
 
-/// What a log tells of its runner.
+/// What a log shows about its runner.
 #[derive(Debug, Default)]
 pub(super) struct Story {
-    /// The first job that it says it runs, else the one that it says it ran.
+    /// The first job that it started, else the one that it completed.
     pub(super) job: Option<String>,
-    /// The last result that it tells.
+    /// The last result.
     pub(super) result: Option<&'static str>,
-    /// What it says, in order: the first [`MAX_HEARD`].
+    /// The recognized lines in order, the first [`MAX_HEARD`].
     pub(super) heard: Vec<Said>,
     version_refused: bool,
     tail: VecDeque<u8>,
 }
 
 impl Story {
-    /// The story of a container whose log cannot be read; people are told why.
+    /// The result for a container whose log cannot be read, with the reason.
     pub(super) fn without_log(why: &str) -> Self {
         let mut story = Self::default();
         story.keep(format!("(failed to read its log: {why})").as_bytes());
         story
     }
 
-    /// Takes in a line.
+    /// Adds a line.
     pub(super) fn line(&mut self, line: &[u8]) {
         let read = read(line);
         if self.heard.len() < MAX_HEARD {
@@ -215,7 +215,7 @@ impl Story {
         }
     }
 
-    /// Takes in a frame's bytes for the tail.
+    /// Adds a frame's bytes to the tail.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(MAX_TAIL)..];
         let excess = (self.tail.len() + bytes.len()).saturating_sub(MAX_TAIL);
@@ -223,17 +223,17 @@ impl Story {
         self.tail.extend(bytes);
     }
 
-    /// Forgets the tail, when what comes next does not follow what came before.
+    /// Drops the tail, when the next bytes do not follow the last ones.
     pub(super) fn forget_tail(&mut self) {
         self.tail.clear();
     }
 
-    /// Whether GitHub refuses the runner's version: only a runner without a job can tell.
+    /// Whether GitHub refuses the runner's version: only a runner without a job can report that.
     pub(super) fn version_refused(&self) -> bool {
         self.version_refused && self.job.is_none()
     }
 
-    /// The end of the log, whatever bytes it had.
+    /// The end of the log as text, whatever bytes it has.
     pub(super) fn tail(&mut self) -> String {
         String::from_utf8_lossy(self.tail.make_contiguous()).into_owned()
     }

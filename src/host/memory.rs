@@ -1,4 +1,4 @@
-//! What an edge remembers of its engine's containers, so that it asks for nothing twice.
+//! What an edge remembers of its engine's containers, so that it requests nothing twice.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,21 +8,22 @@ use std::{
 use super::container::Condition;
 use crate::fleet::{ContainerId, ContainerState, Exit, Resources};
 
-/// What is remembered of all containers.
+/// The memory of all containers.
 #[derive(Default)]
 pub(super) struct Memory {
     known: BTreeMap<ContainerId, Known>,
     warned: BTreeSet<ContainerId>,
     unread: BTreeSet<ContainerId>,
-    /// Those that a list showed to have ended, and no event did.
+    /// Containers that a list showed as exited but no event did.
     unreported: BTreeSet<ContainerId>,
 }
 
-/// What does not change in a container's life, so that each is inspected at most once running and once ended.
+/// What does not change while a container exists, so that each is inspected at most once while running and
+/// once after its exit.
 struct Known {
     resources: Resources,
     exit: Option<Exit>,
-    /// Made here, and its start was not requested yet.
+    /// Created here, and its start has not been requested yet.
     fresh: bool,
     died: bool,
     since: Instant,
@@ -36,17 +37,18 @@ impl Known {
 }
 
 impl Memory {
-    /// A container was made, with these limits.
+    /// Records that a container was created with these limits.
     pub(super) fn created(&mut self, id: ContainerId, resources: Resources) {
         self.known.insert(id, Known { fresh: true, ..Known::new(resources) });
     }
 
-    /// Its start is about to be requested. Whether it is certain that it was not started before.
+    /// Records that its start is about to be requested. Returns whether it is certain that it was not started
+    /// before.
     pub(super) fn starts(&mut self, id: &ContainerId) -> bool {
         self.known.get_mut(id).is_some_and(|known| std::mem::take(&mut known.fresh))
     }
 
-    /// An event reported its end.
+    /// Records that an event reported its exit.
     pub(super) fn died(&mut self, id: &ContainerId) {
         self.unreported.remove(id);
         if let Some(known) = self.known.get_mut(id) {
@@ -54,12 +56,12 @@ impl Memory {
         }
     }
 
-    /// Whether an event reported its end.
+    /// Whether an event reported its exit.
     pub(super) fn has_died(&self, id: &ContainerId) -> bool {
         self.known.get(id).is_some_and(|known| known.died)
     }
 
-    /// Takes in an inspection; `died` is whether its end had been reported when the inspection began.
+    /// Records an inspection; `died` is whether its exit had been reported when the inspection began.
     pub(super) fn inspected(
         &mut self,
         id: &ContainerId,
@@ -68,12 +70,12 @@ impl Memory {
         died: bool,
     ) {
         let known = self.known.entry(id.clone()).or_insert_with(|| Known::new(resources));
-        // Somebody started it again.
+        // Something started it again.
         known.died &= exit.is_some() || !died;
         (known.resources, known.exit, known.fresh) = (resources, exit, false);
     }
 
-    /// What a listed container is doing, as far as that is known without an inspection.
+    /// The state of a listed container, as far as it is known without an inspection.
     pub(super) fn recall(
         &self,
         id: &ContainerId,
@@ -82,7 +84,8 @@ impl Memory {
         let known = self.known.get(id)?;
         let state = match condition? {
             Condition::Created => ContainerState::Created,
-            // A list lags behind an end; and a container that runs after its end was started by somebody.
+            // A list lags behind an exit; and a container that is running after its exit was started by
+            // something else.
             Condition::Up if known.exit.is_some() || known.died => return None,
             Condition::Up => ContainerState::Up,
             Condition::Down => ContainerState::Down(known.exit.clone()?),
@@ -90,28 +93,28 @@ impl Memory {
         Some((known.resources, state))
     }
 
-    /// A list shows a container that has ended. Whether that is news which an event should have brought.
+    /// Records that a list shows a container as exited. Returns whether an event should have reported that.
     pub(super) fn listed_down(&mut self, id: &ContainerId) -> bool {
         let news = self.known.get(id).is_some_and(|known| known.exit.is_none() && !known.died);
         news && self.unreported.insert(id.clone())
     }
 
-    /// Whether ends were missed since the last call.
+    /// Whether exits were missed since the last call.
     pub(super) fn missed_ends(&mut self) -> bool {
         !std::mem::take(&mut self.unreported).is_empty()
     }
 
-    /// Notes that a container cannot be ours; says whether that is the first time.
+    /// Records that a container is not a runner of this instance; returns whether that is the first time.
     pub(super) fn first_warning(&mut self, id: &ContainerId) -> bool {
         self.warned.insert(id.clone())
     }
 
-    /// Notes that a container's log could not be read; says whether that is the first time.
+    /// Records that a container's log could not be read; returns whether that is the first time.
     pub(super) fn first_unread(&mut self, id: &ContainerId) -> bool {
         self.unread.insert(id.clone())
     }
 
-    /// Forgets what a list that began then does not show.
+    /// Drops what is missing from a list that began at this time.
     pub(super) fn retain(&mut self, present: &BTreeSet<ContainerId>, began: Instant) {
         self.known.retain(|id, known| present.contains(id) || known.since >= began);
         self.warned.retain(|id| present.contains(id));
@@ -149,7 +152,7 @@ mod tests {
         memory.created(id(), NOTHING);
         memory.died(&id());
         assert!(!is_up(&memory));
-        // An inspection that was under way says nothing of the end.
+        // An inspection in progress shows nothing of the exit.
         memory.inspected(&id(), NOTHING, None, false);
         assert!(!is_up(&memory));
         memory.inspected(&id(), NOTHING, None, true);

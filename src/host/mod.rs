@@ -1,4 +1,4 @@
-//! The edge to container engines: what launches, asks, stops and removes containers, in our words.
+//! The edge to container engines: launches, checks, stops and removes containers.
 
 mod call;
 mod conceal;
@@ -33,21 +33,21 @@ pub use self::{
     watch::Happened,
 };
 
-/// Log directives that no filter may go below: bollard prints whole request bodies at DEBUG, and
-/// with them the JIT config and the template's environment.
+/// Log directives that no filter lifts: bollard prints whole request bodies at DEBUG, including the JIT
+/// config and the template's environment.
 pub const LOG_CAPS: &[&str] = &["bollard=info"];
 
-/// What can go wrong at an engine, by what a caller does about it.
+/// Errors of requests to an engine, by what a caller does about them.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// The image is not there.
+    /// The image does not exist.
     #[error("the engine has no image {0}")]
     ImageMissing(String),
-    /// The engine will not do what was asked: the template asks for something that it does not
-    /// have, a name is taken, or a container to be removed is running.
+    /// The engine refused the request: the template asks for something that it does not have, a name is in
+    /// use, or a container to be removed is running.
     #[error("the engine refused: {0}")]
     Refused(String),
-    /// The engine failed, timed out or cannot be reached; what was asked may have been done.
+    /// The engine failed, timed out or cannot be reached; what was requested may have been done.
     #[error("no usable response from the engine: {detail}")]
     Failed {
         detail: String,
@@ -57,7 +57,7 @@ pub enum HostError {
     },
 }
 
-/// All that a container is made from.
+/// Everything that a container is created from.
 pub struct Launch<'a> {
     pub instance: &'a InstanceId,
     /// The runner, whose name the container gets.
@@ -72,19 +72,19 @@ pub struct Launch<'a> {
 /// A launch that failed.
 #[derive(Debug)]
 pub struct LaunchError {
-    /// The container that was created and could not be started.
+    /// The container that was created but could not be started.
     pub container: Option<ContainerId>,
     pub error: HostError,
 }
 
-/// The calls that a pass needs, for one engine. Every call ends within the edge's deadline, and is
-/// idempotent: what is already so is a success.
+/// The calls that the daemon needs, for one engine. Every call ends within the edge's deadline, and is
+/// idempotent: it succeeds if there is nothing to do.
 pub trait Host: Send + Sync {
-    /// All containers that bear our instance, running or not. What bears it but cannot be ours
+    /// All containers with this instance's label, running or not. One that is not a runner of this instance
     /// (a broken name) is left out, and logged once.
     fn list(&self) -> impl Future<Output = Result<Vec<Container>, HostError>> + Send;
 
-    /// Makes a container and does not start it.
+    /// Creates a container without starting it.
     fn create(&self, launch: Launch<'_>) -> impl Future<Output = Result<ContainerId, HostError>> + Send;
 
     /// Starts a container that was never started.
@@ -102,17 +102,17 @@ pub trait Host: Send + Sync {
         }
     }
 
-    /// Asks the container whether it has a job: its log for `Running job:`, its processes for
-    /// `Runner.Worker`. Errors when neither can be read: no answer is not "idle".
+    /// Checks whether the container has a job: its log for `Running job:`, its processes for `Runner.Worker`.
+    /// Fails when neither can be read: unknown is not "idle".
     fn occupation(&self, id: &ContainerId) -> impl Future<Output = Result<Occupation, HostError>> + Send;
 
     /// Sends the stop signal, waits for `grace`, then kills.
     fn stop(&self, id: &ContainerId, grace: Duration) -> impl Future<Output = Result<(), HostError>> + Send;
 
-    /// How the container ended; `None` while it runs or when it is not there.
+    /// How the container exited; `None` while it is running or when it does not exist.
     fn exit(&self, id: &ContainerId) -> impl Future<Output = Result<Option<Exit>, HostError>> + Send;
 
-    /// Removes a container that does not run, with its anonymous volumes. Never by force: a
-    /// container that runs after all is an error.
+    /// Removes a container that is not running, with its anonymous volumes. Never by force: a running
+    /// container is an error.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), HostError>> + Send;
 }

@@ -1,4 +1,4 @@
-//! Image references, and what Docker's own configuration file knows of the registry behind one.
+//! Image references, and the credentials for their registries in Docker's configuration file.
 
 use std::{collections::BTreeMap, env, io, path::PathBuf};
 
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::HostError;
 use crate::files::{self, FileError};
 
-/// How Docker names Docker Hub in its configuration.
+/// The name of Docker Hub in Docker's configuration.
 const HUB: &str = "index.docker.io";
 
-/// An image reference that can be put into a request.
+/// An image reference that is safe in a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reference<'a> {
     /// `registry/path`, as written.
@@ -22,7 +22,7 @@ pub(super) struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Reads a reference; refuses what bollard, which does not escape it, would make another request of.
+    /// Parses a reference; rejects what would become another request in bollard, which does not escape it.
     pub(super) fn read(text: &'a str) -> Result<Self, HostError> {
         let wrong = || HostError::Refused(format!("{text:?} is not an image reference"));
         let fits =
@@ -31,7 +31,7 @@ impl<'a> Reference<'a> {
             return Err(wrong());
         }
         let (name, tag) = match text.split_once('@') {
-            // A digest says all; the engine takes no tag beside it.
+            // A digest is sufficient; the engine accepts no tag beside it.
             Some((name, digest)) => (without_tag(name).0, digest),
             None => without_tag(text),
         };
@@ -41,7 +41,7 @@ impl<'a> Reference<'a> {
         Ok(Self { name, tag })
     }
 
-    /// The registry's host, as Docker's configuration names it.
+    /// The registry's host, as in Docker's configuration.
     fn registry(&self) -> &str {
         match self.name.split_once('/') {
             Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => bare_host(host),
@@ -52,7 +52,7 @@ impl<'a> Reference<'a> {
 
 fn without_tag(text: &str) -> (&str, &str) {
     match text.rsplit_once(':') {
-        // A colon before the last slash belongs to the registry's port.
+        // A colon before the last slash is that of the registry's port.
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         _ => (text, "latest"),
     }
@@ -65,7 +65,7 @@ fn bare_host(key: &str) -> &str {
     if matches!(host, "docker.io" | "registry-1.docker.io") { HUB } else { host }
 }
 
-/// The part of `config.json` that is understood.
+/// The supported part of `config.json`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ConfigFile {
@@ -81,14 +81,14 @@ struct Auth {
     identitytoken: String,
 }
 
-/// What is known of a registry's credentials.
+/// The credentials for a registry.
 #[derive(Debug, PartialEq)]
 pub(super) enum Login {
     /// None are configured.
     None,
     /// These. (bollard's type shows them in `Debug`, so this must not be logged.)
     With(Box<DockerCredentials>),
-    /// A credential helper would have to be asked, which Dayfly does not do.
+    /// A credential helper is configured, which Dayfly does not support.
     HelperOnly,
 }
 
@@ -109,7 +109,7 @@ pub(super) fn login(reference: &Reference<'_>) -> Result<Login, HostError> {
             return Err(HostError::Failed { detail, source: None });
         }
     };
-    // The parser's own error could quote a credential.
+    // The parser's error could quote a credential.
     find(&text, reference).ok_or_else(|| HostError::Failed {
         detail: format!("{} is invalid, or its entry for {} is", path.display(), reference.registry()),
         source: None,
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn credentials_are_found_by_registry() {
-        // user:p:w, of which only the first colon parts
+        // user:p:w, where only the first colon separates
         let config = br#"{"auths": {"https://ghcr.io/v1/": {"auth": "dXNlcjpwOnc="}, "quay.io": {},
             "https://index.docker.io/v1/": {"identitytoken": "t"}},
             "credHelpers": {"quay.io": "pass"}, "HttpHeaders": {"x": "y"}}"#;

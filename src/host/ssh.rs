@@ -1,5 +1,5 @@
-//! Hosts that are reached by logging in with the `ssh` program: what this machine lacks for it, and what its words
-//! mean. It ends with one status for whatever goes wrong, so its words are all that there is to go by.
+//! Hosts that are reached through the `ssh` program: what this machine lacks for it, and the meaning of its
+//! messages. It exits with the same status for every failure, so its message is the only information.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-/// What is missing here for a login, if anything.
+/// What this machine lacks for a login, if anything.
 pub(super) fn missing() -> Option<String> {
     missing_in(env::var_os("PATH").as_deref(), control_dir())
 }
@@ -38,7 +38,7 @@ fn missing_in(path: Option<&OsStr>, control_dir: Option<PathBuf>) -> Option<Stri
     ))
 }
 
-/// Where the connections of all requests meet, which is where bollard puts them.
+/// The directory of the control sockets for shared connections, which bollard chooses.
 fn control_dir() -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);
     match env::var_os("XDG_STATE_HOME") {
@@ -47,7 +47,7 @@ fn control_dir() -> Option<PathBuf> {
     }
 }
 
-/// Why a login did not work, and what to do.
+/// Why a login failed, and what to do.
 pub(super) fn refused(login: &str, error: &io::Error) -> String {
     let words = error.to_string();
     let words = words.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -65,7 +65,7 @@ pub(super) fn refused(login: &str, error: &io::Error) -> String {
     format!("ssh cannot log in to {login}: {words}; {todo}{try_it}")
 }
 
-/// The login worked, and no engine was behind it.
+/// The login succeeded, but there was no engine.
 pub(super) fn no_engine(login: &str) -> String {
     format!(
         "ssh can log in to {login}, but no Docker Engine responds there; install it, and add that user to \

@@ -1,10 +1,10 @@
-//! Errors and texts from outside, as they may be shown: on one line, bounded, and without secrets.
+//! Errors and texts from outside, for display: on one line, bounded, and without secrets.
 
 use std::{error::Error as StdError, io};
 
 use super::conceal::without_secrets;
 
-/// A text from outside as it fits into one log line, without what looks like a secret.
+/// A text from outside that fits into one log line, without anything that looks like a secret.
 pub(super) fn one_line(text: &str) -> String {
     const MAX: usize = 600;
     let text = without_secrets(text);
@@ -36,7 +36,7 @@ pub fn chain(error: &dyn StdError) -> String {
     one_line(&text)
 }
 
-/// Whether the cause of an error is that this process, or this machine, can open no more files.
+/// Whether an error was caused by the limit of open files of this process or machine.
 pub fn out_of_files(error: &dyn StdError) -> bool {
     let mut source = error.source();
     while let Some(cause) = source {

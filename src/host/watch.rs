@@ -1,8 +1,8 @@
-//! What an engine tells by itself: events of our containers, and their logs as they are written.
+//! The streams of an engine: events of this instance's containers, and their logs.
 //!
-//! Neither stream has a deadline, and both end with an error when they end early, so that whoever
-//! listens connects again and looks at everything. A connection can be dead without a sign of it (behind a
-//! NAT that forgot it, say): what gives it away is an end that a list shows and no event reported.
+//! Neither stream has a deadline, and both end with an error when they end early, so that the caller connects
+//! again and lists everything. A connection can be dead without notice (for example behind a NAT that dropped
+//! it): that is detected by an exit that a list shows but no event reported.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -35,30 +35,30 @@ use super::{
 };
 use crate::fleet::{ContainerId, RunnerName, Said};
 
-/// How long after a list an event of the same end may come.
+/// How long after a list an event of the same exit may arrive.
 const EVENT_LAG: Duration = Duration::from_secs(2);
 
-/// How long a stream of events is used before another takes its place.
+/// How long a stream of events is used before it is replaced.
 const EVENTS_LIFE: Duration = Duration::from_mins(5);
 
-/// How long, and how many bytes, the log of a runner with a job is read for the sake of the job's name. The
-/// line comes before the job's output, unless it was rotated away; what follows may be any amount.
+/// How long, and how many bytes, the log of a runner with a job is read to find the job's name. The line
+/// comes before the job's output, unless it was rotated away; the output can have any size.
 const NAME_TIME: Duration = Duration::from_secs(30);
 const NAME_BYTES: usize = 1024 * 1024;
 
-/// Something that happened to a container of ours.
+/// Something that happened to a container of this instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
     /// It was started.
     Started { runner: RunnerName, id: ContainerId },
-    /// Its first process ended.
+    /// Its first process exited.
     Died {
         runner: RunnerName,
         id: ContainerId,
-        /// The process's exit code, where the engine tells it.
+        /// The exit code of the process, where the engine reports it.
         code: Option<i64>,
     },
-    /// The kernel killed one of its processes because memory ran out; it may live on.
+    /// The kernel killed one of its processes because memory ran out; it may still be running.
     Oom { runner: RunnerName, id: ContainerId },
     /// It was removed.
     Destroyed { runner: RunnerName, id: ContainerId },
@@ -67,12 +67,12 @@ pub enum Happened {
 type Frames = BoxStream<'static, Result<LogOutput, Error>>;
 
 impl Docker {
-    /// What happens to our containers from now on; with a later call, also what happened since the
-    /// last event seen, which may be told twice. The engine remembers only the latest events and none
-    /// from before its own start, so a list is due after each connection.
+    /// Events of this instance's containers from now on; a later call also returns the events since the last
+    /// one, some of them possibly twice. The engine keeps only the latest events and none from before its own
+    /// start, so a list is needed after each connection.
     ///
-    /// The stream never ends by itself in silence: its last item is an error. It also ends after some
-    /// minutes, and when it turns out to be dead, so that whoever listens opens another.
+    /// The stream never ends silently: its last item is an error. It also ends after some minutes, and when
+    /// it turns out to be dead, so that the caller opens another.
     pub fn events(&self) -> BoxStream<'static, Result<Happened, HostError>> {
         let docker = self.clone();
         let all = async move {
@@ -80,7 +80,7 @@ impl Docker {
                 Ok(listener) => stream::unfold(Some(listener), |listener| async move {
                     let mut listener = listener?;
                     let item = listener.next().await;
-                    // After an error there is nothing more to come.
+                    // An error is the last item.
                     let rest = item.is_ok().then_some(listener);
                     Some((item, rest))
                 })
@@ -104,7 +104,7 @@ impl Docker {
             let next = last + 1;
             options = options.since(&format!("{}.{:09}", next / 1_000_000_000, next % 1_000_000_000));
         }
-        // What was missed until now is told now.
+        // Events that were missed until now are returned now.
         self.memory().missed_ends();
         Ok(Listener {
             docker: self.clone(),
@@ -116,7 +116,7 @@ impl Docker {
 
     fn happened(&self, event: &EventMessage) -> Option<Happened> {
         if let Some(at) = event.time_nano {
-            // Not the latest: the engine's clock may be set back.
+            // Not the latest time: the engine's clock may be set back.
             self.last_event().store(at, Ordering::Relaxed);
         }
         let actor = event.actor.as_ref()?;
@@ -125,13 +125,13 @@ impl Docker {
         if attribute(LABEL_INSTANCE) != Some(self.instance().as_str()) {
             return None;
         }
-        // The list warns of those without one.
+        // The list warns of containers without one.
         let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;
         match event.action.as_deref()? {
             "start" => Some(Happened::Started { runner, id }),
             "die" => {
                 self.memory().died(&id);
-                // Podman's word for it comes second.
+                // The second name is Podman's.
                 let code = attribute("exitCode").or_else(|| attribute("containerExitCode"));
                 Some(Happened::Died { runner, id, code: code.and_then(|code| code.parse().ok()) })
             }
@@ -141,9 +141,10 @@ impl Docker {
         }
     }
 
-    /// What a started runner says in its log, from its start on, until it has a job or its container
-    /// ends or vanishes. When the log breaks off while the container runs, the last item is an error. A log
-    /// of which only the job's name is wanted, since the runner is known to be busy, is not read for long.
+    /// The recognized lines of a started runner's log, from its start until it has a job or its container
+    /// exits or disappears. If the log stream ends while the container is running, the last item is an error.
+    /// If only the job's name is of interest, because the runner is known to be busy, the log is not read for
+    /// long.
     pub fn follow(
         &self,
         id: &ContainerId,
@@ -175,12 +176,12 @@ impl Docker {
     }
 }
 
-/// A stream of events that is open.
+/// An open stream of events.
 struct Listener {
     docker: Docker,
     events: BoxStream<'static, Result<EventMessage, Error>>,
     ends_at: Instant,
-    /// When an end that a list shows must have been reported.
+    /// When an exit that a list shows must have been reported.
     check_at: Option<Instant>,
 }
 
@@ -214,7 +215,7 @@ impl Listener {
                 () = check => {
                     self.check_at = None;
                     if self.docker.memory().missed_ends() {
-                        // What one connection lost, the others that are as old may have lost too.
+                        // Events that one connection lost may be lost for the others of the same age too.
                         self.docker.streams().send_replace(());
                         return failed("the stream is stale: a container exited without an event");
                     }
@@ -235,7 +236,7 @@ struct Follower {
     over: bool,
     streams: watch::Receiver<()>,
     busy: watch::Receiver<bool>,
-    /// Once the runner is known to be busy.
+    /// Set once the runner is known to be busy.
     give_up_at: Option<Instant>,
     room: usize,
 }
@@ -286,10 +287,10 @@ impl Follower {
         }
     }
 
-    /// A followed log loses its last lines when the container ends at once (seen on Engine 20.10);
-    /// the log itself has them.
+    /// A followed log loses its last lines when the container exits at once (observed on Engine 20.10); the
+    /// log itself has them.
     async fn catch_up(&mut self) -> Result<(), HostError> {
-        // Whoever reads how it ended reads its log as well.
+        // The code that reads how it exited reads its log as well.
         if self.docker.memory().has_died(&self.id) {
             return Ok(());
         }
@@ -301,7 +302,7 @@ impl Follower {
         Ok(())
     }
 
-    /// The log ends shortly before the engine says that the container has.
+    /// The log ends shortly before the engine reports the container as exited.
     async fn has_ended(&mut self) -> Result<bool, HostError> {
         for pause in [0, 100, 1000] {
             sleep(Duration::from_millis(pause)).await;
@@ -310,7 +311,7 @@ impl Follower {
             }
             match self.docker.condition(&self.id).await? {
                 None | Some(Condition::Down) => return Ok(true),
-                // Of one that is yet to be started the engine shows no more than there is.
+                // For one that has not been started yet the engine returns only what exists.
                 Some(Condition::Created) => return Ok(false),
                 Some(Condition::Up) => {}
             }
@@ -326,7 +327,7 @@ impl Follower {
     }
 }
 
-/// Waits until the runner is known to be busy, and then as long as its job's name may take.
+/// Waits until the runner is known to be busy, and then for as long as its job's name may take.
 async fn given_up(busy: &mut watch::Receiver<bool>, at: &mut Option<Instant>) {
     if busy.wait_for(|busy| *busy).await.is_err() {
         return pending().await;

@@ -86,7 +86,7 @@ async fn labels_are_shown_added_set_and_removed_and_those_that_stay_are_told() {
     assert_eq!((said.code(), said.err.lines().count()), (2, 1), "{said:?}");
     assert!(said.err.contains("no runner \"nobody\""), "{said:?}");
     let said = stand.run(&["labels", "remove", "hand", ".."]).await;
-    assert!(said.code() != 0 && said.err.contains("cannot be the name of a label"), "{said:?}");
+    assert!(said.code() != 0 && said.err.contains("is not a valid name for a label"), "{said:?}");
     assert_eq!(simulator.snapshot().runners.len(), 1);
 }
 
@@ -264,7 +264,7 @@ async fn a_token_goes_to_no_github_that_it_is_not_configured_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_sends_a_token_to_another_machine_over_plain_http() {
-    // An address for documentation, which nobody has (RFC 5737).
+    // An address reserved for documentation (RFC 5737).
     let url = "http://192.0.2.1/acme";
     let refusal = "no credential is sent over plain http to 192.0.2.1";
     let said = Stand::run_bare(TOKEN, &["runners", "list", "--url", url]).await;

@@ -194,11 +194,17 @@ async fn a_fault_that_scopes_share_is_one_failure() {
     stand.token("ghp_wrong");
     let said = check(&stand).await;
     assert_eq!(fails(&said), 1, "{said:?}");
-    assert!(said.line(&["/acme/widgets", "fails as scope"]).starts_with("[skip]"), "{said:?}");
+    assert!(
+        said.line(&["/acme/widgets", "fails for the same reason as scope"]).starts_with("[skip]"),
+        "{said:?}"
+    );
     drop(simulator);
     let said = check(&stand).await;
     assert_eq!(fails(&said), 1, "{said:?}");
-    assert!(said.line(&["/acme/widgets", "fails as scope"]).starts_with("[skip]"), "{said:?}");
+    assert!(
+        said.line(&["/acme/widgets", "fails for the same reason as scope"]).starts_with("[skip]"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +230,7 @@ async fn a_host_by_ssh_says_what_is_missing_for_it() {
     let mut command = stand.command(&["check"]);
     command.env("PATH", "/nonexistent");
     let said = crate::stand::finish(command).await;
-    let line = said.line(&["host \"local\"", "no program ssh"]);
+    let line = said.line(&["host \"local\"", "the program ssh was not found"]);
     assert!(line.starts_with("[fail]") && line.contains("openssh-client"), "{line}");
 
     // An ssh that is refused, as the real one says it.
@@ -390,7 +396,7 @@ async fn risks_are_warnings_with_what_they_mean() {
     ));
     let said = check(&stand).await;
     for words in [
-        ["configuration", "others may read"],
+        ["configuration", "other users can read"],
         ["pool \"few\"", "only the repositories selected"],
         ["scope", "s ahead of GitHub's"],
         ["scope", "70 of 5000 requests left"],

@@ -44,7 +44,7 @@ async fn a_job_that_a_pool_serves_is_told_with_the_pool_and_nothing_is_changed()
     let said = explain(&stand, &simulator, job).await;
     assert_eq!(said.code(), 0);
     for part in [
-        "Job \"build\" of acme/widgets is queued since ",
+        "Job \"build\" of acme/widgets has been queued since ",
         "asks for self-hosted, Linux.",
         "Pool linux serves it.",
         "demand = [\"idle\"]",
@@ -89,13 +89,13 @@ async fn what_the_runner_group_refuses_is_told_as_such() {
         ..GroupPolicy::default()
     };
     for (policy, public, part) in [
-        (selected, false, "runner group \"Default\" does not admit acme/widgets"),
+        (selected, false, "runner group \"Default\" does not allow acme/widgets"),
         (
             GroupPolicy::default(),
             true,
             "acme/widgets is public, and pool linux's runner group \"Default\" does not allow",
         ),
-        (workflows, false, "runner group \"Default\" admits other workflows only"),
+        (workflows, false, "runner group \"Default\" allows other workflows only"),
     ] {
         let simulator = simulator(policy).await;
         let stand = organization(&simulator);
@@ -110,11 +110,11 @@ async fn a_job_that_waits_for_somebody_is_no_runners_fault() {
     let simulator = simulator(GroupPolicy::default()).await;
     let stand = organization(&simulator);
     let said = explain(&stand, &simulator, simulator.enqueue(job(SERVED).held(Hold::Approval))).await;
-    assert!(said.code() == 0 && said.out.contains("it wants no runner yet"), "{said:?}");
+    assert!(said.code() == 0 && said.out.contains("needs no runner yet"), "{said:?}");
     let cancelled = simulator.enqueue(job(&["gpu"]));
     assert!(simulator.cancel(cancelled));
     let said = explain(&stand, &simulator, cancelled).await;
-    assert!(said.code() == 0 && said.out.contains("is over."), "{said:?}");
+    assert!(said.code() == 0 && said.out.contains("has finished."), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +168,9 @@ async fn what_holds_the_pool_back_is_the_daemons_word() {
     let (own, address) = (format!("cmd{}", std::process::id() % 1_000_000), address(&simulator, job));
     let said = explain_beside(&own, &stand, &address).await;
     assert!(
-        said.out.contains("It has 0 idle, 1 starting and 3 busy of at most 4, and launches none now"),
+        said.out.contains(
+            "It has 0 idle, 1 starting and 3 busy runners of at most 4, and its launches are paused"
+        ),
         "{said:?}"
     );
     let said = explain_beside("other", &stand, &address).await;

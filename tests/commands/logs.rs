@@ -35,8 +35,8 @@ async fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
-/// Starts the daemon at this address with its log in the pipe; `name_stream` tells it that the journal reads
-/// the pipe.
+/// Starts the daemon at this address with its log in the pipe; with `name_stream` the pipe looks like the
+/// journal's.
 fn start(stand: &Stand, address: &str, log: PipeWriter, name_stream: bool) -> Child {
     let mut command = stand.command(&["run", "--log", "debug"]);
     if name_stream {

@@ -12,7 +12,7 @@ use dayfly::{
 
 use crate::stand::Stand;
 
-/// The set of a pool, created and served by somebody.
+/// The set of a pool, created and served by another client.
 async fn served(
     simulator: &Simulator,
     folder: &Path,

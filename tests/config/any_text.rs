@@ -1,4 +1,4 @@
-//! No text and no variable makes it panic, and every problem stays one line.
+//! No text and no variable causes a panic, and every problem stays on one line.
 
 use dayfly::config::Tokens;
 use proptest::prelude::*;

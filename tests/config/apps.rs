@@ -6,7 +6,7 @@ use dayfly::github::{AppSource, CredentialKind, CredentialSource, TokenSource};
 
 use crate::{SOUND, Written, head};
 
-/// A sound file that has an App with these further keys, its key beside it.
+/// A valid file with an App and these further keys, its private key beside it.
 fn with_app(keys: &str, pools: &str) -> Written {
     let written = Written::new(format!(
         "[credentials.default]\napp_id = \"Iv23liabc\"\nprivate_key_file = \"app.pem\"\n{keys}\n{pools}"

@@ -1,4 +1,4 @@
-//! Where tokens come from, and that no secret is ever repeated.
+//! The sources of tokens, and that no secret is ever repeated.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

@@ -1,4 +1,4 @@
-//! Where pools learn of waiting jobs: what goes together, and what must be there for it.
+//! The job sources of pools: valid combinations, and what they require.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! The configuration: what is refused and in which words, that all of it is told at once, and that
-//! the files in `config/` are what they say.
+//! The configuration: the texts of its errors, that all of them are reported at once, and that the files in
+//! `config/` are valid.
 
 mod any_text;
 mod apps;
@@ -26,7 +26,7 @@ use dayfly::{
     host::Endpoint,
 };
 
-/// A file that is sound but for what a test adds to it. Its pool comes last.
+/// A valid file, to which tests add keys. Its pool comes last.
 const SOUND: &str = r#"
 [[pool]]
 name = "linux"
@@ -74,7 +74,7 @@ impl Written {
         self.load_with(Tokens::Needed).unwrap_or_else(|problems| panic!("{problems}"))
     }
 
-    /// The lines told about it, without the directory that it happens to be in.
+    /// The reported lines, without the temporary directory.
     fn lines(&self, told: &impl ToString) -> Vec<String> {
         let directory = format!("{}/", self.directory.path().display());
         told.to_string().replace(&directory, "").lines().map(str::to_owned).collect()
@@ -161,11 +161,11 @@ max = "four"
             r#"dayfly.toml:9: http.listen: must be IP-ADDRESS:PORT; for example "127.0.0.1:9745""#,
             r#"dayfly.toml:11: poll.interval: must be a duration such as "10s" or "1h30m", not a whole number"#,
             r#"dayfly.toml:14: pool "linux": url: is invalid: it has no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
-            r#"dayfly.toml:15: pool "linux": labels.1: "a b" has a space or a comma, so that no job could ask for it; write each label as a separate string"#,
+            r#"dayfly.toml:15: pool "linux": labels.1: "a b" contains a space or a comma, so no job could ask for it; write each label as a separate string"#,
             r#"dayfly.toml:17: pool "linux": max: must not be below min_idle (3); raise max or lower min_idle"#,
             r#"dayfly.toml:18: pool "linux": url: is missing; set url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,
             r#"dayfly.toml:18: pool "linux": labels: is missing; write labels = ["self-hosted", "linux", "x64"]"#,
-            r#"dayfly.toml:19: pool "linux": name: is also that of pool number 1; give each pool a different name"#,
+            r#"dayfly.toml:19: pool "linux": name: is already the name of pool number 1; give each pool a different name"#,
             r#"dayfly.toml:20: pool "linux": host: there is no [hosts.bigg]; did you mean "big"?"#,
             r#"dayfly.toml:21: pool "linux": max: must be a whole number, 0 or more, not a string"#,
             "DAYFLY_HOSTS__BIG__MAX_RUNNERS: hosts.big.max_runners: must be a whole number, 0 or more",
@@ -186,7 +186,7 @@ port = 1",
         (
             "[http]
 theme = 1",
-            "2: http.theme: is not a known key; known here: listen, allowed_hosts, webhook_secret_file",
+            "2: http.theme: is not a known key; known keys: listen, allowed_hosts, webhook_secret_file",
         ),
         ("[poll]\nintervall = 1", r#"2: poll.intervall: is not a known key; did you mean "interval"?"#),
     ] {
@@ -227,7 +227,7 @@ fn a_file_that_cannot_be_read_at_all_is_one_line() {
     assert_eq!(latin.problems(), ["dayfly.toml:2: is not UTF-8; save it as UTF-8"]);
     assert_eq!(
         written.problems(),
-        ["dayfly.toml: pool: there is none; write [[pool]] with name, url and labels"]
+        ["dayfly.toml: pool: is missing; write [[pool]] with name, url and labels"]
     );
     assert_eq!(
         Written::new("[pool]\nname = \"a\"\n").problems(),

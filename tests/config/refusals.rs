@@ -1,8 +1,8 @@
-//! What is refused in pools and hosts, and in which words.
+//! The errors for pools and hosts.
 
 use crate::{SOUND, Written, head, pool};
 
-/// Holds a line of the pool to what is told of it, the place and the pool's name aside.
+/// Checks the error for a line of the pool, without the place and the pool's name.
 fn hold(line: usize, text: &str, told: &str) {
     assert_eq!(pool(text), [format!("dayfly.toml:{line}: pool \"linux\": {told}")], "{text}");
 }
@@ -12,7 +12,7 @@ fn numbers_out_of_reason_are_refused() {
     for (keys, told) in [
         ("max = -3", "max: must be a whole number, 0 or more"),
         ("max = 0", "max: must be at least 1; remove the pool if it is not wanted"),
-        ("max = 4_000_000_000", "max: is absurdly large: at most 10000 makes sense"),
+        ("max = 4_000_000_000", "max: is too large: must be at most 10000"),
         ("max = 99999999999", "max: must be a whole number, 0 or more"),
         (
             "max = 99999999999999999999999999999999999999999999",
@@ -78,20 +78,20 @@ fn labels_that_no_job_could_match_are_refused() {
         (r#"["self-hosted", ""]"#, "labels.1: is an empty label; remove it"),
         (
             r#"["self-hosted", "a,b"]"#,
-            r#"labels.1: "a,b" has a space or a comma, so that no job could ask for it; write each label as a separate string"#,
+            r#"labels.1: "a,b" contains a space or a comma, so no job could ask for it; write each label as a separate string"#,
         ),
         (
             r#"["self-hosted", "a\tb"]"#,
-            r#"labels.1: "a\tb" has white space or control characters; remove them"#,
+            r#"labels.1: "a\tb" contains white space or control characters; remove them"#,
         ),
         (
             r#"["self-hosted", "Linux", "linux"]"#,
-            r#"labels.2: "linux" is there twice; upper and lower case are the same to GitHub; remove one"#,
+            r#"labels.2: "linux" is listed twice; GitHub ignores case; remove one"#,
         ),
-        (&long, "labels.1: is a label of 300 characters, and GitHub takes at most 256; shorten it"),
+        (&long, "labels.1: has 300 characters, but GitHub accepts at most 256; shorten it"),
         (r#""self-hosted""#, r#"labels: must be a list in brackets, not a string; write labels = ["…"]"#),
         (r#"["self-hosted", 3]"#, "labels.1: must be a string in quotes, not a whole number"),
-        (&format!("[{}]", many.join(",")), "labels: are 101, and GitHub takes at most 100"),
+        (&format!("[{}]", many.join(",")), "labels: are 101, but GitHub accepts at most 100"),
     ] {
         assert_eq!(told(list), [format!("dayfly.toml:5: pool \"linux\": {expected}")], "{list}");
     }
@@ -105,11 +105,11 @@ fn pools_must_name_what_there_is() {
             r#"credentials: there is no [credentials.defualt]; did you mean "default"?"#,
         ),
         ("credentials = \"acme\"\n", "credentials: there is no [credentials.acme]; none is configured"),
-        ("host = \"remote\"\n[hosts.big]\n", "host: there is no [hosts.remote]; known are: big"),
+        ("host = \"remote\"\n[hosts.big]\n", "host: there is no [hosts.remote]; known names: big"),
     ] {
         hold(6, text, told);
     }
-    // What is there but wrong is told of where it is wrong, and only there.
+    // A wrong value is reported where it is, and only there.
     assert_eq!(
         pool("host = \"big\"\n[hosts.big]\nmemory = \"many\"\n"),
         [r#"dayfly.toml:8: hosts.big.memory: must be a size such as "8GiB" or "500MB""#]
@@ -132,7 +132,7 @@ fn names_must_fit_into_a_runners_name() {
     assert_eq!(
         named(&long).with("DAYFLY_INSTANCE", "instance").problems(),
         [format!(
-            "dayfly.toml:3: pool \"{long}\": name: has 25 characters, and at most 21 fit into a runner's \
+            "dayfly.toml:3: pool \"{long}\": name: has 25 characters, but at most 21 fit into a runner's \
              name beside instance \"instance\"; shorten either"
         )]
     );
@@ -190,7 +190,7 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
 
 #[test]
 fn containers_are_checked_before_docker_would() {
-    let no_mount = r#"is no mount; write "SOURCE:TARGET" or "SOURCE:TARGET:ro", SOURCE an absolute path or a volume's name"#;
+    let no_mount = r#"is not a mount; write "SOURCE:TARGET" or "SOURCE:TARGET:ro", SOURCE an absolute path or a volume's name"#;
     for (keys, told) in [
         (
             "image = \"\"",

@@ -1,4 +1,4 @@
-//! Schedules: what is read, what is refused and what is doubtful.
+//! Schedules: valid ones, errors and warnings.
 
 use crate::{SOUND, Written, pool, pool_warnings};
 

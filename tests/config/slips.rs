@@ -1,4 +1,4 @@
-//! The commonest slips of somebody new to it, each with what to write instead.
+//! The most common mistakes of new users, each with its correction.
 
 use std::{
     fs,

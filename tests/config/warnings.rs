@@ -65,6 +65,6 @@ fn an_instance_derived_inside_a_container_is_warned_of() {
     contained.machine.contained = true;
     let warnings = contained.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].starts_with("dayfly.toml: instance: is left out"), "{warnings:?}");
+    assert!(warnings[0].starts_with("dayfly.toml: instance: is not set"), "{warnings:?}");
     assert_eq!(contained.with("DAYFLY_INSTANCE", "ci1").warnings(), [""; 0]);
 }

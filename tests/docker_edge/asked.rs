@@ -56,7 +56,7 @@ async fn what_does_not_run_is_down() {
     }
 }
 
-/// An engine whose processes and log answer as told; the real one seldom fails at just one of them.
+/// An engine with configured responses for processes and log; the real one rarely fails at just one of them.
 async fn engine_with(top: (u16, &'static str), log: (u16, &'static str)) -> Docker {
     let answer = |(status, body): (u16, &'static str)| {
         move || std::future::ready((StatusCode::from_u16(status).unwrap(), body))

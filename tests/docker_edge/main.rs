@@ -1,5 +1,5 @@
-//! The Docker edge against a real Docker Engine: what containers really get, how they end, and what
-//! the engine tells of them. Without an engine these tests fail, saying so.
+//! The Docker edge against a real Docker Engine: what containers actually get, how they exit, and what the
+//! engine reports of them. Without an engine these tests fail with a message.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,5 +1,5 @@
-//! What each test stands on: an engine, an instance of its own, an image, and the clearing away of
-//! everything that bears the instance, also when the test fails.
+//! The environment of each test: an engine, an instance, an image, and the removal of everything with the
+//! instance's label, also when the test fails.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +35,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Line beginnings of a real runner.
 pub(crate) const LISTENING: &str = "echo '2026-01-01 00:00:00Z: Listening for Jobs'";
-/// Lives until it is told to stop, as an idle runner does.
+/// Runs until it is stopped, as an idle runner does.
 pub(crate) const IDLE: &str = "trap 'exit 0' TERM; sleep 600 & wait";
 
 pub(crate) struct Stand {

@@ -1,4 +1,4 @@
-//! What the engine tells by itself: events, and logs as they are written.
+//! The streams of the engine: events and logs.
 
 use std::{
     future::Future,
@@ -34,7 +34,7 @@ pub(crate) fn idle() -> watch::Receiver<bool> {
 
 type Events = BoxStream<'static, Result<Happened, HostError>>;
 
-/// Starts containers until one is told of: from then on all are.
+/// Starts containers until one is reported: from then on all are.
 async fn subscribed(stand: &Stand) -> Events {
     let mut events = stand.docker.events();
     let told = async {
@@ -193,7 +193,7 @@ async fn a_log_that_breaks_off_while_the_container_runs_is_an_error() {
     cut.send(()).unwrap();
     soon(said.next()).await.unwrap().unwrap_err();
     assert!(soon(said.next()).await.is_none());
-    // And a second look begins anew.
+    // And a second call starts from the beginning.
     assert_eq!(soon(docker.follow(&id, idle()).next()).await.unwrap().unwrap(), Said::Listening);
 }
 

@@ -83,7 +83,7 @@ impl Daemon {
         assert!(Command::new("kill").arg(signal).arg(id).status().unwrap().success());
     }
 
-    /// Sends it SIGTERM and tells how it ended and how long that took.
+    /// Sends it SIGTERM and returns how it exited and how long that took.
     pub(crate) async fn terminate(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         self.signal("-TERM");
@@ -113,7 +113,7 @@ impl Drop for Daemon {
     }
 }
 
-/// What `/api/v1/status` answers, as far as tests look at it.
+/// The part of `/api/v1/status` that tests use.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Status {
     pub(crate) draining: bool,

@@ -112,7 +112,7 @@ pub(crate) async fn clear(instance: &str) {
         assert!(is_gone(&removed), "{removed:?}");
     }
     if tags(&docker).await.is_empty() {
-        // Nobody uses it now; the next test makes it anew.
+        // It is not in use now; the next test creates it again.
         let reference = image::ensure(&docker, &binary()).await.unwrap();
         // The engine may have gone on making a container for a daemon that was killed.
         remove(&docker, "ancestor", &reference).await;

@@ -1,4 +1,4 @@
-//! What belongs to somebody else, however much it looks like ours.
+//! What belongs to another installation, however similar it is.
 
 use std::{collections::HashMap, time::Duration};
 

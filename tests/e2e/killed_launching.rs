@@ -12,7 +12,7 @@ use crate::{
 
 const RUNNERS: usize = 2;
 
-/// Leftovers that may still belong to somebody are given up to a minute.
+/// Leftovers that may still belong to another process are kept for up to a minute.
 const SETTLED: Duration = Duration::from_mins(3);
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Runners that never come up, end at once, or are refused by GitHub: replaced ever more slowly, and
-//! nobody else's concern.
+//! Runners that never come online, exit at once, or are refused by GitHub: replaced with increasing delays,
+//! without affecting others.
 
 use std::time::{Duration, Instant};
 

@@ -60,7 +60,7 @@ async fn surplus_runners_are_asked_deregistered_asked_again_and_stopped() {
 #[tokio::test]
 async fn a_runner_with_a_job_is_not_stopped_although_github_says_that_it_is_idle() {
     let mut world = World::new().await;
-    // Neither GitHub nor their logs tell that they have a job; their processes do.
+    // Neither GitHub nor their logs show that they have a job; their processes do.
     let silent = |min_idle| patient(pool("linux", "acme").sized(min_idle, 4).that("silent"));
     world.github.fault(Fault::new(FaultKind::BusyLies));
     let many = silent(3);

@@ -37,7 +37,7 @@ async fn no_secret_leaves() {
         }
         let idle = world.idle("linux", 2).await;
         keep_secrets(&world, &idle, &mut secrets).await;
-        // What fails is told in full, and must not be told in full.
+        // Errors are reported in full, but without secrets.
         for kind in [FaultKind::EmptyJitConfig, FaultKind::Html(500), FaultKind::Status(403)] {
             world.github.fault(Fault::new(kind).on(Endpoint::Mint).times(1));
         }

@@ -1,4 +1,4 @@
-//! Engines that hang or refuse cost nobody else anything, and what is asked of a healthy one is little.
+//! Engines that hang or refuse do not affect others, and a healthy one gets few requests.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ use crate::{
     world::{World, pool, until, within},
 };
 
-/// An engine that takes connections and never answers; counts those on which nobody waits any more.
+/// An engine that accepts connections and never responds; counts those that are no longer in use.
 fn hanging(path: &Path) -> Arc<AtomicUsize> {
     let listener = UnixListener::bind(path).unwrap();
     let given_up = Arc::<AtomicUsize>::default();

@@ -1,5 +1,5 @@
-//! What each test stands on: a simulated GitHub, an engine, a daemon of an instance of its own, and
-//! the clearing away of all that bears the instance, also when the test fails.
+//! The environment of each test: a simulated GitHub, an engine, a daemon with its own instance, and the
+//! removal of everything with the instance's label, also when the test fails.
 
 use std::{
     fmt::Write as _,
@@ -27,7 +27,7 @@ use crate::{
 /// How long a condition may take to come true on a machine that is busy with other things.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How many lines of the daemon's log a failing test shows.
@@ -213,7 +213,7 @@ impl World {
         self.daemon = Some(Daemon::start(&self.config(), &self.log).await);
     }
 
-    /// Starts the daemon by a command that a closure has had a look at.
+    /// Starts the daemon with a command that a closure may change.
     pub(crate) async fn start_as(&mut self, edit: impl FnOnce(&mut Command)) {
         let mut command = daemon::command(&self.config());
         edit(&mut command);
@@ -229,7 +229,7 @@ impl World {
         self.daemon.take().expect("the daemon runs").kill();
     }
 
-    /// SIGTERM; tells how it ended and how long that took.
+    /// Sends SIGTERM; returns how it exited and how long that took.
     pub(crate) async fn terminate(&mut self) -> (ExitStatus, Duration) {
         self.daemon.take().expect("the daemon runs").terminate().await
     }
@@ -361,7 +361,7 @@ impl World {
         };
         let told: Vec<&String> = log.iter().filter(told).collect();
         for line in &told[told.len().saturating_sub(SHOWN)..] {
-            // Nobody is left to tell when standard error is gone.
+            // There is no one to read it when standard error is closed.
             let _ = writeln!(std::io::stderr(), "{line}");
         }
     }

@@ -1,4 +1,4 @@
-//! GitHub Apps against the simulated GitHub: one token for everybody, renewed in time, told in words.
+//! GitHub Apps against the simulated GitHub: one token for all, renewed in time, with clear errors.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 

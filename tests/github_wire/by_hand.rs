@@ -1,4 +1,4 @@
-//! What people ask for by hand: labels, tokens for `config.sh`, downloads, ends of versions.
+//! What only commands request: labels, tokens for `config.sh`, downloads, deprecations.
 
 use axum::http::Method;
 use dayfly::{

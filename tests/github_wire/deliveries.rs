@@ -40,7 +40,7 @@ fn payload(job: u64) -> Value {
     })
 }
 
-/// A look then; what it tells.
+/// A read at that time, and its result.
 async fn look(repair: &mut Repair, now: Instant) -> (Repaired, Result<(), GithubError>, Vec<u64>) {
     let mut told = Vec::new();
     let (repaired, ended) = repair

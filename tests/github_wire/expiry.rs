@@ -1,4 +1,4 @@
-//! Personal tokens: their end is told, and a new one is taken up without a failed request.
+//! Personal tokens: their expiry is reported, and a new one is used without a failed request.
 
 use std::sync::{Arc, Mutex};
 

@@ -297,7 +297,7 @@ async fn a_list_that_no_page_of_has_changed_since_is_believed_at_no_cost() {
 #[tokio::test]
 async fn when_github_cannot_say_who_is_gone_all_stay_listed_and_one_was_asked_about() {
     let ids = Arc::new(Mutex::new((1..=150).collect::<Vec<_>>()));
-    // The list changes again before it is looked at once more.
+    // The list changes again before it is fetched once more.
     let world = tagged(&ids, &[4]).await;
     let base = Duration::from_secs(10);
     world.client.list().await.unwrap();

@@ -1,4 +1,4 @@
-//! One runner: minting, removing, looking at it; and probes.
+//! One runner: minting, removing and getting it; and probes.
 
 use std::{
     collections::BTreeSet,

@@ -102,7 +102,7 @@ async fn a_rotated_token_is_taken_up_and_its_list_is_asked_for_afresh() {
     *valid.lock().unwrap() = "ghp_next".to_owned();
     let error = world.client.list().await.unwrap_err().to_string();
     assert!(error.contains("401 (Bad credentials)") && error.contains("token file"), "{error}");
-    // Written anew: taken up without a restart.
+    // Replaced: used without a restart.
     world.rotate("ghp_next\n");
     world.client.list().await.unwrap();
     assert_eq!(world.statuses(), [Some(200), Some(401), Some(200)]);
@@ -285,8 +285,8 @@ async fn no_secret_shows_in_debug_reports_or_errors_even_if_the_other_side_echoe
 #[tokio::test]
 async fn no_secret_shows_in_logs_at_any_level_under_the_caps() {
     let log = Log::default();
-    // With a single subscriber, tracing asks whichever thread comes first whether somebody listens,
-    // and that may be another test's.
+    // With a single subscriber, tracing decides in the first thread whether there is a listener, and that may
+    // be another test's.
     let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _guard = log.listen();
     let world = World::new("acme/widgets", |request| match request.method {

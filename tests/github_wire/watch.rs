@@ -77,7 +77,7 @@ impl Watched {
         timeout(SOON, found).await.expect("it is published in time")
     }
 
-    /// Waits for a look at a repository that shows so many queued jobs.
+    /// Waits for a poll of a repository that shows this many queued jobs.
     async fn until_queued(&mut self, of: &Scope, count: usize) {
         self.until(|fact| match fact {
             Evidence::Queue { repository, jobs, .. } if repository == of => {
@@ -265,7 +265,7 @@ async fn an_organization_that_no_redirect_leads_to_is_found_by_its_number() {
     let (client, acme) = (&world.client, world.client.scope());
     let newacme: Scope = format!("{}/newacme", acme.site()).parse().unwrap();
     client.identify(acme).await.unwrap();
-    // Renamed; then somebody else takes the name, then it is renamed back.
+    // Renamed; then another one takes the name, then it is renamed back.
     for (now, current) in
         [((None, "newacme"), &newacme), ((Some(99), "newacme"), &newacme), ((Some(1), "acme"), acme)]
     {

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 /// github.com's has no paths of enterprises; those of Enterprise Cloud and Server have.
 const WITHOUT_ENTERPRISES: &str = "api.github.com.subset.json";
-/// Only Enterprise Cloud's tells when versions of the runner end.
+/// Only Enterprise Cloud's reports when versions of the runner are deprecated.
 const WITH_DEPRECATIONS: &str = "ghec.subset.json";
 const FILES: [&str; 3] = [WITHOUT_ENTERPRISES, WITH_DEPRECATIONS, "ghes-3.19.subset.json"];
 

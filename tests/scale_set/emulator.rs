@@ -31,7 +31,7 @@ impl Drop for Emulator {
 }
 
 impl Emulator {
-    /// `None`, said aloud, where there is none.
+    /// `None`, with a message, where there is none.
     fn start(more: &[&str]) -> Option<Self> {
         let Some(program) = std::env::var_os("DAYFLY_SCALESET_EMULATOR") else {
             let why = "DAYFLY_SCALESET_EMULATOR is not set: nothing is tried against the crate's emulator";

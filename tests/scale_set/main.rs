@@ -1,5 +1,5 @@
-//! Runner scale sets: the client and the loop that holds a session, against the simulator and
-//! against the emulator of the crate `scaleset`, which is somebody else's reading of the same service.
+//! Runner scale sets: the client and the loop that holds a session, against the simulator and against the
+//! emulator of the crate `scaleset`, an independent implementation of the same service.
 
 #![expect(clippy::unwrap_used, reason = "what helps a test fails like a test")]
 

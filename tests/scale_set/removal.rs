@@ -1,4 +1,4 @@
-//! The removal of sets: only of those that nobody else serves.
+//! The removal of sets: only of those that no other client serves.
 
 use dayfly::{
     demand::scale_set::{Removal, note_of, remove},

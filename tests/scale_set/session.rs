@@ -100,7 +100,7 @@ async fn how_many_are_wanted_is_told_by_the_statistics_and_not_by_the_messages()
     let served = Served::begin(&sets, pool("linux", &["linux"]));
     served.heard("up", 1, is_up).await;
     let knobs = simulator.scale_sets();
-    // It counts as none until a poll has told it.
+    // It counts as none until a poll has reported it.
     until("a poll tells the capacity", || knobs.view("linux").unwrap().capacity == 100).await;
     served.capacity.send_replace(0);
     until("a poll tells no capacity", || knobs.view("linux").unwrap().capacity == 0).await;
@@ -111,7 +111,7 @@ async fn how_many_are_wanted_is_told_by_the_statistics_and_not_by_the_messages()
     assert_eq!(knobs.view("linux").unwrap().assigned, 0, "a draining pool gets no jobs");
     served.capacity.send_replace(100);
     served.assigned(60).await;
-    // What was told last stands through polls without news.
+    // The last report stays valid through polls without news.
     let quiet = served.count(|news| matches!(news, ScaleSetNews::Quiet { .. }));
     served.heard("more quiet polls", quiet + 2, |news| matches!(news, ScaleSetNews::Quiet { .. })).await;
     let told = served.count(|news| matches!(news, ScaleSetNews::JobAssigned { .. }));

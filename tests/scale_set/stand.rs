@@ -26,7 +26,7 @@ pub(crate) fn quick() -> Settings {
     settings
 }
 
-/// Pauses that nobody notices.
+/// Very short pauses.
 pub(crate) fn waits() -> ClientWaits {
     let short = Duration::from_millis(1);
     ClientWaits { registration: short, first: short, longest: short }
@@ -64,7 +64,7 @@ pub(crate) fn pool(name: &str, labels: &[&str]) -> ScaleSetPool {
     }
 }
 
-/// A pool being served, and what was told of it.
+/// A pool that is being served, and what was reported of it.
 pub(crate) struct Served {
     pub(crate) runners: ScaleSetRunners,
     pub(crate) capacity: watch::Sender<u32>,
@@ -104,7 +104,7 @@ impl Served {
         Self { runners, capacity, stop, task, told }
     }
 
-    /// Looks at all that was told so far.
+    /// Passes everything that was reported so far to a closure.
     pub(crate) fn told<T>(&self, look: impl FnOnce(&[ScaleSetNews]) -> T) -> T {
         look(&self.told.lock().unwrap())
     }
@@ -114,13 +114,13 @@ impl Served {
         self.told(|news| news.iter().filter(|news| such(news)).count())
     }
 
-    /// Waits until so many were told.
+    /// Waits until this many were reported.
     pub(crate) async fn heard(&self, what: &str, times: usize, such: impl Fn(&ScaleSetNews) -> bool) {
         let met = eventually(|| self.count(&such) >= times).await;
         assert!(met, "{what} was not told: {}", self.told(|news| format!("{news:#?}")));
     }
 
-    /// Waits until so many jobs are told to be assigned.
+    /// Waits until this many jobs are reported as assigned.
     pub(crate) async fn assigned(&self, jobs: u32) {
         let last = || {
             self.told(|news| {

@@ -1,4 +1,4 @@
-//! What the service does wrong now and then, each with the issue of another client that tells of it.
+//! Faults that the service has at times, each with the issue of another client that reports it.
 
 use dayfly::{
     demand::scale_set::ScaleSetNews,
@@ -83,7 +83,7 @@ async fn a_session_that_is_gone_is_replaced_and_its_jobs_are_still_known() {
     served.heard("up", up.max(2), is_up).await;
     served.assigned(1).await;
     served.mint("linux").await.unwrap();
-    // The same, told by a refresh.
+    // The same, reported by a refresh.
     knobs.expire_queue_tokens();
     let unknown = ScaleSetFault::Exception {
         status: 404,
@@ -163,7 +163,7 @@ async fn answers_that_are_none_are_survived() {
     simulator.enqueue(Job::new("acme", &["linux"]));
     let no_queue = |news: &ScaleSetNews| matches!(news, ScaleSetNews::Trouble { error, .. } if error.to_string().contains("without the address of its queue"));
     served.heard("the missing address", 1, no_queue).await;
-    // That session is open, and nobody can close it whose id was not told; it is waited for.
+    // That session is open, and cannot be closed without its id; the pool waits for its expiry.
     served.heard("waiting", 1, |news| matches!(news, ScaleSetNews::Waiting { .. })).await;
     knobs.evict("linux");
     served.assigned(1).await;

@@ -1,5 +1,5 @@
-//! The two edges, as calls that stay pending until the world's clock answers them. What is asked
-//! is done at a moment drawn within the call, if it is done at all; a lost reply may come after.
+//! The two edges, as calls that stay pending until the world's clock answers them. A request is carried out
+//! at a random moment within the call, if at all; its response may be lost.
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
@@ -262,7 +262,7 @@ impl World {
         Poll::Ready(answer.unwrap_or_else(|| Fault::Failed.answer(true)))
     }
 
-    /// The daemon was killed: nobody waits any more, and what was not yet done may never be.
+    /// The daemon was killed: no one waits any more, and what was not done yet may never be.
     pub(crate) fn abandon_calls(&mut self) {
         let mut calls = std::mem::take(&mut self.calls);
         calls.retain(|_, call| {

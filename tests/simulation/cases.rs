@@ -1,5 +1,5 @@
-//! Which reasons, obstacles, vetoes, ends and troubles the days have met. Together they must meet
-//! every one, or nobody knows what was never tried.
+//! Which reasons, obstacles, vetoes, ends and troubles the days have met. Together they must meet every one,
+//! or something would remain untested.
 
 use std::collections::BTreeSet;
 

@@ -95,7 +95,7 @@ impl World {
         shown(at, self.clocks.github)
     }
 
-    /// A moment that GitHub wrote, as the edge knows it: its clock is told in whole seconds.
+    /// A time of GitHub's, as the edge knows it: its clock has whole seconds.
     pub(crate) fn by_github(&self, at: u64) -> Instant {
         Instant::from_millis((at + self.now / 7 % 1000).min(self.now))
     }

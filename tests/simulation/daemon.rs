@@ -31,7 +31,7 @@ use crate::{
     world::{Asking, Fate, Happening, Shared, World, note},
 };
 
-/// How often scopes and hosts are looked at.
+/// How often scopes and hosts are listed.
 const INTERVAL: u64 = 10 * SECOND;
 
 /// How many actions run at once on a host.
@@ -82,17 +82,17 @@ pub(crate) struct Day {
     look_host_at: Vec<u64>,
     /// Launches that were planned and have not ended, with pool and host.
     pub(crate) in_flight: BTreeMap<RunnerName, (usize, usize)>,
-    /// Runners that came up in this life and were not told to go.
+    /// Runners that came online in this life and have not been removed.
     pub(crate) launched: BTreeSet<RunnerName>,
-    /// Runners of which the daemon was told in this life that they have a job (rule 1: the latch).
+    /// Runners that were reported to the daemon in this life to have a job (rule 1: the latch).
     pub(crate) told_busy: BTreeSet<RunnerName>,
-    /// Those of which the daemon was told how they ended.
+    /// Those whose exit was reported to the daemon.
     pub(crate) told_end: BTreeSet<RunnerName>,
     /// Runners that GitHub did not know when they were to be deregistered (rule 3).
     pub(crate) told_unknown: BTreeSet<RunnerName>,
-    /// Runners whose end was told in this life.
+    /// Runners whose exit was reported in this life.
     ended: BTreeSet<RunnerName>,
-    /// What the daemon was told of jobs in this life.
+    /// What was reported to the daemon about jobs in this life.
     pub(crate) beliefs: Beliefs,
     pub(crate) paces: Vec<Pace>,
     /// A drain ended, and what it began may still go on.
@@ -233,7 +233,7 @@ impl Day {
         world.trace.iter().flatten().cloned().collect()
     }
 
-    /// Asks for the jobs of which nothing was heard for long.
+    /// Looks up the jobs without a recent report.
     fn repair(&mut self) {
         let jobs = self.status().jobs;
         let mut world = self.world();
@@ -320,7 +320,7 @@ impl Day {
         waits
     }
 
-    /// Takes in what the world tells of its own accord.
+    /// Handles what the world reports by itself.
     fn listen(&mut self) {
         let (told, soon) = {
             let mut world = self.world();
@@ -406,7 +406,7 @@ impl Day {
         let mut world = self.world();
         note!(world, "daemon: killed");
         world.alive = false;
-        // What was meant for it finds nobody.
+        // What was meant for it is lost.
         world.life += 1;
         world.scope_sight.fill(Sight::Unseen);
         world.host_sight.fill(Sight::Unseen);

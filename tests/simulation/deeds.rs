@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl World {
-    /// A list as GitHub shows it now: it lags, and now and then it lacks somebody.
+    /// A list as GitHub shows it now: it lags, and sometimes it lacks a runner.
     pub(crate) fn list_registrations(&mut self, scope: usize) -> Vec<dayfly::fleet::Registration> {
         let (now, mut lists) = (self.now, std::mem::take(&mut self.listed[scope]));
         lists.retain(|&r| {

@@ -12,7 +12,7 @@ use crate::{
 
 /// A workflow job.
 pub(crate) struct Job {
-    /// The pool that it is meant for; none is nobody's of ours.
+    /// The pool that it is meant for; `None` for none of these.
     pub(crate) pool: Option<usize>,
     pub(crate) repository: usize,
     pub(crate) run: u64,

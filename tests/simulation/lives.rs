@@ -22,7 +22,7 @@ pub(crate) enum Nature {
     Deprecated,
     /// Does not end after its job.
     NeverExits,
-    /// Does not hear the stop signal.
+    /// Ignores the stop signal.
     HangsOnStop,
     /// The kernel kills it in the middle of its job.
     OutOfMemory,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl World {
-    /// A line appears in a runner's log, and the daemon that follows it is told: late, or never.
+    /// A line appears in a runner's log, and the daemon that follows it gets it late, or never.
     pub(crate) fn says(&mut self, container: usize, line: Line) {
         if self.alive && !self.fails(self.setting.faults.silence) {
             let delay = match self.random.index(10) {

@@ -17,10 +17,10 @@ pub(crate) struct Set {
     open: bool,
     /// A message is on its way.
     coming_at: Option<u64>,
-    /// Runners and jobs that began, and runners whose jobs are over, of which nobody was told yet.
+    /// Runners and jobs that began, and runners whose jobs have finished, that have not been reported yet.
     started: Vec<(String, usize)>,
     over: Vec<String>,
-    /// What was told last.
+    /// The last report.
     pub(crate) told: u32,
     told_at: u64,
 }
@@ -94,7 +94,7 @@ impl World {
         self.after(POLL, Happening::SetSilence(pool, self.life));
     }
 
-    /// A poll ended without a message: what was told last is still so.
+    /// A poll ended without a message: the last report is still valid.
     pub(crate) fn set_silence(&mut self, pool: usize) {
         let set = &self.sets[pool];
         if set.open && set.told_at + POLL <= self.now && set.coming_at.is_none() {
@@ -109,7 +109,7 @@ impl World {
         }
     }
 
-    /// There is something to tell.
+    /// There is something to report.
     pub(crate) fn set_changes(&mut self, pool: usize) {
         let delay = self.random.within(20, 2 * SECOND);
         self.set_tells(pool, delay);
@@ -129,7 +129,7 @@ impl World {
     pub(crate) fn set_started(&mut self, job: usize) {
         if let (Some(pool), Some(runner)) = (self.jobs[job].pool, self.jobs[job].runner.clone()) {
             self.sets[pool].started.push((runner, job));
-            // A start is told with the next poll only.
+            // A start is reported only with the next poll.
             let delay = self.random.within(0, POLL);
             self.set_tells(pool, delay);
         }

@@ -1,4 +1,4 @@
-//! What a day is like: pools, hosts, policies, and which faults it has, all drawn from its seed.
+//! The setting of a day: pools, hosts, policies and faults, all chosen with its seed.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) struct Faults {
     pub(crate) engine: u64,
     /// Runners that do not live as they should.
     pub(crate) runners: u64,
-    /// Log lines and events that are never told.
+    /// Log lines and events that are never delivered.
     pub(crate) silence: u64,
     /// Jobs after whose start `busy` turns false again.
     pub(crate) flips: u64,

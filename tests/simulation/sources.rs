@@ -1,5 +1,5 @@
-//! How news of jobs reach the daemon: looks at queues, webhooks, questions about single jobs, and the
-//! policies of runner groups. Late, twice, out of order, incomplete, or not at all.
+//! How news of jobs reach the daemon: polls of queues, webhooks, look-ups of single jobs, and the policies of
+//! runner groups. Late, twice, out of order, incomplete, or not at all.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use crate::{
 /// How far a list of jobs may lag behind.
 const LIST_LAGS: u64 = 5 * SECOND;
 
-/// How often queues are looked at.
+/// How often queues are polled.
 const INTERVAL: u64 = 10 * SECOND;
 
-/// What of the sources is on its way or was told.
+/// What the sources have in flight or have reported.
 pub(crate) struct Sources {
-    /// When the look at each repository's queue began.
+    /// When the poll of each repository's queue began.
     looking: Vec<u64>,
-    /// What the last one said, to tell it again.
+    /// What the last one reported, to repeat it.
     pub(crate) last_look: Vec<Option<Evidence>>,
     /// When GitHub was asked for which job.
     asked: BTreeMap<usize, u64>,
-    /// Webhooks that found nobody.
+    /// Webhooks that were not received.
     lost: Vec<(usize, u8)>,
     /// Webhooks on their way.
     pub(crate) hints_coming: usize,
@@ -63,7 +63,7 @@ impl World {
             let delay = self.random.within(0, 2 * SECOND);
             self.after(delay, Happening::OpenSession(pool, life));
         }
-        // What found nobody may be delivered again, from the hook's log.
+        // A webhook that was not received may be delivered again, from the delivery log.
         let lost = std::mem::take(&mut self.sources.lost);
         if self.random.chance(500) {
             for (job, rank) in lost {
@@ -122,7 +122,7 @@ impl World {
         self.tell(Evidence::Job { job, state, at, asked: false });
     }
 
-    /// The pools whose demand the looks at a repository are.
+    /// The pools whose demand comes from polls of a repository.
     fn lookers(&self, repository: usize) -> Vec<usize> {
         let looks = |&pool: &usize| {
             let setting = &self.setting.pools[pool];
@@ -143,7 +143,7 @@ impl World {
         self.after(takes, Happening::QueueAnswer(repository, self.life));
     }
 
-    /// All pages of a look are there, or the look failed.
+    /// All pages of a poll have arrived, or the poll failed.
     pub(crate) fn queue_answers(&mut self, repository: usize) {
         self.after(INTERVAL, Happening::LookQueue(repository, self.life));
         let pools = self.lookers(repository);

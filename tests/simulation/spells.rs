@@ -49,7 +49,7 @@ pub(crate) struct Spells {
     pub(crate) broken: Vec<u8>,
     /// Another session holds the scale set.
     pub(crate) session_taken: Vec<u8>,
-    /// A scale set's statistics tell of jobs that there are not.
+    /// A scale set's statistics report jobs that do not exist.
     pub(crate) phantom: Vec<u8>,
     /// The runner group does not admit one of the repositories.
     pub(crate) group_closed: Vec<u8>,

@@ -27,8 +27,8 @@ use crate::{
 /// The world, shared between the day and the calls that wait in it.
 pub(crate) type Shared = Arc<Mutex<World>>;
 
-/// Everything that can happen, by index of what it happens to. Daemon's affairs carry the number
-/// of the daemon's life, so that what was meant for a killed one finds nobody.
+/// Everything that can happen, by index of what it happens to. The daemon's events have the number of the
+/// daemon's life, so that those for a killed one are dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Happening {
     Deed(u64),
@@ -85,7 +85,7 @@ pub(crate) enum Happening {
 /// GitHub's record of a runner.
 pub(crate) struct Registration {
     pub(crate) name: String,
-    /// The pool that it was minted for; none is somebody else's.
+    /// The pool that it was minted for; `None` for another installation's.
     pub(crate) pool: Option<usize>,
     pub(crate) scope: usize,
     /// When lists begin to show it.
@@ -155,7 +155,7 @@ pub(crate) enum Fate {
     Served,
     /// Its container was killed by the world, or it took longer than `max_job_age` allows.
     Lost,
-    /// Cancelled, or somebody else's.
+    /// Cancelled, or another installation's.
     Withdrawn,
 }
 
@@ -206,13 +206,13 @@ pub(crate) struct World {
     pub(crate) setting: Setting,
     /// Faults have stopped, and no job comes any more.
     pub(crate) calm: bool,
-    /// The number of the daemon's life; even while it is dead, nobody else has it.
+    /// The number of the daemon's life, which is unique even while it is dead.
     pub(crate) life: u64,
     pub(crate) alive: bool,
     /// How the last look of this life at each scope and host went.
     pub(crate) scope_sight: Vec<Sight>,
     pub(crate) host_sight: Vec<Sight>,
-    /// Whether the logs of a host's runners are followed: from its first list on, until a look fails.
+    /// Whether the logs of a host's runners are followed: from its first list on, until a listing fails.
     pub(crate) following: Vec<bool>,
     pub(crate) registrations: Vec<Registration>,
     /// Per scope, the registrations that lists may show.
@@ -239,7 +239,7 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<u64, Call>,
     pub(crate) next_call: u64,
     pub(crate) asking: Asking,
-    /// What the daemon is told of its own accord.
+    /// What is reported to the daemon without a request.
     pub(crate) told: Vec<Evidence>,
     /// Container listings that should come soon, by host.
     pub(crate) look_soon: Vec<usize>,
@@ -251,7 +251,7 @@ pub(crate) struct World {
     order: u64,
 }
 
-/// Writes a line into the trace of a day that is told again.
+/// Writes a line into the trace of a day that is replayed.
 macro_rules! note {
     ($world:expr, $($text:tt)*) => {
         if $world.trace.is_some() {

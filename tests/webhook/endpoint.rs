@@ -1,4 +1,4 @@
-//! What is answered to which delivery, and what of it is told.
+//! The responses to deliveries, and what is reported of them.
 
 use dayfly::{
     fleet::{JobId, JobState, Scope},
@@ -125,7 +125,7 @@ async fn what_is_no_delivery_is_refused_with_the_reason() {
     assert_eq!(server.counted("workflow_job", "unsupported"), 2);
 }
 
-/// The answer's status to a request that is written by hand.
+/// The status of the response to a hand-written request.
 async fn raw(server: &Server, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(

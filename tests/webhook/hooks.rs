@@ -20,7 +20,7 @@ use dayfly::{
 
 use crate::{DEADLINE, SECRET, Server};
 
-/// An address where nobody listens.
+/// An address where nothing listens.
 const NOBODY: &str = "http://127.0.0.1:9/webhook";
 
 async fn github() -> Simulator {
@@ -44,14 +44,14 @@ async fn until_over(github: &Simulator, many: usize) {
     assert!(waited.is_ok(), "{:?}", github.deliveries());
 }
 
-/// One look; what it told, oldest job first.
+/// One read of the logs, and what it reported, oldest job first.
 async fn look(repair: &mut Repair) -> (Result<Repaired, GithubError>, Vec<(u64, JobState)>) {
     let (looked, mut jobs) = look_in_order(repair).await;
     jobs.sort_by_key(|(id, _)| *id);
     (looked, jobs)
 }
 
-/// One look; what it told, in the order that it was told in.
+/// One read of the logs, and what it reported, in that order.
 async fn look_in_order(repair: &mut Repair) -> (Result<Repaired, GithubError>, Vec<(u64, JobState)>) {
     let told = Mutex::new(Vec::new());
     let now = dayfly::clock::now();
@@ -98,7 +98,7 @@ async fn doubled_late_and_forged_deliveries_tell_no_more_than_happened() {
         HookFaults { doubled: 50, forged: 25, late: Duration::from_millis(50), ..HookFaults::default() };
     github.set_hook_faults(faults);
     let ids: BTreeSet<u64> = (0..40).map(|_| github.enqueue(Job::new("acme", &["linux"]))).collect();
-    // Doubles are made at once, so the log tells how many there are to come.
+    // Duplicates are created at once, so the log shows how many there will be.
     github.set_hook_faults(HookFaults::default());
     let all = || {
         let deliveries = github.deliveries();

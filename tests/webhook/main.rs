@@ -178,7 +178,7 @@ impl Server {
         self.send("POST", delivery).await.0
     }
 
-    /// What it told of jobs, oldest first.
+    /// What it reported about jobs, oldest first.
     fn told(&self) -> Vec<(Job, JobState)> {
         let told = self.told.lock().unwrap();
         told.iter()

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Longer than any answer of the simulator takes.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// The token that a simulator accepts unless told otherwise.
+/// The token that a simulator accepts by default.
 pub(crate) const TOKEN: &str = "simulated-token";
 
 /// An answer.

@@ -113,10 +113,12 @@ impl JwtRefused {
             Self::Undecodable => "A JSON web token could not be decoded",
             Self::NoSuchApp => "Integration not found",
             Self::IssuedInTheFuture => {
-                "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+                "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was \
+                 issued"
             }
             Self::Expired => {
-                "'Expiration time' claim ('exp') must be a numeric value representing the future time at which \
+                "'Expiration time' claim ('exp') must be a numeric value representing the future time at \
+                 which \
                  the assertion expires"
             }
             Self::GoodForTooLong => "'Expiration time' claim ('exp') is too far in the future",
@@ -156,5 +158,5 @@ pub(super) fn app_of<'a>(apps: &'a [App], jwt: &str, now: Timestamp) -> Result<&
     }
 }
 
-/// How long an installation token lives unless told otherwise.
+/// The default lifetime of an installation token.
 pub(super) const TOKEN_LIFE: Duration = Duration::from_hours(1);

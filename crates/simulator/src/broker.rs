@@ -64,7 +64,7 @@ async fn message(State(shared): State<Arc<Shared>>, Query(Session { session }): 
     let poll = Poll { shared: &shared, session: &session };
     let deadline = Instant::now() + cycle;
     loop {
-        // Armed before the look, or a job that comes in between would be slept through.
+        // Armed before the check, or a job that arrives in between would be missed.
         let changed = shared.changed.notified();
         let mut changed = std::pin::pin!(changed);
         changed.as_mut().enable();

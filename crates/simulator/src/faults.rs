@@ -44,7 +44,7 @@ pub enum FaultKind {
     UnknownStatus(String),
     /// Every runner lacks this field.
     MissingField(&'static str),
-    /// No runner is busy, whatever it does; a DELETE believes it.
+    /// Every runner is reported as not busy, and a DELETE relies on that.
     BusyLies,
     /// 422 to a mint: the runner group is full.
     GroupFull,

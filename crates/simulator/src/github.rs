@@ -1,7 +1,7 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
-//! credentials, rate limits, conditional requests, faults and the log. What is asked is told apart in
-//! [`call`], and answered in [`runners`], [`by_hand`], [`runs`], [`repositories`], [`groups`], [`hooks`],
-//! [`accounts`] and [`apps`].
+//! credentials, rate limits, conditional requests, faults and the log. Requests are parsed in [`call`], and
+//! answered in [`runners`], [`by_hand`], [`runs`], [`repositories`], [`groups`], [`hooks`], [`accounts`] and
+//! [`apps`].
 
 mod accounts;
 mod apps;
@@ -43,7 +43,7 @@ use dayfly_fleet::Timestamp;
 pub use self::{call::Endpoint, log::Request};
 pub(super) use self::{limits::Limits, log::Log};
 
-/// More than any request of ours has.
+/// More than any request of Dayfly has.
 const BODY_LIMIT: usize = 1 << 20;
 
 const ACCEPTED_PERMISSIONS: HeaderName = HeaderName::from_static("x-accepted-github-permissions");
@@ -137,7 +137,7 @@ enum Fate {
     Never,
 }
 
-/// Answers whatever the runners' own routes do not.
+/// Handles every request that the runners' own routes do not.
 pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, BODY_LIMIT).await.unwrap_or_default().to_vec();
@@ -222,7 +222,7 @@ impl World {
         (response, fate)
     }
 
-    /// What is wrong with a request before its call is looked at.
+    /// Checks a request before its call is parsed.
     fn refusal(&self, asked: &Asked, call: Option<&Call>, now: Timestamp) -> Option<Reply> {
         if asked.header(USER_AGENT).is_none_or(|agent| agent.trim().is_empty()) {
             let message = "Request forbidden by administrative rules. Send a User-Agent header.";
@@ -233,7 +233,7 @@ impl World {
             return Some(Reply::error(StatusCode::BAD_REQUEST, "This API version is not supported."));
         }
         if let Some(Call::App(_)) = call {
-            // Asked with a JSON web token, which the call itself looks at.
+            // Sent with a JSON web token, which the call itself checks.
             return None;
         }
         let Rights { good, may_write } = self.credential(asked.token(), now);

@@ -1,5 +1,5 @@
-//! Webhooks: who is told of jobs, what is on its way to them, and the log of what became of it. Plain
-//! values; what is sent is rendered beside the REST API, and goes out in [`post`].
+//! Webhooks: their targets, the deliveries in flight, and the delivery log. Plain values; payloads are
+//! rendered beside the REST API, and sent in [`post`].
 
 pub(super) mod post;
 
@@ -20,16 +20,16 @@ const KEPT: usize = 10_000;
 /// As on GitHub, ids of deliveries do not fit into a double.
 const FIRST_DELIVERY: u64 = 120_000_000_000_000_001;
 
-/// A webhook of an organization or a repository. It bears a secret and has no `Debug`.
+/// A webhook of an organization or a repository. It has a secret and no `Debug`.
 #[derive(Clone)]
 pub struct Hook {
-    /// The organization (`acme`: told of all its repositories) or repository (`acme/widgets`).
+    /// The organization (`acme`, for all its repositories) or repository (`acme/widgets`).
     pub scope: String,
     /// Where deliveries go.
     pub url: String,
     /// What they are signed with.
     pub secret: String,
-    /// Whether they are forms, as GitHub has it unless told otherwise, or JSON.
+    /// Whether they are forms, GitHub's default, or JSON.
     pub form: bool,
 }
 
@@ -40,7 +40,7 @@ impl Hook {
     }
 }
 
-/// What goes wrong with deliveries. Each is meant in per cent of them, drawn from the simulator's seed.
+/// Faults of deliveries, each in per cent of them, chosen with the simulator's seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HookFaults {
     /// Never made: not even the log knows of them.
@@ -152,7 +152,7 @@ impl Hooks {
         self.known.iter().filter(move |(_, hook)| hook.scope == scope).map(|(id, hook)| (*id, hook))
     }
 
-    /// The hooks that are told of a repository.
+    /// The webhooks for a repository.
     pub(super) fn told_of(&self, repository: &str) -> Vec<u64> {
         let owner = repository.split('/').next().unwrap_or_default();
         let told = |hook: &Hook| hook.scope == repository || hook.scope == owner;

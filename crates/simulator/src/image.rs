@@ -44,7 +44,7 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
-    /// The interpreter does not tell which libraries the binary needs.
+    /// The interpreter does not list the libraries that the binary needs.
     #[error("{interpreter} does not list the libraries of {binary}")]
     Libraries {
         /// The program interpreter that the binary names.
@@ -229,8 +229,8 @@ fn interpreter(binary: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The interpreter and the libraries that it would load for a binary, which it tells itself: lines such
-/// as `libc.so.6 => /lib/libc.so.6 (0x…)`.
+/// The interpreter and the libraries that it would load for a binary, from its own output: lines such as
+/// `libc.so.6 => /lib/libc.so.6 (0x…)`.
 fn libraries(interpreter: &Path, binary: &Path) -> Result<BTreeSet<PathBuf>, ImageError> {
     let output = Command::new(interpreter)
         .arg("--list")

@@ -1,5 +1,5 @@
-//! The JIT config: base64 of a JSON object whose values are base64 of the files that the runner
-//! writes, as GitHub's is (actions/runner, `Runner.cs`), with our own content.
+//! The JIT config: base64 of a JSON object whose values are base64 of the files that the runner writes, as
+//! GitHub's is (actions/runner, `Runner.cs`), with the simulator's own content.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};

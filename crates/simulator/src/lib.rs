@@ -1,5 +1,5 @@
-//! A GitHub that fits in a process, and the runners to go with it: what tests, benchmarks and
-//! `dayfly demo` share. It stands on the other side of the wire and knows nothing of the daemon.
+//! A GitHub that fits in a process, and the runners to go with it: what tests, benchmarks and `dayfly demo`
+//! share. It only communicates over the network and knows nothing of the daemon.
 //!
 //! [`Simulator::start`] serves the runner API of repositories, organizations and enterprises on
 //! a loopback address, with and without `/api/v3`, and a queue of jobs. The simulated runner ([`runner`])
@@ -49,7 +49,7 @@ pub use self::{
     world::{Conclusion, JobState, JobView, RunnerView, Snapshot, Waits},
 };
 
-/// How often a condition is looked at when nothing announces a change, as lags and leases do not.
+/// How often a condition is checked that changes without a notification, such as lags and leases.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A running simulator. Dropping it ends the server and every connection to it.
@@ -58,7 +58,7 @@ pub struct Simulator {
     address: SocketAddr,
     outage: watch::Sender<bool>,
     server: JoinHandle<()>,
-    /// Sends what hooks are told, once there are any.
+    /// Sends webhook deliveries, once there are webhooks.
     sender: OnceLock<JoinHandle<()>>,
 }
 
@@ -177,8 +177,8 @@ impl Simulator {
         self.outage.send_replace(on);
     }
 
-    /// Puts a registration into a scope that no container stands behind: somebody else's runner, or
-    /// a leftover. `None` when there is no such scope.
+    /// Adds a registration without a container to a scope: another installation's runner, or a leftover.
+    /// `None` when there is no such scope.
     pub fn register(&self, scope: &str, name: &str, labels: &[&str], presence: Presence) -> Option<u64> {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
         self.change(|world, now| world.register(scope, name, labels, presence, now))
@@ -252,7 +252,7 @@ impl Simulator {
                 return Err(Box::new(snapshot));
             }
             let look = (Instant::now() + LOOK).min(deadline);
-            // Either a change or the time to look again; both lead to the next look.
+            // Either a change or the time for another check; both lead to the next check.
             drop(timeout_at(look, self.shared.changed.notified()).await);
         }
     }

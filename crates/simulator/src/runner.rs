@@ -28,12 +28,12 @@ use super::{
     world::RUNNER_VERSION,
 };
 
-/// How long the runner tries to open a session that somebody else has (the real one: 240 s).
+/// How long the runner tries to open a session that another runner has (the real one: 240 s).
 const CONFLICT_TIMEOUT: Duration = Duration::from_secs(2);
 const CONFLICT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long `run.sh` waits before it starts a listener again that ended with [`RETRYABLE`].
 const RESTART_AFTER: Duration = Duration::from_secs(5);
-/// A good-bye that nobody answers must not hold a stop up.
+/// Closing the session without a response must not delay a stop.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Exit codes of the real listener (actions/runner, `Constants.cs`).
@@ -195,7 +195,8 @@ impl Listener<'_> {
                 }
                 StatusCode::NOT_FOUND => {
                     terminal.complain(
-                        "Failed to create a session. The runner registration has been deleted from the server, please re-configure.",
+                        "Failed to create a session. The runner registration has been deleted from the \
+                         server, please re-configure.",
                     );
                     return Err(TERMINATED);
                 }
@@ -212,7 +213,8 @@ impl Listener<'_> {
         terminal.say_now("Listening for Jobs");
         if self.oddities.has(Oddity::Deprecated) {
             terminal.complain(&format!(
-                "An error occurred: Error: Forbidden Runner version v{RUNNER_VERSION} is deprecated and cannot receive messages."
+                "An error occurred: Error: Forbidden Runner version v{RUNNER_VERSION} is deprecated and \
+                 cannot receive messages."
             ));
             return VERSION_DEPRECATED;
         }
@@ -284,7 +286,7 @@ impl Listener<'_> {
 
     async fn report(&self, client: &Client<'_>, of: JobOf, name: &str, succeeded: bool) {
         let result = if succeeded { "Succeeded" } else { "Failed" };
-        // The listener has nobody left to tell when this fails; its exit is the same.
+        // There is no one left to report a failure to; the exit is the same.
         drop(client.post(wire::COMPLETE, &JobOf { succeeded, ..of }).await);
         self.terminal.say_now(&format!("Job {name} completed with result: {result}"));
     }

@@ -1,5 +1,5 @@
-//! The listening socket. It is our own loop, and not axum's, because GitHub can also close a
-//! connection without an answer, or be away altogether.
+//! The listening socket. It is a separate loop instead of axum's, because GitHub can also close a connection
+//! without a response, or be unreachable.
 
 use std::{convert::Infallible, io, time::Duration};
 

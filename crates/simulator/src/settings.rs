@@ -12,7 +12,7 @@ use super::apps::{App, TOKEN_LIFE};
 use super::scale_sets::ScaleSetRules;
 use dayfly_fleet::Timestamp;
 
-/// How a simulated GitHub is set up. It bears fake tokens and still has no `Debug`.
+/// The settings of a simulated GitHub. Its tokens are fake, and still it has no `Debug`.
 #[derive(Clone)]
 pub struct Settings {
     /// Where to listen; port 0 is any free one.
@@ -61,12 +61,12 @@ pub struct Settings {
     pub poll_cycle: Duration,
     /// The version of the runner software that is offered for download.
     pub newest_runner: String,
-    /// When versions come to their end; `None` is a server that does not tell, as GitHub Enterprise
+    /// When versions are deprecated; `None` is a server that does not report it, such as GitHub Enterprise
     /// Server.
     pub ends_of_life: Option<Vec<EndOfLife>>,
     /// How the scale-set service behaves.
     pub scale_sets: ScaleSetRules,
-    /// What everything random is drawn from.
+    /// The seed of everything random.
     pub seed: u64,
 }
 

@@ -1,5 +1,5 @@
-//! What the simulated runner and the simulator say to each other. It is our own protocol, below
-//! `/_runner`, and has nothing to do with the one that the real runner speaks.
+//! The protocol between the simulated runner and the simulator, below `/_runner`. It is not the protocol of
+//! the real runner.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub(super) const SESSION: &str = "/_runner/session";
 /// Waits for a message: 200 with [`Message`], 204 when there is none, 410 when the registration is
 /// gone.
 pub(super) const MESSAGE: &str = "/_runner/message";
-/// Takes the offered job: 200, or 409 when it is somebody else's by now.
+/// Takes the offered job: 200, or 409 when another runner has it by now.
 pub(super) const ACQUIRE: &str = "/_runner/acquire";
 /// Fails to take the offered job, which uses the registration up: 200.
 pub(super) const DECLINE: &str = "/_runner/decline";

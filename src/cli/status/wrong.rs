@@ -163,7 +163,7 @@ mod tests {
             document(&serde_json::json!({"failures": (0..count).map(failure).collect::<Vec<_>>()})).failures
         };
         let page = last_failures(&failures_of(7), now()).unwrap();
-        let row = format!("dayfly-linux-ci1-0  1m 9s ago  run (oom)  {}…", "x".repeat(FAILURE_DETAIL));
+        let row = format!("dayfly-linux-ci1-0  1m 9s ago  run (oom)      {}…", "x".repeat(FAILURE_DETAIL));
         assert_eq!(page.lines().nth(1).unwrap(), row, "{page}");
         assert!(page.ends_with("\nand 2 more; --failed shows them"), "{page}");
         assert_eq!(last_failures(&[], now()), None);

@@ -1,5 +1,5 @@
-//! What the daemon was told of jobs in this life, and so may at most believe to be wanted. Written
-//! apart from the core, and simpler: it never believes less than the core may.
+//! What was reported to the daemon about jobs in this life, and so the most that it may believe to be wanted.
+//! Written apart from the core, and simpler: it never believes less than the core may.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub(crate) struct Beliefs {
     hints: Vec<Job>,
 }
 
-/// What was told of a job.
+/// What was reported about a job.
 #[derive(Default)]
 struct Belief {
     queued: bool,
@@ -48,7 +48,7 @@ impl Beliefs {
                         (belief.queued, belief.begun) = (false, true);
                     }
                 }
-                // Should a look show it again, it is told again.
+                // If a poll shows it again, it is reported again.
                 self.unmatched.retain(|(job, _)| !missing(usize::try_from(job.0).expect("ours")));
             }
             Evidence::Job { job, state, at, asked } => {
@@ -114,7 +114,7 @@ impl Beliefs {
         self.taken.contains(&pool)
     }
 
-    /// Whether that was not told before.
+    /// Whether that was not reported before.
     pub(crate) fn is_first(&mut self, job: JobId, reason: Unmatched) -> bool {
         self.unmatched.insert((job, reason))
     }

@@ -64,7 +64,7 @@ impl Day {
         }
     }
 
-    /// Rules 7 and 10: with nothing new, and with old demand told again, nothing is to be done.
+    /// Rules 7 and 10: with nothing new, and with repeated reports of old demand, nothing is planned.
     pub(super) fn plan_again(&mut self, now: Instant) {
         let stirred = (self.random.index(3) == 0).then(|| {
             let (which, hint) = (self.random.next(), self.random.chance(500));
@@ -84,7 +84,7 @@ impl Day {
             7
         };
         let again = fleet.plan(now);
-        // A look may name a runner that was not known yet when it was told first.
+        // A poll may name a runner that was not known yet at its first report.
         let news = again.events.iter().any(|event| !matches!(event, Event::JobKnown { .. }));
         if !again.actions.is_empty() || news {
             self.breach(rule, &format!("planned again: {:?} {:?}", again.actions, again.events));

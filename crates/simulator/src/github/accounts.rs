@@ -1,5 +1,5 @@
-//! What is told of organizations and the rate limit: little of it is
-//! looked at, but all of it has the form that GitHub's description requires.
+//! Organizations and the rate limit: little of it is used, but all of it has the form that GitHub's
+//! description requires.
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};

@@ -1,5 +1,5 @@
-//! What people ask for by hand: labels of a runner, tokens for `config.sh`, the runner software and
-//! the ends of its versions' lives.
+//! What only commands request: labels of a runner, tokens for `config.sh`, the runner software and the
+//! deprecation of its versions.
 
 use std::time::Duration;
 
@@ -130,7 +130,8 @@ fn names(asked: &Asked, least: usize) -> Result<Vec<String>, Reply> {
     match names {
         None => Err(invalid("Invalid request.\n\nInvalid property /labels: it is not an array of string.")),
         Some(names) if names.len() < least || names.len() > MAX_LABELS => Err(invalid(&format!(
-            "Invalid request.\n\nInvalid property /labels: {least} to {MAX_LABELS} items are allowed; {} were supplied.",
+            "Invalid request.\n\nInvalid property /labels: {least} to {MAX_LABELS} items are allowed; {} \
+             were supplied.",
             names.len()
         ))),
         Some(names) => Ok(names),

@@ -139,7 +139,7 @@ impl Call {
         let is_repository = !is_organization && !is_enterprise;
         match (asked.method.as_str(), rest) {
             ("GET", []) if is_organization => Some(Self::GetOrganization(scope)),
-            // What may manage an enterprise's runners may not look at the enterprise.
+            // A token that may manage an enterprise's runners may not read the enterprise.
             ("GET", []) if is_enterprise => None,
             ("GET", []) => Some(Self::GetRepository(scope)),
             ("GET", ["actions", "runner-groups"]) if is_organization || is_enterprise => {
@@ -171,7 +171,7 @@ impl Call {
         }
     }
 
-    /// One runner, or what people ask for by hand.
+    /// One runner, or what only commands request.
     fn by_hand(method: &str, scope: String, rest: &[&str]) -> Option<Self> {
         let id = |id: &str| id.parse::<u64>().ok();
         match (method, rest) {

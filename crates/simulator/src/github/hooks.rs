@@ -1,4 +1,4 @@
-//! Webhooks: their list, the log of their deliveries, and the payloads that tell of jobs.
+//! Webhooks: their list, their delivery logs, and the payloads of workflow jobs.
 
 use axum::http::{HeaderMap, Method, StatusCode, header::LINK};
 use serde_json::{Value, json};
@@ -167,7 +167,7 @@ impl World {
         payload
     }
 
-    /// What addresses in payloads are made from: nobody asked for them.
+    /// The base of URLs in payloads, for which there is no request.
     fn nobody(&self) -> Asked {
         Asked {
             method: Method::GET,

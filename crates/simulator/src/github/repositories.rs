@@ -17,7 +17,7 @@ impl World {
         Reply::json(StatusCode::OK, self.repository_row(asked, scope))
     }
 
-    /// A repository as it stands in every list, in full.
+    /// A complete repository, as in lists.
     pub(super) fn repository_row(&self, asked: &Asked, scope: &str) -> Value {
         let facts = self.repository_facts(scope);
         let (owner, name) = scope.split_once('/').unwrap_or((scope, scope));
@@ -77,7 +77,7 @@ impl World {
     }
 }
 
-/// Addresses below a repository that nobody follows.
+/// URLs below a repository that are never followed.
 const REPOSITORY_ADDRESSES: [&str; 40] = [
     "archive_url",
     "assignees_url",

@@ -108,7 +108,7 @@ pub(super) fn job_row(asked: &Asked, run: &Run, record: &Record) -> Value {
     let view = &record.view;
     let (id, repository) = (view.id, &run.repository);
     let api = format!("{}/repos/{repository}", asked.base);
-    // Whom it was offered to is not told before it is taken.
+    // The runner that it was offered to is not reported before it is taken.
     let taken = !matches!(view.state, JobState::Queued | JobState::Waiting | JobState::Pending);
     let group = record.group.as_ref().filter(|_| taken);
     let conclusion = match view.state {
@@ -144,7 +144,7 @@ pub(super) fn job_row(asked: &Asked, run: &Run, record: &Record) -> Value {
     })
 }
 
-/// Where people look at it: the API's address without what makes it the API's.
+/// The address of its page: the API's without the API's prefix.
 pub(super) fn html(asked: &Asked) -> &str {
     asked.base.trim_end_matches("/api/v3")
 }

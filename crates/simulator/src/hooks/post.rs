@@ -22,7 +22,7 @@ use dayfly_fleet::Timestamp;
 /// GitHub gives up then (docs.github.com, "Handling webhook deliveries").
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often it is looked for deliveries that time alone has made.
+/// How often deliveries that only need time are checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The most that is kept of an answer.
@@ -30,7 +30,7 @@ const ANSWER_KEPT: usize = 64 * 1024;
 
 type Http = Client<HttpConnector, Full<Bytes>>;
 
-/// Sends whatever is due, until it is aborted.
+/// Sends due deliveries, until it is aborted.
 pub(crate) async fn send(shared: Arc<Shared>) {
     let client: Http = Client::builder(TokioExecutor::new()).build_http();
     let mut sending = JoinSet::new();
@@ -98,7 +98,7 @@ fn request(hook: &Hook, delivery: &Delivery) -> Option<Request<Full<Bytes>>> {
     request.header("x-hub-signature-256", signature(secret, &body)).body(Full::from(body)).ok()
 }
 
-/// The headers that tell what it is.
+/// The headers that describe it.
 pub(crate) fn headers(hook: &Hook, delivery: &Delivery) -> Vec<(&'static str, String)> {
     let target = if hook.scope.contains('/') { "repository" } else { "organization" };
     vec![

@@ -6,13 +6,13 @@ use std::env;
 /// What a runner does wrong.
 #[derive(Clone, Copy)]
 pub(super) enum Oddity {
-    /// `never_boots`: starts, prints nothing, and connects to nobody.
+    /// `never_boots`: starts, prints nothing, and never connects.
     NeverBoots,
     /// `never_listens`: reaches GitHub and never listens for jobs.
     NeverListens,
     /// `exits_at_once`: ends with code 0 before it connects.
     ExitsAtOnce,
-    /// `deprecated`: listens, and is told that its version gets no jobs.
+    /// `deprecated`: listens, and gets the error that its version is deprecated.
     Deprecated,
     /// `ghost`: fails to take its job, which uses its registration up, and listens for ever.
     Ghost,
@@ -20,7 +20,7 @@ pub(super) enum Oddity {
     HangsOnStop,
     /// `crashes_when_idle`: aborts as soon as it listens.
     CrashesWhenIdle,
-    /// `silent`: prints nothing; only its processes tell what it does.
+    /// `silent`: prints nothing; only its processes show what it does.
     Silent,
     /// `noisy`: prints what is not UTF-8, and a line of a megabyte, before anything else.
     Noisy,

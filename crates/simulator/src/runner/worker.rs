@@ -1,5 +1,5 @@
-//! The job's own process. As with the real runner it is called `Runner.Worker`, so that whoever lists a
-//! container's processes sees that there is a job.
+//! The job's own process, named `Runner.Worker` as with the real runner, so that a list of the container's
+//! processes shows that there is a job.
 
 use std::{
     hint::black_box,
@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use crate::wire::{Message, Work};
 
-/// What tells a worker from a runner on the command line.
+/// What distinguishes a worker from a runner on the command line.
 pub(super) const ARGUMENT: &str = "--worker";
 
 /// Memory is taken in steps of this many bytes.

@@ -1,6 +1,6 @@
-//! Runner scale sets, as actions/scaleset knows the service: registration, sets, sessions, the
-//! message queue, and the runners that a set mints. What it knows stands with everything else in the
-//! world, so that the statistics always fit; here are the requests, and what tests turn.
+//! Runner scale sets, as actions/scaleset knows the service: registration, sets, sessions, the message queue,
+//! and the runners that a set mints. Its state is part of the world, so that the statistics always match;
+//! this module has the requests and the settings for tests.
 
 mod agents;
 mod answer;
@@ -39,12 +39,12 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of the service by itself")]
 pub struct ScaleSetRules {
-    /// Whether jobs are assigned by the service, as on github.com, up to the capacity that polls
-    /// tell; otherwise they are offered, and must be acquired, as on GHES.
+    /// Whether jobs are assigned by the service, as on github.com, up to the capacity in polls; otherwise
+    /// they are offered, and must be acquired, as on GHES.
     pub assigns: bool,
     /// Whether sets keep labels besides their name; GHES before 3.21 drops them silently.
     pub keeps_labels: bool,
-    /// Whether a look for a set heeds the name that it asks for.
+    /// Whether a search for a set uses the requested name.
     pub filters: bool,
     /// How long a poll without news is held.
     pub poll_hold: Duration,
@@ -52,7 +52,7 @@ pub struct ScaleSetRules {
     pub admin_lifetime: Duration,
     /// How long a session's token lives.
     pub queue_lifetime: Duration,
-    /// How long a session lives that nothing is heard of.
+    /// How long a session without requests exists.
     pub session_lifetime: Duration,
     /// Whether `JobStarted` wakes a poll that is being held; on github.com it does not.
     pub started_wakes: bool,
@@ -124,7 +124,7 @@ pub enum ScaleSetFault {
     Exception {
         /// The answer's status.
         status: u16,
-        /// The type, by which clients tell exceptions apart.
+        /// The type, by which clients distinguish exceptions.
         type_name: &'static str,
         /// The words.
         message: &'static str,
@@ -150,7 +150,7 @@ pub struct ScaleSetRequest {
     pub path: String,
     /// Its decoded query.
     pub query: Vec<(String, String)>,
-    /// The capacity that a poll told.
+    /// The capacity in a poll.
     pub capacity: Option<u32>,
     /// The body, where it was JSON.
     pub body: Option<Value>,
@@ -175,7 +175,7 @@ pub struct ScaleSetView {
     pub assigned: usize,
     /// How many messages wait to be acknowledged or sent.
     pub unheard: usize,
-    /// The capacity that the last poll told.
+    /// The capacity in the last poll.
     pub capacity: u32,
     /// Names of its runners.
     pub runners: Vec<String>,
@@ -207,7 +207,7 @@ impl ScaleSetKnobs<'_> {
         requests.iter().filter(|asked| asked.route == route && asked.status == Some(status)).count()
     }
 
-    /// Every token that is good for the service, to look for where none should be.
+    /// Every valid token of the service, to search for in places where none should be.
     pub fn tokens(&self) -> Vec<String> {
         self.0.shared.world().0.scale_sets.all_tokens()
     }
@@ -242,8 +242,7 @@ impl ScaleSetKnobs<'_> {
         self.0.change(|world, _| world.scale_sets.vanish(name))
     }
 
-    /// Makes the statistics of a set tell other numbers of assigned jobs than the truth, or the
-    /// truth again.
+    /// Makes the statistics of a set report wrong numbers of assigned jobs, or the true ones again.
     pub fn claim_assigned(&self, name: &str, assigned: Option<u32>) {
         self.0.change(|world, _| world.scale_sets.claim_assigned(name, assigned));
     }

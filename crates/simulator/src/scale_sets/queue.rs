@@ -1,4 +1,4 @@
-//! The message queue: the long poll, and saying that a message was heard.
+//! The message queue: the long poll, and acknowledging a message.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ async fn poll(shared: &Shared, asked: &Asked, set: i64) -> Reply {
     let (Some(last), Some(capacity)) = (last, asked.capacity()) else {
         return Reply::text(
             400,
-            "Capacity and last message must be numbers; no message is told by leaving it out.",
+            "Capacity and last message must be numbers; omit the latter for no message.",
         );
     };
     let session = asked.query("sessionId").unwrap_or_default().to_owned();
@@ -93,7 +93,7 @@ async fn poll(shared: &Shared, asked: &Asked, set: i64) -> Reply {
     let deadline = Instant::now() + hold;
     let mut first = true;
     loop {
-        // Armed before the look, or a message that comes in between would be slept through.
+        // Armed before the check, or a message that arrives in between would be missed.
         let changed = shared.changed.notified();
         let mut changed = std::pin::pin!(changed);
         changed.as_mut().enable();

@@ -34,7 +34,7 @@ pub enum JobState {
 pub enum Conclusion {
     /// The runner reported success.
     Succeeded,
-    /// The runner reported failure: the job's own, its worker's, or that the runner was told to stop.
+    /// The runner reported failure: the job's own, its worker's, or a stop of the runner.
     Failed,
     /// The runner vanished and its lease ended.
     Lost,
@@ -234,7 +234,7 @@ impl World {
         true
     }
 
-    /// A runner could not take its job: somebody else may, and its registration is used up.
+    /// A runner could not take its job: another one may, and its registration is used up.
     pub(crate) fn decline(&mut self, session: &str, job: u64) -> bool {
         if self.assigned_to(session, job).is_none() {
             return false;
@@ -256,7 +256,7 @@ impl World {
         true
     }
 
-    /// Whether a job's runner has had its time: to take it, or to be heard of again.
+    /// Whether a job's runner has exceeded its time to take it, or to send a sign of life.
     pub(super) fn is_over(&self, job: u64, now: Timestamp) -> bool {
         let Some(record) = self.jobs.get(&job) else { return false };
         if record.job.hosted {

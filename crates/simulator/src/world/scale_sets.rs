@@ -1,6 +1,6 @@
-//! What GitHub knows of runner scale sets: sets, their sessions and messages, and which jobs are
-//! whose. Messages are made by comparing what was told of a job with what became of it, so they
-//! always follow the jobs; a job that is a set's is taken by the set's runners alone.
+//! What GitHub knows of runner scale sets: sets, their sessions and messages, and which jobs are whose.
+//! Messages are made by comparing the last report of a job with its state, so they always match the jobs; a
+//! set's job is taken only by the set's runners.
 
 mod jobs;
 
@@ -54,7 +54,7 @@ struct Session {
     heard_at: Timestamp,
 }
 
-/// What a set was told last of a job.
+/// The last report of a job to a set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Told {
     Offered,

@@ -63,7 +63,7 @@ fn nothing_is_no_message_and_what_is_no_object_is_an_error() {
     }
     for wrong in ["null", "[]x", "<html>", "{", "\"text\"", "7"] {
         let error = Message::read(wrong.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("no message") && !error.contains("html"), "{wrong}: {error}");
+        assert!(error.contains("not a message") && !error.contains("html"), "{wrong}: {error}");
     }
 }
 

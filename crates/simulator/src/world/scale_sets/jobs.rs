@@ -1,4 +1,4 @@
-//! Jobs and runners of scale sets: who gets which job, and what sets are told of theirs.
+//! Jobs and runners of scale sets: the assignment of jobs, and the messages to sets.
 
 use serde_json::{Value, json};
 
@@ -176,7 +176,7 @@ impl World {
         self.scale_sets.sets.iter().map(view).collect()
     }
 
-    /// Lets sessions expire, hands out jobs, and tells sets what became of theirs.
+    /// Expires sessions, assigns jobs, and sends messages about them to sets.
     pub(in crate::world) fn settle_scale_sets(&mut self, now: Timestamp) {
         if self.scale_sets.sets.is_empty() {
             return;
