@@ -2,7 +2,7 @@
 //!
 //! Three packages. [`fleet`] is the core: pure, total, time passed in; it owns every decision. [`simulator`] is a
 //! GitHub that fits in a process, for tests, benchmarks and `dayfly demo`. This one is the rest. Imports point one
-//! way, and `tests/architecture.rs` holds them to it:
+//! way, and `tests/edges/architecture.rs` holds them to it:
 //!
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet

@@ -18,13 +18,13 @@ mod images;
 mod killed_launching;
 mod minting;
 mod misbehaviour;
-#[path = "../openapi/mod.rs"]
+#[path = "../../crates/simulator/tests/github/openapi.rs"]
 mod openapi;
 mod proxy;
 mod scale_down;
 mod secrets;
 mod serving;
-#[path = "../common/shell_image.rs"]
+#[path = "../docker/shell_image.rs"]
 mod shell_image;
 mod slow_engine;
 mod unreachable;

@@ -1,13 +1,14 @@
 //! The key pair of a GitHub App that exists in tests only.
 
-use dayfly::simulator::{App, Installation};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use dayfly_simulator::{App, Installation};
 use ring::rsa::KeyPair;
-use rustls::pki_types::{PrivatePkcs1KeyDer, pem::PemObject};
 
 /// The key pair.
 pub(crate) fn pair() -> KeyPair {
-    let der = PrivatePkcs1KeyDer::from_pem_slice(include_bytes!("app.pkcs1.pem")).expect("a key");
-    KeyPair::from_der(der.secret_pkcs1_der()).expect("an RSA key")
+    let base64: String =
+        include_str!("app.pkcs1.pem").lines().filter(|line| !line.starts_with('-')).collect();
+    KeyPair::from_der(&BASE64_STANDARD.decode(base64).expect("a key")).expect("an RSA key")
 }
 
 /// An App with that key, installed on `acme` with number 41.

@@ -1,0 +1,11 @@
+//! The Docker edge against a real Docker Engine: what containers actually get, how they exit, and what the
+//! engine reports of them. Without an engine these tests fail with a message.
+
+mod asked;
+mod connect;
+mod end;
+mod launch;
+mod life;
+mod pull;
+mod stand;
+mod watch;

@@ -1,0 +1,10 @@
+//! What needs a Docker Engine, but not the daemon: the edge to it, and the simulated runner in a container.
+//! Without an engine these tests fail, saying so.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod docker_edge;
+mod shell_image;
+mod simulated_runner;
+#[path = "../../crates/simulator/tests/github/wire.rs"]
+mod wire;

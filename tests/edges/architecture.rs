@@ -1,0 +1,243 @@
+//! Holds the picture in `src/lib.rs` to the truth: who may import whom, that the core is pure, and
+//! that every file says what it is for.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The other packages, by their names in the crate's root.
+const PACKAGES: [&str; 2] = ["fleet", "simulator"];
+
+/// Each module, and the modules that it may import.
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
+    ("main", &["cli"]),
+    (
+        "cli",
+        &[
+            "daemon",
+            "http",
+            "telemetry",
+            "config",
+            "demand",
+            "github",
+            "host",
+            "clock",
+            "fleet",
+            "files",
+            "simulator",
+        ],
+    ),
+    ("daemon", &["http", "telemetry", "config", "demand", "github", "host", "clock", "fleet", "files"]),
+    ("http", &["github", "host", "fleet"]),
+    ("telemetry", &["github", "host", "clock", "fleet"]),
+    ("config", &["github", "host", "fleet", "files"]),
+    ("demand", &["github", "host", "clock", "fleet", "files"]),
+    ("github", &["clock", "fleet", "files"]),
+    ("host", &["clock", "fleet", "files"]),
+    ("clock", &["fleet"]),
+    ("files", &[]),
+];
+
+/// Ways to open a file that wait for the other end of a pipe, or read without a bound. Other modules than
+/// `files` have no use for them; the simulator and the demo open what they made themselves.
+const OPENS: [&str; 6] =
+    ["File::open", "File::create", "File::options", "OpenOptions", "fs::read(", "fs::read_to_string"];
+
+/// What the core may depend on: neither I/O nor a runtime, and nothing that logs.
+const DEPENDENCIES_OF_THE_CORE: [&str; 4] = ["jiff", "serde", "thiserror", "ulid"];
+
+/// What has no place in the core: I/O, async, clocks, randomness, logging, and orders that differ
+/// from run to run.
+const IMPURE: [&str; 13] = [
+    "tokio",
+    "async ",
+    ".await",
+    "::now()",
+    "SystemTime",
+    "tracing",
+    "log::",
+    "rand::",
+    "HashMap",
+    "HashSet",
+    "std::fs",
+    "std::net",
+    "std::env",
+];
+
+/// All source files of a folder with their text, without comments and without what follows the tests' mark.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let (mut folders, mut files) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(&root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(files.len() > 10, "the sources were not found");
+    files
+}
+
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+/// The first names of all paths that begin with `root`, those in braces too.
+fn first_names(code: &str, root: &str) -> BTreeSet<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices(root) {
+        let rest = &code[at + root.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            names.insert(name(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut fresh = true;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => fresh = true,
+                c if fresh && !c.is_whitespace() => {
+                    names.insert(name(&group[at..]));
+                    fresh = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn imports_point_one_way() {
+    for (path, text) in sources("src") {
+        let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+        let module = parts[0].trim_end_matches(".rs");
+        if module == "lib" {
+            continue;
+        }
+        let (_, allowed) = MAY_IMPORT
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("{module} is new: say in MAY_IMPORT what it may import"));
+        let code = code(&text);
+        let root = if module == "main" { "dayfly::" } else { "crate::" };
+        for name in first_names(&code, root) {
+            let known =
+                PACKAGES.contains(&name.as_str()) || MAY_IMPORT.iter().any(|(module, _)| *module == name);
+            let fine = !known || name == module || allowed.contains(&name.as_str());
+            assert!(fine, "src/{} imports {name}, which {module} may not", path.display());
+        }
+        let depth = parts.len() - usize::from(parts.ends_with(&["mod.rs"]));
+        let upwards = "super::".repeat(depth);
+        assert!(!code.contains(&upwards), "src/{}: write crate:: instead of {upwards}", path.display());
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/fleet/Cargo.toml");
+    let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
+    let dependencies: Vec<&String> = manifest["dependencies"].as_table().unwrap().keys().collect();
+    assert_eq!(dependencies, DEPENDENCIES_OF_THE_CORE);
+    for (path, text) in sources("crates/fleet/src") {
+        for impure in IMPURE {
+            assert!(!code(&text).contains(impure), "crates/fleet/src/{} has {impure:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_simulator_shares_the_type_of_a_moment_with_the_product_and_nothing_else() {
+    for (path, text) in sources("crates/simulator/src") {
+        let code = code(&text);
+        for name in first_names(&code, "dayfly_fleet::") {
+            assert_eq!(name, "Timestamp", "crates/simulator/src/{}", path.display());
+        }
+        assert!(!code.contains("dayfly::"), "crates/simulator/src/{} knows the product", path.display());
+    }
+}
+
+#[test]
+fn files_are_opened_in_one_place() {
+    let exempt = ["files.rs", "cli/demo.rs", "cli/demo"];
+    for (path, text) in sources("src") {
+        if exempt.iter().any(|exempt| path.starts_with(exempt)) {
+            continue;
+        }
+        for opens in OPENS {
+            assert!(!code(&text).contains(opens), "src/{} has {opens}: use crate::files", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for folder in ["src", "crates/fleet/src", "crates/simulator/src"] {
+        for (path, text) in sources(folder) {
+            assert!(
+                text.starts_with("//! "),
+                "{folder}/{} does not open with a //! sentence",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn imports_are_read_in_every_form() {
+    let code = "use crate::{\n    fleet::{Pool, github},\n    host,\n};\nlet x = crate::daemon::run;";
+    let names = first_names(code, "crate::");
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["daemon", "fleet", "host"]);
+}
+
+/// The items that must have a doc comment. Fields and variants need one only for a unit, a source or a caveat,
+/// which the lint `missing_docs` cannot tell apart.
+#[test]
+fn every_public_item_has_a_doc_comment() {
+    const KINDS: [&str; 11] = [
+        "fn ",
+        "async fn ",
+        "const fn ",
+        "unsafe fn ",
+        "struct ",
+        "enum ",
+        "trait ",
+        "type ",
+        "static ",
+        "const ",
+        "union ",
+    ];
+    for folder in ["src", "crates/fleet/src", "crates/simulator/src"] {
+        for (path, text) in sources(folder) {
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            let mut documented = false;
+            for line in text.lines().map(str::trim) {
+                let item =
+                    line.strip_prefix("pub ").filter(|item| KINDS.iter().any(|kind| item.starts_with(kind)));
+                if let Some(item) = item {
+                    assert!(documented, "{folder}/{}: `{item}` has no doc comment", path.display());
+                }
+                documented = line.starts_with("///")
+                    || line.starts_with("$(#[")
+                    || (documented && is_part_of_attribute(line));
+            }
+        }
+    }
+}
+
+/// Whether a line between a doc comment and its item is an attribute, or belongs to one.
+fn is_part_of_attribute(line: &str) -> bool {
+    !(line.is_empty() || line.ends_with([';', '{', '}']))
+}

@@ -1,0 +1,11 @@
+//! The commands as people run them: the program itself, against the simulator and a real engine.
+
+mod by_hand;
+mod check;
+mod explain;
+mod logs;
+mod purge;
+mod runners;
+mod stand;
+mod status;
+mod version;

@@ -1,0 +1,15 @@
+//! The edges one by one, without the daemon between them: configuration, GitHub, webhooks, scale sets, commands,
+//! and what Dayfly shows; and the project's own files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod architecture;
+mod commands;
+mod config;
+mod github_wire;
+#[path = "../keys/mod.rs"]
+mod keys;
+mod plumbing;
+mod scale_set;
+mod show;
+mod webhook;

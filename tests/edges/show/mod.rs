@@ -1,0 +1,119 @@
+//! What Dayfly exposes: the status document, health, metrics and logs, from the reports of passes and over a
+//! real socket.
+
+mod logs;
+mod metrics;
+mod web;
+
+use std::{sync::Arc, time::Duration};
+
+use dayfly::fleet::{
+    Census, ContainerId, Event, Exit, ExitReason, Held, HostReport, JobFacts, JobId, JobReport, Names, Phase,
+    PoolReport, RegistrationId, Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp,
+    Unmatched,
+};
+
+const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
+
+fn scope() -> Scope {
+    "https://github.com/acme".parse().unwrap()
+}
+
+fn runner(pool: &str, seed: u64) -> RunnerName {
+    Names::new("ci1".parse().unwrap(), seed).next(&pool.parse().unwrap(), NOON)
+}
+
+fn pool(name: &str) -> PoolReport {
+    PoolReport {
+        name: name.parse().unwrap(),
+        url: scope(),
+        host: "local".parse().unwrap(),
+        desired: 3,
+        min_idle: 1,
+        max: 10,
+        queued: 0,
+        oldest_queued_at: None,
+        phases: Census::default(),
+        oldest_starting_at: None,
+        held: None,
+        held_since: None,
+        held_detail: None,
+        sources_down: Vec::new(),
+        source_troubles: Vec::new(),
+    }
+}
+
+fn facts(name: &str) -> Arc<JobFacts> {
+    Arc::new(JobFacts {
+        name: name.to_owned(),
+        repository: "https://github.com/acme/widgets".parse().unwrap(),
+        run_id: 11,
+        url: "https://github.com/acme/widgets/actions/runs/11/job/7".to_owned(),
+        queued_at: NOON,
+    })
+}
+
+/// One pool with an idle and a busy runner, on one host, all seen.
+fn fleet() -> Status {
+    let mut linux = pool("linux");
+    linux.phases.add(Phase::Idle);
+    linux.phases.add(Phase::Busy);
+    Status {
+        draining: false,
+        pools: vec![linux],
+        runners: vec![RunnerReport {
+            name: runner("linux", 1),
+            pool: "linux".to_owned(),
+            phase: Phase::Busy,
+            registration_id: Some(RegistrationId(23)),
+            container_id: Some(ContainerId("c0ffee0123456789".into())),
+            host: Some("local".parse().unwrap()),
+            since: NOON,
+            removal_reason: None,
+            ending: None,
+            job: Some("build".to_owned()),
+            facts: Some(facts("build")),
+        }],
+        scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON), trouble: None }],
+        hosts: vec![HostReport {
+            name: "local".parse().unwrap(),
+            up: true,
+            last_listed_at: Some(NOON),
+            trouble: None,
+            runners: 2,
+            committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
+            blocked: Some(Held::HostMemory),
+        }],
+        jobs: vec![JobReport {
+            id: JobId(7),
+            facts: facts("deploy"),
+            labels: vec!["gpu".to_owned()],
+            pool: None,
+            unmatched: Some(Unmatched::Labels),
+            seen_at: NOON,
+        }],
+        failures: Vec::new(),
+    }
+}
+
+fn exited(pool: &str, runner: RunnerName, reason: ExitReason, job: &str, result: &str) -> Event {
+    Event::Exited {
+        pool: pool.to_owned(),
+        runner,
+        reason,
+        exit: Some(Exit {
+            at: NOON,
+            ran: None,
+            code: 0,
+            out_of_memory: false,
+            job: Some(job.to_owned()),
+            result: None,
+            version_deprecated: false,
+            log_tail: "output of a job".into(),
+        }),
+        job: Some(job.to_owned()),
+        facts: None,
+        job_duration: Some(Duration::from_secs(90)),
+        result: Some(result.to_owned()),
+    }
+}
