@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Action, ClockReading, Container, ContainerId, ContainerState, Evidence, Exit, Host, HostName, ImageState,
-    Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble, TroubleKind,
+    Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble, TroubleKind, Unmatched,
     Visibility,
 };
 
