@@ -8,8 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::apps::{App, TOKEN_LIFE};
-use super::scale_sets::ScaleSetRules;
+use super::{
+    apps::{App, TOKEN_LIFE},
+    scale_sets::rules::ScaleSetRules,
+};
 use dayfly_fleet::Timestamp;
 
 /// How a simulated GitHub is set up. It bears fake tokens and still has no `Debug`.
