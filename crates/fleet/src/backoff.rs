@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{report::Held, time::Instant};
+use super::{reasons::Held, time::Instant};
 
 /// How long a runner must have been ready to end a streak of failures: a runner of a refused version listens
 /// for a moment before it exits.

@@ -7,7 +7,7 @@ use super::{
     job::{GroupPolicy, Job, JobFacts, JobId, JobState},
     name::{HostName, PoolName, RunnerName},
     pool::{Resources, TemplateDigest},
-    report::Source,
+    reasons::Source,
     scope::Scope,
     time::{ClockReading, Instant, Timestamp},
 };

@@ -4,7 +4,8 @@ use super::{
     job::{Demand, GroupPolicy, Job, JobState},
     matching::{Placement, Verdict, place, verdict},
     pool::Pool,
-    report::{Phase, PoolReport, Status, Unmatched},
+    reasons::{Phase, Unmatched},
+    report::{PoolReport, Status},
 };
 
 /// Explains a job: which of these pools serves it or why none does, and, given the daemon's status, why that

@@ -9,16 +9,17 @@ use std::{
 
 use super::{
     backoff::Backoff,
+    event::Event,
     evidence::{ImageState, Trouble},
     host::Host,
     job::{GroupPolicy, JobId},
-    jobs::{Jobs, Waiting},
+    known_jobs::{KnownJobs, WaitingJob},
     mints::Mints,
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
     pool::{Pool, Resources, TemplateDigest},
+    reasons::{Held, Phase, Source},
     report::{
-        Census, Event, FailureReport, Held, HostReport, Phase, PoolReport, RunnerReport, ScopeReport, Source,
-        Status, TroubleReport,
+        Census, FailureReport, HostReport, PoolReport, RunnerReport, ScopeReport, Status, TroubleReport,
     },
     runner::Runner,
     scope::Scope,
@@ -35,7 +36,7 @@ pub struct Fleet {
     pub(super) hosts: BTreeMap<HostName, HostState>,
     pub(super) scopes: BTreeMap<Scope, ScopeState>,
     pub(super) runners: BTreeMap<RunnerName, Runner>,
-    pub(super) jobs: Jobs,
+    pub(super) jobs: KnownJobs,
     pub(super) mints: Mints,
     pub(super) draining: bool,
     /// Runners of this instance that are online and run on none of its hosts.
@@ -52,7 +53,7 @@ pub struct Fleet {
 pub(super) struct PoolState {
     pub(super) pool: Pool,
     pub(super) digest: TemplateDigest,
-    pub(super) demand: BTreeMap<JobId, Waiting>,
+    pub(super) demand: BTreeMap<JobId, WaitingJob>,
     /// The runners that took jobs which are not known yet, and when.
     pub(super) taken: BTreeMap<RunnerName, Instant>,
     /// Queued jobs that were reported as stuck.
@@ -214,7 +215,7 @@ impl Fleet {
             hosts: hosts.collect(),
             scopes,
             runners: BTreeMap::new(),
-            jobs: Jobs::default(),
+            jobs: KnownJobs::default(),
             mints,
             draining: false,
             elsewhere: 0,

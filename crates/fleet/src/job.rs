@@ -1,6 +1,6 @@
 //! Jobs, and the job sources of a pool.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
@@ -9,8 +9,11 @@ use super::{
     time::{Instant, Timestamp},
 };
 
+/// How old the last report of a job must be before a list without it counts: lists lag.
+pub(super) const QUEUE_LAG: Duration = Duration::from_secs(10);
+
 /// How long a job can be queued before GitHub cancels it.
-pub(super) const MAX_QUEUE_AGE: std::time::Duration = std::time::Duration::from_hours(24);
+pub(super) const MAX_QUEUE_AGE: Duration = Duration::from_hours(24);
 
 /// A workflow job's id, unique on its GitHub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -19,21 +19,24 @@
 //! ```
 //!
 //! Where to look: `observe` turns evidence into state, `plan` decides, `runner` has the table of phases,
-//! `matching` decides which pool serves a job, `report` has everything that is shown.
+//! `matching` decides which pool serves a job, `report` and `event` have everything that is shown.
 
+mod action;
 mod backoff;
+mod event;
 mod evidence;
 mod explain;
 mod fleet;
 mod host;
 mod job;
-mod jobs;
+mod known_jobs;
 mod matching;
 mod mints;
 mod name;
 mod observe;
 mod plan;
 mod pool;
+mod reasons;
 mod report;
 mod runner;
 mod schedule;
@@ -43,6 +46,8 @@ mod tables;
 mod time;
 mod troubles;
 
+pub use action::{Action, Plan};
+pub use event::Event;
 pub use evidence::*;
 pub use explain::{explain, label_advice};
 pub use fleet::Fleet;
@@ -54,7 +59,8 @@ pub use name::{
     PoolName, RunnerName,
 };
 pub use pool::{Mount, Policy, Pool, PullPolicy, Resources, Template, TemplateDigest};
+pub use reasons::*;
 pub use report::*;
 pub use schedule::{DAY, Days, Schedule, Window};
-pub use scope::{Scope, ScopeError, Target};
+pub use scope::{Scope, Target, address::ScopeError};
 pub use time::{ClockReading, Instant, Timestamp};

@@ -11,7 +11,7 @@ use super::{
     job::{GroupPolicy, Job, Visibility},
     name::PoolName,
     pool::Pool,
-    report::Unmatched,
+    reasons::Unmatched,
     scope::{Scope, Target},
 };
 

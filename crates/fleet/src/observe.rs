@@ -2,17 +2,19 @@
 //! an event proves nothing about it.
 
 mod ends;
+mod jobs;
 mod outcomes;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     backoff::Backoff,
+    event::Event,
     evidence::{Container, Evidence, ImageState, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
     mints::MintBudget,
     name::{HostName, PoolName, RunnerName},
-    report::{Event, Veto},
+    reasons::Veto,
     runner::{Contained, LIST_LAG, Latch, Life, Registered, Runner},
     scope::Scope,
     time::{ClockReading, Instant},

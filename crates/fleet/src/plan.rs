@@ -8,19 +8,20 @@ mod stuck;
 
 use std::{collections::BTreeMap, time::Duration};
 
-#[cfg(test)]
-pub(super) use clear::SETTLE;
-
 use super::{
+    action::{Action, Plan},
     backoff::PROOF,
     evidence::ImageState,
     fleet::{Fleet, Nearby, PoolState},
     job::MAX_QUEUE_AGE,
     name::PoolName,
-    report::{Action, Held, Plan, Why},
+    reasons::{Held, Why},
     runner::{Contained, Life, Runner, TakeDown},
     time::{ClockReading, Instant},
 };
+
+/// How long after a deregistration a job that was already assigned may still arrive.
+pub(super) const SETTLE: Duration = Duration::from_secs(10);
 
 /// How long a registration must have been gone before its idle container counts as a ghost.
 const GHOST_GRACE: Duration = Duration::from_mins(1);

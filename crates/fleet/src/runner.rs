@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 use super::{
     backoff::Backoff,
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
-    job::JobFacts,
-    jobs::QUEUE_LAG,
+    job::{JobFacts, QUEUE_LAG},
     name::{HostName, RunnerName},
     pool::{Resources, TemplateDigest},
-    report::{Ending, ExitReason, Phase, Why},
+    reasons::{ExitReason, Phase, Why},
+    report::Ending,
     scope::Scope,
     time::Instant,
 };

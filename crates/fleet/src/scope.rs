@@ -1,12 +1,10 @@
 //! Where runners are registered: a repository, an organization or an enterprise.
 
-mod address;
+pub(super) mod address;
 
 use std::{fmt, sync::Arc};
 
 use serde::Serialize;
-
-pub use self::address::ScopeError;
 
 /// A repository, organization or enterprise, by its address in a browser.
 ///

@@ -1,8 +1,10 @@
 //! Failures that the core keeps only for the status.
 
 use super::{
+    event::Event,
     fleet::{Fleet, PoolState},
-    report::{Event, FAILURES_KEPT, FailureReport, Held, Source, SourceTrouble, TroubleReport},
+    reasons::{Held, Source},
+    report::{FAILURES_KEPT, FailureReport, SourceTrouble, TroubleReport},
     time::Instant,
 };
 

@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::Value;
 
-use super::world::Random;
+use super::random::Random;
 use dayfly_fleet::Timestamp;
 
 /// A JSON web token may be good for so long.

@@ -13,9 +13,11 @@ use axum::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Shared,
+    shared::Shared,
     wire::{self, Connect, JobOf, Session},
+    world::World,
 };
+use dayfly_fleet::Timestamp;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
@@ -99,10 +101,7 @@ async fn leave(State(shared): State<Arc<Shared>>, Json(Session { session }): Jso
     told(&shared, |world, _| world.leave(&session))
 }
 
-fn told(
-    shared: &Shared,
-    tell: impl FnOnce(&mut super::World, dayfly_fleet::Timestamp) -> bool,
-) -> StatusCode {
+fn told(shared: &Shared, tell: impl FnOnce(&mut World, Timestamp) -> bool) -> StatusCode {
     let taken = {
         let (mut world, now) = shared.world();
         tell(&mut world, now)

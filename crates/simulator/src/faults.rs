@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::github::Endpoint;
+use super::endpoint::Endpoint;
 use dayfly_fleet::Timestamp;
 
 /// A misbehaviour, the requests that it meets, and when it ends. Without an end it lasts until
-/// [`Simulator::clear_faults`](super::Simulator::clear_faults).
+/// [`Simulator::clear_faults`](crate::Simulator::clear_faults).
 #[derive(Clone, Debug)]
 pub struct Fault {
     kind: FaultKind,

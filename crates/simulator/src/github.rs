@@ -7,10 +7,11 @@ mod accounts;
 mod apps;
 mod by_hand;
 mod call;
+mod exchange;
 mod groups;
 mod hooks;
-mod limits;
-mod log;
+pub(super) mod limits;
+pub(super) mod log;
 mod paging;
 mod repositories;
 mod runners;
@@ -22,113 +23,34 @@ use axum::{
     body::{Body, to_bytes},
     extract::{Query, Request as HttpRequest, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-        header::{
-            AUTHORIZATION, CONTENT_TYPE, DATE, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER, SERVER, USER_AGENT,
-        },
+        HeaderName, HeaderValue, Method, StatusCode,
+        header::{CONTENT_TYPE, DATE, ETAG, IF_NONE_MATCH, LINK, RETRY_AFTER, SERVER, USER_AGENT},
     },
     response::Response,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-use self::call::Call;
+use self::{
+    call::Call,
+    exchange::{Asked, Content, Reply, httpdate},
+};
 use super::{
-    Shared,
+    endpoint::Endpoint,
     faults::FaultKind,
+    scope_path::is_enterprise,
     server::Dropped,
-    world::{World, is_enterprise},
+    shared::{Shared, now},
+    world::World,
 };
 use dayfly_fleet::Timestamp;
 
-pub use self::{call::Endpoint, log::Request};
-pub(super) use self::{limits::Limits, log::Log};
-
-/// More than any request of Dayfly has.
+/// More than any request of ours has.
 const BODY_LIMIT: usize = 1 << 20;
 
 const ACCEPTED_PERMISSIONS: HeaderName = HeaderName::from_static("x-accepted-github-permissions");
 
 /// What a token without a permission hears.
 const NOT_ACCESSIBLE: &str = "Resource not accessible by personal access token";
-
-const DOCUMENTATION: &str = "https://docs.github.com/rest";
-
-/// A request, taken apart as far as all calls need it.
-pub(super) struct Asked {
-    method: Method,
-    /// Without the `/api/v3` that it may have had.
-    path: String,
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-    /// Scheme, host and prefix, for addresses in answers.
-    base: String,
-    body: Vec<u8>,
-}
-
-impl Asked {
-    fn header(&self, name: impl axum::http::header::AsHeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    fn number(&self, name: &str, default: usize) -> usize {
-        self.query(name).and_then(|value| value.parse().ok()).filter(|&value| value > 0).unwrap_or(default)
-    }
-
-    fn token(&self) -> Option<&str> {
-        let (scheme, token) = self.header(AUTHORIZATION)?.split_once(' ')?;
-        let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token");
-        known.then_some(token)
-    }
-}
-
-/// What a call answers.
-struct Reply {
-    status: StatusCode,
-    body: Content,
-    headers: Vec<(HeaderName, String)>,
-}
-
-/// A body, before it is bytes: faults work on values.
-enum Content {
-    None,
-    Json(Value),
-    Html(String),
-}
-
-impl Reply {
-    fn json(status: StatusCode, body: Value) -> Self {
-        Self { status, body: Content::Json(body), headers: Vec::new() }
-    }
-
-    fn empty(status: StatusCode) -> Self {
-        Self { status, body: Content::None, headers: Vec::new() }
-    }
-
-    /// GitHub's basic error: its `status` is a text.
-    fn error(status: StatusCode, message: &str) -> Self {
-        let body =
-            json!({ "message": message, "documentation_url": DOCUMENTATION, "status": status.as_str() });
-        Self::json(status, body)
-    }
-
-    fn not_found() -> Self {
-        Self::error(StatusCode::NOT_FOUND, "Not Found")
-    }
-
-    fn html(status: StatusCode) -> Self {
-        let page = format!("<html><body><h1>{status}</h1><p>{}</p></body></html>", "Unicorn! ".repeat(64));
-        Self { status, body: Content::Html(page), headers: Vec::new() }
-    }
-
-    fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-}
 
 /// When and whether an answer is sent.
 enum Fate {
@@ -361,7 +283,7 @@ fn instead(fault: &FaultKind) -> Option<Reply> {
         FaultKind::Status(code) => Some(Reply::error(status(code), "Server Error")),
         FaultKind::Html(code) => Some(Reply::html(status(code))),
         FaultKind::PrimaryLimit(reset_in) => {
-            let reset = (super::now() + *reset_in).as_millis() / 1000;
+            let reset = (now() + *reset_in).as_millis() / 1000;
             let reply = Reply::error(StatusCode::FORBIDDEN, "API rate limit exceeded for user ID 1.");
             Some(
                 reply
@@ -405,17 +327,4 @@ fn spoil(fault: &FaultKind, reply: &mut Reply) {
         FaultKind::MissingField(field) => runners::each(body, |runner| drop(runner.remove(*field))),
         _ => {}
     }
-}
-
-/// A moment as GitHub's API writes it, in whole seconds.
-fn moment(at: Timestamp) -> String {
-    let seconds = i64::try_from(at.as_millis() / 1000).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
-}
-
-/// A moment as HTTP writes it.
-fn httpdate(at: Timestamp) -> String {
-    let seconds = i64::try_from(at.as_millis() / 1000).unwrap_or(i64::MAX);
-    let moment = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
-    moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::world::Random;
+use super::random::Random;
 use dayfly_fleet::Timestamp;
 
 /// Deliveries that the log keeps.

@@ -8,8 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::apps::{App, TOKEN_LIFE};
-use super::scale_sets::ScaleSetRules;
+use super::{
+    apps::{App, TOKEN_LIFE},
+    scale_sets::rules::ScaleSetRules,
+};
 use dayfly_fleet::Timestamp;
 
 /// The settings of a simulated GitHub. Its tokens are fake, and still it has no `Debug`.

@@ -1,10 +1,12 @@
 //! What GitHub knows: scopes, registrations and the sessions of runners. Plain values; time is passed
 //! in, and nothing here knows of HTTP but status codes. Jobs, runs and groups have rooms of their own.
 
+pub(super) mod job_record;
 mod queue;
+pub(super) mod run_record;
 mod runs;
-mod scale_sets;
-mod snapshot;
+pub(super) mod scale_sets;
+pub(super) mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -16,25 +18,22 @@ use std::{
 use axum::http::StatusCode;
 
 use super::{
-    Presence, Settings,
     apps::Issued,
     faults::Faults,
-    github::{Limits, Log},
+    github::{limits::Limits, log::Log},
     hooks::Hooks,
     jit::Jit,
+    random::Random,
+    scope_path::is_repository,
+    settings::{Presence, Settings},
 };
 use dayfly_fleet::Timestamp;
 
-pub(super) use self::{
-    queue::Record,
-    runs::{Repository, Run},
+use self::{
+    job_record::JobRecord,
+    run_record::{Repository, Run},
+    scale_sets::ScaleSets,
 };
-pub use self::{
-    queue::{Conclusion, JobState, JobView},
-    snapshot::{RunnerView, Snapshot, Waits},
-};
-
-pub(super) use self::scale_sets::OpenRefused;
 
 /// The version that a connected runner tells.
 pub(super) const RUNNER_VERSION: &str = "2.336.0";
@@ -55,12 +54,12 @@ pub(super) struct World {
     registrations: BTreeMap<u64, Registration>,
     sessions: BTreeMap<String, Session>,
     next_registration: u64,
-    jobs: BTreeMap<u64, Record>,
+    jobs: BTreeMap<u64, JobRecord>,
     queued: BTreeSet<u64>,
     running: BTreeSet<u64>,
     repositories: BTreeMap<String, Repository>,
     runs: BTreeMap<u64, Run>,
-    pub(super) scale_sets: scale_sets::ScaleSets,
+    pub(super) scale_sets: ScaleSets,
 }
 
 /// GitHub's record of a runner.
@@ -142,7 +141,7 @@ impl World {
             running: BTreeSet::new(),
             repositories: BTreeMap::new(),
             runs: BTreeMap::new(),
-            scale_sets: scale_sets::ScaleSets::default(),
+            scale_sets: ScaleSets::default(),
         }
     }
 
@@ -275,7 +274,7 @@ impl World {
                 let online = !session.left && !session.quiet_since.is_some_and(lost);
                 let job = session.job.and_then(|job| self.jobs.get(&job));
                 let seen = |assigned_at| assigned_at + self.settings.busy_lag <= now;
-                let busy = job.and_then(Record::assigned_at).is_some_and(seen);
+                let busy = job.and_then(JobRecord::assigned_at).is_some_and(seen);
                 Look { online, busy, connected_once: true }
             }
         }
@@ -354,30 +353,4 @@ fn tidy(labels: &mut Vec<String>) {
     }
     labels.sort_unstable();
     labels.dedup();
-}
-
-/// Whether the path of a scope is that of an enterprise.
-pub(super) fn is_enterprise(scope: &str) -> bool {
-    scope.starts_with("enterprises/")
-}
-
-/// Whether the path of a scope is that of a repository.
-pub(super) fn is_repository(scope: &str) -> bool {
-    scope.contains('/') && !is_enterprise(scope)
-}
-
-/// Numbers that look random and are the same for the same seed (splitmix64).
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(super) fn text(&mut self) -> String {
-        format!("{:016x}{:016x}", self.number(), self.number())
-    }
 }

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::Fleet;
 use crate::{
+    event::Event,
     evidence::Exit,
     job::Demand,
     name::RunnerName,
-    report::{Ending, Event, ExitReason, Held},
+    reasons::{ExitReason, Held},
+    report::Ending,
     runner::{Contained, Latch, Life, QUICK_EXIT},
     time::Instant,
 };

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::Fleet;
 use crate::{
+    event::Event,
     evidence::{Deregistered, ImageState, Launched, Minted, Removed, Stopped, Trouble, TroubleKind},
     mints::MintBudget,
     name::{PoolName, RunnerName},
-    report::{Event, Held, Veto, Why},
+    reasons::{Held, Veto, Why},
     runner::{Contained, InFlight, Life, Registered, Runner},
     time::Instant,
 };

@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use super::{Fleet, Pass};
+use super::{Fleet, Pass, SETTLE};
 use crate::{
-    report::{Action, Why},
+    action::Action,
+    reasons::Why,
     runner::{Contained, FINISHED_GRACE, InFlight, Life, Registered, Runner, TakeDown},
 };
-
-/// How long after a deregistration a job that was already assigned may still arrive.
-pub(crate) const SETTLE: Duration = Duration::from_secs(10);
 
 /// How long a container may stay created but not started: the response to a start may have been lost.
 const NEVER_STARTED_GRACE: Duration = Duration::from_secs(30);

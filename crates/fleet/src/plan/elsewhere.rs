@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Fleet, Pass};
-use crate::report::Event;
+use crate::event::Event;
 
 /// How long a runner must have been online without a container here: a list of a host may be late.
 const CONFIRMATION: Duration = Duration::from_mins(1);

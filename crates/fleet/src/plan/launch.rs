@@ -4,12 +4,14 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{Fleet, Pass, Tally};
 use crate::{
+    action::Action,
+    event::Event,
     evidence::ImageState,
     fleet::PoolState,
     job::Demand,
     mints::MintBudget,
     name::PoolName,
-    report::{Action, Event, Held, Why},
+    reasons::{Held, Why},
     runner::{InFlight, Runner},
 };
 

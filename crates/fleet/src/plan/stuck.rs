@@ -5,10 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{Fleet, Pass};
 use crate::{
+    event::Event,
     job::{GroupPolicy, JobId, Visibility},
     matching::group_of,
     name::PoolName,
-    report::{Event, JobReport, Phase},
+    reasons::Phase,
+    report::JobReport,
     time::Instant,
 };
 

@@ -5,10 +5,11 @@ use std::{fmt::Write as _, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Event, ExitReason, Source};
 use crate::{
+    event::Event,
     evidence::{Exit, Trouble, TroubleKind},
     name::RunnerName,
+    reasons::{ExitReason, Source},
     time::Timestamp,
 };
 

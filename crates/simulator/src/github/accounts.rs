@@ -4,7 +4,7 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{Asked, Reply};
+use super::exchange::{Asked, Reply};
 use crate::world::World;
 use dayfly_fleet::Timestamp;
 

@@ -4,15 +4,16 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Endpoint, Reply,
     accounts::{LONG_AGO, owner_of},
+    exchange::{Asked, Reply},
 };
 use dayfly_fleet::Timestamp;
 
 use crate::{
-    App, Installation,
-    apps::{JwtRefused, app_of},
-    world::{World, is_enterprise, is_repository},
+    apps::{App, Installation, JwtRefused, app_of},
+    endpoint::Endpoint,
+    scope_path::{is_enterprise, is_repository},
+    world::World,
 };
 
 /// What only an App can ask, with a JSON web token.

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Reply,
+    exchange::{Asked, Reply},
     runners::{MAX_LABELS, invalid},
 };
 use crate::world::World;

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Asked, Reply};
-use crate::world::{World, is_enterprise};
+use super::exchange::{Asked, Reply};
+use crate::{scope_path::is_enterprise, world::World};
 
 impl World {
     pub(super) fn list_groups(&self, asked: &Asked, scope: &str) -> Reply {

@@ -4,16 +4,14 @@ use axum::http::{HeaderMap, Method, StatusCode, header::LINK};
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Reply,
     accounts::{LONG_AGO, account, addresses, owner_of},
-    moment,
+    exchange::{Asked, Reply, moment},
     runs::job_row,
 };
 use dayfly_fleet::Timestamp;
 
 use crate::{
-    Hook,
-    hooks::{Logged, Outcome, post},
+    hooks::{Hook, Logged, Outcome, post},
     world::World,
 };
 

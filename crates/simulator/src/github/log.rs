@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use axum::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, USER_AGENT};
 use serde_json::Value;
 
-use super::{Asked, Endpoint};
+use super::exchange::Asked;
+use crate::endpoint::Endpoint;
 use dayfly_fleet::Timestamp;
 
 /// A long benchmark must not eat the machine.

@@ -3,7 +3,7 @@
 use axum::http::{StatusCode, header::LINK};
 use serde_json::{Value, json};
 
-use super::{Asked, Reply};
+use super::exchange::{Asked, Reply};
 use crate::world::World;
 
 const DEFAULT_PER_PAGE: usize = 30;

@@ -4,9 +4,8 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    Asked, Reply,
     accounts::{LONG_AGO, addresses, fields, owner_of},
-    moment,
+    exchange::{Asked, Reply, moment},
     runs::html,
 };
 use crate::world::World;

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{Asked, Content, DOCUMENTATION, Reply};
+use super::exchange::{Asked, Content, DOCUMENTATION, Reply};
 use dayfly_fleet::Timestamp;
 
 use crate::world::{MintRefused, RUNNER_VERSION, Registration, World};

@@ -3,10 +3,13 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Asked, Reply, accounts::owner_of, moment};
+use super::{
+    accounts::owner_of,
+    exchange::{Asked, Reply, moment},
+};
 use crate::{
     Conclusion, JobState,
-    world::{Record, Run, World},
+    world::{World, job_record::JobRecord, run_record::Run},
 };
 
 /// A list with a filter goes no further (docs.github.com, "List workflow runs for a repository").
@@ -104,7 +107,7 @@ impl World {
     }
 }
 
-pub(super) fn job_row(asked: &Asked, run: &Run, record: &Record) -> Value {
+pub(super) fn job_row(asked: &Asked, run: &Run, record: &JobRecord) -> Value {
     let view = &record.view;
     let (id, repository) = (view.id, &run.repository);
     let api = format!("{}/repos/{repository}", asked.base);

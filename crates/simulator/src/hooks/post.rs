@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Delivery, Hook, Outcome};
-use crate::Shared;
+use crate::shared::Shared;
 use dayfly_fleet::Timestamp;
 
 /// GitHub gives up then (docs.github.com, "Handling webhook deliveries").

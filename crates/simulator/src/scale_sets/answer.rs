@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{ScaleSetFault, ScaleSetRequest, ScaleSetRoute};
+use super::request::{ScaleSetFault, ScaleSetRequest, ScaleSetRoute};
 use dayfly_fleet::Timestamp;
 
 use crate::{server::Dropped, world::World};

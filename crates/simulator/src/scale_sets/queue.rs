@@ -11,12 +11,12 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    QUEUE, ScaleSetRoute as Route,
     answer::{Asked, Reply},
+    request::{QUEUE, ScaleSetRoute as Route},
 };
 use dayfly_fleet::Timestamp;
 
-use crate::{Shared, world::World};
+use crate::{shared::Shared, world::World};
 
 pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let asked = Asked::of(request).await;

@@ -1,7 +1,7 @@
 //! From a registration token to the service: its address, and an admin token that really is a JSON
 //! Web Token, if without a signature that anybody checks.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
@@ -11,34 +11,12 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::json;
 
 use super::{
-    SERVICE, ScaleSetRoute,
     answer::{Asked, Reply},
+    request::{SERVICE, ScaleSetRoute},
 };
 use dayfly_fleet::Timestamp;
 
-use crate::{Shared, world::World};
-
-/// The tokens that are good, each with its scope and, where it has one, its end.
-#[derive(Default)]
-pub(crate) struct Tokens {
-    registration: BTreeMap<String, String>,
-    admin: BTreeMap<String, (String, Timestamp)>,
-}
-
-impl Tokens {
-    /// The scope of an admin token.
-    pub(super) fn scope(&self, admin: &str, now: Timestamp) -> Option<&str> {
-        self.admin.get(admin).filter(|(_, until)| now < *until).map(|(scope, _)| scope.as_str())
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
-        self.registration.keys().chain(self.admin.keys())
-    }
-
-    pub(crate) fn expire_admin(&mut self) {
-        self.admin.clear();
-    }
-}
+use crate::{shared::Shared, world::World};
 
 pub(super) async fn register(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let asked = Asked::of(request).await;

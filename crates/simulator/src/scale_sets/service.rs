@@ -9,14 +9,14 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    QUEUE, SERVICE, ScaleSetRoute as Route,
     answer::{Asked, Reply},
+    request::{QUEUE, SERVICE, ScaleSetRoute as Route},
 };
 use dayfly_fleet::Timestamp;
 
 use crate::{
-    Shared,
-    world::{OpenRefused, World},
+    shared::Shared,
+    world::{World, scale_sets::OpenRefused},
 };
 
 pub(super) async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {

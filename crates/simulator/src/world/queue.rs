@@ -2,119 +2,17 @@
 
 use std::collections::btree_map::Entry;
 
-use serde::Serialize;
-
-use super::{HOSTED_GROUP, Session, World, is_enterprise};
+use super::{
+    HOSTED_GROUP, Session, World,
+    job_record::{Conclusion, JobRecord, JobState, JobView},
+};
 use dayfly_fleet::Timestamp;
 
 use crate::{
     Behaviour, Hold, Job,
+    scope_path::is_enterprise,
     wire::{Message, Work},
 };
-
-/// Where a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// Held by a deployment protection rule.
-    Waiting,
-    /// Held by a concurrency limit.
-    Pending,
-    /// Waiting for a runner, or offered to one that has not taken it yet.
-    Queued,
-    /// A runner has it.
-    InProgress,
-    /// Over.
-    Completed(Conclusion),
-}
-
-/// How a job ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Conclusion {
-    /// The runner reported success.
-    Succeeded,
-    /// The runner reported failure: the job's own, its worker's, or a stop of the runner.
-    Failed,
-    /// The runner vanished and its lease ended.
-    Lost,
-    /// Somebody cancelled it.
-    Cancelled,
-}
-
-/// A job as it went.
-#[derive(Clone, Debug, Serialize)]
-pub struct JobView {
-    /// Its id.
-    pub id: u64,
-    /// Display name.
-    pub name: String,
-    /// Organization or repository.
-    pub scope: String,
-    /// The repository that it belongs to, `owner/name`.
-    pub repository: String,
-    /// Its run.
-    pub run_id: u64,
-    /// Which attempt of the run it is of.
-    pub run_attempt: u32,
-    /// Where it is.
-    pub state: JobState,
-    /// The runner that has or had it.
-    pub runner: Option<String>,
-    /// When it was queued.
-    pub queued_at: Timestamp,
-    /// When a runner took it.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub completed_at: Option<Timestamp>,
-}
-
-/// A job and how it went so far.
-pub(crate) struct Record {
-    pub(crate) view: JobView,
-    pub(crate) job: Job,
-    /// Whether it was released after its run had begun.
-    pub(super) late: bool,
-    /// The group of the runner that has or had it: id and name.
-    pub(crate) group: Option<(u64, String)>,
-    /// The registration of that runner.
-    pub(crate) registration: Option<u64>,
-    assigned: Option<(String, Timestamp)>,
-}
-
-impl Record {
-    /// When it was offered to the runner that has it.
-    pub(super) fn assigned_at(&self) -> Option<Timestamp> {
-        self.assigned.as_ref().map(|&(_, at)| at)
-    }
-
-    /// The session of the runner that has it.
-    pub(super) fn session(&self) -> Option<&str> {
-        self.assigned.as_ref().map(|(session, _)| session.as_str())
-    }
-
-    pub(super) fn is_completed(&self) -> bool {
-        matches!(self.view.state, JobState::Completed(_))
-    }
-
-    /// The word that GitHub has for where it is.
-    pub(crate) fn status(&self) -> &'static str {
-        match self.view.state {
-            JobState::Waiting => "waiting",
-            JobState::Pending => "pending",
-            JobState::Queued => "queued",
-            JobState::InProgress => "in_progress",
-            JobState::Completed(_) => "completed",
-        }
-    }
-}
-
-impl Record {
-    /// What `runs-on` says.
-    pub(super) fn labels(&self) -> &[String] {
-        &self.job.labels
-    }
-}
 
 impl World {
     pub(crate) fn enqueue(&mut self, job: Job, now: Timestamp) -> u64 {
@@ -155,7 +53,7 @@ impl World {
             completed_at: None,
         };
         let group = job.hosted.then(|| (HOSTED_GROUP, "GitHub Actions".to_owned()));
-        self.jobs.insert(id, Record { view, job, late, group, registration: None, assigned: None });
+        self.jobs.insert(id, JobRecord { view, job, late, group, registration: None, assigned: None });
         match state {
             JobState::Queued => drop(self.queued.insert(id)),
             JobState::InProgress => drop(self.running.insert(id)),
@@ -210,7 +108,7 @@ impl World {
 
     /// Whether a runner may have a job: it is of the job's repository or its owner, has all its
     /// labels, and, unless it is the repository's own, is in a group that the job may use.
-    fn serves(&self, polling: &Session, group: u64, record: &Record) -> bool {
+    fn serves(&self, polling: &Session, group: u64, record: &JobRecord) -> bool {
         let repository = record.view.repository.as_str();
         let owner = repository.split('/').next();
         let has = |wanted: &String| polling.labels.iter().any(|label| label.eq_ignore_ascii_case(wanted));
@@ -284,7 +182,7 @@ impl World {
         }
     }
 
-    fn assigned_to(&mut self, session: &str, job: u64) -> Option<&mut Record> {
+    fn assigned_to(&mut self, session: &str, job: u64) -> Option<&mut JobRecord> {
         let Entry::Occupied(record) = self.jobs.entry(job) else { return None };
         let record = record.into_mut();
         record.assigned.as_ref().is_some_and(|(to, _)| to == session).then_some(record)

@@ -1,47 +1,13 @@
 //! Repositories, the runs of their workflows, and what people do to the jobs of a run: hold, release,
 //! cancel, run again.
 
-use super::{Conclusion, JobState, Record, World, is_repository};
-use crate::Job;
+use super::{
+    World,
+    job_record::{Conclusion, JobRecord, JobState},
+    run_record::{Repository, Run},
+};
+use crate::{job::Job, scope_path::is_repository};
 use dayfly_fleet::Timestamp;
-
-/// A repository.
-pub(crate) struct Repository {
-    pub(crate) public: bool,
-    pub(crate) pushed_at: Timestamp,
-}
-
-/// A run of a workflow.
-pub(crate) struct Run {
-    pub(crate) id: u64,
-    /// `owner/name`, lower-cased.
-    pub(crate) repository: String,
-    pub(crate) workflow: String,
-    pub(crate) calls: Vec<String>,
-    pub(crate) attempt: u32,
-    pub(crate) created_at: Timestamp,
-    pub(crate) started_at: Timestamp,
-    /// When its status changed last.
-    pub(crate) updated_at: Timestamp,
-    pub(crate) status: &'static str,
-    /// The word that its jobs name it by.
-    word: Option<String>,
-    /// Of all attempts, in order.
-    jobs: Vec<u64>,
-}
-
-impl Run {
-    /// The path of the workflow's file.
-    pub(crate) fn path(&self) -> String {
-        format!(".github/workflows/{}.yml", self.workflow)
-    }
-
-    /// The workflow files that its jobs come from, `owner/repository/path@ref`.
-    pub(super) fn workflows(&self) -> impl Iterator<Item = String> {
-        let own = format!("{}/{}@refs/heads/main", self.repository, self.path());
-        std::iter::once(own).chain(self.calls.iter().cloned())
-    }
-}
 
 impl World {
     /// A repository that is known as a scope or has had a job.
@@ -81,7 +47,7 @@ impl World {
     }
 
     /// The jobs of a run's latest attempt, or of all.
-    pub(crate) fn jobs_of(&self, run: &Run, all: bool) -> impl Iterator<Item = &Record> {
+    pub(crate) fn jobs_of(&self, run: &Run, all: bool) -> impl Iterator<Item = &JobRecord> {
         let attempt = run.attempt;
         let records = run.jobs.iter().filter_map(|id| self.jobs.get(id));
         records.filter(move |record| all || record.view.run_attempt == attempt)
@@ -91,7 +57,7 @@ impl World {
         Some(self.jobs.get(&job)?.view.repository.clone())
     }
 
-    pub(crate) fn job_of(&self, repository: &str, id: u64) -> Option<(&Run, &Record)> {
+    pub(crate) fn job_of(&self, repository: &str, id: u64) -> Option<(&Run, &JobRecord)> {
         let record = self.jobs.get(&id)?;
         Some((self.run(repository, record.view.run_id)?, record))
     }
@@ -137,7 +103,7 @@ impl World {
         let Some(run) = self.runs.get(&id) else { return };
         let open = || self.jobs_of(run, false).filter(|record| !record.is_completed());
         let least =
-            open().filter(|record| !record.late).map(Record::status).min_by_key(|&status| rank(status));
+            open().filter(|record| !record.late).map(JobRecord::status).min_by_key(|&status| rank(status));
         let status = match least {
             Some(least) => least,
             None if open().next().is_some() => "in_progress",
@@ -180,7 +146,7 @@ impl World {
     }
 
     pub(crate) fn cancel(&mut self, job: u64, now: Timestamp) -> bool {
-        if self.jobs.get(&job).is_none_or(Record::is_completed) {
+        if self.jobs.get(&job).is_none_or(JobRecord::is_completed) {
             return false;
         }
         let session = self.jobs.get(&job).and_then(|record| record.session().map(str::to_owned));

@@ -8,10 +8,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
-use super::Random;
 use dayfly_fleet::Timestamp;
 
-use crate::scale_sets::{RegistrationTokens, ScaleSetFault, ScaleSetRequest, ScaleSetRoute};
+use crate::{
+    random::Random,
+    scale_sets::{
+        request::{ScaleSetFault, ScaleSetRequest, ScaleSetRoute},
+        tokens::RegistrationTokens,
+    },
+};
 
 /// Requests kept.
 const KEPT: usize = 10_000;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Conclusion, JobState, Runner, World};
+use super::{
+    Runner, World,
+    job_record::{Conclusion, JobState},
+};
 use dayfly_fleet::Timestamp;
 
 /// What is the case now.

@@ -6,8 +6,11 @@ use super::{Session, Set, Told};
 use dayfly_fleet::Timestamp;
 
 use crate::{
-    scale_sets::ScaleSetView,
-    world::{JobState, MintRefused, Registration, World, queue::Record},
+    scale_sets::view::ScaleSetView,
+    world::{
+        MintRefused, Registration, World,
+        job_record::{JobRecord, JobState},
+    },
 };
 
 /// Job messages of one answer at most.
@@ -259,7 +262,7 @@ impl World {
 }
 
 /// A job message; all of them have the same fields, and some have more.
-fn message(kind: &str, id: u64, record: &Record, extra: Value) -> Value {
+fn message(kind: &str, id: u64, record: &JobRecord, extra: Value) -> Value {
     let view = &record.view;
     let (owner, repository) = view.scope.split_once('/').unwrap_or((&view.scope, "widgets"));
     let time = |at: Option<Timestamp>| at.map_or(NEVER.to_owned(), |at| at.to_string());

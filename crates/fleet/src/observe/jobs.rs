@@ -1,22 +1,24 @@
-//! The known jobs and the demand of each pool: a set of job ids, so that duplicate, late or reordered reports
-//! change nothing but latency.
+//! How reports of jobs change the known jobs and the demand of each pool: a set of job ids, so that duplicate,
+//! late or reordered reports change nothing but latency.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{
-    evidence::Trouble,
+use crate::{
+    event::Event,
+    evidence::{Trouble, TroubleKind},
     explain::explain,
     fleet::{Fleet, PoolState, count},
-    job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobState, MAX_QUEUE_AGE},
+    job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobState, MAX_QUEUE_AGE, QUEUE_LAG},
+    known_jobs::{KnownJob, KnownJobs, WaitingJob},
     matching::{Placement, group_of, place},
     name::{PoolName, RunnerName},
-    report::{Event, JobReport, Source, Unmatched},
+    pool::Pool,
+    reasons::Source,
+    report::JobReport,
+    runner::Runner,
     scope::Scope,
     time::Instant,
 };
-
-/// How old the last report of a job must be before a list without it counts: lists lag.
-pub(super) const QUEUE_LAG: Duration = Duration::from_secs(10);
 
 /// How often jobs that no longer matter are dropped.
 const SWEEP: Duration = Duration::from_hours(1);
@@ -34,39 +36,6 @@ const CLOCK_PRECISION: Duration = Duration::from_secs(5);
 /// The maximum number of jobs and of finished jobs that are kept: more than any pool can serve.
 const MOST: usize = 100_000;
 
-/// All jobs that belong to these pools or seem to, by repository.
-#[derive(Debug, Default)]
-pub(super) struct Jobs {
-    known: BTreeMap<(Scope, JobId), Known>,
-    /// Finished jobs, and when they were reported as finished or missing.
-    over: BTreeMap<(Scope, JobId), Instant>,
-    /// When the newest complete listing of each repository's queue began.
-    looked_at: BTreeMap<Scope, Instant>,
-    swept_at: Instant,
-}
-
-/// A known job that has not finished.
-#[derive(Debug)]
-struct Known {
-    job: Job,
-    state: JobState,
-    /// When the last request that showed it began, or when the webhook arrived.
-    seen_at: Instant,
-    /// When that was certain: a webhook arrives later than the fact, and often later than the runner's own
-    /// log.
-    sure_at: Instant,
-    placement: Placement,
-    told: Option<Unmatched>,
-}
-
-/// A queued job that is part of its pool's demand.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
-    pub(super) queued_at: Instant,
-    /// When it was last certain that it is queued.
-    pub(super) sure_at: Instant,
-}
-
 impl PoolState {
     /// The number of jobs that wait for a runner, while `busy` runners of the pool have one.
     ///
@@ -74,7 +43,7 @@ impl PoolState {
     /// runner. So each runner that took an unknown job since a job was last certain to be queued is
     /// subtracted. A scale set's jobs are not reported individually: the assigned jobs that no runner has are
     /// waiting.
-    pub(super) fn waiting(&self, busy: u32) -> u32 {
+    pub(crate) fn waiting(&self, busy: u32) -> u32 {
         if self.pool.demand == Demand::ScaleSet {
             let Some((assigned, at)) = self.assigned else { return 0 };
             // GitHub counts a job until it has finished, and a runner is busy until its container exits.
@@ -95,7 +64,7 @@ impl PoolState {
     }
 
     /// Drops entries that can no longer be subtracted.
-    pub(super) fn settle_taken(&mut self, now: Instant) {
+    pub(crate) fn settle_taken(&mut self, now: Instant) {
         if !self.taken.is_empty() {
             let oldest = self.demand.values().map(|waiting| waiting.sure_at).min();
             let matters = |at| oldest.is_some_and(|oldest| oldest <= at) || now.since(at) < LOOK;
@@ -104,7 +73,7 @@ impl PoolState {
     }
 
     /// Whether the number of its queued jobs is not known now.
-    pub(super) fn demand_is_unknown(&self) -> bool {
+    pub(crate) fn demand_is_unknown(&self) -> bool {
         self.pool.demand == Demand::ScaleSet && (self.assigned.is_none() || self.session_is_taken())
     }
 
@@ -113,15 +82,15 @@ impl PoolState {
     }
 
     /// Whether another session is using its scale set.
-    pub(super) fn session_is_taken(&self) -> bool {
+    pub(crate) fn session_is_taken(&self) -> bool {
         let trouble = self.sources.get(&Source::ScaleSet);
-        trouble.is_some_and(|(_, trouble)| trouble.kind == super::TroubleKind::SessionTaken)
+        trouble.is_some_and(|(_, trouble)| trouble.kind == TroubleKind::SessionTaken)
     }
 }
 
 impl Fleet {
     /// Records a complete listing of a repository's queue.
-    pub(super) fn queue_looked_at(
+    pub(crate) fn queue_looked_at(
         &mut self,
         repository: &Scope,
         began: Instant,
@@ -133,7 +102,7 @@ impl Fleet {
             return;
         }
         self.jobs.looked_at.insert(repository.clone(), began);
-        let shown: std::collections::BTreeSet<JobId> = jobs.iter().map(|(job, _)| job.id).collect();
+        let shown: BTreeSet<JobId> = jobs.iter().map(|(job, _)| job.id).collect();
         for (job, state) in jobs {
             self.job_seen(job, state, began, true, now);
         }
@@ -151,7 +120,7 @@ impl Fleet {
     }
 
     /// Records one job: GitHub's response to a request, or a hint.
-    pub(super) fn job_seen(&mut self, mut job: Job, state: JobState, at: Instant, asked: bool, now: Instant) {
+    pub(crate) fn job_seen(&mut self, mut job: Job, state: JobState, at: Instant, asked: bool, now: Instant) {
         self.sweep(now);
         let key = (job.facts.repository.clone(), job.id);
         if let Some(known) = self.jobs.known.get(&key) {
@@ -192,7 +161,7 @@ impl Fleet {
             let placement = self.place(&job);
             if placement != Placement::Foreign && self.jobs.known.len() < MOST {
                 let known =
-                    Known { job, state, seen_at: at, sure_at, placement: placement.clone(), told: None };
+                    KnownJob { job, state, seen_at: at, sure_at, placement: placement.clone(), told: None };
                 self.jobs.known.insert(key.clone(), known);
                 self.replace_job(&key, placement, now);
             }
@@ -204,7 +173,7 @@ impl Fleet {
         if after <= before && !believed {
             return;
         }
-        // Known details are kept when a report lacks them.
+        // KnownJob details are kept when a report lacks them.
         let Job { labels, enterprise, public, workflows, .. } = &known.job;
         job.public = job.public.or(*public);
         job.enterprise = job.enterprise.or_else(|| enterprise.clone());
@@ -221,7 +190,7 @@ impl Fleet {
     }
 
     /// Records that GitHub no longer has a job, or no longer in its queue.
-    pub(super) fn job_gone(&mut self, repository: &Scope, id: JobId, at: Instant) {
+    pub(crate) fn job_gone(&mut self, repository: &Scope, id: JobId, at: Instant) {
         let key = (repository.clone(), id);
         if self.jobs.known.get(&key).is_some_and(|known| known.seen_at <= at) {
             self.job_over(key, at);
@@ -230,7 +199,7 @@ impl Fleet {
 
     /// Drops a job except for its id.
     fn job_over(&mut self, key: (Scope, JobId), at: Instant) {
-        if let Some(Known { placement: Placement::Pool(pool), .. }) = self.jobs.known.remove(&key)
+        if let Some(KnownJob { placement: Placement::Pool(pool), .. }) = self.jobs.known.remove(&key)
             && let Some(pool) = self.pools.get_mut(&pool)
         {
             pool.demand.remove(&key.1);
@@ -242,7 +211,7 @@ impl Fleet {
     }
 
     /// Records that a runner, possibly of this instance, has this job.
-    pub(super) fn took(&mut self, runner: &str, facts: &Arc<JobFacts>, queued_at: Instant, now: Instant) {
+    pub(crate) fn took(&mut self, runner: &str, facts: &Arc<JobFacts>, queued_at: Instant, now: Instant) {
         let Some(name) = RunnerName::parse(runner) else { return };
         if name.instance() != self.names.instance().as_str() || !self.runners.contains_key(&name) {
             return;
@@ -266,7 +235,7 @@ impl Fleet {
     }
 
     /// Records a scope's runner groups, which may change which pool jobs belong to.
-    pub(super) fn groups_read(&mut self, scope: &Scope, groups: Vec<GroupPolicy>, now: Instant) {
+    pub(crate) fn groups_read(&mut self, scope: &Scope, groups: Vec<GroupPolicy>, now: Instant) {
         let Some(state) = self.scopes.get_mut(scope) else { return };
         if state.groups == groups {
             return;
@@ -280,7 +249,7 @@ impl Fleet {
     }
 
     /// Records whether a pool's job source works.
-    pub(super) fn source_tried(
+    pub(crate) fn source_tried(
         &mut self,
         pool: &PoolName,
         source: Source,
@@ -299,7 +268,7 @@ impl Fleet {
     }
 
     /// Records how many jobs GitHub has assigned to a scale set.
-    pub(super) fn assigned(&mut self, pool: &PoolName, jobs: Option<u32>, at: Instant) {
+    pub(crate) fn assigned(&mut self, pool: &PoolName, jobs: Option<u32>, at: Instant) {
         let Some(state) = self.pools.get_mut(pool) else { return };
         let Some(jobs) = jobs else {
             state.assigned = None;
@@ -314,9 +283,9 @@ impl Fleet {
     }
 
     /// Records that the job of a runner, possibly of this instance, is no longer assigned to its scale set.
-    pub(super) fn job_of_runner_over(&mut self, runner: &str, now: Instant) {
+    pub(crate) fn job_of_runner_over(&mut self, runner: &str, now: Instant) {
         let Some(name) = RunnerName::parse(runner) else { return };
-        let Some(up) = self.runners.get(&name).map(super::runner::Runner::takes_room) else { return };
+        let Some(up) = self.runners.get(&name).map(Runner::takes_room) else { return };
         self.latch(&name, None, now);
         if let Some(pool) = self.pools.get_mut(name.pool())
             && pool.finished.remove(&name).is_none()
@@ -327,9 +296,9 @@ impl Fleet {
     }
 
     /// The queued jobs, for display.
-    pub(super) fn job_reports(&self) -> Vec<JobReport> {
+    pub(crate) fn job_reports(&self) -> Vec<JobReport> {
         let queued = self.jobs.known.values().filter(|known| known.state == JobState::Queued);
-        let report = |known: &Known| {
+        let report = |known: &KnownJob| {
             let (pool, unmatched) = match &known.placement {
                 Placement::Pool(pool) => (Some(pool.clone()), None),
                 Placement::Unmatched(reason) => (None, Some(*reason)),
@@ -352,7 +321,7 @@ impl Fleet {
         place(job, self.pools_with_groups())
     }
 
-    fn pools_with_groups(&self) -> impl Iterator<Item = (&super::Pool, Option<&GroupPolicy>)> + Clone {
+    fn pools_with_groups(&self) -> impl Iterator<Item = (&Pool, Option<&GroupPolicy>)> + Clone {
         self.order.iter().map(|name| {
             let pool = &self.pools[name].pool;
             let groups = self.scopes.get(&pool.scope).map_or(&[][..], |scope| &scope.groups);
@@ -387,7 +356,7 @@ impl Fleet {
             && let Some(pool) = self.pools.get_mut(name)
             && pool.pool.demand.counts_jobs()
         {
-            let waiting = Waiting { queued_at: known.job.queued_at, sure_at: known.sure_at };
+            let waiting = WaitingJob { queued_at: known.job.queued_at, sure_at: known.sure_at };
             pool.demand.insert(key.1, waiting);
         }
     }
@@ -398,7 +367,7 @@ impl Fleet {
             return;
         }
         self.jobs.swept_at = now;
-        let Jobs { known, over, looked_at, .. } = &mut self.jobs;
+        let KnownJobs { known, over, looked_at, .. } = &mut self.jobs;
         let pools = &mut self.pools;
         known.retain(|(_, id), known| {
             // A time in the future is not trusted.
@@ -416,7 +385,7 @@ impl Fleet {
     }
 
     /// The failing job sources of a pool.
-    pub(super) fn sources_down(pool: &PoolState) -> Vec<Source> {
+    pub(crate) fn sources_down(pool: &PoolState) -> Vec<Source> {
         Source::ALL.iter().copied().filter(|&source| pool.is_down(source)).collect()
     }
 }
