@@ -7,8 +7,10 @@
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
 //! (whatever reads files) → files
+//! (whatever tries again) → backoff
 //! ```
 //!
+//! - [`backoff`] says how long to wait after failures in a row.
 //! - [`clock`] reads this machine's clocks.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
 //! - [`demand`] are the sources of waiting jobs: it lists queues, repairs what webhooks lost, and holds the
@@ -19,6 +21,7 @@
 //! - [`http`] and [`telemetry`] show what passes report.
 //! - [`cli`] has one file per command.
 
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;

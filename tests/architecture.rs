@@ -13,7 +13,7 @@ use std::{
 const PACKAGES: [&str; 2] = ["fleet", "simulator"];
 
 /// Each module, and the modules that it may import.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -25,21 +25,26 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
             "demand",
             "github",
             "host",
+            "backoff",
             "clock",
             "fleet",
             "files",
             "simulator",
         ],
     ),
-    ("daemon", &["http", "telemetry", "config", "demand", "github", "host", "clock", "fleet", "files"]),
+    (
+        "daemon",
+        &["http", "telemetry", "config", "demand", "github", "host", "backoff", "clock", "fleet", "files"],
+    ),
     ("http", &["github", "host", "fleet"]),
     ("telemetry", &["github", "host", "clock", "fleet"]),
     ("config", &["github", "host", "fleet", "files"]),
-    ("demand", &["github", "host", "clock", "fleet", "files"]),
-    ("github", &["clock", "fleet", "files"]),
-    ("host", &["clock", "fleet", "files"]),
+    ("demand", &["github", "host", "backoff", "clock", "fleet", "files"]),
+    ("github", &["backoff", "clock", "fleet", "files"]),
+    ("host", &["backoff", "clock", "fleet", "files"]),
     ("clock", &["fleet"]),
     ("files", &[]),
+    ("backoff", &[]),
 ];
 
 /// Ways to open a file that wait for the other end of a pipe, or read without a bound. Other modules than
