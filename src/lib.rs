@@ -8,6 +8,7 @@
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
 //! (whatever reads files) → files
 //! (whatever tries again) → backoff
+//! (whatever shows errors) → text
 //! ```
 //!
 //! - [`backoff`] says how long to wait after failures in a row.
@@ -18,6 +19,7 @@
 //! - [`config`] reads the one TOML file.
 //! - [`files`] opens every file that is read: regular, bounded, without waiting.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
+//! - [`text`] makes errors and other people's texts fit to be shown: on one line, bounded, without secrets.
 //! - [`http`] and [`telemetry`] show what passes report.
 //! - [`cli`] has one file per command.
 
@@ -32,6 +34,7 @@ pub mod github;
 pub mod host;
 pub mod http;
 pub mod telemetry;
+pub mod text;
 
 pub use dayfly_fleet as fleet;
 pub use dayfly_simulator as simulator;

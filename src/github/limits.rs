@@ -3,11 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, StatusCode, header};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Endpoint;
 use crate::{
@@ -272,7 +272,7 @@ impl Limits {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -36,7 +36,10 @@ async fn the_engine_tells_what_it_is() {
 async fn a_missing_socket_says_what_to_do() {
     let text = complaint("unix:///no/such/docker.sock").await;
     // The engine of these tests is at the usual place.
-    assert!(text.contains("the socket /no/such/docker.sock does not exist, but /var/run/docker.sock does"), "{text}");
+    assert!(
+        text.contains("the socket /no/such/docker.sock does not exist, but /var/run/docker.sock does"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
