@@ -7,8 +7,11 @@
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
 //! (whatever reads files) → files
+//! (whatever tries again) → backoff
+//! (whatever shows errors) → text
 //! ```
 //!
+//! - [`backoff`] says how long to wait after failures in a row.
 //! - [`clock`] reads this machine's clocks.
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
 //! - [`demand`] are the sources of waiting jobs: it lists queues, repairs what webhooks lost, and holds the
@@ -16,9 +19,11 @@
 //! - [`config`] reads the one TOML file.
 //! - [`files`] opens every file that is read: regular, bounded, without waiting.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
+//! - [`text`] makes errors and other people's texts fit to be shown: on one line, bounded, without secrets.
 //! - [`http`] and [`telemetry`] show what passes report.
 //! - [`cli`] has one file per command.
 
+pub mod backoff;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -29,6 +34,7 @@ pub mod github;
 pub mod host;
 pub mod http;
 pub mod telemetry;
+pub mod text;
 
 pub use dayfly_fleet as fleet;
 pub use dayfly_simulator as simulator;

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, PoolConfig},
     fleet::{self, GroupPolicy, Job, JobState, Placement, Pool, Scope, Target, group_of, place},
     github::{Client, Credential, GithubError},
-    host::chain,
+    text::chain,
 };
 
 /// The longest sentence; labels and names come from other people.

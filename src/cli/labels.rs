@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     github::{GithubError, RunnerLabel, RunnerRecord},
-    host::chain,
+    text::chain,
 };
 
 /// A label that could not be removed, and why.

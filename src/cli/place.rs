@@ -10,7 +10,7 @@ use crate::{
     files,
     fleet::{InstanceId, RegistrationId, Scope},
     github::{Client, Credential, CredentialSource, GithubError, RunnerRecord, TokenSource},
-    host::chain,
+    text::chain,
 };
 
 /// The variable that GitHub tools read a token from.

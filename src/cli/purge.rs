@@ -18,7 +18,7 @@ use crate::{
     demand::scale_set::{self, Removal, ScaleSetPool, Waits},
     fleet::Demand,
     github::{Client, Credential, scale_set::ScaleSets},
-    host::chain,
+    text::chain,
 };
 
 pub(super) fn run(global: &Global, purge: &Purge) -> anyhow::Result<ExitCode> {

@@ -11,7 +11,8 @@ use crate::{
         Trouble, TroubleKind,
     },
     github::{GithubError, Listing, Mint, RunnerApi},
-    host::{Host, HostError, Launch, LaunchError, chain, out_of_files},
+    host::{Host, HostError, Launch, LaunchError},
+    text::{chain, out_of_files},
 };
 
 /// How long a runner gets between the stop signal and the kill. The runner needs it to report a

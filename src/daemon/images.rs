@@ -10,7 +10,7 @@ use crate::{
     clock,
     config::Config,
     fleet::{Evidence, HostName, ImageState, PullPolicy},
-    host::chain,
+    text::chain,
 };
 
 /// How often an engine is asked whether it still has an image.

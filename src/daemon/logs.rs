@@ -9,7 +9,7 @@ use tracing::debug;
 use super::observers::{Engine, Publisher};
 use crate::{
     fleet::{ContainerId, Evidence, HostName, Phase, RunnerName, RunnerReport, Status},
-    host::chain,
+    text::chain,
 };
 
 /// The logs that are being followed: of each runner that may still say that it listens or has a

@@ -13,7 +13,8 @@ use tracing::{debug, warn};
 use crate::{
     clock,
     fleet::{Evidence, HostName},
-    host::{Docker, Facts, Happened, Host, chain, disk_is_low},
+    host::{Docker, Facts, Happened, Host, disk_is_low},
+    text::chain,
 };
 
 /// How long after a failure an engine is asked again, the first time and at most.

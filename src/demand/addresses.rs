@@ -13,7 +13,7 @@ use super::streak::Streak;
 use crate::{
     fleet::{Pool, Scope},
     github::{Client, GithubError},
-    host::chain,
+    text::chain,
 };
 
 /// How often they are read, unless something comes under an address that is not the one known; each is a conditional

@@ -19,7 +19,7 @@ use super::streak::Streak;
 use crate::{
     fleet::{Evidence, Instant, JobId, JobState, Scope, Target},
     github::{Client, GithubError, HookRecord},
-    host::chain,
+    text::chain,
 };
 
 /// From one look to the next.

@@ -9,7 +9,7 @@ use super::streak::Streak;
 use crate::{
     fleet::{Evidence, GroupPolicy, Pool, Target},
     github::{Client, GithubError, RunnerGroup},
-    host::chain,
+    text::chain,
 };
 
 /// How often they are read.

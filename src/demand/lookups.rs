@@ -14,7 +14,7 @@ use super::streak::Streak;
 use crate::{
     fleet::{ClockReading, Evidence, Instant, Job, JobId, JobState, PoolName, Scope, Status},
     github::{Client, GithubError},
-    host::chain,
+    text::chain,
 };
 
 /// How long what was told of a job is believed.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     fleet::{Evidence, Instant, Pool, PoolName, Scope, Source, Target, Trouble, TroubleKind},
     github::{Client, GithubError, Look, PushedRepository, Queue, Repositories},
-    host::chain,
+    text::chain,
 };
 
 /// Looks at once.

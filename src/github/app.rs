@@ -1,13 +1,10 @@
 //! A GitHub App in use: which installation serves a scope, and that installation's token, minted
 //! once for everybody who needs it and renewed before it expires.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
+use parking_lot::{Mutex, MutexGuard};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -341,7 +338,7 @@ fn span(seconds: i64) -> String {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

@@ -7,13 +7,14 @@ use std::{
     collections::BTreeSet,
     fmt,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Method, StatusCode, Uri};
+use parking_lot::Mutex;
 
 use super::{
     AppGrant, Credential, CredentialSource, DEADLINE, Endpoint, GithubError, Mint, MintedRunner, Rate,
@@ -290,7 +291,7 @@ impl Client {
 
     /// Whether this is the first time that it is warned of something.
     pub(super) fn first_time(&self, what: &'static str) -> bool {
-        self.0.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+        self.0.warned.lock().insert(what)
     }
 
     pub(super) fn archived_since(&self) -> &Mutex<Option<(Instant, String)>> {
@@ -303,7 +304,7 @@ impl Client {
 
     /// The limits of the token that was used last.
     pub(super) fn limits(&self) -> Arc<Limits> {
-        Arc::clone(&self.0.limits.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.limits.lock())
     }
 
     /// The limits of the App itself, which its JSON web tokens draw from.

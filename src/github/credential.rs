@@ -1,13 +1,9 @@
 //! A credential in use: the token that was read, its renewal when it was rotated, when it expires,
 //! and the limits that GitHub has set to it. A token never shows in `Debug` or in an error text.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{AppSource, GithubError, TokenSource, app::App, expiry::Expiry, limits::Limits, stamp::Stamp};
@@ -148,7 +144,7 @@ impl Credential {
 
     /// The limits at one GitHub, by its API's base address: a personal token's, or an App's own.
     pub(super) fn limits_at(&self, api_base: &str) -> Arc<Limits> {
-        let mut limits = self.0.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = self.0.limits.lock();
         Arc::clone(limits.entry(api_base.to_owned()).or_default())
     }
 

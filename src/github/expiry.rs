@@ -1,11 +1,9 @@
 //! When a personal token expires, as GitHub says with every answer, and the warning before.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::limits::github_clock;
 use crate::fleet::{ClockReading, Instant, Timestamp};
@@ -59,7 +57,7 @@ impl Expiry {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

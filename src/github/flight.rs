@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::GithubError;
+use crate::text::chain;
 
 /// Lets one caller at a time try, and gives its failure to all who waited for it meanwhile.
 #[derive(Default)]
@@ -39,14 +40,9 @@ pub(super) fn again(error: &GithubError) -> GithubError {
     match error {
         GithubError::Refused(text) => GithubError::Refused(text.clone()),
         GithubError::RateLimited { wait } => GithubError::RateLimited { wait: *wait },
-        GithubError::Unreachable(cause) => GithubError::Unreachable(causes(&**cause).into()),
-        other => GithubError::failed(causes(other)),
+        GithubError::Unreachable(cause) => GithubError::Unreachable(chain(&**cause).into()),
+        other => GithubError::failed(chain(other)),
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

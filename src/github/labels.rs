@@ -1,15 +1,11 @@
 //! The labels of one runner: looking at them, and changing those that people gave it.
 
 use http::{Method, StatusCode, Uri};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Client, Endpoint, GithubError, client::Ask};
+use super::{Client, Endpoint, GithubError, client::Ask, link::encoded};
 use crate::fleet::RegistrationId;
-
-/// All that is not unreserved (RFC 3986, 2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A label of a runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +61,7 @@ impl Client {
         if matches!(name, "" | "." | "..") {
             return Err(GithubError::Refused(format!("{name:?} is not a valid name for a label")));
         }
-        let name = utf8_percent_encode(name, SEGMENT);
+        let name = encoded(name);
         let address = self.address(&format!("/actions/runners/{id}/labels/{name}"))?;
         self.change_labels(Method::DELETE, address, None).await
     }

@@ -3,14 +3,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, UNIX_EPOCH},
 };
 
 use http::{HeaderMap, StatusCode, header};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Endpoint;
-use crate::fleet::{ClockReading, Instant, Timestamp};
+use crate::{
+    backoff::doubled,
+    fleet::{ClockReading, Instant, Timestamp},
+};
 
 /// The shortest wait after a secondary limit without a time (docs.github.com, "Rate limits for the
 /// REST API": at least one minute, then exponentially longer).
@@ -97,8 +100,7 @@ pub fn poll_interval(base: Duration, rate: &Rate, now: Instant) -> Duration {
 /// How long to wait before a poll after so many refusals in a row: `base`, and twice as long after each, up to
 /// a cap. GitHub counts bad authentications, and who is refused once is mostly refused until somebody acts.
 pub fn retry_interval(base: Duration, failures: u32) -> Duration {
-    let doubled = base.saturating_mul(2_u32.saturating_pow(failures));
-    doubled.min(LONGEST_INTERVAL.max(base))
+    doubled(base, failures, LONGEST_INTERVAL.max(base))
 }
 
 /// As [`poll_interval`], for polls of several requests.
@@ -140,7 +142,7 @@ pub(super) fn limited(
         return Some(rate.reset_at.since(wall.at) + Duration::from_secs(1));
     }
     (status == StatusCode::TOO_MANY_REQUESTS || says_secondary_limit(complaint))
-        .then(|| (SECONDARY_WAIT * 2_u32.pow(streak.min(6))).min(LONGEST_WAIT))
+        .then(|| doubled(SECONDARY_WAIT, streak, LONGEST_WAIT))
 }
 
 /// Whether the text of a 403 is that of a secondary limit. GitHub gives no other sign when it sends
@@ -270,7 +272,7 @@ impl Limits {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

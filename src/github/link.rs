@@ -2,6 +2,7 @@
 //! origin, since nothing else may get the token.
 
 use http::{HeaderMap, Uri, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 use super::GithubError;
 
@@ -66,6 +67,14 @@ impl Origin {
             None => Err(GithubError::failed("a link to another host was not followed")),
         }
     }
+}
+
+/// All that is not unreserved (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A text as one segment of a path, or as a value in a query.
+pub(super) fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// The `rel="next"` of the `Link` headers (RFC 8288), verbatim.

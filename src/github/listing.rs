@@ -8,12 +8,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use http::{HeaderValue, StatusCode, Uri, header};
+use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::{
@@ -58,7 +59,7 @@ pub(super) struct Listed {
 impl Listed {
     /// How many requests a listing takes; at least one.
     pub(super) fn requests(&self) -> u32 {
-        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let pages = self.pages.lock().len();
         let pages = u32::try_from(pages).unwrap_or(u32::MAX).max(1);
         pages.saturating_add(self.confirmations.load(Ordering::Relaxed))
     }
@@ -69,24 +70,24 @@ impl Listed {
     }
 
     fn page(&self, key: &str) -> Option<Arc<Page>> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.pages.lock().get(key).cloned()
     }
 
     fn keep(&self, walked: &[(String, Arc<Page>)]) {
-        *self.pages.lock().unwrap_or_else(PoisonError::into_inner) = walked.iter().cloned().collect();
+        *self.pages.lock() = walked.iter().cloned().collect();
     }
 
     /// A runner that is known to be gone need not be asked about.
     pub(super) fn forget(&self, id: RegistrationId) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.own.lock().remove(&id);
     }
 
     fn own(&self) -> BTreeMap<RegistrationId, RunnerRecord> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.own.lock().clone()
     }
 
     fn keep_own(&self, own: BTreeMap<RegistrationId, RunnerRecord>) {
-        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = own;
+        *self.own.lock() = own;
     }
 }
 

@@ -1,9 +1,6 @@
 //! Minting: generate-jitconfig and its outcomes.
 
-use std::{
-    sync::PoisonError,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use secrecy::SecretString;
@@ -88,14 +85,14 @@ impl Client {
 impl Client {
     /// The refusal of a mint for an archived repository, while it is not asked again.
     fn archived(&self) -> Option<GithubError> {
-        let archived = self.archived_since().lock().unwrap_or_else(PoisonError::into_inner);
+        let archived = self.archived_since().lock();
         let (since, why) = archived.as_ref()?;
         (since.elapsed() < ARCHIVED_PAUSE).then(|| GithubError::Refused(why.clone()))
     }
 
     fn note_archived(&self, refusal: GithubError) -> GithubError {
         if let GithubError::Refused(why) = &refusal {
-            let mut archived = self.archived_since().lock().unwrap_or_else(PoisonError::into_inner);
+            let mut archived = self.archived_since().lock();
             *archived = Some((Instant::now(), why.clone()));
         }
         refusal

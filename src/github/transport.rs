@@ -1,12 +1,7 @@
 //! One exchange with GitHub: octocrab over our own hyper client, with our headers, our deadline
 //! and nothing else. No retry, no cache, no redirect: those are decided above.
 
-use std::{
-    error::Error,
-    fmt,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{error::Error, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -17,6 +12,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
+use parking_lot::Mutex;
 use tower::util::MapRequestLayer;
 
 use super::{
@@ -177,7 +173,7 @@ impl Transport {
             Err(other) => {
                 if other.downcast_ref::<hyper::Error>().is_none() {
                     // Perhaps octocrab's worker; a new one costs nothing but a connection.
-                    self.octocrab.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    self.octocrab.lock().take();
                 }
                 GithubError::because("the connection failed during the request", other)
             }
@@ -185,7 +181,7 @@ impl Transport {
     }
 
     fn octocrab(&self) -> Result<Octocrab, GithubError> {
-        let mut made = self.octocrab.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.octocrab.lock();
         if let Some(octocrab) = &*made {
             return Ok(octocrab.clone());
         }

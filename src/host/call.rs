@@ -15,11 +15,12 @@ use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     HostError,
-    conceal::conceal,
     connect::{Endpoint, explain},
-    text::one_line,
 };
-use crate::fleet::HostName;
+use crate::{
+    fleet::HostName,
+    text::{conceal, one_line},
+};
 
 /// The deadlines of requests to an engine.
 #[derive(Clone, Copy, Debug)]
@@ -291,7 +292,7 @@ mod tests {
     use std::io;
 
     use super::*;
-    use crate::host::{chain, out_of_files};
+    use crate::text::{chain, out_of_files};
 
     fn engine() -> Engine {
         let endpoint = "tcp://ci1:2375".parse().unwrap();

@@ -11,13 +11,11 @@ use std::{
 
 use bollard::errors::Error;
 
-use super::{
-    HostError,
-    call::Call,
-    ssh,
+use super::{HostError, call::Call, ssh};
+use crate::{
+    files,
     text::{chain, is_out_of_files, one_line},
 };
-use crate::files;
 
 /// Seconds that bollard itself waits for the first byte of a response. The actual deadlines are in
 /// [`super::Deadlines`]; a stop waits for its grace period.

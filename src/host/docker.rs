@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     future::ready,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64},
+    sync::{Arc, atomic::AtomicI64},
     time::{Duration, Instant},
 };
 
@@ -16,12 +16,12 @@ use bollard::{
     },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch,
     call::{Call, Deadlines, Engine, Fault, Reporter, boxed},
-    conceal::conceal,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name},
     inspect::plain,
@@ -35,6 +35,7 @@ use crate::{
         ClockReading, Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation,
         Resources,
     },
+    text::conceal,
 };
 
 /// Concurrent inspections: an engine answers about this many as fast as one.
@@ -119,7 +120,7 @@ impl Docker {
         let info = self.engine().look(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
         let shown = info.system_time.as_deref().and_then(|time| time.parse().ok());
         let clock = shown.map(|shown| ClockReading { at: clock::now(), shown });
-        *self.0.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+        *self.0.clock.lock() = clock;
         Ok(Facts {
             clock,
             version: version.version.unwrap_or_default(),
@@ -135,7 +136,7 @@ impl Docker {
 
     /// The last reading of the clock of the engine's machine; that of this machine before there is one.
     pub fn clock(&self) -> ClockReading {
-        self.0.clock.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(clock::wall)
+        self.0.clock.lock().unwrap_or_else(clock::wall)
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -162,7 +163,7 @@ impl Docker {
 
     /// What the lock protects is consistent after each statement, so a panic elsewhere does not break it.
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.0.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.memory.lock()
     }
 
     /// Completes a listed container with what only an inspection shows; `None` when it has disappeared.

@@ -1,7 +1,6 @@
 //! The edge to container engines: launches, checks, stops and removes containers.
 
 mod call;
-mod conceal;
 mod connect;
 mod container;
 mod disk;
@@ -12,7 +11,6 @@ mod log;
 mod memory;
 mod registry;
 mod ssh;
-mod text;
 mod watch;
 
 use std::{future::Future, time::Duration};
@@ -29,7 +27,6 @@ pub use self::{
     docker::{Docker, Facts},
     image::ImageFacts,
     log::said,
-    text::{chain, out_of_files},
     watch::Happened,
 };
 

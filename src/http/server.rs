@@ -5,7 +5,7 @@ use std::{
     io,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -17,6 +17,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -188,7 +189,7 @@ impl Connections {
             close: CancellationToken::new(),
         });
         activity.note();
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         // The task of each open connection has the other clone.
         open.retain(|activity| Arc::strong_count(activity) > 1);
         open.push(activity.clone());
@@ -196,7 +197,7 @@ impl Connections {
     }
 
     fn close_the_most_idle(&self) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.lock();
         let candidates = open
             .iter()
             .filter(|activity| Arc::strong_count(activity) > 1 && !activity.close.is_cancelled())

@@ -4,7 +4,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use futures_util::StreamExt as _;
+use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
@@ -185,7 +186,7 @@ impl Webhook {
 
     /// Whether the last warning was long ago.
     fn may_warn(&self) -> bool {
-        let mut warned_at = self.0.warned_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned_at = self.0.warned_at.lock();
         let may = warned_at.is_none_or(|at| at.elapsed() >= WARNING_PAUSE);
         if may {
             *warned_at = Some(Instant::now());
@@ -217,8 +218,8 @@ async fn received<'r>(
 }
 
 impl Inner {
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> parking_lot::MutexGuard<'_, Seen> {
+        self.seen.lock()
     }
 }
 

@@ -10,12 +10,9 @@ mod jobs;
 mod requests;
 mod webhooks;
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
+use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, Registry, TextEncoder, process_collector::ProcessCollector};
 
 use self::{
@@ -96,7 +93,7 @@ impl Metrics {
     /// Records one pass: what happened, the state of the fleet after it, its time and its duration.
     pub fn record_pass(&self, events: &[Event], status: &Status, now: Timestamp, plan_took: Duration) {
         let configured = Configured::of(status);
-        let mut last = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.configured.lock();
         if last.as_ref() != Some(&configured) {
             self.fleet.prepare(&configured);
             self.jobs.prepare(&configured);
@@ -144,7 +141,7 @@ impl Metrics {
     pub fn gather(&self) -> String {
         // Here rather than in the pass that drops a pool: a late report of a request to a removed scope would
         // bring its series back for good.
-        if let Some(configured) = &*self.configured.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(configured) = &*self.configured.lock() {
             self.fleet.retain(configured);
             self.jobs.retain(configured);
             self.requests.retain(configured);

@@ -4,7 +4,7 @@ use crate::{
     cli::lines::Line,
     fleet::{Demand, Pool, Scope, Target},
     github::{Client, GithubError},
-    host::chain,
+    text::chain,
 };
 
 /// At most this many repositories have their queues checked.

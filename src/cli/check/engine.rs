@@ -10,8 +10,8 @@ use crate::{
     clock,
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
-    host::chain,
     host::{Docker, Facts, HostError},
+    text::chain,
 };
 
 /// Checks the host at this index of the configuration.

@@ -5,7 +5,7 @@ use crate::{
     cli::lines::Line,
     fleet::{Demand, Pool, Scope, Target, Timestamp},
     github::{Client, GithubError, HookRecord, LogMark, webhook::Encoding},
-    host::chain,
+    text::chain,
 };
 
 /// The path that the daemon accepts deliveries at.

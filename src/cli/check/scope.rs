@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     fleet::{Pool, RunnerName, Scope, Target, Timestamp},
     github::{Client, Credential, CredentialKind, GithubError, Probe, Rate, RunnerRecord, TokenKind},
-    host::chain,
+    text::chain,
 };
 
 /// A clock that differs by more is reported: GitHub's tokens and limits depend on the time (P17).

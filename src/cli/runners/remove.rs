@@ -18,7 +18,7 @@ use crate::{
     },
     fleet::RegistrationId,
     github::{GithubError, RunnerApi, RunnerRecord},
-    host::chain,
+    text::chain,
 };
 
 /// The result of removing one runner.

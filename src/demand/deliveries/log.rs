@@ -15,7 +15,7 @@ use crate::{
         Client, DeliveryRecord, GithubError, LogMark,
         webhook::{DeliveryEvent, Told},
     },
-    host::chain,
+    text::chain,
 };
 
 /// How far back the first look goes: nobody waits for an older job (GitHub gives up on it).

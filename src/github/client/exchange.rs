@@ -1,9 +1,6 @@
 //! How a request goes out: with which token, along redirects of its own origin, and what its answer teaches.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use http::{Method, StatusCode, Uri, header};
 
@@ -85,7 +82,7 @@ impl Client {
             // Another token may be another user's.
             Bearer { holder: token.generation, limits: self.limits(), token }
         };
-        *self.0.limits.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&bearer.limits);
+        *self.0.limits.lock() = Arc::clone(&bearer.limits);
         Ok(bearer)
     }
 

@@ -3,7 +3,10 @@
 
 use http::Uri;
 
-use super::super::{GithubError, link::Origin};
+use super::super::{
+    GithubError,
+    link::{Origin, encoded},
+};
 
 /// What every request to the service bears (actions/scaleset, `client.go`).
 const API_VERSION: (&str, &str) = ("api-version", "6.0-preview");
@@ -63,20 +66,6 @@ fn rebuilt(address: &Uri, path: &str, query: &str) -> Result<Uri, GithubError> {
     format!("{scheme}://{authority}{path}{mark}{query}")
         .parse()
         .map_err(|error| GithubError::because("the request has no valid URL", Box::new(error)))
-}
-
-/// Percent-encoded as a query value (RFC 3986: all but the unreserved).
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            let hex = |nibble: u8| char::from(b"0123456789ABCDEF"[usize::from(nibble)]);
-            encoded.extend(['%', hex(byte >> 4), hex(byte & 15)]);
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]

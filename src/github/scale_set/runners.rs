@@ -1,12 +1,10 @@
 //! The runners of a scale set: minted by the set, removed by the service, which refuses while one
 //! has a job.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
@@ -83,11 +81,11 @@ impl ScaleSetRunners {
     }
 
     fn set_held(&self, now: Held) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.held.lock() = now;
     }
 
     fn set(&self) -> Result<ScaleSetId, GithubError> {
-        match &*self.held.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.held.lock() {
             Held::Set(set) => Ok(*set),
             Held::No(why) => {
                 Err(GithubError::Refused(format!("the pool's scale set is not in use here: {why}")))

@@ -4,12 +4,13 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -111,7 +112,7 @@ impl ScaleSets {
     }
 
     pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
-        self.0.listed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.listed.lock()
     }
 
     pub(super) fn waits(&self) -> &Waits {
@@ -212,7 +213,7 @@ impl ScaleSets {
 
     /// The way to a server; made when it is first needed.
     pub(super) fn way(&self, origin: &Origin) -> Result<Arc<Transport>, GithubError> {
-        let mut ways = self.0.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ways = self.0.ways.lock();
         if let Some(way) = ways.iter().find(|way| way.origin() == origin) {
             return Ok(Arc::clone(way));
         }

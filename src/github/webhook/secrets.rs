@@ -4,9 +4,10 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
+use parking_lot::Mutex;
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -80,7 +81,7 @@ impl Secrets {
     /// The keys, read again when the file changed. One that is being replaced, or is wrong, leaves the old
     /// ones in use.
     fn keys(&self) -> Arc<[hmac::Key]> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         if let Some(path) = &self.path {
             // A look at a local file's metadata: microseconds, less than a switch to another thread.
             let stamp = stamp(path);
@@ -135,16 +136,8 @@ fn keys_in(path: &Path) -> Result<Arc<[hmac::Key]>, SecretError> {
 
 /// 32 bytes from their hexadecimal digits.
 fn digest(hex: &str) -> Option<[u8; 32]> {
-    let digits = hex.as_bytes();
     let mut bytes = [0; 32];
-    if digits.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let [high, low] = [pair[0], pair[1]].map(|digit| char::from(digit).to_digit(16));
-        *byte = u8::try_from(high? << 4 | low?).ok()?;
-    }
-    Some(bytes)
+    hex::decode_to_slice(hex, &mut bytes).ok().map(|()| bytes)
 }
 
 #[cfg(test)]
@@ -195,12 +188,7 @@ mod tests {
         assert!(!secrets.signed(SIGNATURE, BODY), "and then only the new one");
         fs::write(&path, "").unwrap();
         let tag = hmac::sign(&key("new"), BODY);
-        let digits: String = tag
-            .as_ref()
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .filter_map(|digit| char::from_digit(u32::from(digit), 16))
-            .collect();
+        let digits = hex::encode(tag);
         assert!(secrets.signed(&format!("sha256={digits}"), BODY), "a broken file changes nothing");
     }
 

@@ -10,7 +10,8 @@ use base64::Engine as _;
 use bollard::models::{MountType, RestartPolicyNameEnum};
 use dayfly::{
     fleet::{Mount, RegistrationId, Resources},
-    host::{Docker, Host, HostError, LOG_CAPS, Launch, chain},
+    host::{Docker, Host, HostError, LOG_CAPS, Launch},
+    text::chain,
 };
 use secrecy::SecretString;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};

@@ -2,10 +2,13 @@
 
 use std::{error::Error as StdError, io};
 
-use super::conceal::without_secrets;
+mod conceal;
 
-/// A text from outside that fits into one log line, without anything that looks like a secret.
-pub(super) fn one_line(text: &str) -> String {
+pub use self::conceal::conceal;
+use self::conceal::without_secrets;
+
+/// A text from outside as it fits into one log line, without what looks like a secret.
+pub fn one_line(text: &str) -> String {
     const MAX: usize = 600;
     let text = without_secrets(text);
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -48,7 +51,8 @@ pub fn out_of_files(error: &dyn StdError) -> bool {
     false
 }
 
-pub(super) fn is_out_of_files(error: &(dyn StdError + 'static)) -> bool {
+/// Whether an error itself says so.
+pub fn is_out_of_files(error: &(dyn StdError + 'static)) -> bool {
     let code = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
     [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
         .iter()

@@ -23,8 +23,8 @@ const VARIABLE: &str = "INPUT_JITCONFIG";
 
 /// The text without any piece of the secret, however it was encoded, escaped or wrapped.
 ///
-/// Only letters and digits are compared: the other three characters of base64 are where encodings differ.
-pub(super) fn conceal(text: &str, secret: &SecretString) -> String {
+/// Only letters and digits are compared: base64's other three characters are what encodings differ by.
+pub fn conceal(text: &str, secret: &SecretString) -> String {
     let text = beginning(text);
     let forms = forms(secret.expose_secret().as_bytes());
     let pieces: HashSet<&[u8]> = forms.iter().flat_map(|form| form.windows(PIECE.min(form.len()))).collect();
