@@ -1,10 +1,11 @@
 //! What Dayfly exposes: the status document, health, metrics and logs, from the reports of passes and over a
-//! real socket.
+//! real socket. The reference pages must say the same.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod logs;
 mod metrics;
+mod reference;
 mod web;
 
 use std::{sync::Arc, time::Duration};
