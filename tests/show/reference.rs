@@ -70,7 +70,7 @@ fn keys(file: &str) -> String {
         if line.starts_with('[') {
             let section = line.replace(".default]", ".NAME]").replace(".local]", ".NAME]");
             let _ =
-                write!(page, "\n## {section}\n\n{described}\n\n| key | default | |\n| --- | --- | --- |\n");
+                write!(page, "\n## {section}\n\n{described}\n\n| key | default | description |\n| --- | --- | --- |\n");
         } else if let Some((key, value)) = words.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
             // `schedule` has a default and an example.
             if line.starts_with('#') && file.contains(&format!("\n{key} = ")) {
@@ -82,7 +82,7 @@ fn keys(file: &str) -> String {
                 _ => (String::new(), format!(" Example: `{value}`.")),
             };
             if page.ends_with("file\n") {
-                page.push_str("\n| key | default | |\n| --- | --- | --- |\n");
+                page.push_str("\n| key | default | description |\n| --- | --- | --- |\n");
             }
             let _ = writeln!(page, "| `{key}` | {default} | {described}{example} |");
         } else if !words.is_empty() {
@@ -101,7 +101,7 @@ fn the_page_on_the_configuration_is_the_commented_file() {
 
 /// Name, type, labels and help of each metric in Prometheus' text format.
 fn metrics(text: &str) -> String {
-    let mut page = String::from("## Metrics\n\n| metric | type | labels | |\n| --- | --- | --- | --- |\n");
+    let mut page = String::from("## Metrics\n\n| metric | type | labels | description |\n| --- | --- | --- | --- |\n");
     for help in text.lines().filter_map(|line| line.strip_prefix("# HELP dayfly_")) {
         let (name, help) = help.split_once(' ').unwrap();
         let kind = format!("# TYPE dayfly_{name} ");
@@ -163,6 +163,16 @@ fn the_page_on_metrics_has_every_metric_and_every_reason() {
     let described = phases.chain(TroubleKind::ALL.map(TroubleKind::as_str));
     for word in described.chain(DeliveryResult::ALL.map(DeliveryResult::as_str)) {
         assert!(head.contains(&format!("| `{word}` |")), "metrics.md does not describe {word}");
+    }
+}
+
+#[test]
+fn the_symptoms_in_quotation_marks_are_those_that_are_shown() {
+    let page = fs::read_to_string(root("docs/how-to/troubleshooting.md")).unwrap();
+    let quoted: Vec<_> = page.split("\n| \"").skip(1).map(|row| row.split('"').next().unwrap()).collect();
+    assert!(quoted.len() > 3, "{quoted:?}");
+    for symptom in quoted {
+        assert!(Held::ALL.iter().any(|held| held.in_words() == symptom), "nothing is shown as {symptom:?}");
     }
 }
 
