@@ -1,6 +1,6 @@
-# Dayfly in a container. docs/install.md says how to build and run it.
+# Dayfly in a container. docs/how-to/install.md has the steps to build and run it.
 #
-# Any builder works, BuildKit or not. To build from a registry mirror:
+# Works with and without BuildKit. To build from a registry mirror:
 #   docker build --build-arg RUST=mirror/rust:1.95-slim-bookworm --build-arg BASE=mirror/debian:bookworm-slim .
 
 ARG RUST=docker.io/library/rust:1.95-slim-bookworm
@@ -15,11 +15,11 @@ RUN cargo build --profile dist --locked --bin dayfly
 
 FROM ${BASE}
 COPY --from=build /src/target/dist/dayfly /usr/local/bin/dayfly
-# TLS needs certificate authorities, which slim images lack.
+# TLS needs certificate authorities, and slim images have none.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# A new named volume takes its owner from this directory.
+# A new named volume gets the owner of this directory.
 COPY --from=build --chown=65532:65532 /state/ /var/lib/
-# The default of state_dir: the user below has no home directory.
+# The default of state_dir, because the user below has no home directory.
 ENV STATE_DIRECTORY=/var/lib/dayfly
 USER 65532:65532
 VOLUME /var/lib/dayfly

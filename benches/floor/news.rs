@@ -61,8 +61,8 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
     daemon.stop().await?;
     stand.clear().await?;
     for (what, samples) in [
-        ("engine tells of a death to create request, without mint", killed),
-        ("log tells of a job to create request, without mint", taken),
+        ("container exit to create request, without mint", killed),
+        ("job in the log to create request, without mint", taken),
     ] {
         let rests: Vec<Duration> = samples.iter().map(Sample::rest).collect();
         let mints: Vec<Duration> = samples.iter().map(|s| s.mint).collect();
@@ -130,7 +130,7 @@ async fn take_job(stand: &Stand, daemon: &Running, github: &Simulator) -> Result
     let options = LogsOptionsBuilder::new().stdout(true).timestamps(true).tail("all").build();
     let log: Vec<_> = stand.docker.logs(&runner, Some(options)).try_collect().await?;
     let log: String = log.iter().map(ToString::to_string).collect();
-    let line = log.lines().find(|line| line.contains("Running job:")).context("the log tells of no job")?;
+    let line = log.lines().find(|line| line.contains("Running job:")).context("the log shows no job")?;
     let began = nanos(line.split(' ').next().unwrap_or_default())?;
     finish(stand, daemon, &created, began, mint_before).await
 }

@@ -194,7 +194,7 @@ async fn send(
             accepted.add(PLACE + id);
         }
         if forge && status == 202 {
-            bail!("a forged delivery was taken in");
+            bail!("a forged delivery was accepted");
         }
         forge ^= kind == Kind::Mixed;
     }

@@ -81,13 +81,13 @@ async fn measure(quick: bool) -> Result<()> {
     let before = server.memory()?;
 
     let good = load.run(Kind::Good, lasting).await?;
-    table.told("deliveries taken in", shown(&good));
+    table.told("deliveries accepted", shown(&good));
     let refused = load.run(Kind::Forged, lasting).await?;
     table.told("forged deliveries refused", shown(&refused));
     let mixed = load.run(Kind::Mixed, lasting).await?;
     table.told("half of them forged", shown(&mixed));
     let doubled = load.run(Kind::Doubled, lasting).await?;
-    table.told("deliveries known already", shown(&doubled));
+    table.told("repeated deliveries", shown(&doubled));
     let after = server.memory()?;
 
     let grown = after.saturating_sub(before);
@@ -100,7 +100,7 @@ async fn measure(quick: bool) -> Result<()> {
     let told = server.stop().await?;
     let sent = load.accepted();
     table.judged(
-        "deliveries taken in, and told",
+        "deliveries accepted, and passed on",
         format!("{} of {}", told.jobs, sent.jobs),
         "all, once",
         told == sent,

@@ -113,7 +113,7 @@ impl Reason {
             }
             Self::Kind => {
                 "use a kind of token that the organization allows: usually a fine-grained token or a GitHub \
-                 App (docs/credentials.md)"
+                 App (docs/how-to/credentials.md)"
                     .to_owned()
             }
             Self::Archived => {

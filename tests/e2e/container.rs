@@ -1,5 +1,5 @@
 //! The container as it is shipped: its image is built by the shipped Dockerfile, and started first as
-//! `deploy/compose.yaml` says and then as the `docker run` of `docs/install.md`, until jobs are served.
+//! `deploy/compose.yaml` says and then as the `docker run` of `docs/how-to/install.md`, until jobs are served.
 
 mod build;
 mod shipped;

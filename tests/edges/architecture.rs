@@ -1,11 +1,6 @@
 //! Holds the picture in `src/lib.rs` to the truth: who may import whom, that no files import each other, that
 //! the core is pure, and that every file says what it is for.
 
-<<<<<<<< HEAD:tests/edges/architecture.rs
-========
-mod circles;
-
->>>>>>>> h-github:tests/architecture/main.rs
 use std::{
     collections::BTreeSet,
     fs,

@@ -103,7 +103,7 @@ impl Summary {
                 out,
                 "\nNext: run it for your own repository or organization. That takes a token and a"
             )?;
-            writeln!(out, "configuration of eight lines; \"Real use\" in README.md has the steps.")?;
+            writeln!(out, "configuration of eight lines; docs/tutorial.md has the steps.")?;
         }
         Ok(())
     }

@@ -84,10 +84,10 @@ pub(crate) fn compose(group: u32) -> Settings {
     Settings { by, restart, user, environment, port, volumes, read_only, cap_drop, security_opt }
 }
 
-/// The settings of the `docker run` in `docs/install.md`, with what a shell makes of it.
+/// The settings of the `docker run` in `docs/how-to/install.md`, with what a shell makes of it.
 pub(crate) fn docker_run(group: u32) -> Settings {
-    let text = read("docs/install.md");
-    let (_, command) = text.split_once("docker run ").expect("docs/install.md has a docker run");
+    let text = read("docs/how-to/install.md");
+    let (_, command) = text.split_once("docker run ").expect("docs/how-to/install.md has a docker run");
     // Its lines end with a backslash but for the last one.
     let last = command.lines().position(|line| !line.ends_with('\\')).unwrap();
     let command = command.lines().take(last + 1).collect::<Vec<_>>().join("\n");
@@ -137,10 +137,10 @@ pub(crate) fn docker_run(group: u32) -> Settings {
     settings
 }
 
-/// The mode of the token's file in `docs/install.md`, which is its owner's alone.
+/// The mode of the token's file in `docs/how-to/install.md`, which is its owner's alone.
 pub(crate) fn token_mode() -> u32 {
-    let text = read("docs/install.md");
+    let text = read("docs/how-to/install.md");
     let written = "install -m 0400 -o 65532 -g 65532 /dev/null /etc/dayfly/token";
-    assert!(text.contains(written), "docs/install.md does not say {written}");
+    assert!(text.contains(written), "docs/how-to/install.md does not say {written}");
     0o400
 }

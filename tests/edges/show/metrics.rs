@@ -31,7 +31,7 @@ fn series(text: &str) -> Vec<&str> {
 }
 
 /// Everything that can happen to a runner, once, with a name, scope and status of its own.
-fn happen(metrics: &Metrics, status: &Status, seed: u64) {
+pub(crate) fn happen(metrics: &Metrics, status: &Status, seed: u64) {
     let (linux, gone) = (runner("linux", seed), runner("gone", seed));
     let job = format!("job {seed}");
     let trouble = |kind| Trouble { kind, retry_after: None, detail: format!("request {seed}") };

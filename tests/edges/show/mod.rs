@@ -1,8 +1,9 @@
 //! What Dayfly exposes: the status document, health, metrics and logs, from the reports of passes and over a
-//! real socket.
+//! real socket. The reference pages must say the same.
 
 mod logs;
 mod metrics;
+mod reference;
 mod web;
 
 use std::{sync::Arc, time::Duration};

@@ -28,7 +28,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{NOON, fleet, runner, scope};
+use super::{NOON, fleet, reference::check_http, runner, scope};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -119,6 +119,7 @@ async fn the_status_document_is_as_promised() {
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/json"), "{head}");
     let document: Value = serde_json::from_str(&body).unwrap();
+    check_http(&document);
     let details = |name: &str| {
         json!({
             "name": name, "repository": "https://github.com/acme/widgets", "run_id": 11,
@@ -259,6 +260,7 @@ async fn the_status_document_says_why() {
     })];
     let server = Server::start(snapshot(status, Some(NOON)));
     let document: Value = serde_json::from_str(&server.get("/api/v1/status").await.1).unwrap();
+    check_http(&document);
     let trouble = |reason: &str, detail: &str| json!({"reason": reason, "since": "2026-11-22T11:59:55.000Z", "detail": detail});
     assert_eq!(document["scopes"][0]["trouble"], trouble("refused", "list the runners: 401"));
     assert_eq!(document["hosts"][0]["trouble"], trouble("engine_failed", "connect: refused"));
@@ -286,6 +288,7 @@ async fn the_first_page_lists_the_others() {
     );
     for page in ["/metrics", "/healthz", "/readyz", "/api/v1/status"] {
         assert!(body.contains(page), "{body}");
+        check_http(&json!(format!("GET {page}")));
         let (status, head, _) = server.ask("GET", page).await;
         assert!(status == 200 && head.contains("x-content-type-options: nosniff"), "{page}: {status} {head}");
     }

@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         group.bench_function(BenchmarkId::new("status", &size), |bench| {
             bench.iter(|| black_box(fleet.status()));
         });
-        group.bench_function(BenchmarkId::new("plan with an end in each pool", &size), |bench| {
+        group.bench_function(BenchmarkId::new("plan with an exit in each pool", &size), |bench| {
             let setup = || {
                 let (mut fleet, now) = all.settled();
                 for evidence in all.an_end_in_each_pool() {
