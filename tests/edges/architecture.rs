@@ -1,13 +1,15 @@
 //! Holds the picture in `src/lib.rs` to the truth: who may import whom, that no files import each other, that
 //! the core is pure, and that every file says what it is for.
 
+mod circles;
+
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
-use circles::Modules;
+use self::circles::Modules;
 
 /// The other packages, by their names in the crate's root.
 const PACKAGES: [&str; 2] = ["fleet", "simulator"];

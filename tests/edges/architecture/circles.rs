@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::{code, sources};
+use super::{code, sources};
 
 /// The path of a module from its crate's root.
 type Module = Vec<String>;

@@ -9,7 +9,7 @@ fn set_pool() -> Pool {
 #[test]
 fn a_scale_set_counts_what_github_assigned_and_no_runner_has() {
     let mut table = Table::of(vec![set_pool()]);
-    assert_eq!(table.queued(), [0], "nothing was told yet");
+    assert_eq!(table.queued(), [0], "nothing was reported yet");
     table.assigned(3);
     assert_eq!(table.queued(), [3]);
     table.pass_by(SECOND);
@@ -43,7 +43,7 @@ fn a_scale_sets_job_that_is_over_before_its_container_is_not_taken_off_twice() {
     assert_eq!(table.queued(), [1]);
     // Told again, and of nobody.
     table.job_over(0);
-    table.observe(Evidence::JobOver { runner: "somebody".to_owned() });
+    table.observe(Evidence::JobOver { runner: "another".to_owned() });
     assert_eq!(table.queued(), [1]);
     assert_eq!(table.launched.len(), 2);
 }
