@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_nobody_else_can_read() {
+    fn what_is_made_no_one_else_can_read() {
         let folder = tempfile::tempdir().unwrap();
         let (state, file) = (folder.path().join("a/b"), folder.path().join("a/b/file"));
         make_private_dir(&state).unwrap();

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_line_up_and_the_mend_stands_below() {
+    fn lines_are_aligned_and_hints_are_indented() {
         let (text, code) = written(Form::Text { colour: false, width: None }, |lines| {
             lines.report(Line::ok("host \"local\"", "Docker 20.10"))?;
             lines.report(Line::skip("image a", "its host cannot be reached"))?;

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_that_hangs_holds_nobody_up() {
+    async fn a_directory_that_hangs_holds_no_one_up() {
         let dir = tempfile::tempdir().unwrap();
         // The writer gets no turn before the end of this test.
         let mut failures = Failures::start(dir.path(), &TaskTracker::new());

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_else_can_look_into_the_state_directory() {
+    fn no_one_else_can_look_into_the_state_directory() {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let instance: InstanceId = format!("mode{}", std::process::id()).parse().unwrap();

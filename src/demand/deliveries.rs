@@ -275,7 +275,7 @@ mod tests {
     use crate::github::webhook::Encoding;
 
     #[test]
-    fn the_next_look_waits_whatever_is_left_and_refusals_of_one_hook_pause_nothing() {
+    fn the_next_poll_waits_whatever_is_left_and_refusals_of_one_hook_pause_nothing() {
         let refused = || Err(GithubError::Refused("403".to_owned()));
         let repaired = |hooks: usize, more: bool| Repaired { hooks, told: 0, more };
         assert_eq!(pause(&repaired(2, true), &Ok(())), PORTION);

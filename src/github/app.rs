@@ -346,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_of_clocks_is_told_in_words() {
+    fn a_difference_of_clocks_is_shown_as_text() {
         assert_eq!(span(915), "15 min 15 s (ahead)");
         assert_eq!(span(-45), "45 s (behind)");
     }

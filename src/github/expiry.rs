@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_warned_of_once_a_day_in_the_last_week_and_anew_for_another_token() {
+    fn it_is_warned_of_once_a_day_in_the_last_week_and_again_for_another_token() {
         let expiry = Expiry::default();
         let at = |shown: Timestamp| ClockReading { at: Instant::from_millis(shown.as_millis()), shown };
         let end = parse("2026-12-01 09:00:00 UTC").unwrap();

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn whoever_waited_for_an_attempt_gets_its_failure_and_the_next_tries_anew() {
+    async fn whoever_waited_for_an_attempt_gets_its_failure_and_the_next_tries_again() {
         let flight = Flight::default();
         let attempts = Mutex::new(0);
         let attempt = || {

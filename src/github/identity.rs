@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn only_githubs_answer_to_a_look_up_says_where_something_is() {
+    fn only_githubs_response_to_a_look_up_shows_where_something_is() {
         let identities = Identities::default();
         identities.learn(&scope("acme"), 1, &scope("newacme"));
         identities.learn(&scope("acme/widgets"), 20, &scope("other/gadgets"));
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_not_the_one_learned_asks_for_a_look_up() {
+    async fn an_unknown_address_causes_a_look_up() {
         let identities = Identities::default();
         identities.learn(&scope("acme/widgets"), 20, &scope("acme/gadgets"));
         let doubted = |named: &str, numbers| {

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_tell_the_budget_and_missing_ones_are_no_limit() {
+    fn headers_give_the_rate_limit_and_missing_ones_mean_none() {
         let parsed = rate(4990, 600);
         assert_eq!((parsed.limit, parsed.remaining, parsed.resource.as_str()), (5000, 4990, "core"));
         assert_eq!(parsed.reset_at.since(NOW).as_secs(), 600);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_told_by_our_clock() {
+    fn a_window_is_converted_to_our_clock() {
         // GitHub's clock is 15 minutes behind ours.
         let mut late = budget_headers(10, 0);
         late.insert("date", "Sun, 22 Nov 2026 11:45:00 GMT".parse().unwrap());
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_told_from_refusals() {
+    fn limits_are_distinguished_from_refusals() {
         assert_eq!(until(403, &[], "Resource not accessible by personal access token", 0), None);
         assert_eq!(until(404, &[("retry-after", "5")], "", 0), None);
         assert_eq!(until(403, &[("retry-after", "30")], "", 0), Some(30));

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_group_is_told_from_other_422s() {
+    fn a_full_group_is_distinguished_from_other_422s() {
         assert!(says_registration_limit("Runner group 1 has reached max limit of 10000 runners"));
         assert!(!says_registration_limit("Invalid property /labels: 1 item required; only 0 were supplied"));
     }

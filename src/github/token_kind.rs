@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_tells_its_kind() {
+    fn a_token_reports_its_kind() {
         for (token, kind) in [
             ("ghp_0123", TokenKind::Classic),
             ("0123456789abcdef0123456789abcdef01234567", TokenKind::Classic),

@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn want_of_files_is_named_as_our_own() {
+    fn lack_of_files_is_named_as_our_own() {
         for code in [23, 24] {
             let error = Error::IOError { err: io::Error::from_raw_os_error(code) };
             let error = HostError::from(engine().fault(Call::List, error, None));

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_is_told_by_its_name_or_by_how_it_was_called() {
+    fn a_worker_is_recognized_by_its_name_or_its_command_line() {
         for (process, worker) in [
             (&["1", "Runner.Worker", "/x spawnclient 1 2"][..], true),
             (&["1", ".NET Main", "/home/runner/bin/Runner.Worker spawnclient 1 2"], true),

@@ -152,7 +152,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     #[test]
-    fn a_stalled_reader_blocks_nobody_and_costs_lines_that_are_counted() {
+    fn a_stalled_reader_blocks_no_one_and_costs_lines_that_are_counted() {
         let reader = Reader::default();
         let mut writer = LogWriter::start(reader.clone()).unwrap();
         writer.write_all(b"first\n").unwrap();

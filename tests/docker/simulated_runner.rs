@@ -177,7 +177,7 @@ async fn the_job_is_a_process_called_runner_worker_that_can_crash_alone() {
 }
 
 #[tokio::test]
-async fn a_stopped_runner_cancels_its_job_and_tells_by_its_code_that_it_was_stopped() {
+async fn a_stopped_runner_cancels_its_job_and_exits_with_the_code_of_a_stop() {
     let simulator = Simulator::start(quick()).await.unwrap();
     let idle = start(&mint(&simulator, "idle").await, &[]);
     online(&simulator, 1).await;
@@ -265,7 +265,7 @@ async fn a_runner_waits_for_github_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_deprecated_runner_tells_by_its_code_only_to_those_who_asked_exactly() {
+async fn a_deprecated_runner_exits_with_its_code_only_when_that_was_requested() {
     let simulator = Simulator::start(quick()).await.unwrap();
     for (asked, expected) in [("1", 7), ("true", 0)] {
         let environment = [

@@ -31,7 +31,7 @@ async fn empty_again(world: &World) {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_looked_at_brings_runners_from_nothing() {
+async fn a_polled_queue_launches_runners_from_nothing() {
     let mut world = World::new().await;
     // Repositories without recent pushes are searched for only once a minute.
     world.github.push("acme/widgets", false);
@@ -124,7 +124,7 @@ async fn a_scale_set_brings_runners_and_outlives_a_kill() {
 }
 
 #[tokio::test]
-async fn a_job_that_no_pool_serves_is_told_once_with_the_reason() {
+async fn a_job_that_no_pool_serves_is_reported_once_with_the_reason() {
     let mut world = World::new().await;
     // Repositories without recent pushes are searched for only once a minute.
     world.github.push("acme/widgets", false);

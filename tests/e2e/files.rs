@@ -37,7 +37,7 @@ async fn a_low_soft_limit_is_raised() {
 }
 
 #[tokio::test]
-async fn want_of_files_is_named_as_what_it_is() {
+async fn lack_of_files_is_named_as_what_it_is() {
     let world = World::new().await;
     let pools = ["a", "b", "c", "d"].map(|name| pool(name, &format!("acme/{name}")));
     world.configure(&pools.each_ref());

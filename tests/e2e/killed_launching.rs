@@ -36,7 +36,7 @@ async fn killed_when_the_container_is_made_and_not_started() {
 }
 
 #[tokio::test]
-async fn killed_when_the_container_is_started_and_nobody_was_told() {
+async fn killed_when_the_container_is_started_and_nothing_was_reported() {
     killed_at(Step::AfterStart).await;
 }
 

@@ -73,7 +73,7 @@ async fn a_launch_takes_three_requests_and_the_next_list_one() {
 }
 
 #[tokio::test]
-async fn an_engine_that_refuses_to_inspect_images_is_told_of_once_and_by_name() {
+async fn an_engine_that_refuses_to_inspect_images_is_reported_once_and_by_name() {
     let mut world = World::new().await;
     let socket = world.path("docker.sock");
     let proxy = Proxy::start(&socket);

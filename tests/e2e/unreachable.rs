@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn an_unreachable_engine_costs_nobody_anything() {
+async fn an_unreachable_engine_affects_no_one_else() {
     let mut world = World::new().await;
     let socket = world.path("docker.sock");
     let proxy = Proxy::start(&socket);

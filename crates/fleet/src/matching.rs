@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_serves_is_told_only_when_it_looks_like_ours() {
+    fn what_no_one_serves_is_reported_only_when_it_looks_like_ours() {
         let pools = [pool("p", ORG, &["linux", "x64"])];
         let placed = |labels: &[&str]| place(&job(REPO, labels), pools.iter().map(|pool| (pool, None)));
         assert_eq!(placed(&["ubuntu-latest"]), Placement::Foreign);

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_name_tells_pool_instance_and_minting_time() {
+    fn a_runner_name_contains_pool_instance_and_mint_time() {
         let now = Timestamp::from_millis(1_795_376_000_123);
         let name = names().next(&"linux-x64".parse().unwrap(), now);
         let read = RunnerName::parse(name.as_str()).unwrap();

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_tells_api_and_path() {
+    fn an_address_gives_api_and_path() {
         for (url, base, path) in [
             ("https://github.com/Acme", "https://api.github.com", "/orgs/acme"),
             ("https://github.com/acme/widgets/", "https://api.github.com", "/repos/acme/widgets"),

@@ -379,7 +379,7 @@ fn a_template_that_changed_rolls_the_idle_one_at_a_time() {
 }
 
 #[test]
-fn a_job_that_waits_beside_an_idle_runner_is_told_once() {
+fn a_job_that_waits_beside_an_idle_runner_is_reported_once() {
     let mut board = Board::new("i", pool(policy(0, 4)), host());
     board.queue(1);
     let told = |board: &mut Board| {

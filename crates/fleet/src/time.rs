@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn readings_of_two_clocks_tell_how_far_they_are_apart() {
+    fn readings_of_two_clocks_show_how_far_they_are_apart() {
         let clock =
             |at, shown| ClockReading { at: Instant::from_millis(at), shown: Timestamp::from_millis(shown) };
         assert_eq!(clock(5_000, 90_000).ahead_of(clock(1_000, 80_000)), 6_000);

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_that_could_outgrow_a_host_without_a_budget_are_told() {
+    fn pools_that_could_outgrow_a_host_without_a_budget_are_reported() {
         let found = verdicts(&host(Resources::default(), None), &pool(GIB, 0, 10, None));
         assert_eq!(found.len(), 1);
         assert!(found[0].1.contains("may use 10.0 GiB"), "{found:?}");

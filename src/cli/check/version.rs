@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_tells_its_version_by_tag_environment_or_label_and_its_bases_version_is_not_it() {
+    fn an_images_version_is_in_its_tag_environment_or_label_and_not_its_base_images() {
         let none = || facts(&[], &[], None);
         for (image, facts, expected) in [
             ("ghcr.io/actions/actions-runner:2.330.0", none(), Some("2.330.0")),

@@ -42,7 +42,7 @@ mod tests {
     use crate::fleet::{PoolName, Timestamp};
 
     #[test]
-    fn a_runner_is_ours_another_instances_or_somebody_elses() {
+    fn a_runner_belongs_to_this_instance_another_one_or_none() {
         let pool: PoolName = "linux".parse().unwrap();
         let [us, them]: [InstanceId; 2] = ["ci1", "ci2"].map(|name| name.parse().unwrap());
         let name = |instance| RunnerName::new(&pool, instance, Timestamp::from_millis(1), 7);

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_a_pool_back_stands_in_words_and_a_new_word_as_it_came() {
+    fn why_launches_are_paused_is_shown_as_text_and_an_unknown_reason_as_it_is() {
         let pool = |name: &str, held: &str| serde_json::json!({"name": name, "url": "u", "host": "h", "desired": 1, "min_idle": 1, "max": 1, "held": held});
         let text = shown(&serde_json::json!({
             "instance": "ci1", "version": "9", "started_at": NOON, "draining": true, "runners": [],

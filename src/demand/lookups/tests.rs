@@ -109,7 +109,7 @@ fn failed() -> GithubError {
 }
 
 #[test]
-fn what_is_answered_is_told_as_asked_for_whatever_becomes_of_others() {
+fn what_is_answered_is_reported_as_asked_for_whatever_becomes_of_others() {
     let mut github = Github::new(|id| match id {
         1 => Ok(Some((job(1), JobState::Completed))),
         2 => Err(GithubError::Refused("403".to_owned())),

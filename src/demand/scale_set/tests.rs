@@ -116,7 +116,7 @@ impl Walk {
 }
 
 #[test]
-fn a_message_is_acquired_then_told_then_acknowledged_and_only_then_left_behind() {
+fn a_message_is_acquired_then_reported_then_acknowledged_and_only_then_left_behind() {
     let mut walk = Walk::in_session();
     assert_eq!(walk.asks(), "poll after 0");
     assert!(walk.hear(offers(5, 9)).is_empty());
@@ -166,7 +166,7 @@ fn a_refused_token_is_refreshed_and_the_same_is_asked_again() {
 }
 
 #[test]
-fn a_lost_session_is_replaced_at_once_and_one_that_is_lost_again_and_again_ever_more_slowly() {
+fn a_lost_session_is_replaced_at_once_and_one_that_is_lost_again_and_again_with_increasing_delays() {
     let mut walk = Walk::in_session();
     let mut pauses = Vec::new();
     for _ in 0..9 {
@@ -204,7 +204,7 @@ fn failures_wait_ever_longer_and_a_limit_as_long_as_it_says() {
 }
 
 #[test]
-fn somebody_elses_session_is_waited_for_for_ever() {
+fn another_clients_session_is_waited_for_forever() {
     let mut walk = Walk::begin();
     walk.hear(found(&["linux"]));
     for _ in 0..1000 {

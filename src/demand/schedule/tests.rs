@@ -53,7 +53,7 @@ fn wait(schedule: &Schedule, rate: Option<&Rate>) -> Duration {
 }
 
 #[test]
-fn the_active_are_looked_at_often_and_the_quiet_ever_more_rarely() {
+fn active_repositories_are_polled_often_and_quiet_ones_less_and_less_often() {
     for (reach, quiet_for, expected) in [
         (Reach::Found, Duration::ZERO, BASE),
         (Reach::Found, MINUTE * 14, BASE),
@@ -85,7 +85,7 @@ fn a_job_makes_a_repository_active_and_news_makes_it_due() {
 }
 
 #[test]
-fn who_was_never_looked_at_is_first_and_then_who_waits_for_longest() {
+fn repositories_that_were_never_polled_come_first_and_then_the_longest_waiting() {
     let mut schedule = Schedule::new(BASE, 1);
     for name in ["a", "b", "c"] {
         schedule.add(&repository(name), Reach::Named, NOW);
@@ -141,7 +141,7 @@ fn the_rate_limit_stretches_what_is_charged_and_nothing_else() {
 }
 
 #[test]
-fn a_hundred_active_repositories_keep_to_the_pace_and_fall_short_aloud() {
+fn a_hundred_active_repositories_keep_to_the_pace_and_fall_short_with_a_warning() {
     let mut schedule = Schedule::new(BASE, 1);
     for at in 0..100 {
         schedule.add(&repository(&format!("r{at}")), Reach::Found, NOW);
@@ -192,7 +192,7 @@ fn what_is_not_found_any_more_is_forgotten_unless_it_has_jobs() {
 }
 
 #[test]
-fn the_requests_of_an_hour_can_be_told_beforehand() {
+fn the_requests_of_an_hour_can_be_predicted() {
     let told = |active, quiet, reach| requests_per_hour(BASE, active, quiet, reach).at_rest;
     assert_eq!(told(1, 0, Reach::Own), 720 + 120);
     assert_eq!(told(0, 10, Reach::Named), 1200 + 1200);

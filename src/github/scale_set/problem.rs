@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_told_by_type_and_not_by_status() {
+    fn exceptions_are_distinguished_by_type_and_not_by_status() {
         for (name, exception) in [
             (
                 "GitHub.DistributedTask.WebApi.TaskAgentExistsException, GitHub.DistributedTask.WebApi",
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_session_is_told_from_a_lost_set_and_from_trouble() {
+    fn a_lost_session_is_distinguished_from_a_lost_set_and_from_trouble() {
         let named = |status, name: &str| problem(status, &[], &format!(r#"{{"typeName":"{name}"}}"#));
         let about = |problem: Problem| problem.about_session("polling");
         assert!(matches!(about(named(404, "RunnerScaleSetNotFoundException")), ScaleSetError::NoSuchSet));

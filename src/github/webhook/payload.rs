@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_action_tells_how_far_it_is() {
+    fn the_action_gives_the_state() {
         let running = |runner: Option<&str>| JobState::InProgress { runner: runner.map(str::to_owned) };
         for (action, name, expected) in [
             ("queued", json!("GitHub Actions 5"), JobState::Queued),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_type_tells_how_it_is_written() {
+    fn the_content_type_gives_the_encoding() {
         for (header, expected) in [
             ("application/json", Some(Encoding::Json)),
             ("Application/JSON; charset=utf-8", Some(Encoding::Json)),

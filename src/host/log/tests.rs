@@ -81,7 +81,7 @@ fn a_jobs_name_is_shown_bounded_and_without_control_characters() {
 }
 
 #[test]
-fn a_refused_version_is_told_from_words_about_it() {
+fn a_refused_version_is_distinguished_from_words_about_it() {
     let words = "Runner version v2.1.0 is deprecated and cannot receive messages.";
     let trace = "[RUNNER 2026-01-01 00:00:00Z ERR  Terminal] WRITE ERROR: ";
     for (line, refused) in [

@@ -23,7 +23,7 @@ async fn complaint(endpoint: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_engine_tells_what_it_is() {
+async fn the_engine_reports_its_facts() {
     let stand = Stand::new().await;
     let facts = stand.docker.facts().await.unwrap();
     assert!(!facts.version.is_empty() && facts.api_version.starts_with("1."), "{facts:?}");
@@ -50,7 +50,7 @@ async fn a_file_that_is_no_socket_says_so() {
 }
 
 #[tokio::test]
-async fn a_socket_that_nobody_listens_at_says_so() {
+async fn a_socket_that_no_one_listens_at_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     drop(UnixListener::bind(&path).unwrap());

@@ -13,7 +13,7 @@ async fn exit_of(stand: &Stand, script: &str) -> Exit {
 }
 
 #[tokio::test]
-async fn an_exit_tells_code_job_result_and_the_end_of_the_log() {
+async fn an_exit_has_code_job_result_and_the_end_of_the_log() {
     let stand = Stand::new().await;
     let exit = exit_of(
         &stand,
@@ -29,7 +29,7 @@ async fn an_exit_tells_code_job_result_and_the_end_of_the_log() {
 }
 
 #[tokio::test]
-async fn a_refused_version_is_told_by_code_or_log() {
+async fn a_refused_version_is_reported_by_code_or_log() {
     let stand = Stand::new().await;
     let words = "Error: Forbidden Runner version v2.1.0 is deprecated and cannot receive messages.";
     for (script, refused) in [
@@ -57,11 +57,12 @@ async fn what_has_not_ended_has_no_exit() {
 const EAT: &str = "a=xxxxxxxxxxxxxxxx; while :; do a=$a$a; done";
 
 #[tokio::test]
-async fn a_child_killed_for_memory_is_told_after_the_end_although_the_code_is_zero() {
+async fn a_child_killed_for_memory_is_reported_after_the_exit_although_the_code_is_zero() {
     let stand = Stand::new().await;
     let dir = tempfile::tempdir().unwrap();
     let script = format!(
-        "trap 'exit 0' TERM; sh -c '{EAT}'; echo \"child: $?\"; while [ ! -e /host/go ]; do sleep 0.05; done; exit 0"
+        "trap 'exit 0' TERM; sh -c '{EAT}'; echo \"child: $?\"; while [ ! -e /host/go ]; do sleep 0.05; \
+         done; exit 0"
     );
     let mut pool = stand.pool(&script);
     pool.template.resources = Resources { memory: 32 << 20, cpu_millis: 0 };
@@ -75,7 +76,7 @@ async fn a_child_killed_for_memory_is_told_after_the_end_although_the_code_is_ze
 }
 
 #[tokio::test]
-async fn a_kill_by_hand_is_not_want_of_memory() {
+async fn a_manual_kill_is_not_out_of_memory() {
     let stand = Stand::new().await;
     let (_, id) = stand.run(IDLE).await;
     stand.engine.kill_container(&id.0, None).await.unwrap();

@@ -73,7 +73,7 @@ async fn a_list_shows_all_that_is_ours_in_its_state() {
 }
 
 #[tokio::test]
-async fn a_container_restarted_by_hand_is_up_again() {
+async fn a_container_restarted_manually_is_up_again() {
     let stand = Stand::new().await;
     let (runner, id) = stand.run(IDLE).await;
     stand.docker.stop(&id, GRACE).await.unwrap();

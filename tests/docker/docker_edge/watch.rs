@@ -59,7 +59,7 @@ fn whose(happened: &Happened) -> &RunnerName {
 }
 
 #[tokio::test]
-async fn events_of_ours_and_of_nobody_else_are_told() {
+async fn events_of_ours_and_of_no_one_else_are_reported() {
     let stand = Stand::new().await;
     let mut events = subscribed(&stand).await;
     let (other, name) =
@@ -111,7 +111,7 @@ fn between(path: &Path) -> watch::Sender<()> {
 }
 
 #[tokio::test]
-async fn a_cut_event_stream_ends_with_an_error_and_the_next_tells_what_was_missed() {
+async fn a_cut_event_stream_ends_with_an_error_and_the_next_reports_what_was_missed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let cut = between(&path);
@@ -235,7 +235,7 @@ fn forgetful(path: &Path) -> watch::Sender<u64> {
 }
 
 #[tokio::test]
-async fn a_dead_event_stream_is_given_away_by_a_list_and_the_next_tells_what_was_missed() {
+async fn a_dead_event_stream_is_detected_by_a_list_and_the_next_reports_what_was_missed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let forget = forgetful(&path);

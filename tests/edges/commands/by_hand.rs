@@ -53,7 +53,7 @@ async fn every_command_works_at_every_level_by_address_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_are_shown_added_set_and_removed_and_those_that_stay_are_told() {
+async fn labels_are_shown_added_set_and_removed_and_those_that_stay_are_reported() {
     let (simulator, stand) = simulator(Settings::default()).await;
     stand.configure(&pool(&simulator.scope_url("acme")));
     let id = simulator.register("acme", "hand", &LABELS, Presence::Idle).unwrap().to_string();
@@ -127,7 +127,7 @@ async fn downloads_show_the_newest_version_and_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_tell_whom_they_serve_and_a_repository_has_none() {
+async fn groups_show_whom_they_serve_and_a_repository_has_none() {
     let settings = Settings { groups: ["Default", "gpu"].map(str::to_owned).into(), ..Settings::default() };
     let (simulator, stand) = simulator(settings).await;
     stand.configure(&pool(&simulator.scope_url("acme")));
@@ -142,7 +142,7 @@ async fn groups_tell_whom_they_serve_and_a_repository_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_runner_is_minted_by_hand_and_its_config_printed_only_when_asked_for() {
+async fn a_runner_is_minted_manually_and_its_config_printed_only_when_asked_for() {
     let settings = Settings { groups: ["Default", "gpu"].map(str::to_owned).into(), ..Settings::default() };
     let (simulator, stand) = simulator(settings).await;
     stand.configure(&pool(&simulator.scope_url("acme")));

@@ -80,7 +80,7 @@ async fn all_is_well_with_a_sound_configuration_and_nothing_was_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_is_absent_fails_when_it_is_never_pulled_and_is_told_when_it_is() {
+async fn an_image_that_is_absent_fails_when_it_is_never_pulled_and_is_reported_when_it_is() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
     let never = pool(&simulator.scope_url("acme"));
@@ -98,7 +98,7 @@ async fn an_image_that_is_absent_fails_when_it_is_never_pulled_and_is_told_when_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_token_is_told_with_where_it_is_kept() {
+async fn a_wrong_token_is_reported_with_where_it_is_kept() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
     stand.token("ghp_wrong");
@@ -126,7 +126,7 @@ async fn a_scope_that_is_not_there_gets_the_three_possible_causes_and_hides_no_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_runner_group_is_told_with_those_that_there_are() {
+async fn an_unknown_runner_group_is_reported_with_those_that_there_are() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
     let pool = pool(&simulator.scope_url("acme")).replace("labels", "group = \"gpu\"\nlabels");
@@ -136,7 +136,7 @@ async fn an_unknown_runner_group_is_told_with_those_that_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_engine_is_one_failure_and_github_is_looked_at_all_the_same() {
+async fn a_missing_engine_is_one_failure_and_github_is_checked_all_the_same() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
     let pool = pool(&simulator.scope_url("acme"));
@@ -151,7 +151,7 @@ async fn a_missing_engine_is_one_failure_and_github_is_looked_at_all_the_same() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_cannot_be_used_is_told_in_full() {
+async fn a_configuration_that_cannot_be_used_is_reported_in_full() {
     let stand = Stand::new();
     let said = check(&stand).await;
     assert_eq!(said.code(), 2);
@@ -272,7 +272,7 @@ async fn a_pipe_in_the_place_of_a_file_stops_neither_check_nor_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_github_that_fails_or_is_away_is_told_as_such() {
+async fn a_github_that_fails_or_is_away_is_reported_as_such() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
     stand.configure(&pool(&simulator.scope_url("acme")));
@@ -446,7 +446,7 @@ async fn public_repositories_are_admitted_only_by_the_word_of_the_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whom_a_group_serves_is_told_and_held_to_the_pools_repositories() {
+async fn a_groups_repositories_are_reported_and_compared_with_the_pools() {
     let group = |repositories: &[&str]| {
         let repositories = repositories.iter().map(|&name| name.to_owned()).collect();
         with_group(GroupPolicy { visibility: "selected", repositories, ..GroupPolicy::default() })
@@ -560,7 +560,7 @@ async fn an_apps_permissions_count_once_they_are_approved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_kind_of_a_token_is_told_and_held_to_the_scope() {
+async fn the_kind_of_a_token_is_reported_and_checked_against_the_scope() {
     let fine_grained = "github_pat_11AA_bb";
     let settings = Settings {
         scopes: vec!["acme".to_owned(), "enterprises/big".to_owned()],
@@ -588,7 +588,7 @@ async fn the_kind_of_a_token_is_told_and_held_to_the_scope() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webhooks_are_looked_at_where_pools_take_them() {
+async fn webhooks_are_checked_where_pools_take_them() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
     let keys = "demand = [\"queue\", \"webhook\"]\nlabels";
@@ -620,7 +620,7 @@ async fn webhooks_are_looked_at_where_pools_take_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_github_app_was_granted_is_told() {
+async fn what_a_github_app_was_granted_is_reported() {
     let settings = Settings { apps: vec![keys::app()], tokens: Vec::new(), ..Settings::default() };
     let simulator = Simulator::start(settings).await.unwrap();
     let stand = Stand::new();
@@ -644,7 +644,7 @@ async fn what_a_github_app_was_granted_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_expires_soon_is_told() {
+async fn a_token_that_expires_soon_is_reported() {
     let in_three_days = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(72);
     let end = in_three_days.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     let settings = Settings { token_expiration: Some(end), ..Settings::default() };

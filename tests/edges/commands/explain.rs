@@ -37,7 +37,7 @@ async fn explain(stand: &Stand, simulator: &Simulator, job: u64) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_a_pool_serves_is_told_with_the_pool_and_nothing_is_changed() {
+async fn a_job_that_a_pool_serves_is_reported_with_the_pool_and_nothing_is_changed() {
     let simulator = simulator(GroupPolicy::default()).await;
     let stand = organization(&simulator);
     let job = simulator.enqueue(job(SERVED).named("build"));
@@ -65,7 +65,7 @@ async fn a_job_that_a_pool_serves_is_told_with_the_pool_and_nothing_is_changed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_label_that_no_pool_has_is_named_with_the_mend() {
+async fn a_label_that_no_pool_has_is_named_with_a_hint() {
     let simulator = simulator(GroupPolicy::default()).await;
     let stand = organization(&simulator);
     let said = explain(&stand, &simulator, simulator.enqueue(job(&["self-hosted", "gpu"]))).await;
@@ -78,7 +78,7 @@ async fn a_label_that_no_pool_has_is_named_with_the_mend() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_runner_group_refuses_is_told_as_such() {
+async fn what_the_runner_group_refuses_is_reported_as_such() {
     let selected = GroupPolicy {
         visibility: "selected",
         repositories: vec!["acme/other".to_owned()],
@@ -106,7 +106,7 @@ async fn what_the_runner_group_refuses_is_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_waits_for_somebody_is_no_runners_fault() {
+async fn a_job_that_waits_for_someone_is_no_runners_fault() {
     let simulator = simulator(GroupPolicy::default()).await;
     let stand = organization(&simulator);
     let said = explain(&stand, &simulator, simulator.enqueue(job(SERVED).held(Hold::Approval))).await;
@@ -118,7 +118,7 @@ async fn a_job_that_waits_for_somebody_is_no_runners_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_told_is_an_error_that_says_why() {
+async fn what_cannot_be_determined_is_an_error_with_the_reason() {
     let simulator = simulator(GroupPolicy::default()).await;
     let stand = organization(&simulator);
     simulator.push("acme/widgets", false);
@@ -161,7 +161,7 @@ async fn explain_beside(instance: &str, stand: &Stand, address: &str) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_holds_the_pool_back_is_the_daemons_word() {
+async fn why_launches_are_paused_comes_from_the_daemon() {
     let simulator = simulator(GroupPolicy::default()).await;
     let stand = organization(&simulator);
     let job = simulator.enqueue(job(SERVED));

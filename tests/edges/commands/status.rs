@@ -127,7 +127,7 @@ async fn something_else_at_the_address_is_no_daemon_and_does_not_hang_the_comman
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_daemon_tells_its_pools_and_what_holds_them_and_ends_by_sigterm() {
+async fn a_running_daemon_reports_its_pools_and_what_holds_them_and_ends_by_sigterm() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
     stand.configure(&pool(&simulator.scope_url("acme")));

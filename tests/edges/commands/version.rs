@@ -65,7 +65,7 @@ async fn a_newest_version_that_cannot_be_learnt_is_a_warning_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn before_the_first_runner_the_images_tag_tells_or_nothing_does() {
+async fn before_the_first_runner_the_version_is_in_the_images_tag_or_unknown() {
     let line_of = |image| line(newest("2.336.0"), Presence::Offline, image);
     let told = line_of("dayfly-test/absent:2.320.0").await;
     assert!(

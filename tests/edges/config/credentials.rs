@@ -71,7 +71,7 @@ fn plain_http_is_for_who_says_so() {
 }
 
 #[test]
-fn a_token_file_is_looked_at_but_not_read() {
+fn a_token_file_is_checked_but_not_read() {
     let written = Written::new(format!("[credentials.default]\ntoken_file = \"token\"{SOUND}"));
     let token = written.directory.path().join("token");
     let line = |told: &str| [format!("dayfly.toml:2: credentials.default.token_file: {told}")];

@@ -88,7 +88,7 @@ fn a_secret_is_held_to_what_tokens_are() {
 }
 
 #[test]
-fn webhooks_that_nobody_heeds_or_that_may_get_lost_are_warned_of() {
+fn unused_webhooks_and_ones_that_may_be_lost_get_a_warning() {
     let warnings = with_secret("").warnings();
     assert_eq!(
         warnings,

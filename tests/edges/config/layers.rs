@@ -121,7 +121,7 @@ fn the_local_engine_is_what_the_docker_command_would_use() {
 }
 
 #[test]
-fn a_machine_that_nobody_can_tell_from_others_needs_an_instance() {
+fn a_machine_without_an_identity_needs_an_instance() {
     let mut written = Written::new(SOUND);
     written.machine = Machine::default();
     assert_eq!(

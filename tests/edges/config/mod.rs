@@ -126,7 +126,7 @@ fn the_smallest_file_means_the_defaults() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once_and_in_the_order_of_the_file() {
+fn everything_that_is_wrong_is_reported_at_once_and_in_the_order_of_the_file() {
     let text = r#"pols = 3
 state_dir = "here"
 [credentials.default]
@@ -202,7 +202,7 @@ theme = 1",
 }
 
 #[test]
-fn broken_toml_is_told_with_line_and_column_and_without_what_stands_there() {
+fn broken_toml_is_reported_with_line_and_column_and_without_its_text() {
     let lines = Written::new("a = 1\nb = ghp_canary\n").problems();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("dayfly.toml:2: column 5: "), "{lines:?}");

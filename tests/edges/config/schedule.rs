@@ -97,7 +97,7 @@ fn what_is_no_window_is_refused_with_its_line() {
 }
 
 #[test]
-fn overlaps_are_told() {
+fn overlaps_are_reported() {
     let windows = |first: &str, second: &str| {
         let of = |hours: &str, min_idle: u32| {
             format!("{{ hours = \"{hours}\", timezone = \"Europe/Berlin\", min_idle = {min_idle} }},\n")

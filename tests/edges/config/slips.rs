@@ -15,7 +15,7 @@ fn hold(line: usize, text: &str, said: &str) {
 }
 
 #[test]
-fn a_key_in_the_wrong_table_is_told_where_it_belongs_and_is_not_missing_as_well() {
+fn a_key_in_the_wrong_table_gets_the_right_one_as_hint_and_is_not_reported_as_missing() {
     let text = SOUND
         .replace("labels = [\"self-hosted\", \"linux\"]\n", "[pool.container]\nlabels = [\"self-hosted\"]\n");
     assert_eq!(
@@ -101,7 +101,7 @@ fn another_language_is_called_by_its_name() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_told_how_it_is_written() {
+fn text_that_is_not_toml_gets_a_hint() {
     for (text, line, hint) in [
         ("[[pool]]\nname = canary\n", 2, "write strings in quotes: KEY = \"VALUE\""),
         ("[[pool]]\nlabels = [canary, b]\n", 2, "write a list as [\"…\", \"…\"], each string in quotes"),
@@ -244,7 +244,7 @@ fn what_only_a_shell_replaces_is_no_part_of_a_path() {
 }
 
 #[test]
-fn a_variable_with_one_underscore_too_few_is_told_its_name() {
+fn a_variable_with_one_underscore_too_few_gets_its_name_as_hint() {
     for (name, right) in [
         ("DAYFLY_HTTP_LISTEN", "DAYFLY_HTTP__LISTEN"),
         ("DAYFLY_POLL_INTERVAL", "DAYFLY_POLL__INTERVAL"),

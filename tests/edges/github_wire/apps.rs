@@ -175,7 +175,7 @@ async fn a_failure_to_get_a_token_is_one_request_for_all_who_wait() {
 }
 
 #[tokio::test]
-async fn clocks_may_differ_by_a_minute_and_a_half_and_by_more_it_is_told() {
+async fn clocks_may_differ_by_a_minute_and_a_half_and_by_more_it_is_reported() {
     for ahead in [90, -90, 280, -280] {
         let simulator = github().await;
         simulator.set(|settings| settings.clock_ahead = ahead);
@@ -194,7 +194,7 @@ async fn clocks_may_differ_by_a_minute_and_a_half_and_by_more_it_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_app_is_told_in_words() {
+async fn errors_of_an_app_are_reported_with_a_hint() {
     let simulator = github().await;
     let elliptic = Credential::new(AppSource { private_key_file: key("elliptic.pem"), ..source("7") });
     assert!(refusal(&simulator, "acme", &elliptic).await.contains("no usable RSA key"));
@@ -250,7 +250,7 @@ async fn a_permission_that_was_not_granted_is_named() {
 }
 
 #[tokio::test]
-async fn an_app_that_was_installed_anew_is_found_again() {
+async fn an_app_that_was_installed_again_is_found_again() {
     let simulator = github().await;
     let client = client(&simulator, "acme", &app());
     client.list().await.unwrap();

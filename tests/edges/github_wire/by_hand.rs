@@ -111,7 +111,7 @@ async fn what_is_strange_among_labels_and_downloads_costs_the_others_nothing() {
 }
 
 #[tokio::test]
-async fn refusals_of_labels_are_told_apart() {
+async fn refusals_of_labels_are_distinguished() {
     for (status, message) in
         [(404, "Not Found"), (422, "The label is read-only"), (403, "Resource not accessible"), (500, "")]
     {
@@ -159,7 +159,7 @@ async fn tokens_are_asked_for_without_a_body_and_show_nowhere() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_version_is_read_and_a_server_that_does_not_tell_is_no_failure() {
+async fn the_deprecation_of_a_version_is_read_and_a_server_without_it_is_not_a_failure() {
     let version = "2.300.0".parse().unwrap();
     let world = World::new("acme", |_| {
         says(
@@ -181,7 +181,7 @@ async fn the_end_of_a_version_is_read_and_a_server_that_does_not_tell_is_no_fail
 }
 
 #[tokio::test]
-async fn a_mint_by_hand_may_have_any_name_and_the_default_group_of_its_scope() {
+async fn a_manual_mint_may_have_any_name_and_the_default_group_of_its_scope() {
     let world = World::new("enterprises/acme", |request| {
         if request.uri.path().ends_with("/runner-groups") {
             return says(200, &json!({"total_count": 1, "runner_groups": [

@@ -96,7 +96,7 @@ async fn only_a_classic_token_reaches_an_enterprise_and_the_text_says_so() {
 }
 
 #[tokio::test]
-async fn groups_tell_what_matching_needs_and_their_repositories_on_all_pages() {
+async fn groups_have_what_matching_needs_and_their_repositories_on_all_pages() {
     let place = Place::new("ghp_classic").await;
     let client = place.client("acme");
     let groups = client.groups().await.unwrap();
@@ -110,7 +110,7 @@ async fn groups_tell_what_matching_needs_and_their_repositories_on_all_pages() {
 }
 
 #[tokio::test]
-async fn a_group_that_takes_no_runners_is_told_with_those_that_do() {
+async fn a_group_that_takes_no_runners_is_reported_with_those_that_do() {
     let place = Place::new("ghp_classic").await;
     let client = place.client("acme");
     let text = mint(&client, "shared").await.unwrap_err().to_string();

@@ -55,7 +55,7 @@ async fn a_token_s_end_is_known_from_its_answers() {
 }
 
 #[tokio::test]
-async fn a_probe_tells_the_token_s_end_and_scopes() {
+async fn a_probe_gives_the_tokens_expiry_and_scopes() {
     let simulator = Simulator::start(Settings {
         token_expiration: Some("2099-12-01 09:00:00 UTC".to_owned()),
         token_scopes: Some("repo, admin:org".to_owned()),

@@ -83,7 +83,7 @@ async fn when_the_budget_runs_low_mints_go_on_and_the_interval_stretches() {
 }
 
 #[tokio::test]
-async fn listings_that_are_refused_are_tried_ever_more_rarely_until_one_is_not() {
+async fn listings_that_are_refused_are_tried_less_and_less_often_until_one_is_not() {
     let status = Arc::new(Mutex::new(401));
     let told = Arc::clone(&status);
     let world = World::new("acme", move |_| match *told.lock().unwrap() {

@@ -332,7 +332,7 @@ async fn a_list_that_stays_short_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_hides_nobody_else_and_nobody_of_ours() {
+async fn a_row_that_cannot_be_read_hides_no_other_runner_and_none_of_ours() {
     let broken = Arc::new(Mutex::new(json!({"id": -1, "name": "theirs", "status": "online"})));
     let row = Arc::clone(&broken);
     let world = World::new("acme", move |request| {
@@ -366,7 +366,7 @@ async fn a_row_that_cannot_be_read_hides_nobody_else_and_nobody_of_ours() {
 }
 
 #[tokio::test]
-async fn missing_fields_and_unknown_words_cost_nobody_else_anything() {
+async fn missing_fields_and_unknown_words_cost_no_one_else_anything() {
     let long = "n".repeat(1 << 20);
     let body = json!({"total_count": 4, "runners": [
         runner(1),

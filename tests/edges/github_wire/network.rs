@@ -192,7 +192,7 @@ async fn a_server_with_an_authority_of_its_own_is_trusted_by_its_file_and_only_s
 }
 
 #[tokio::test]
-async fn a_proxy_of_the_environment_is_used_and_its_password_shown_to_nobody_else() {
+async fn a_proxy_of_the_environment_is_used_and_its_password_shown_to_no_one_else() {
     if let Some(directory) = directory_of_child() {
         let log = super::world::Log::default();
         let _guard = log.listen();
@@ -227,7 +227,7 @@ async fn a_proxy_of_the_environment_is_used_and_its_password_shown_to_nobody_els
         ("HTTP_PROXY", address),
         ("NO_PROXY", "direct.test,.inner.test".to_owned()),
     ]);
-    let test = "a_proxy_of_the_environment_is_used_and_its_password_shown_to_nobody_else";
+    let test = "a_proxy_of_the_environment_is_used_and_its_password_shown_to_no_one_else";
     child(test, peer.directory.path(), &variables).await;
     let heads = heads.lock().unwrap().clone();
     assert_eq!(heads.len(), 2, "{heads:?}");

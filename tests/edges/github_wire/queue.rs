@@ -60,7 +60,7 @@ async fn widgets() -> (Simulator, Queue) {
 }
 
 #[tokio::test]
-async fn jobs_are_told_in_every_state_and_with_what_matters_to_a_pool() {
+async fn jobs_are_reported_in_every_state_and_with_what_matters_to_a_pool() {
     let (simulator, mut queue) = widgets().await;
     simulator.push("acme/widgets", true);
     let calls = vec!["acme/flows/.github/workflows/build.yml@v1".to_owned()];
@@ -113,7 +113,7 @@ async fn an_unchanged_queue_costs_nothing_of_the_rate_limit() {
 }
 
 #[tokio::test]
-async fn a_change_is_seen_at_the_next_look_and_costs_little() {
+async fn a_change_is_seen_at_the_next_poll_and_costs_little() {
     let (simulator, mut queue) = widgets().await;
     let jobs: Vec<u64> = (0..5).map(|_| simulator.enqueue(job())).collect();
     complete(&mut queue).await;
@@ -192,7 +192,7 @@ async fn a_matrix_of_256_jobs_comes_in_three_pages_and_a_new_attempt_with_new_jo
 }
 
 #[tokio::test]
-async fn what_does_not_fit_into_a_look_is_said_and_comes_with_the_next() {
+async fn what_does_not_fit_into_a_poll_is_reported_and_comes_with_the_next() {
     let (simulator, mut queue) = widgets().await;
     for _ in 0..250 {
         simulator.enqueue(job());
@@ -283,7 +283,7 @@ async fn rows_that_cannot_be_read_are_left_out_and_the_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_token_that_may_not_read_runs_is_told_what_it_needs() {
+async fn a_token_that_may_not_read_runs_gets_the_needed_permission_as_hint() {
     let world = World::new("acme/widgets", |_| {
         says(403, &json!({ "message": "Resource not accessible by personal access token" }))
     })
@@ -305,7 +305,7 @@ fn page(list: &str) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn no_answer_makes_a_look_panic(runs in nearly(page("workflow_runs")), jobs in nearly(page("jobs")), link in ".{0,40}") {
+    fn no_answer_makes_a_poll_panic(runs in nearly(page("workflow_runs")), jobs in nearly(page("jobs")), link in ".{0,40}") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let link: String = link.chars().filter(|c| !c.is_control() && c.is_ascii()).collect();

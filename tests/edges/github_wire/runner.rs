@@ -141,7 +141,7 @@ async fn a_mint_whose_answer_cannot_be_read_is_a_failure_that_does_not_quote_it(
 }
 
 #[tokio::test]
-async fn every_refusal_of_a_mint_is_told_apart_and_none_is_repeated() {
+async fn every_refusal_of_a_mint_is_distinguished_and_none_is_repeated() {
     let full = "Runner group 1 has reached max limit of 10000 runners";
     for (status, message) in [
         (409, "Already exists - A runner with the name x already exists."),
@@ -169,7 +169,7 @@ async fn every_refusal_of_a_mint_is_told_apart_and_none_is_repeated() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_named_with_the_place_to_mend_it() {
+async fn a_missing_permission_is_named_with_the_place_to_add_it() {
     let world = World::new("acme", |_| {
         let body = json!({"message": "Resource not accessible by personal access token"}).to_string();
         answer(403, &[("x-accepted-github-permissions", "organization_self_hosted_runners=write")], body)
@@ -203,7 +203,7 @@ async fn an_archived_repository_is_asked_for_no_further_runner() {
 }
 
 #[tokio::test]
-async fn a_404_tells_what_may_be_wrong() {
+async fn a_404_reports_what_may_be_wrong() {
     let world = World::new("acme", |_| complains(404, "Not Found")).await;
     let text = world.client.records().await.unwrap_err().to_string();
     for part in ["wrong name", "personal account", "cannot see it"] {
@@ -212,7 +212,7 @@ async fn a_404_tells_what_may_be_wrong() {
 }
 
 #[tokio::test]
-async fn every_outcome_of_a_removal_is_told_apart() {
+async fn every_outcome_of_a_removal_is_distinguished() {
     for status in [204, 404, 422, 403, 500, 200] {
         let world = World::new("acme", move |_| answer(status, &[], "")).await;
         let outcome = world.delete().await;
@@ -245,7 +245,7 @@ async fn one_runner_is_shown_in_full() {
 }
 
 #[tokio::test]
-async fn a_probe_tells_visibility_token_scopes_budget_and_clock_and_creates_nothing() {
+async fn a_probe_gives_visibility_token_scopes_rate_limit_and_clock_and_creates_nothing() {
     let world = World::new("acme/widgets", |_| {
         let headers = [
             ("x-oauth-scopes", "repo, admin:org"),

@@ -142,7 +142,7 @@ async fn an_organizations_repositories_are_found_and_a_hint_adds_another_at_once
 }
 
 #[tokio::test]
-async fn only_the_named_repositories_are_looked_at_where_some_are_named() {
+async fn only_the_named_repositories_are_polled_where_some_are_named() {
     let simulator = github().await;
     simulator.enqueue(job("acme/tools"));
     let mut watched = Watched::new(&simulator, "acme", &["acme/widgets"], HOUR);
@@ -152,7 +152,7 @@ async fn only_the_named_repositories_are_looked_at_where_some_are_named() {
 }
 
 #[tokio::test]
-async fn trouble_and_its_end_are_told_once_each() {
+async fn trouble_and_its_end_are_reported_once_each() {
     let simulator = github().await;
     simulator.fault(Fault::new(FaultKind::Status(500)).on(Endpoint::ListRuns).times(1));
     let mut watched = Watched::new(&simulator, "acme/widgets", &[], Duration::from_secs(1));

@@ -63,7 +63,7 @@ async fn a_registration_that_failed_is_not_tried_again_by_every_request() {
 }
 
 #[tokio::test]
-async fn a_limit_told_to_a_registration_is_none_of_its_refusals_and_holds_for_the_credential() {
+async fn a_rate_limit_of_a_registration_is_not_a_refusal_and_applies_to_the_credential() {
     let simulator = Simulator::start(quick()).await.unwrap();
     let (_directory, client) = client(&simulator.scope_url("acme"), "simulated-token");
     let sets = ScaleSets::with_waits(client.clone(), waits());
@@ -79,7 +79,7 @@ async fn a_limit_told_to_a_registration_is_none_of_its_refusals_and_holds_for_th
 }
 
 #[tokio::test]
-async fn a_token_that_may_not_register_runners_is_told_as_everywhere() {
+async fn a_token_that_may_not_register_runners_is_reported_as_everywhere() {
     let simulator = Simulator::start(quick()).await.unwrap();
     let (_directory, sets) = sets(&simulator.scope_url("acme"), "wrong-token");
     let text = look(&sets).await.unwrap_err().to_string();
@@ -142,7 +142,7 @@ async fn another_set_is_not_taken_for_the_one_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_creation_whose_reply_was_lost_or_that_somebody_else_was_quicker_with_is_found() {
+async fn a_set_is_found_after_a_lost_reply_or_when_another_client_created_it() {
     let (simulator, _directory, sets) = stand(quick()).await;
     simulator.scale_sets().fault(Route::Create, 1, ScaleSetFault::DropsAfterTheDeed);
     let lost = sets.ensure("Default", "linux", &[]).await.unwrap_err();
@@ -156,7 +156,7 @@ async fn a_creation_whose_reply_was_lost_or_that_somebody_else_was_quicker_with_
 }
 
 #[tokio::test]
-async fn a_group_is_found_by_name_and_a_missing_one_is_the_operators_to_mend() {
+async fn a_group_is_found_by_name_and_a_missing_one_is_for_the_operator_to_fix() {
     let mut settings = quick();
     settings.groups.push("gpu cards".to_owned());
     let (simulator, _directory, sets) = stand(settings).await;

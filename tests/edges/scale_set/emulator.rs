@@ -122,7 +122,7 @@ async fn a_job_goes_from_the_queue_to_its_end() {
 }
 
 #[tokio::test]
-async fn tokens_and_sessions_are_lost_and_made_anew() {
+async fn tokens_and_sessions_are_lost_and_made_again() {
     let Some(emulator) = Emulator::start(&[]) else { return };
     let (_directory, sets) = emulator.sets();
     let served = Served::begin(&sets, pool("linux", &["linux"]));
@@ -145,7 +145,7 @@ async fn tokens_and_sessions_are_lost_and_made_anew() {
 }
 
 #[tokio::test]
-async fn a_set_that_somebody_else_has_is_waited_for() {
+async fn a_set_in_use_by_another_client_is_waited_for() {
     let Some(emulator) = Emulator::start(&["--runner-group", "gpu"]) else { return };
     let (_directory, sets) = emulator.sets();
     let in_gpu = || {

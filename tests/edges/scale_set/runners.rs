@@ -13,7 +13,7 @@ use secrecy::ExposeSecret as _;
 use super::stand::{Served, is_up, pool, quick, runner, stand, until};
 
 #[tokio::test]
-async fn a_job_goes_from_the_queue_to_a_runner_of_the_set_and_all_of_it_is_told() {
+async fn a_job_goes_from_the_queue_to_a_runner_of_the_set_and_all_of_it_is_reported() {
     let (simulator, _directory, sets) = stand(quick()).await;
     let served = Served::begin(&sets, pool("linux", &["self-hosted", "linux"]));
     served.heard("up", 1, is_up).await;

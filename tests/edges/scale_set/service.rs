@@ -86,7 +86,7 @@ async fn tokens_are_good_for_their_own_server_only_and_a_name_is_taken_once() {
 }
 
 #[tokio::test]
-async fn the_runners_of_a_set_that_somebody_else_made_are_told_not_to_update_themselves() {
+async fn automatic_updates_are_disabled_in_a_set_that_another_client_created() {
     let simulator = Simulator::start(quick()).await.unwrap();
     let (base, admin) = registered(&simulator).await;
     let at = format!("{base}/runtime/runnerscalesets?api-version=6.0-preview");

@@ -68,7 +68,7 @@ async fn an_old_session_that_could_not_be_closed_at_first_is_closed_later() {
 }
 
 #[tokio::test]
-async fn a_set_with_labels_of_its_own_is_not_served_until_somebody_decides() {
+async fn a_set_with_labels_of_its_own_is_not_served_until_someone_decides() {
     let (simulator, _directory, sets) = stand(quick()).await;
     sets.ensure("Default", "linux", &["linux".to_owned(), "arm64".to_owned()]).await.unwrap();
     let served = Served::begin(&sets, pool("linux", &["linux", "x64"]));
@@ -83,7 +83,7 @@ async fn a_set_with_labels_of_its_own_is_not_served_until_somebody_decides() {
 }
 
 #[tokio::test]
-async fn labels_that_the_server_did_not_keep_are_told_and_the_set_is_served() {
+async fn labels_that_the_server_did_not_keep_are_reported_and_the_set_is_served() {
     let mut settings = quick();
     settings.scale_sets.keeps_labels = false;
     let (_simulator, _directory, sets) = stand(settings).await;
@@ -95,7 +95,7 @@ async fn labels_that_the_server_did_not_keep_are_told_and_the_set_is_served() {
 }
 
 #[tokio::test]
-async fn how_many_are_wanted_is_told_by_the_statistics_and_not_by_the_messages() {
+async fn the_number_of_wanted_runners_comes_from_the_statistics_and_not_from_the_messages() {
     let (simulator, _directory, sets) = stand(quick()).await;
     let served = Served::begin(&sets, pool("linux", &["linux"]));
     served.heard("up", 1, is_up).await;
@@ -124,7 +124,7 @@ async fn how_many_are_wanted_is_told_by_the_statistics_and_not_by_the_messages()
 }
 
 #[tokio::test]
-async fn polls_say_what_was_heard_last_and_a_message_is_acknowledged_after_it_was_told() {
+async fn polls_say_what_was_heard_last_and_a_message_is_acknowledged_after_it_was_reported() {
     let (simulator, _directory, sets) = stand(quick()).await;
     let served = Served::begin(&sets, pool("linux", &["linux"]));
     served.heard("up", 1, is_up).await;

@@ -104,7 +104,7 @@ async fn a_session_that_is_gone_is_replaced_and_its_jobs_are_still_known() {
 }
 
 #[tokio::test]
-async fn a_set_that_vanished_is_created_anew() {
+async fn a_set_that_vanished_is_created_again() {
     // actions-runner-controller#3935, #4370.
     let (simulator, _directory, served) = served(quick()).await;
     let knobs = simulator.scale_sets();
@@ -119,7 +119,7 @@ async fn a_set_that_vanished_is_created_anew() {
 }
 
 #[tokio::test]
-async fn a_message_is_sent_again_until_it_is_acknowledged_and_told_twice_changes_nothing() {
+async fn a_message_is_sent_again_until_it_is_acknowledged_and_reported_twice_changes_nothing() {
     let (simulator, _directory, served) = served(quick()).await;
     let knobs = simulator.scale_sets();
     knobs.fault(Route::Acknowledge, 2, DOWN);
@@ -171,7 +171,7 @@ async fn answers_that_are_none_are_survived() {
 }
 
 #[tokio::test]
-async fn an_outage_is_waited_out_and_what_was_told_last_stands() {
+async fn an_outage_is_waited_out_and_what_was_reported_last_stands() {
     let (simulator, _directory, served) = served(quick()).await;
     simulator.enqueue(Job::new("acme", &["linux"]));
     served.assigned(1).await;
@@ -186,7 +186,7 @@ async fn an_outage_is_waited_out_and_what_was_told_last_stands() {
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_polls_expires_and_the_waiting_one_takes_over() {
+async fn a_session_that_no_one_polls_expires_and_the_waiting_one_takes_over() {
     let mut settings = quick();
     settings.scale_sets.session_lifetime = std::time::Duration::from_millis(300);
     let (_simulator, _directory, sets) = stand(settings).await;

@@ -69,7 +69,7 @@ fn no_filter_makes_a_capped_crate_say_more() {
 }
 
 #[test]
-fn a_bad_filter_is_told_in_one_line() {
+fn a_bad_filter_is_reported_in_one_line() {
     let wrong = subscriber(Form::default(), "info,dayfly=loud", &[], sink).err().unwrap();
     assert!(matches!(&wrong, LogsError::Filter { filter, .. } if filter == "info,dayfly=loud"));
     assert!(!wrong.to_string().contains('\n'));

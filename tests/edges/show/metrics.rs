@@ -161,7 +161,7 @@ fn every_series_of_a_pool_is_there_from_the_first_pass() {
 }
 
 #[test]
-fn the_metrics_tell_what_the_status_tells() {
+fn the_metrics_show_what_the_status_shows() {
     let metrics = Metrics::new("0.1.0").unwrap();
     let mut status = fleet();
     status.draining = true;

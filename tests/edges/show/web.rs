@@ -332,7 +332,7 @@ async fn stall(server: &Server) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_do_not_read_keep_nobody_else_out() {
+async fn clients_that_do_not_read_keep_no_one_else_out() {
     let server = Server::start(snapshot(fleet(), Some(NOON)));
     let stalled = futures_util::future::join_all((0..300).map(|_| stall(&server))).await;
     let healthy = timeout(DEADLINE, server.get("/healthz")).await.expect("others are served");

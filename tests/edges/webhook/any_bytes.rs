@@ -109,7 +109,7 @@ proptest! {
 }
 
 #[test]
-fn whatever_is_posted_is_answered_and_only_the_signed_is_told() {
+fn whatever_is_posted_is_answered_and_only_the_signed_is_reported() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = runtime.block_on(Server::start());
     let kinds =

@@ -21,7 +21,7 @@ async fn without_a_secret_there_is_no_webhook() {
 }
 
 #[tokio::test]
-async fn a_signed_job_is_taken_in_and_told_as_a_hint() {
+async fn a_signed_job_is_accepted_and_reported_as_a_hint() {
     let server = Server::start().await;
     assert_eq!(server.send("POST", queued("1", 70_000_000_001)).await, (202, "accepted".to_owned()));
     let told = server.told();
@@ -89,7 +89,7 @@ async fn a_ping_is_welcomed_and_unknown_events_are_ignored() {
 }
 
 #[tokio::test]
-async fn what_comes_twice_is_told_once_but_only_when_it_was_taken_in() {
+async fn what_comes_twice_is_reported_once_but_only_when_it_was_accepted() {
     let server = Server::start().await;
     server.room.store(0, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(server.deliver(queued("1", 1)).await, 503, "GitHub's log keeps it");
@@ -141,7 +141,7 @@ async fn raw(server: &Server, head: &str, body: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_body_of_more_than_a_mebibyte_is_not_taken_in() {
+async fn a_body_of_more_than_a_mebibyte_is_not_accepted() {
     let server = Server::start().await;
     let text = |length: usize| {
         let empty = r#"{"a":""}"#.len();
@@ -157,7 +157,7 @@ async fn a_body_of_more_than_a_mebibyte_is_not_taken_in() {
 }
 
 #[tokio::test]
-async fn bodies_that_do_not_come_take_room_from_nobody_for_long() {
+async fn bodies_that_do_not_come_take_room_from_no_one_for_long() {
     let server = Server::start().await;
     let mut slow = Vec::new();
     for _ in 0..32 {
@@ -198,7 +198,7 @@ async fn the_secret_can_be_changed_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_job_of_what_was_renamed_is_told_under_the_address_of_the_configuration() {
+async fn a_job_of_what_was_renamed_is_reported_under_the_address_of_the_configuration() {
     let scope = |path: &str| format!("https://github.com/{path}").parse::<Scope>().unwrap();
     let identities = Identities::default();
     identities.learn(&scope("acme/widgets"), 20, &scope("acme/widgets"));

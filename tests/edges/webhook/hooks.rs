@@ -71,7 +71,7 @@ async fn look_in_order(repair: &mut Repair) -> (Result<Repaired, GithubError>, V
 }
 
 #[tokio::test]
-async fn jobs_are_told_as_they_go_along_by_json_and_by_form() {
+async fn jobs_are_reported_as_they_go_along_by_json_and_by_form() {
     let (server, github) = (Server::start().await, github().await);
     github.add_hook(Hook::new("acme", url(&server), SECRET));
     github.add_hook(Hook { form: true, ..Hook::new("acme/widgets", url(&server), SECRET) });
@@ -90,7 +90,7 @@ async fn jobs_are_told_as_they_go_along_by_json_and_by_form() {
 }
 
 #[tokio::test]
-async fn doubled_late_and_forged_deliveries_tell_no_more_than_happened() {
+async fn doubled_late_and_forged_deliveries_report_no_more_than_happened() {
     let (server, github) = (Server::start().await, github().await);
     github.add_hook(Hook::new("acme", url(&server), SECRET));
     until_over(&github, 1).await;

@@ -23,7 +23,7 @@ fn a_schedule_follows_the_wall_clock_however_it_is_set() {
 }
 
 #[test]
-fn how_long_a_found_runner_ran_is_told_by_the_engines_clock_alone() {
+fn how_long_a_found_runner_ran_is_measured_by_the_engines_clock_alone() {
     for (ran, held) in [(20, Some(Held::BackingOff)), (3600, None)] {
         let mut board = Board::new("is", pool(policy(1, 4)), host());
         for runner in [0, 1] {

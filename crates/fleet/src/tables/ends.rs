@@ -93,7 +93,7 @@ fn a_list_that_began_before_the_end_does_not_bring_it_back() {
 }
 
 #[test]
-fn what_vanishes_before_its_end_was_read_is_told_by_its_code() {
+fn what_vanishes_before_its_end_was_read_is_reported_by_its_code() {
     let (mut board, runner) = board("i");
     board.died(&runner, 137);
     board.plan();

@@ -80,7 +80,7 @@ fn what_a_run_before_has_minted_counts_whichever_list_comes_first() {
 }
 
 #[test]
-fn an_end_is_told_once_though_the_engine_is_slow_to_remove_the_container() {
+fn an_end_is_reported_once_though_the_engine_is_slow_to_remove_the_container() {
     let mut board = Board::new("E", pool(policy(0, 1)), host());
     assert_eq!(board.plan(), "x");
     let runner = board.letters[0].1.clone();

@@ -47,7 +47,7 @@ proptest! {
     /// Rule 10: whatever was told of jobs, lost, doubled or late, after one complete look demand is what
     /// that look shows.
     #[test]
-    fn a_complete_look_is_the_truth(
+    fn a_complete_poll_is_the_truth(
         news in vec((0..6u8, any::<u8>(), 0..300u16, any::<bool>()), 0..40),
         shown in vec(0..6u64, 0..6),
     ) {

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_are_told_by_nearest_rank() {
+    fn waits_are_given_by_nearest_rank() {
         let ms = Duration::from_millis;
         assert_eq!(Waits::of(Vec::new()), None);
         let waits = Waits::of((1..=20).rev().map(ms).collect());

@@ -173,7 +173,7 @@ async fn a_server_without_limits_sends_no_limit_headers() {
 }
 
 #[tokio::test]
-async fn who_may_not_ask_is_told_so() {
+async fn a_missing_permission_is_reported() {
     let read_only_tokens = vec!["reader".to_owned()];
     let simulator = Simulator::start(Settings { read_only_tokens, ..Settings::default() }).await.unwrap();
     let changed = async |method: Method, path: &str, change: &dyn Fn(&mut Request<_>)| {
@@ -296,7 +296,7 @@ async fn an_answer_can_be_lost_after_the_deed_or_never_come() {
 }
 
 #[tokio::test]
-async fn during_an_outage_nobody_is_answered() {
+async fn during_an_outage_no_one_is_answered() {
     let simulator = simulator().await;
     simulator.outage(true);
     assert!(send(request(&simulator, Method::GET, RUNNERS)).await.is_err());

@@ -68,7 +68,7 @@ fn nothing_is_no_message_and_what_is_no_object_is_an_error() {
 }
 
 #[test]
-fn a_message_may_have_statistics_only_or_be_of_a_kind_that_nobody_knows() {
+fn a_message_may_have_statistics_only_or_be_of_a_kind_that_no_one_knows() {
     for body in [json!(""), json!(null), json!("null"), json!("[]"), json!("no list"), json!(7), json!({})] {
         let message = json!({ "messageId": 5, "body": body, "statistics": { "totalAssignedJobs": 2 } });
         let message = read(&format!("\u{feff}{message}"));

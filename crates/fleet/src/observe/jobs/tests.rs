@@ -232,7 +232,7 @@ fn doubles_are_one() {
 }
 
 #[test]
-fn a_look_that_began_before_or_lags_takes_no_hint_away() {
+fn a_poll_that_began_before_or_lags_takes_no_hint_away() {
     for (ago, queued) in [(MINUTE, 1), (SECOND, 1), (Duration::ZERO, 0)] {
         let mut table = Table::new();
         table.hint(1, JobState::Queued);
@@ -243,7 +243,7 @@ fn a_look_that_began_before_or_lags_takes_no_hint_away() {
 }
 
 #[test]
-fn looks_that_overtake_one_another_change_nothing() {
+fn polls_that_overtake_one_another_change_nothing() {
     let mut table = Table::new();
     table.look(Duration::ZERO, &[(1, JobState::Queued), (2, JobState::Queued)]);
     table.pass_by(MINUTE);
@@ -254,7 +254,7 @@ fn looks_that_overtake_one_another_change_nothing() {
 }
 
 #[test]
-fn what_a_complete_look_lacks_is_over_until_a_look_shows_it_again() {
+fn what_a_complete_poll_lacks_is_over_until_a_poll_shows_it_again() {
     let mut table = Table::new();
     table.hint(1, JobState::Queued);
     table.pass_by(QUEUE_LAG);
@@ -319,7 +319,7 @@ fn a_taken_job_is_not_counted_twice() {
 }
 
 #[test]
-fn a_job_that_is_taken_before_any_look_shows_it_is_not_counted_twice() {
+fn a_job_that_is_taken_before_any_poll_shows_it_is_not_counted_twice() {
     let mut spare = jobs_pool();
     spare.policy.min_idle = 1;
     let mut table = Table::of(vec![spare]);
@@ -366,7 +366,7 @@ fn the_runners_name_in_a_job_latches_and_links_facts() {
 }
 
 #[test]
-fn an_unmatched_job_is_told_once_for_each_reason() {
+fn an_unmatched_job_is_reported_once_for_each_reason() {
     let mut table = Table::new();
     let told = |table: &mut Table| {
         table.plan();
@@ -454,7 +454,7 @@ fn nothing_is_remembered_for_ever() {
 }
 
 #[test]
-fn somebody_elses_jobs_are_not_kept() {
+fn jobs_for_other_runners_are_not_kept() {
     let mut table = Table::new();
     for (id, state) in [(1, JobState::Queued), (2, JobState::Completed)] {
         let job = table.job(id, &["ubuntu-latest"]);
