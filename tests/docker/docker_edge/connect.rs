@@ -119,7 +119,7 @@ async fn an_engine_that_never_answers_costs_a_deadline_and_is_reported() {
     let began = Instant::now();
     let text = docker.list().await.unwrap_err().to_string();
     assert!(began.elapsed() < Duration::from_secs(30));
-    assert!(text.contains("list containers: ") && text.contains("did not answer within 0.3 s"), "{text}");
+    assert!(text.contains("list containers: ") && text.contains("did not respond within 0.3 s"), "{text}");
     let reports = reports.lock().unwrap();
     assert_eq!(reports.len(), 1);
     assert_eq!((reports[0].host.as_str(), reports[0].operation, reports[0].failed), ("far", "list", true));

@@ -131,6 +131,6 @@ async fn a_container_whose_log_cannot_be_read_has_an_exit_and_no_answer_on_jobs(
     stand.engine.kill_container(&id.0, None).await.unwrap();
     let exit = stand.ended(&id).await;
     assert_eq!((exit.code, exit.job), (137, None));
-    assert!(exit.log_tail.starts_with("(its log cannot be read: "), "{}", exit.log_tail);
+    assert!(exit.log_tail.starts_with("(failed to read its log: "), "{}", exit.log_tail);
     assert!(stand.listed(&runner).await.is_some());
 }

@@ -251,7 +251,7 @@ async fn a_dead_event_stream_is_detected_by_a_list_and_the_next_reports_what_was
     stand.docker.list().await.unwrap();
     // Perhaps more came through before.
     let error = soon(events.by_ref().filter_map(|event| std::future::ready(event.err())).next()).await;
-    assert!(error.unwrap().to_string().contains("monitor events: the stream is dead"));
+    assert!(error.unwrap().to_string().contains("monitor events: the stream is stale"));
     soon(said.next()).await.unwrap().unwrap_err();
 
     let mut events = stand.docker.events();

@@ -119,7 +119,9 @@ async fn refusals_of_labels_are_distinguished() {
         let error = world.client.remove_label(RUNNER, "linux").await.unwrap_err();
         let right = match (status, &error) {
             (404, GithubError::NotFound) | (500, GithubError::Failed { .. }) => true,
-            (422, GithubError::Refused(why)) => why.contains(message) && why.contains("read-only stay"),
+            (422, GithubError::Refused(why)) => {
+                why.contains(message) && why.contains("read-only labels cannot be changed")
+            }
             (403, GithubError::Refused(why)) => {
                 why.contains("403 (Resource not accessible) when changing the labels of a runner of http://")
                     && why.contains("Self-hosted runners: read and write")

@@ -213,7 +213,7 @@ async fn a_run_that_github_fails_at_does_not_hide_the_others_and_an_outage_hides
     simulator.fault(Fault::new(FaultKind::Html(502)).on(Endpoint::ListJobs).times(1));
     let look = look_at(&mut queue).await.unwrap();
     assert_eq!(look.jobs.len(), 2);
-    assert!(look.missing.unwrap().contains("cannot be read: no usable answer"));
+    assert!(look.missing.unwrap().contains(": no usable response from GitHub"));
     for kind in [FaultKind::Status(500), FaultKind::TruncatedJson, FaultKind::Status(404)] {
         simulator.fault(Fault::new(kind).on(Endpoint::ListRuns).times(1));
         // A 304 has no body to cut off, so something has to be new.

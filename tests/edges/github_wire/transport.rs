@@ -44,7 +44,7 @@ async fn a_link_or_redirect_to_another_origin_is_refused_and_the_token_stays_her
     let world =
         World::new("acme", move |_| answer(200, &[("link", &link)], runners(2, [1]).to_string())).await;
     let error = world.client.list().await.unwrap_err();
-    assert!(chain(&error).contains("another origin"), "{}", chain(&error));
+    assert!(chain(&error).contains("another host"), "{}", chain(&error));
 
     let location = format!("http://{elsewhere}/");
     let world = World::new("acme", move |_| answer(307, &[("location", &location)], "")).await;

@@ -161,7 +161,7 @@ async fn answers_that_are_none_are_survived() {
     knobs.fault(Route::Open, 2, ScaleSetFault::NoQueueAddress);
     knobs.evict("linux");
     simulator.enqueue(Job::new("acme", &["linux"]));
-    let no_queue = |news: &ScaleSetNews| matches!(news, ScaleSetNews::Trouble { error, .. } if error.to_string().contains("without the address of its queue"));
+    let no_queue = |news: &ScaleSetNews| matches!(news, ScaleSetNews::Trouble { error, .. } if error.to_string().contains("has no queue URL"));
     served.heard("the missing address", 1, no_queue).await;
     // That session is open, and cannot be closed without its id; the pool waits for its expiry.
     served.heard("waiting", 1, |news| matches!(news, ScaleSetNews::Waiting { .. })).await;
