@@ -212,7 +212,7 @@ async fn errors_of_an_app_are_reported_with_a_hint() {
     // A clock that is a little wrong is not blamed for it.
     simulator.set(|settings| settings.clock_ahead = 90);
     let text = refusal(&simulator, "acme", &app()).await;
-    assert!(text.contains("401") && text.contains("app.pkcs1.pem is not one of this App's"), "{text}");
+    assert!(text.contains("401") && text.contains("app.pkcs1.pem does not belong to this App"), "{text}");
     simulator.set(|settings| {
         settings.apps[0].public_key = keys::app().public_key;
         settings.clock_ahead = 0;

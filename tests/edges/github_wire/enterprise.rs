@@ -114,7 +114,7 @@ async fn a_group_that_takes_no_runners_is_reported_with_those_that_do() {
     let place = Place::new("ghp_classic").await;
     let client = place.client("acme");
     let text = mint(&client, "shared").await.unwrap_err().to_string();
-    let others = r#"write another another one: "Default", "gpu", "release""#;
+    let others = r#"set group to another one: "Default", "gpu", "release""#;
     assert!(text.contains("belongs to the enterprise") && text.contains(others), "{text}");
     let text = mint(&client, "cpu").await.unwrap_err().to_string();
     assert!(text.contains(r#"no runner group "cpu""#) && text.contains(r#""release""#), "{text}");

@@ -199,7 +199,7 @@ async fn what_does_not_fit_into_a_poll_is_reported_and_comes_with_the_next() {
     }
     let look = look_at(&mut queue).await.unwrap();
     assert_eq!((look.jobs.len(), look.requests), (200, 2 + 3 + 1 + 200));
-    assert_eq!(look.missing.as_deref(), Some("the jobs of 50 runs are left for the next look"));
+    assert_eq!(look.missing.as_deref(), Some("the jobs of 50 runs will be listed by the next poll"));
     let look = look_at(&mut queue).await.unwrap();
     assert_eq!(look.jobs.len(), 250);
 }

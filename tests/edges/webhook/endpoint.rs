@@ -95,7 +95,7 @@ async fn what_comes_twice_is_reported_once_but_only_when_it_was_accepted() {
     assert_eq!(server.deliver(queued("1", 1)).await, 503, "GitHub's log keeps it");
     server.room.store(10, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(server.deliver(queued("1", 1)).await, 202);
-    assert_eq!(server.send("POST", queued("1", 1)).await, (202, "known already".to_owned()));
+    assert_eq!(server.send("POST", queued("1", 1)).await, (202, "already received".to_owned()));
     assert_eq!(
         server.deliver(queued("2", 1)).await,
         202,
@@ -119,7 +119,7 @@ async fn what_is_no_delivery_is_refused_with_the_reason() {
     assert_eq!((status, why.contains("application/json")), (415, true), "{why}");
     assert_eq!(server.deliver(queued("1", 1).without("content-type")).await, 415);
     let (status, why) = server.send("GET", queued("1", 1)).await;
-    assert_eq!((status, why.as_str()), (405, r#"{"error":"/webhook can only be posted to: use POST"}"#));
+    assert_eq!((status, why.as_str()), (405, r#"{"error":"/webhook accepts POST only"}"#));
     assert!(server.told().is_empty());
     assert_eq!(server.counted("workflow_job", "malformed"), 1);
     assert_eq!(server.counted("workflow_job", "unsupported"), 2);
