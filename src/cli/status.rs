@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use http::StatusCode;
 
 use self::document::Document;
-use super::{Global, Status, plain, run::runtime};
+use super::{Global, Status, run::runtime, terminal};
 use crate::config::{self, Machine, Problems, Tokens};
 
 pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> {
@@ -36,9 +36,9 @@ pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> 
         };
         let now = jiff::Timestamp::now();
         let shown = match (status.failed, status.json) {
-            (false, true) => plain::json(text),
+            (false, true) => terminal::json(text),
             (false, false) => page::page(&document, now),
-            (true, true) => plain::json(&serde_json::to_string(&failures(text)?)?),
+            (true, true) => terminal::json(&serde_json::to_string(&failures(text)?)?),
             (true, false) => wrong::failures(&document.failures, now),
         };
         writeln!(stdout(), "{shown}")?;
@@ -67,7 +67,7 @@ fn failures(text: &str) -> serde_json::Result<serde_json::Value> {
 /// Why the daemon reports itself as unhealthy, if it does.
 async fn health(address: SocketAddr) -> anyhow::Result<Option<String>> {
     let (code, body) = daemon::get(address, "/healthz").await?;
-    Ok((code != StatusCode::OK).then(|| plain::cell(String::from_utf8_lossy(&body).trim(), 200)))
+    Ok((code != StatusCode::OK).then(|| terminal::cell(String::from_utf8_lossy(&body).trim(), 200)))
 }
 
 fn verdict(unhealthy: Option<String>) -> anyhow::Result<ExitCode> {

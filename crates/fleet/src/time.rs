@@ -80,7 +80,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The text is not a time in RFC 3339 format format.
+/// The text is not a time in RFC 3339 format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a time in RFC 3339 format")]
 pub struct NoTimestamp;

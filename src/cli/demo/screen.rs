@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
 use super::daemon::{Runner, Status};
-use crate::{cli::plain, fleet::Phase, simulator::Snapshot};
+use crate::{cli::terminal, fleet::Phase, simulator::Snapshot};
 
 /// At most this many rows for runners.
 const ROWS: usize = 20;
@@ -150,7 +150,7 @@ fn describe(runner: &Runner, jobs: &BTreeMap<&str, &str>, github: &Snapshot) -> 
     let since = seconds(Duration::from_millis(github.at.as_millis().saturating_sub(millis)));
     let container: String = runner.container_id.iter().flat_map(|id| id.chars().take(12)).collect();
     let (name, phase) = (short(&runner.name), runner.phase.as_str());
-    plain::cell(&format!("  {mark} {name}  {container:12}  {phase:<9} {since:>7}  {job}"), COLUMNS)
+    terminal::cell(&format!("  {mark} {name}  {container:12}  {phase:<9} {since:>7}  {job}"), COLUMNS)
 }
 
 /// A line for each runner whose phase has changed.

@@ -10,7 +10,7 @@ use super::{
     wrong::{last_failures, wrong},
 };
 use crate::{
-    cli::plain::{cell, table},
+    cli::terminal::{cell, table},
     fleet::{Held, Phase, Unmatched},
 };
 

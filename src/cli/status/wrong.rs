@@ -9,7 +9,7 @@ use super::{
     document::{Document, Failure, Trouble},
     page::{MOST, age, reason},
 };
-use crate::cli::plain::{cell, table};
+use crate::cli::terminal::{cell, table};
 
 /// The longest error text that is shown, in characters; edges return no longer ones.
 const DETAIL: usize = 600;

@@ -69,8 +69,10 @@ fn keys(file: &str) -> String {
         let described = comment.join(" ").replace('|', "\\|");
         if line.starts_with('[') {
             let section = line.replace(".default]", ".NAME]").replace(".local]", ".NAME]");
-            let _ =
-                write!(page, "\n## {section}\n\n{described}\n\n| key | default | description |\n| --- | --- | --- |\n");
+            let _ = write!(
+                page,
+                "\n## {section}\n\n{described}\n\n| key | default | description |\n| --- | --- | --- |\n"
+            );
         } else if let Some((key, value)) = words.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
             // `schedule` has a default and an example.
             if line.starts_with('#') && file.contains(&format!("\n{key} = ")) {
@@ -101,7 +103,8 @@ fn the_page_on_the_configuration_is_the_commented_file() {
 
 /// Name, type, labels and help of each metric in Prometheus' text format.
 fn metrics(text: &str) -> String {
-    let mut page = String::from("## Metrics\n\n| metric | type | labels | description |\n| --- | --- | --- | --- |\n");
+    let mut page =
+        String::from("## Metrics\n\n| metric | type | labels | description |\n| --- | --- | --- | --- |\n");
     for help in text.lines().filter_map(|line| line.strip_prefix("# HELP dayfly_")) {
         let (name, help) = help.split_once(' ').unwrap();
         let kind = format!("# TYPE dayfly_{name} ");
