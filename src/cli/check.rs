@@ -1,7 +1,6 @@
 //! `dayfly check`: checks everything that a pool needs, in the order in which it is needed, and prints the
 //! result of each check with a hint. Creates nothing on GitHub nor on a host.
 
-mod around;
 mod budget;
 mod credential;
 mod demand;
@@ -9,16 +8,22 @@ mod engine;
 mod grant;
 mod group;
 mod hook;
+mod machine;
+mod report;
 mod scope;
 mod version;
+mod wording;
 
 use std::{collections::BTreeMap, future::Future, io::Write, path::Path, process::ExitCode, sync::Arc};
 
 use tokio::task::JoinHandle;
 
+use self::{
+    report::{Form, Line, Lines, Verdict},
+    wording::counted,
+};
 use super::{
     Check, Global,
-    lines::{Form, Line, Lines, Verdict},
     run::{runtime, start_logs},
 };
 use crate::config::{self, Config, Machine, Problem, Problems, Tokens};
@@ -101,7 +106,7 @@ async fn inspect(reading: Reading, lines: &mut Lines<impl Write>) -> anyhow::Res
     let scopes: Vec<_> = scopes
         .map(|scope| tokio::spawn(scope::inspect(config.clone(), scope, credentials.clone())))
         .collect();
-    let around = begin(around::inspect(config.clone()));
+    let machine = begin(machine::inspect(config.clone()));
     for task in tasks {
         report_all(lines, task.await?)?;
     }
@@ -126,7 +131,7 @@ async fn inspect(reading: Reading, lines: &mut Lines<impl Write>) -> anyhow::Res
         seen.extend(inspected.seen);
     }
     report_all(lines, budget::lines(&config, &seen))?;
-    report_all(lines, around.await?)
+    report_all(lines, machine.await?)
 }
 
 fn report_all(lines: &mut Lines<impl Write>, checked: Vec<Line>) -> anyhow::Result<()> {
@@ -138,17 +143,4 @@ fn report_all(lines: &mut Lines<impl Write>, checked: Vec<Line>) -> anyhow::Resu
 
 fn begin(check: impl Future<Output = Vec<Line>> + Send + 'static) -> JoinHandle<Vec<Line>> {
     tokio::spawn(check)
-}
-
-/// `1 pool`, `2 pools`.
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Splits an edge's text, "what; what to do", into the problem and its hint, one step a line.
-fn with_fix(text: &str) -> (String, String) {
-    match text.split_once("; ") {
-        Some((what, fix)) => (what.to_owned(), fix.replace("; ", "\n")),
-        None => (text.to_owned(), String::new()),
-    }
 }

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::{
-    daemon::{Daemon, Setup, Status, configure, follow, unexpected_end},
+    daemon::{Daemon, Setup, configure, follow, is_complete, is_up, unexpected_end},
     folder::Folder,
     remains::{engine_of, remove_all, remove_remains},
     screen::{Screen, seconds},
@@ -40,6 +40,7 @@ use super::{
 };
 use crate::{
     host::{Docker, Endpoint, Host},
+    http::status_document::StatusDocument,
     simulator::{Hook, Job, Settings, Simulator, Snapshot, Waits, image},
 };
 
@@ -259,7 +260,7 @@ struct Play<'a> {
     global: &'a Global,
     folder: &'a Folder,
     github: &'a Simulator,
-    status: watch::Receiver<Option<Status>>,
+    status: watch::Receiver<Option<StatusDocument<'static>>>,
     daemon: Daemon,
     started: Instant,
     waiting: Peekable<IntoIter<Arrival>>,
@@ -302,7 +303,7 @@ impl Play<'_> {
             let doing = self.doing();
             screen.show(self.status.borrow().as_ref(), &now, &doing);
             if let Stage::Draining { since } = self.stage {
-                let gone = |status: &Status| status.runners.is_empty();
+                let gone = |status: &StatusDocument<'_>| status.runners.is_empty();
                 let is_over = now.runners.is_empty() && self.status.borrow().as_ref().is_some_and(gone);
                 if is_over || since.elapsed() > CLEAN_UP {
                     return Ok(Ended::Served);
@@ -347,10 +348,10 @@ impl Play<'_> {
             }
             Stage::Adopting { since, up } => {
                 let status = self.status.borrow();
-                let status = status.as_ref().filter(|status| status.is_complete());
+                let status = status.as_ref().filter(|status| is_complete(status));
                 status.map(|status| {
                     let adopted = |(name, _): &&(String, bool)| {
-                        status.runners.iter().any(|runner| runner.name == *name && runner.is_up())
+                        status.runners.iter().any(|runner| runner.name == *name && is_up(runner))
                     };
                     let killed = Killed {
                         runners: up.len(),
@@ -381,9 +382,9 @@ impl Play<'_> {
         let status = self.status.borrow();
         let has_connected = |name: &str| now.runner(name).is_some_and(|runner| runner.connected_at.is_some());
         let runners = status.iter().flat_map(|status| &status.runners);
-        let runners = runners.filter(|runner| runner.is_up() && has_connected(&runner.name));
+        let runners = runners.filter(|runner| is_up(runner) && has_connected(&runner.name));
         let has_job = |name: &str| now.runner(name).is_some_and(|runner| runner.job.is_some());
-        runners.map(|runner| (runner.name.clone(), has_job(&runner.name))).collect()
+        runners.map(|runner| (runner.name.to_string(), has_job(&runner.name))).collect()
     }
 
     /// What the daemon is doing, in a few words.

@@ -8,9 +8,9 @@ use std::{
 
 use super::{
     Downloads, Global,
-    place::{MOST, Place},
-    plain,
+    api_target::{ApiTarget, MOST},
     run::{runtime, start_logs},
+    terminal,
 };
 use crate::github::{RunnerDownload, newest_version};
 
@@ -18,10 +18,10 @@ const HEADER: [&str; 5] = ["SYSTEM", "ARCHITECTURE", "VERSION", "FILE", "SHA-256
 
 pub(super) fn run(global: &Global, downloads: &Downloads) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
-    let place = Place::of(&downloads.which, global)?;
+    let target = ApiTarget::of(&downloads.which, global)?;
     let rows = runtime()?
-        .block_on(place.client.downloads())
-        .map_err(|error| place.failed("list the runner software for", &error))?;
+        .block_on(target.client.downloads())
+        .map_err(|error| target.failed("list the runner software for", &error))?;
     let newest = newest_version(&rows);
     let mut out = stdout().lock();
     if downloads.json {
@@ -36,16 +36,16 @@ pub(super) fn run(global: &Global, downloads: &Downloads) -> anyhow::Result<Exit
             })
             .collect();
         let whole = serde_json::json!({
-            "url": place.client.scope(), "newest_version": newest, "downloads": rows,
+            "url": target.client.scope(), "newest_version": newest, "downloads": rows,
         });
-        writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
+        writeln!(out, "{}", terminal::json(&format!("{whole:#}")))?;
         return Ok(ExitCode::SUCCESS);
     }
     if rows.is_empty() {
-        writeln!(out, "GitHub offers no runner software for {}", place.client.scope())?;
+        writeln!(out, "GitHub offers no runner software for {}", target.client.scope())?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(out, "{}", plain::table(HEADER, rows.iter().map(cells)))?;
+    writeln!(out, "{}", terminal::table(HEADER, rows.iter().map(cells)))?;
     if let Some(newest) = newest {
         writeln!(out, "\nnewest version: {newest}")?;
     }
@@ -54,10 +54,10 @@ pub(super) fn run(global: &Global, downloads: &Downloads) -> anyhow::Result<Exit
 
 fn cells(row: &RunnerDownload) -> [String; 5] {
     [
-        plain::cell(&row.os, MOST),
-        plain::cell(&row.architecture, MOST),
+        terminal::cell(&row.os, MOST),
+        terminal::cell(&row.architecture, MOST),
         row.version().map_or_else(|| "-".to_owned(), |version| version.to_string()),
-        plain::cell(&row.filename, MOST),
-        row.sha256_checksum.as_deref().map_or_else(|| "-".to_owned(), |sum| plain::cell(sum, MOST)),
+        terminal::cell(&row.filename, MOST),
+        row.sha256_checksum.as_deref().map_or_else(|| "-".to_owned(), |sum| terminal::cell(sum, MOST)),
     ]
 }

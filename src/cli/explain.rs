@@ -16,8 +16,9 @@ use serde_json::json;
 
 use self::address::Address;
 use super::{
-    Explain, Global, plain,
+    Explain, Global,
     run::{load_config, runtime, start_logs},
+    terminal,
 };
 use crate::{
     config::{Config, PoolConfig},
@@ -32,15 +33,15 @@ const LONGEST: usize = 2000;
 pub(super) fn run(global: &Global, explain: &Explain) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
     let address = Address::parse(&explain.job)
-        .with_context(|| format!("invalid job address {:?}", plain::cell(&explain.job, 200)))?;
+        .with_context(|| format!("invalid job address {:?}", terminal::cell(&explain.job, 200)))?;
     let config = load_config(global)?;
     let found = runtime()?.block_on(find_job(&config, &address))?;
     let mut out = stdout().lock();
     if explain.json {
-        writeln!(out, "{}", plain::json(&format!("{:#}", found.document())))?;
+        writeln!(out, "{}", terminal::json(&format!("{:#}", found.document())))?;
     } else {
         for sentence in &found.sentences {
-            writeln!(out, "{}", plain::cell(sentence, LONGEST))?;
+            writeln!(out, "{}", terminal::cell(sentence, LONGEST))?;
         }
     }
     Ok(if found.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -9,9 +9,9 @@ use anyhow::bail;
 
 use super::{
     Global, Groups,
-    place::{MOST, Place},
-    plain,
+    api_target::{ApiTarget, MOST},
     run::{runtime, start_logs},
+    terminal,
 };
 use crate::{fleet::Target, github::RunnerGroup};
 
@@ -21,23 +21,23 @@ const HEADER: [&str; 7] =
 pub(super) fn run(global: &Global, groups: &Groups) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
     let Groups::List(list) = groups;
-    let place = Place::of(&list.which, global)?;
-    if let Target::Repository { .. } = place.client.scope().target() {
+    let target = ApiTarget::of(&list.which, global)?;
+    if let Target::Repository { .. } = target.client.scope().target() {
         bail!(
             "{} is a repository, which has no runner groups; list those of its organization",
-            place.client.scope()
+            target.client.scope()
         );
     }
     let mut groups = runtime()?
-        .block_on(place.client.groups())
-        .map_err(|error| place.failed("list the runner groups of", &error))?;
+        .block_on(target.client.groups())
+        .map_err(|error| target.failed("list the runner groups of", &error))?;
     groups.sort_by_key(|group| group.id);
     let mut out = stdout().lock();
     if list.json {
-        let whole = serde_json::json!({ "url": place.client.scope(), "runner_groups": groups });
-        writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
+        let whole = serde_json::json!({ "url": target.client.scope(), "runner_groups": groups });
+        writeln!(out, "{}", terminal::json(&format!("{whole:#}")))?;
     } else {
-        writeln!(out, "{}", plain::table(HEADER, groups.iter().map(cells)))?;
+        writeln!(out, "{}", terminal::table(HEADER, groups.iter().map(cells)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,11 +55,11 @@ fn cells(group: &RunnerGroup) -> [String; 7] {
     };
     [
         group.id.to_string(),
-        plain::cell(&group.name, MOST),
+        terminal::cell(&group.name, MOST),
         yes_or_no(Some(group.default)).to_owned(),
-        group.visibility.as_deref().map_or_else(|| "-".to_owned(), |word| plain::cell(word, MOST)),
+        group.visibility.as_deref().map_or_else(|| "-".to_owned(), |word| terminal::cell(word, MOST)),
         yes_or_no(group.allows_public_repositories).to_owned(),
-        plain::cell(&workflows, 300),
+        terminal::cell(&workflows, 300),
         yes_or_no(Some(group.inherited)).to_owned(),
     ]
 }

@@ -10,9 +10,9 @@ use secrecy::ExposeSecret;
 
 use super::{
     Global, Jit,
-    place::{MOST, Place},
-    plain,
+    api_target::{ApiTarget, MOST},
     run::{runtime, start_logs},
+    terminal,
 };
 use crate::{
     fleet::{RunnerName, Target},
@@ -21,36 +21,36 @@ use crate::{
 
 pub(super) fn run(global: &Global, jit: &Jit) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("error"))?;
-    let name = plain::cell(&jit.name, MOST);
+    let name = terminal::cell(&jit.name, MOST);
     if RunnerName::parse(&jit.name).is_some() {
         bail!(
             "{name} has the form of Dayfly's own names; its daemon would remove the runner as a leftover; \
              choose another name"
         );
     }
-    let place = Place::of(&jit.which, global)?;
-    let scope = place.client.scope();
+    let target = ApiTarget::of(&jit.which, global)?;
+    let scope = target.client.scope();
     if let (Target::Repository { .. }, Some(_)) = (scope.target(), &jit.group) {
         bail!("{scope} is a repository, which has no runner groups; leave --group out");
     }
     let group = jit.group.as_deref().unwrap_or("Default");
-    let minted = runtime()?.block_on(place.client.mint_named(&jit.name, group, &jit.labels));
+    let minted = runtime()?.block_on(target.client.mint_named(&jit.name, group, &jit.labels));
     let minted = minted.map_err(|error| match &error {
         // GitHub may have done what was requested.
-        GithubError::Failed { .. } => place.failed("mint a runner for", &error).context(format!(
+        GithubError::Failed { .. } => target.failed("mint a runner for", &error).context(format!(
             "runner {name} may exist nevertheless; check with: dayfly runners get --url {scope} {name}"
         )),
-        GithubError::NoJitConfig { id } => place.failed("mint a runner for", &error).context(format!(
+        GithubError::NoJitConfig { id } => target.failed("mint a runner for", &error).context(format!(
             "no runner can connect with it; remove it with: dayfly runners remove --url {scope} {id}"
         )),
-        _ => place.failed("mint a runner for", &error),
+        _ => target.failed("mint a runner for", &error),
     })?;
-    show(&place, jit, &minted)?;
+    show(&target, jit, &minted)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(place: &Place, jit: &Jit, minted: &MintedRunner) -> anyhow::Result<()> {
-    let scope = place.client.scope();
+fn show(target: &ApiTarget, jit: &Jit, minted: &MintedRunner) -> anyhow::Result<()> {
+    let scope = target.client.scope();
     let config = jit.print_config.then(|| minted.jit.expose_secret());
     let mut out = stdout().lock();
     if jit.json {
@@ -60,13 +60,13 @@ fn show(place: &Place, jit: &Jit, minted: &MintedRunner) -> anyhow::Result<()> {
         if let Some(config) = config {
             whole["encoded_jit_config"] = config.into();
         }
-        writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
+        writeln!(out, "{}", terminal::json(&format!("{whole:#}")))?;
         return Ok(());
     }
-    let minted_text = format!("minted {} (id {})", plain::cell(&jit.name, MOST), minted.id);
+    let minted_text = format!("minted {} (id {})", terminal::cell(&jit.name, MOST), minted.id);
     let undo = format!("remove it with: dayfly runners remove --url {scope} {}", minted.id);
     if let Some(config) = config {
-        writeln!(out, "{}", plain::printable(config))?;
+        writeln!(out, "{}", terminal::printable(config))?;
         writeln!(stderr(), "{minted_text}\nrun it with: ./run.sh --jitconfig CONFIG\n{undo}")?;
     } else {
         writeln!(out, "{minted_text}; its JIT config was not printed (use --print-config)\n{undo}")?;

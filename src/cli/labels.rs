@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     Global, Labels, LabelsGiven, LabelsList, LabelsRemove,
-    place::{MOST, Place},
-    plain,
+    api_target::{ApiTarget, MOST},
     run::{runtime, start_logs},
+    terminal,
 };
 use crate::{
     github::{GithubError, RunnerLabel, RunnerRecord},
@@ -27,31 +27,31 @@ pub(super) fn run(global: &Global, labels: &Labels) -> anyhow::Result<ExitCode> 
         | Labels::Set(LabelsGiven { which, runner, json, .. })
         | Labels::Remove(LabelsRemove { which, runner, json, .. }) => (which, runner, *json),
     };
-    let place = Place::of(which, global)?;
+    let target = ApiTarget::of(which, global)?;
     runtime()?.block_on(async {
-        let record = place.runner(runner).await?;
+        let record = target.runner(runner).await?;
         let id = record.id;
         let mut left = Vec::new();
         let answer = match labels {
-            Labels::List(_) => place.client.labels(id).await,
-            Labels::Add(given) => place.client.add_labels(id, &given.names).await,
-            Labels::Set(given) => place.client.set_labels(id, &given.names).await,
-            Labels::Remove(LabelsRemove { all: true, .. }) => place.client.remove_all_labels(id).await,
+            Labels::List(_) => target.client.labels(id).await,
+            Labels::Add(given) => target.client.add_labels(id, &given.names).await,
+            Labels::Set(given) => target.client.set_labels(id, &given.names).await,
+            Labels::Remove(LabelsRemove { all: true, .. }) => target.client.remove_all_labels(id).await,
             Labels::Remove(remove) => {
-                left = place.remove_labels(&record, &remove.names).await;
-                place.client.labels(id).await
+                left = target.remove_labels(&record, &remove.names).await;
+                target.client.labels(id).await
             }
         };
         let what = match labels {
             Labels::List(_) => "list the labels of a runner of",
             _ => "change the labels of a runner of",
         };
-        let labels = answer.map_err(|error| place.failed(what, &error))?;
-        place.show_labels(&record, &labels, &left, json)
+        let labels = answer.map_err(|error| target.failed(what, &error))?;
+        target.show_labels(&record, &labels, &left, json)
     })
 }
 
-impl Place {
+impl ApiTarget {
     /// Removes labels one by one, as GitHub's API requires; returns those that are left.
     async fn remove_labels(&self, runner: &RunnerRecord, names: &[String]) -> Vec<Left> {
         let mut left = Vec::new();
@@ -72,7 +72,7 @@ impl Place {
         left: &[Left],
         json: bool,
     ) -> anyhow::Result<ExitCode> {
-        let name = plain::cell(&runner.name, MOST);
+        let name = terminal::cell(&runner.name, MOST);
         let mut out = stdout().lock();
         if json {
             let left: Vec<_> =
@@ -83,19 +83,20 @@ impl Place {
                 "labels": labels,
                 "not_removed": left,
             });
-            writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
+            writeln!(out, "{}", terminal::json(&format!("{whole:#}")))?;
         } else {
             for (label, why) in left {
-                let (label, why) = (plain::cell(label, MOST), plain::printable(why));
+                let (label, why) = (terminal::cell(label, MOST), terminal::printable(why));
                 writeln!(stderr(), "label {label:?} was not removed from {name}: {why}")?;
             }
             if labels.is_empty() {
                 writeln!(out, "{name} (id {}) has no labels", runner.id)?;
             } else {
                 let kind = |label: &RunnerLabel| label.kind.clone().unwrap_or_else(|| "-".to_owned());
-                let row =
-                    |label: &RunnerLabel| [plain::cell(&label.name, 300), plain::cell(&kind(label), MOST)];
-                writeln!(out, "{}", plain::table(["LABEL", "KIND"], labels.iter().map(row)))?;
+                let row = |label: &RunnerLabel| {
+                    [terminal::cell(&label.name, 300), terminal::cell(&kind(label), MOST)]
+                };
+                writeln!(out, "{}", terminal::table(["LABEL", "KIND"], labels.iter().map(row)))?;
             }
         }
         Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

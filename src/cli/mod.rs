@@ -1,6 +1,6 @@
 //! The command line: commands, their options, and the file that implements each.
 
-mod by_hand;
+mod api_target;
 mod check;
 mod demo;
 mod downloads;
@@ -8,20 +8,19 @@ mod explain;
 mod groups;
 mod jit;
 mod labels;
-pub mod lines;
-mod place;
-mod plain;
 mod purge;
 mod run;
+mod runner_api;
 mod runners;
 mod status;
+mod terminal;
 mod token;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-pub use self::by_hand::{
+pub use self::runner_api::{
     Downloads, Groups, GroupsList, Jit, Labels, LabelsGiven, LabelsList, LabelsRemove, Runners, RunnersGet,
     RunnersList, RunnersRemove, Token, TokenOf, Which,
 };

@@ -9,8 +9,9 @@ use std::{
 use anyhow::{Context, bail, ensure};
 
 use super::{
-    Global, Purge, plain,
+    Global, Purge,
     run::{runtime, start_logs},
+    terminal,
 };
 use crate::{
     config::{self, Config, Machine, PoolConfig, Tokens},
@@ -98,11 +99,11 @@ async fn remove(config: &Config, PoolConfig { pool, credential }: &PoolConfig) -
         Ok(Removal::ServedElsewhere { owner, says }) => {
             let whose = owner.unwrap_or_else(|| "another installation".to_owned());
             let why = format!("{whose} is using it, so stop that first ({says})");
-            writeln!(stderr(), "{what}: not removed: {}", plain::printable(&why))?;
+            writeln!(stderr(), "{what}: not removed: {}", terminal::printable(&why))?;
             return Ok(false);
         }
         Err(error) => {
-            writeln!(stderr(), "{what}: not removed: {}", plain::printable(&chain(&error)))?;
+            writeln!(stderr(), "{what}: not removed: {}", terminal::printable(&chain(&error)))?;
             return Ok(false);
         }
     }

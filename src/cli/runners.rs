@@ -15,9 +15,9 @@ use serde::Serialize;
 use self::whose::Whose;
 use super::{
     Global, Runners, RunnersGet, RunnersList, RunnersRemove,
-    place::{MOST, Place},
-    plain,
+    api_target::{ApiTarget, MOST},
     run::{runtime, start_logs},
+    terminal,
 };
 use crate::{
     fleet::{InstanceId, RunnerStatus, Target},
@@ -34,12 +34,12 @@ pub(super) fn run(global: &Global, runners: &Runners) -> anyhow::Result<ExitCode
         | Runners::Get(RunnersGet { which, .. })
         | Runners::Remove(RunnersRemove { which, .. }) => which,
     };
-    let place = Place::of(which, global)?;
+    let target = ApiTarget::of(which, global)?;
     runtime()?.block_on(async {
         match runners {
-            Runners::List(list) => place.list(list).await,
-            Runners::Get(get) => place.show(&get.runner, get.json).await,
-            Runners::Remove(remove) => remove::remove(&place, remove).await,
+            Runners::List(list) => target.list(list).await,
+            Runners::Get(get) => target.show(&get.runner, get.json).await,
+            Runners::Remove(remove) => remove::remove(&target, remove).await,
         }
     })
 }
@@ -68,20 +68,20 @@ impl<'a> Row<'a> {
             RunnerStatus::Online => "online".to_owned(),
             RunnerStatus::Offline => "offline".to_owned(),
             RunnerStatus::Other(word) if word.is_empty() => "-".to_owned(),
-            RunnerStatus::Other(word) => plain::cell(word, MOST),
+            RunnerStatus::Other(word) => terminal::cell(word, MOST),
         }
     }
 
     fn group(&self) -> String {
         match (self.group_name, self.record.group) {
-            (Some(name), _) => plain::cell(name, MOST),
+            (Some(name), _) => terminal::cell(name, MOST),
             (None, Some(id)) => format!("id {id}"),
             (None, None) => "-".to_owned(),
         }
     }
 
     fn version(&self) -> String {
-        self.record.version.as_deref().map_or_else(|| "-".to_owned(), |version| plain::cell(version, MOST))
+        self.record.version.as_deref().map_or_else(|| "-".to_owned(), |version| terminal::cell(version, MOST))
     }
 
     fn ephemeral(&self) -> &'static str {
@@ -95,10 +95,10 @@ impl<'a> Row<'a> {
     fn cells(&self) -> [String; 9] {
         [
             self.record.id.to_string(),
-            plain::cell(&self.record.name, MOST),
+            terminal::cell(&self.record.name, MOST),
             self.status(),
             if self.record.busy { "busy" } else { "no" }.to_owned(),
-            plain::cell(&self.record.labels.join(","), MOST),
+            terminal::cell(&self.record.labels.join(","), MOST),
             self.group(),
             self.version(),
             self.ephemeral().to_owned(),
@@ -110,7 +110,7 @@ impl<'a> Row<'a> {
 const HEADER: [&str; 9] =
     ["ID", "NAME", "STATUS", "BUSY", "LABELS", "GROUP", "VERSION", "EPHEMERAL", "WHOSE"];
 
-impl Place {
+impl ApiTarget {
     async fn list(&self, list: &RunnersList) -> anyhow::Result<ExitCode> {
         let (records, groups) = tokio::join!(self.client.records(), self.groups());
         let mut records = records.map_err(|error| self.failed("list the runners of", &error))?;
@@ -123,14 +123,14 @@ impl Place {
         let mut out = stdout().lock();
         if list.json {
             let whole = serde_json::json!({ "url": self.client.scope(), "runners": rows });
-            writeln!(out, "{}", plain::json(&format!("{whole:#}")))?;
+            writeln!(out, "{}", terminal::json(&format!("{whole:#}")))?;
         } else if rows.is_empty() {
             let named = list.name.as_ref().map_or_else(String::new, |name| {
-                format!(" with {:?} in their names", plain::cell(name, MOST))
+                format!(" with {:?} in their names", terminal::cell(name, MOST))
             });
             writeln!(out, "{} has no self-hosted runners{named}", self.client.scope())?;
         } else {
-            writeln!(out, "{}", plain::table(HEADER, rows.iter().map(Row::cells)))?;
+            writeln!(out, "{}", terminal::table(HEADER, rows.iter().map(Row::cells)))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -141,16 +141,17 @@ impl Place {
         let row = Row::new(&record, &groups, self.instance.as_ref());
         let mut out = stdout().lock();
         if json {
-            writeln!(out, "{}", plain::json(&format!("{:#}", serde_json::to_value(&row)?)))?;
+            writeln!(out, "{}", terminal::json(&format!("{:#}", serde_json::to_value(&row)?)))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| plain::cell(text, MOST));
+        let text =
+            |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| terminal::cell(text, MOST));
         for (what, how) in [
             ("id", record.id.to_string()),
-            ("name", plain::cell(&record.name, MOST)),
+            ("name", terminal::cell(&record.name, MOST)),
             ("status", row.status()),
             ("busy", if record.busy { "yes" } else { "no" }.to_owned()),
-            ("labels", plain::cell(&record.labels.join(", "), 1000)),
+            ("labels", terminal::cell(&record.labels.join(", "), 1000)),
             ("group", row.group()),
             ("version", row.version()),
             ("system", text(record.os.as_deref())),

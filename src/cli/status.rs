@@ -1,8 +1,8 @@
 //! `dayfly status`: fetches the status of the running daemon and prints it. Needs no token.
 
 pub(super) mod daemon;
-mod document;
 mod page;
+mod wording;
 mod wrong;
 
 use std::{
@@ -14,9 +14,12 @@ use std::{
 use anyhow::{Context, bail};
 use http::StatusCode;
 
-use self::document::Document;
-use super::{Global, Status, plain, run::runtime};
-use crate::config::{self, Machine, Problems, Tokens};
+use super::{Global, Status, run::runtime, terminal};
+use crate::{
+    clock,
+    config::{self, Machine, Problems, Tokens},
+    http::status_document::StatusDocument,
+};
 
 pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> {
     let address = address(global)?;
@@ -28,17 +31,17 @@ pub(super) fn run(global: &Global, status: &Status) -> anyhow::Result<ExitCode> 
         }
         let (code, body) = daemon::get(address, "/api/v1/status").await?;
         let text = std::str::from_utf8(&body).unwrap_or_default();
-        let document: Document = match serde_json::from_str(text) {
+        let document: StatusDocument<'_> = match serde_json::from_str(text) {
             Ok(document) if code == StatusCode::OK => document,
             _ => bail!(
                 "the program that listens on {address} is not a dayfly daemon, or one of another version"
             ),
         };
-        let now = jiff::Timestamp::now();
+        let now = clock::wall().shown;
         let shown = match (status.failed, status.json) {
-            (false, true) => plain::json(text),
+            (false, true) => terminal::json(text),
             (false, false) => page::page(&document, now),
-            (true, true) => plain::json(&serde_json::to_string(&failures(text)?)?),
+            (true, true) => terminal::json(&serde_json::to_string(&failures(text)?)?),
             (true, false) => wrong::failures(&document.failures, now),
         };
         writeln!(stdout(), "{shown}")?;
@@ -67,7 +70,7 @@ fn failures(text: &str) -> serde_json::Result<serde_json::Value> {
 /// Why the daemon reports itself as unhealthy, if it does.
 async fn health(address: SocketAddr) -> anyhow::Result<Option<String>> {
     let (code, body) = daemon::get(address, "/healthz").await?;
-    Ok((code != StatusCode::OK).then(|| plain::cell(String::from_utf8_lossy(&body).trim(), 200)))
+    Ok((code != StatusCode::OK).then(|| terminal::cell(String::from_utf8_lossy(&body).trim(), 200)))
 }
 
 fn verdict(unhealthy: Option<String>) -> anyhow::Result<ExitCode> {

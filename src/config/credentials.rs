@@ -9,8 +9,10 @@ use std::{
 };
 
 use super::{
-    PoolConfig, Reading, Tokens, file,
+    file,
     findings::At,
+    model::{PoolConfig, Tokens},
+    reading::Reading,
     unit::{Loaded, loaded},
     units::NumberOrText,
 };

@@ -3,12 +3,10 @@
 use std::{cell::RefCell, fmt};
 
 use super::{
+    key_path::KeyPath,
     layers::Layers,
     problem::{Place, Problem, Problems},
 };
-
-/// The path of a key: names, and indexes in lists.
-pub(super) type KeyPath = Vec<String>;
 
 /// All problems so far.
 pub(super) struct Findings<'a> {

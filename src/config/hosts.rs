@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
-    HostConfig, Reading,
     file::{self, Engine},
     findings::At,
+    model::HostConfig,
+    reading::Reading,
     units::{Size, UNSERVED},
 };
 use crate::{

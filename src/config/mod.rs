@@ -6,14 +6,20 @@ mod credentials;
 mod demand;
 mod file;
 mod findings;
+mod hints;
 mod hosts;
+mod key_path;
 mod keys;
 mod labels;
 mod layers;
 mod machine;
+mod merge;
+mod model;
 mod pools;
 mod problem;
+mod reading;
 mod schedule;
+mod syntax;
 mod unit;
 mod units;
 mod wording;
@@ -26,67 +32,16 @@ use std::{
 };
 
 pub use machine::Machine;
+pub use model::{Config, HostConfig, PoolConfig, Tokens};
 pub use problem::{Place, Problem, Problems};
 
-use crate::{
-    files,
-    fleet::{self, InstanceId},
-    github::CredentialSource,
-    host::Endpoint,
-};
+use crate::{files, fleet::InstanceId};
 use findings::{At, Findings};
 use layers::Layers;
+use reading::Reading;
 
 /// The default paths of the file.
 const PLACES: [&str; 2] = ["/etc/dayfly/dayfly.toml", "dayfly.toml"];
-
-/// The checked configuration.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub instance: InstanceId,
-    /// The directory for diagnostics; it may not exist yet.
-    pub state_dir: PathBuf,
-    /// The credentials for GitHub, by name.
-    pub credentials: BTreeMap<String, CredentialSource>,
-    pub hosts: Vec<HostConfig>,
-    pub listen: SocketAddr,
-    /// The host names that the web server accepts besides loopback names and literal addresses.
-    pub allowed_hosts: Vec<String>,
-    /// The file with the secret of the webhooks; without it there is no `POST /webhook`.
-    pub webhook_secret_file: Option<PathBuf>,
-    /// How often GitHub is polled, unless the rate limit is low.
-    pub poll_interval: Duration,
-    /// The pools, in the order of the file.
-    pub pools: Vec<PoolConfig>,
-    pub warnings: Vec<Problem>,
-}
-
-/// An engine and how to reach it.
-#[derive(Clone, Debug)]
-pub struct HostConfig {
-    pub host: fleet::Host,
-    pub endpoint: Endpoint,
-    /// With less free disk space than this, in bytes, nothing is launched.
-    pub min_free_disk: Option<u64>,
-}
-
-/// A pool and its credential.
-#[derive(Clone, Debug)]
-pub struct PoolConfig {
-    pub pool: fleet::Pool,
-    /// A key of [`Config::credentials`].
-    pub credential: String,
-}
-
-/// Whether tokens must exist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tokens {
-    /// Tokens are needed: one that cannot be read is an error.
-    Needed,
-    /// Tokens are not checked, for commands that only talk to the daemon and may be run by users who cannot
-    /// read them.
-    Unneeded,
-}
 
 /// The environment of this process, without what is not UTF-8.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
@@ -155,15 +110,6 @@ pub fn load_for(
     }
 }
 
-/// What the meaning of a file depends on, besides its text.
-struct Reading<'a> {
-    env: &'a BTreeMap<String, String>,
-    machine: &'a Machine,
-    tokens: Tokens,
-    /// The directory of the file, which relative paths start from.
-    base: &'a Path,
-}
-
 impl Reading<'_> {
     fn config(&self, file: &file::File, root: &At<'_>) -> Option<Config> {
         let instance = self.instance(file, &root.key("instance"));
@@ -188,11 +134,6 @@ impl Reading<'_> {
             pools,
             warnings: Vec::new(),
         })
-    }
-
-    /// A variable that is set and not empty.
-    fn variable(&self, name: &str) -> Option<&str> {
-        self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     fn instance(&self, file: &file::File, at: &At<'_>) -> Option<InstanceId> {

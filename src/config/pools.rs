@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    HostConfig, PoolConfig, container,
+    container,
     credentials::{FILE_OF_ITS_OWN, PASTED, check_kind, is_token},
     demand,
     file::{self, File},
     findings::At,
     hosts::LOCAL,
     labels::{self, Labelled},
+    model::{HostConfig, PoolConfig},
     schedule::schedule,
     units::Time,
     wording::{nearest, quoted},

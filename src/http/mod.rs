@@ -5,6 +5,7 @@ mod names;
 mod pages;
 mod server;
 mod status;
+pub mod status_document;
 mod webhook;
 
 pub use names::HostNames;

@@ -13,11 +13,7 @@ use axum::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{
-    names::HostNames,
-    status::{Snapshot, StatusDocument},
-    webhook::Webhook,
-};
+use super::{names::HostNames, status::Snapshot, status_document::StatusDocument, webhook::Webhook};
 use crate::fleet::Instant;
 
 /// Without a plan for this long the daemon is unhealthy: even at rest it plans at every poll.

@@ -20,7 +20,7 @@ pub(super) const MAX_QUEUE_AGE: Duration = Duration::from_hours(24);
 pub struct JobId(pub u64);
 
 /// The details of a job, for display.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFacts {
     /// Its display name; for jobs of a matrix it contains the values.
     pub name: String,

@@ -325,3 +325,15 @@ impl ExitReason {
         !matches!(self, Self::Completed | Self::IdleRemoved | Self::DaemonStop)
     }
 }
+
+reasons! {
+    /// The step at which a runner failed.
+    Step {
+        /// Minting its registration, or creating and starting its container.
+        Launch = "launch",
+        /// It was running.
+        Run = "run",
+        /// It was being removed.
+        Removal = "removal",
+    }
+}

@@ -2,12 +2,12 @@
 
 mod failures;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) use self::failures::FAILURES_KEPT;
-pub use self::failures::{Ending, FailureReport, SourceTrouble, Step, TroubleReport};
+pub use self::failures::{Ending, FailureReport, SourceTrouble, TroubleReport};
 use super::{
     evidence::{ContainerId, RegistrationId},
     job::{JobFacts, JobId},
@@ -35,13 +35,25 @@ impl Census {
 }
 
 impl Serialize for Census {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(Phase::ALL.iter().map(|&phase| (phase.as_str(), self.of(phase))))
     }
 }
 
+impl<'de> Deserialize<'de> for Census {
+    /// Unknown phases are ignored: they are of another version.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counts = BTreeMap::<String, u32>::deserialize(deserializer)?;
+        let mut census = Self::default();
+        for &phase in Phase::ALL {
+            census.0[phase as usize] = counts.get(phase.as_str()).copied().unwrap_or_default();
+        }
+        Ok(census)
+    }
+}
+
 /// A pool after a pass.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PoolReport {
     pub name: PoolName,
     pub url: Scope,
@@ -68,11 +80,10 @@ pub struct PoolReport {
 }
 
 /// A queued job after a pass.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct JobReport {
     pub id: JobId,
     /// Its details, for display.
-    #[serde(flatten)]
     pub facts: Arc<JobFacts>,
     /// The labels that it asks for.
     pub labels: Vec<String>,
@@ -84,7 +95,7 @@ pub struct JobReport {
 }
 
 /// A runner after a pass.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunnerReport {
     pub name: RunnerName,
     pub pool: String,
@@ -104,12 +115,11 @@ pub struct RunnerReport {
     /// Its job, where its log has it.
     pub job: Option<String>,
     /// Details of its job, where a queue, a webhook or a scale set reported them.
-    #[serde(rename = "job_details")]
     pub facts: Option<Arc<JobFacts>>,
 }
 
 /// A scope after a pass.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScopeReport {
     pub url: Scope,
     /// Whether its last list was complete.
@@ -121,7 +131,7 @@ pub struct ScopeReport {
 }
 
 /// A host after a pass.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct HostReport {
     pub name: HostName,
     /// Whether its last list succeeded.

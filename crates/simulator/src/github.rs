@@ -1,17 +1,17 @@
 //! GitHub's REST API as far as a fleet of runners needs it: what every answer has in common, that is
 //! credentials, rate limits, conditional requests, faults and the log. Requests are parsed in [`call`], and
-//! answered in [`runners`], [`by_hand`], [`runs`], [`repositories`], [`groups`], [`hooks`], [`accounts`] and
+//! answered in [`runners`], [`manual`], [`runs`], [`repositories`], [`groups`], [`hooks`], [`accounts`] and
 //! [`apps`].
 
 mod accounts;
 mod apps;
-mod by_hand;
 mod call;
 mod exchange;
 mod groups;
 mod hooks;
 pub(super) mod limits;
 pub(super) mod log;
+mod manual;
 mod paging;
 mod repositories;
 mod runners;

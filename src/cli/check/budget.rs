@@ -7,9 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::{counted, scope::Seen};
+use super::{report::Line, scope::Seen, wording::counted};
 use crate::{
-    cli::lines::Line,
     config::Config,
     demand::{REQUESTS_PER_MINUTE, Reach, list_interval, requests_per_hour},
     fleet::{Demand, Pool, Scope, Target},

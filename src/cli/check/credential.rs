@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{scope::plainly, with_fix};
+use super::{
+    report::Line,
+    wording::{github_error_text, problem_and_hint},
+};
 use crate::{
-    cli::lines::Line,
     config::{Config, Problem},
     github::{Credential, CredentialKind, CredentialSource},
 };
@@ -38,7 +40,7 @@ pub(super) async fn tokens(credentials: Credentials, problems: Vec<Problem>) -> 
         lines.push(match found {
             Ok(found) => Line::ok(&subject, found),
             Err(error) => {
-                let (what, fix) = with_fix(&plainly(&error));
+                let (what, fix) = problem_and_hint(&github_error_text(&error));
                 Line::fail(&subject, what, fix)
             }
         });

@@ -1,7 +1,7 @@
 //! Checks the job sources of a pool, and says what they mean for it.
 
+use super::report::Line;
 use crate::{
-    cli::lines::Line,
     fleet::{Demand, Pool, Scope, Target},
     github::{Client, GithubError},
     text::chain,

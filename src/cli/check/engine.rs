@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytesize::ByteSize;
 
-use super::{counted, with_fix};
+use super::{
+    report::Line,
+    wording::{counted, problem_and_hint},
+};
 use crate::{
-    cli::lines::Line,
     clock,
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
@@ -25,7 +27,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     let facts = match docker.facts().await {
         Ok(facts) => facts,
         Err(error) => {
-            let (text, fix) = with_fix(&plainly(&error));
+            let (text, fix) = problem_and_hint(&plainly(&error));
             let mut lines = vec![Line::fail(&subject, text, fix)];
             lines.extend(images(&pools).into_keys().map(|image| {
                 Line::skip(
@@ -220,7 +222,7 @@ async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy
             format_args!("to check now that it can be pulled: docker pull {image}"),
         ),
         (Err(error), _) => {
-            let (text, fix) = with_fix(&plainly(&error));
+            let (text, fix) = problem_and_hint(&plainly(&error));
             Line::fail(subject, text, fix)
         }
     }
@@ -232,7 +234,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::lines::Verdict,
+        cli::check::report::Verdict,
         fleet::{Host, Policy, Resources, Template},
     };
 

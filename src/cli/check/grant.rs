@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use super::report::Line;
 use crate::{
-    cli::lines::Line,
     fleet::{Demand, Pool, Scope, Target, Timestamp},
     github::{AppGrant, Probe},
 };

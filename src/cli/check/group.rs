@@ -1,7 +1,7 @@
 //! Checks a pool's runner group: whether it exists, and which repositories it serves.
 
+use super::report::Line;
 use crate::{
-    cli::lines::Line,
     fleet::{Pool, Scope, Target, Visibility},
     github::{Client, RunnerGroup},
 };

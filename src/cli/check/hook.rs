@@ -1,8 +1,8 @@
 //! Checks a scope's webhooks: whether one sends workflow jobs, signs them, has a supported content type, and
 //! succeeded at its last delivery.
 
+use super::report::Line;
 use crate::{
-    cli::lines::Line,
     fleet::{Demand, Pool, Scope, Target, Timestamp},
     github::{Client, GithubError, HookRecord, LogMark, webhook::Encoding},
     text::chain,

@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{counted, credential::Credentials, demand, grant, group, hook, version};
+use super::{
+    credential::Credentials,
+    demand, grant, group, hook,
+    report::Line,
+    version,
+    wording::{counted, github_error_text, refusal},
+};
 use crate::{
-    cli::lines::Line,
     clock,
     config::Config,
-    fleet::{Pool, RunnerName, Scope, Target, Timestamp},
+    fleet::{Pool, RunnerName, Scope, Target},
     github::{Client, Credential, CredentialKind, GithubError, Probe, Rate, RunnerRecord, TokenKind},
-    text::chain,
 };
 
 /// A clock that differs by more is reported: GitHub's tokens and limits depend on the time (P17).
@@ -108,7 +112,7 @@ async fn ask(
     }
     let refused = |error: &GithubError| (refusal(&subject, scope, error), Fault::of(error, scope, name));
     let client = Client::new(scope.clone(), credential, Arc::new(|_| {})).map_err(|error| {
-        lines.push(Line::fail(&subject, plainly(&error), ""));
+        lines.push(Line::fail(&subject, github_error_text(&error), ""));
         None
     })?;
     lines.extend(wrong_kind(&subject, scope, credential).await);
@@ -119,7 +123,7 @@ async fn ask(
         fault
     })?;
     lines.push(Line::ok(&subject, format_args!("{} is visible", kind(scope))));
-    lines.extend(grant::lines(&subject, scope, &pools, &probe, now()));
+    lines.extend(grant::lines(&subject, scope, &pools, &probe, clock::wall().shown));
     lines.extend(about(&subject, &pools, &probe));
     lines.extend(addresses(&subject, &pools, &client).await);
     // The groups need the same permission.
@@ -255,54 +259,4 @@ fn budget(subject: &str, rate: &Rate) -> Option<Line> {
              the rest for launching runners",
         )
     })
-}
-
-/// A failed request, with the hint on a line of its own.
-pub(super) fn refusal(subject: &str, scope: &Scope, error: &GithubError) -> Line {
-    match error {
-        GithubError::RateLimited { wait } => {
-            let until = clock::wall().shown + *wait;
-            let wait = wait.as_secs();
-            let text =
-                format!("not checked: GitHub's rate limit allows no request for {wait} s, until {until}");
-            Line::warn(subject, text, "run dayfly check again then; the daemon waits by itself")
-        }
-        GithubError::Refused(text) => {
-            // The edge's text is "what happened for SCOPE: what to do".
-            match text.split_once(&format!("{scope}: ")) {
-                Some((refused, hint)) => {
-                    // The line's subject already names the scope.
-                    let refused = [" of ", " at ", " for "]
-                        .iter()
-                        .find_map(|end| refused.strip_suffix(end))
-                        .unwrap_or(refused);
-                    Line::fail(subject, refused, sentences(hint))
-                }
-                None => Line::fail(subject, text, ""),
-            }
-        }
-        GithubError::Unreachable(_) => Line::fail(
-            subject,
-            chain(error),
-            "check the URL, the network, and any proxy or firewall in between",
-        ),
-        _ => Line::fail(subject, chain(error), ""),
-    }
-}
-
-/// A hint with one step a line.
-fn sentences(hint: &str) -> String {
-    hint.replace("; ", "\n")
-}
-
-/// The text of an error, with its causes.
-pub(super) fn plainly(error: &GithubError) -> String {
-    match error {
-        GithubError::Refused(text) => text.clone(),
-        _ => chain(error),
-    }
-}
-
-pub(super) fn now() -> Timestamp {
-    clock::wall().shown
 }

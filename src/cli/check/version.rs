@@ -3,9 +3,12 @@
 
 use std::sync::Arc;
 
-use super::scope::{now, refusal};
+use super::{
+    report::{Line, Verdict},
+    wording::refusal,
+};
 use crate::{
-    cli::lines::{Line, Verdict},
+    clock,
     config::Config,
     fleet::{InstanceId, Pool, RunnerName, Timestamp},
     github::{Client, Deprecation, RunnerRecord, RunnerVersion, newest_version},
@@ -61,7 +64,7 @@ pub(super) async fn inspect(
         };
         // Where the server or the token gives no dates, the comparison remains.
         let planned = client.deprecation(running.version).await.ok().flatten();
-        lines.push(judge(&subject, pool, &running, newest, planned, now()));
+        lines.push(judge(&subject, pool, &running, newest, planned, clock::wall().shown));
     }
     lines
 }

@@ -2,7 +2,6 @@
 //! like any daemon, and its status.
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
     process::{ExitStatus, Stdio},
@@ -11,9 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use http::StatusCode;
-use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
-use serde::Deserialize;
 use tokio::{
     process::{Child, Command},
     sync::watch,
@@ -24,6 +21,7 @@ use super::folder::Folder;
 use crate::{
     cli::{Demo, DemoSource, Global, LogFormat, status::daemon::get},
     fleet::InstanceId,
+    http::status_document::{RunnerEntry, StatusDocument},
     simulator::{Simulator, image},
 };
 
@@ -35,52 +33,6 @@ const GRACE: Duration = Duration::from_secs(8);
 
 /// Name of the daemon's log in the demo's folder.
 pub(super) const LOG: &str = "daemon.log";
-
-/// The status document, as far as the demo reads it.
-#[derive(Deserialize)]
-pub(super) struct Status {
-    pub(super) pools: Vec<Pool>,
-    pub(super) runners: Vec<Runner>,
-    scopes: Vec<Seen>,
-    hosts: Vec<Seen>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Pool {
-    pub(super) desired: u32,
-    pub(super) max: u32,
-    pub(super) phases: BTreeMap<String, u32>,
-    pub(super) held: Option<String>,
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) struct Runner {
-    pub(super) name: String,
-    pub(super) phase: String,
-    pub(super) container_id: Option<String>,
-    pub(super) since: Timestamp,
-    pub(super) job: Option<String>,
-}
-
-/// A scope or a host.
-#[derive(Deserialize)]
-struct Seen {
-    last_listed_at: Option<Timestamp>,
-}
-
-impl Status {
-    /// Whether the daemon has listed every scope and host.
-    pub(super) fn is_complete(&self) -> bool {
-        self.scopes.iter().chain(&self.hosts).all(|seen| seen.last_listed_at.is_some())
-    }
-}
-
-impl Runner {
-    /// Whether its container is up.
-    pub(super) fn is_up(&self) -> bool {
-        ["starting", "idle", "busy"].contains(&self.phase.as_str())
-    }
-}
 
 /// The values for the configuration.
 pub(super) struct Setup<'a> {
@@ -233,15 +185,26 @@ pub(super) fn unexpected_end(status: ExitStatus, folder: &Folder) -> anyhow::Err
     }
 }
 
+/// Whether the daemon has listed every scope and host.
+pub(super) fn is_complete(status: &StatusDocument<'_>) -> bool {
+    status.scopes.iter().all(|scope| scope.last_listed_at.is_some())
+        && status.hosts.iter().all(|host| host.last_listed_at.is_some())
+}
+
+/// Whether a runner's container is up.
+pub(super) fn is_up(runner: &RunnerEntry<'_>) -> bool {
+    ["starting", "idle", "busy"].contains(&&*runner.phase)
+}
+
 /// Keeps polling the status; `None` while there is no answer.
-pub(super) async fn follow(address: SocketAddr, status: watch::Sender<Option<Status>>) {
+pub(super) async fn follow(address: SocketAddr, status: watch::Sender<Option<StatusDocument<'static>>>) {
     loop {
         status.send_replace(ask(address).await.ok());
         sleep(POLL).await;
     }
 }
 
-async fn ask(address: SocketAddr) -> anyhow::Result<Status> {
+async fn ask(address: SocketAddr) -> anyhow::Result<StatusDocument<'static>> {
     let (code, body) = get(address, "/api/v1/status").await?;
     if code != StatusCode::OK {
         bail!("the daemon answers with HTTP status {code}");

@@ -9,8 +9,13 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::termios::tcgetwinsize;
 
-use super::daemon::{Runner, Status};
-use crate::{cli::plain, fleet::Phase, simulator::Snapshot};
+use super::daemon::{is_complete, is_up};
+use crate::{
+    cli::terminal,
+    fleet::Phase,
+    http::status_document::{RunnerEntry, StatusDocument},
+    simulator::Snapshot,
+};
 
 /// At most this many rows for runners.
 const ROWS: usize = 20;
@@ -82,11 +87,11 @@ impl Screen {
     }
 
     /// Shows the current state.
-    pub(super) fn show(&mut self, status: Option<&Status>, github: &Snapshot, daemon: &str) {
+    pub(super) fn show(&mut self, status: Option<&StatusDocument<'_>>, github: &Snapshot, daemon: &str) {
         match &mut self.view {
             View::Live(live) => live.show(status, github, daemon),
             View::Lines(shown) => {
-                if let Some(status) = status.filter(|status| status.is_complete()) {
+                if let Some(status) = status.filter(|status| is_complete(status)) {
                     print_changes(&status.runners, shown, self.started);
                 }
             }
@@ -105,7 +110,7 @@ impl Screen {
 }
 
 impl Live {
-    fn show(&self, status: Option<&Status>, github: &Snapshot, daemon: &str) {
+    fn show(&self, status: Option<&StatusDocument<'_>>, github: &Snapshot, daemon: &str) {
         self.jobs.set_position(github.completed() as u64);
         let waits = github.queue_wait.map_or_else(String::new, |waits| {
             format!("   wait p50 {} p95 {}", seconds(waits.p50), seconds(waits.p95))
@@ -114,11 +119,11 @@ impl Live {
             .set_message(format!("queue   {} waiting, {} running{waits}", github.queued, github.in_progress));
         self.daemon.set_message(format!("daemon  {daemon}"));
         // While no daemon that has listed everything answers, the last state of the pool stays.
-        let Some(status) = status.filter(|status| status.is_complete()) else { return };
+        let Some(status) = status.filter(|status| is_complete(status)) else { return };
         if let Some(pool) = status.pools.first() {
             let count = |phase: &Phase| {
-                let count = pool.phases.get(phase.as_str()).copied().filter(|count| *count > 0)?;
-                Some(format!("{count} {}", phase.as_str()))
+                let count = pool.phases.of(*phase);
+                (count > 0).then(|| format!("{count} {}", phase.as_str()))
             };
             let phases: Vec<_> = Phase::ALL.iter().filter_map(count).collect();
             let held =
@@ -129,7 +134,7 @@ impl Live {
         let jobs: BTreeMap<&str, &str> =
             github.runners.iter().filter_map(|r| Some((r.name.as_str(), r.job.as_deref()?))).collect();
         // Finished runners go last, since there may be more runners than rows.
-        let (up, over): (Vec<_>, Vec<_>) = status.runners.iter().partition(|runner| runner.is_up());
+        let (up, over): (Vec<_>, Vec<_>) = status.runners.iter().partition(|runner| is_up(runner));
         let mut shown = up.into_iter().chain(over);
         for row in &self.rows {
             row.set_message(shown.next().map_or_else(String::new, |runner| describe(runner, &jobs, github)));
@@ -137,30 +142,29 @@ impl Live {
     }
 }
 
-fn describe(runner: &Runner, jobs: &BTreeMap<&str, &str>, github: &Snapshot) -> String {
-    let mark = match runner.phase.as_str() {
+fn describe(runner: &RunnerEntry<'_>, jobs: &BTreeMap<&str, &str>, github: &Snapshot) -> String {
+    let mark = match &*runner.phase {
         "starting" => "◌",
         "idle" => "○",
         "busy" => "●",
         "stopping" | "finished" => "·",
         _ => "?",
     };
-    let job = runner.job.as_deref().or_else(|| jobs.get(runner.name.as_str()).copied()).unwrap_or_default();
-    let millis = u64::try_from(runner.since.as_millisecond()).unwrap_or_default();
-    let since = seconds(Duration::from_millis(github.at.as_millis().saturating_sub(millis)));
+    let job = runner.job.as_deref().or_else(|| jobs.get(&*runner.name).copied()).unwrap_or_default();
+    let since = seconds(github.at.since(runner.since));
     let container: String = runner.container_id.iter().flat_map(|id| id.chars().take(12)).collect();
-    let (name, phase) = (short(&runner.name), runner.phase.as_str());
-    plain::cell(&format!("  {mark} {name}  {container:12}  {phase:<9} {since:>7}  {job}"), COLUMNS)
+    let (name, phase) = (short(&runner.name), &runner.phase);
+    terminal::cell(&format!("  {mark} {name}  {container:12}  {phase:<9} {since:>7}  {job}"), COLUMNS)
 }
 
 /// A line for each runner whose phase has changed.
-fn print_changes(runners: &[Runner], shown: &mut BTreeMap<String, String>, started: Instant) {
+fn print_changes(runners: &[RunnerEntry<'_>], shown: &mut BTreeMap<String, String>, started: Instant) {
     let at = seconds(started.elapsed());
     for runner in runners {
-        if shown.get(&runner.name) != Some(&runner.phase) {
+        if shown.get(&*runner.name).is_none_or(|phase| *phase != runner.phase) {
             let job = runner.job.as_ref().map_or_else(String::new, |job| format!(": {job}"));
             print(&format!("{at:>7}  {} {}{job}", short(&runner.name), runner.phase));
-            shown.insert(runner.name.clone(), runner.phase.clone());
+            shown.insert(runner.name.to_string(), runner.phase.to_string());
         }
     }
     shown.retain(|name, _| {

@@ -1,38 +1,14 @@
 //! The state of the pools in the running daemon, as the core's types.
 
-use std::collections::BTreeMap;
-
 use anyhow::bail;
 use http::StatusCode;
-use serde::Deserialize;
 
 use crate::{
     cli::status::daemon,
     config::Config,
-    fleet::{Census, Held, Phase, PoolReport, Status},
+    fleet::{Held, PoolReport, Status},
+    http::status_document::StatusDocument,
 };
-
-/// The part of the status document that is needed here.
-#[derive(Deserialize)]
-struct Document {
-    instance: String,
-    #[serde(default)]
-    draining: bool,
-    pools: Vec<Pool>,
-}
-
-#[derive(Deserialize)]
-struct Pool {
-    name: String,
-    desired: u32,
-    min_idle: u32,
-    max: u32,
-    #[serde(default)]
-    queued: u32,
-    #[serde(default)]
-    phases: BTreeMap<String, u32>,
-    held: Option<String>,
-}
 
 /// Fetches the status of the daemon of this configuration.
 pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
@@ -41,7 +17,7 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
     }
     let address = daemon::reachable(config.listen);
     let (code, body) = daemon::get(address, "/api/v1/status").await?;
-    let document = match serde_json::from_slice::<Document>(&body) {
+    let document = match serde_json::from_slice::<StatusDocument<'_>>(&body) {
         Ok(document) if code == StatusCode::OK => document,
         _ => bail!("the program that listens on {address} is not a dayfly daemon, or one of another version"),
     };
@@ -51,13 +27,6 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
     // Nothing is known of pools that were added or removed since the daemon started.
     let reports = document.pools.iter().filter_map(|shown| {
         let pool = &config.pools.iter().find(|pool| pool.pool.name.as_str() == shown.name)?.pool;
-        let mut phases = Census::default();
-        for (name, count) in &shown.phases {
-            let Some(&phase) = Phase::ALL.iter().find(|phase| phase.as_str() == name) else { continue };
-            for _ in 0..(*count).min(100_000) {
-                phases.add(phase);
-            }
-        }
         Some(PoolReport {
             name: pool.name.clone(),
             url: pool.scope.clone(),
@@ -67,7 +36,7 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
             max: shown.max,
             queued: shown.queued,
             oldest_queued_at: None,
-            phases,
+            phases: shown.phases,
             oldest_starting_at: None,
             held: Held::ALL.iter().copied().find(|held| Some(held.as_str()) == shown.held.as_deref()),
             held_since: None,

@@ -13,8 +13,8 @@ use super::Whose;
 use crate::{
     cli::{
         RunnersRemove,
-        place::{MOST, Place},
-        plain,
+        api_target::{ApiTarget, MOST},
+        terminal,
     },
     fleet::RegistrationId,
     github::{GithubError, RunnerApi, RunnerRecord},
@@ -53,45 +53,45 @@ pub(super) fn may_ask(remove: &RunnersRemove) -> anyhow::Result<()> {
 }
 
 /// Finds all runners, asks once, and removes them. The exit code is 1 when one is left.
-pub(super) async fn remove(place: &Place, remove: &RunnersRemove) -> anyhow::Result<ExitCode> {
+pub(super) async fn remove(target: &ApiTarget, remove: &RunnersRemove) -> anyhow::Result<ExitCode> {
     let mut found: Vec<(&str, Result<Option<RunnerRecord>, GithubError>)> = Vec::new();
     let mut ids = BTreeSet::new();
     for runner in &remove.runners {
-        let record = place.find(runner).await;
+        let record = target.find(runner).await;
         // A runner that was named twice, or by id and by name, is removed once.
         if !matches!(&record, Ok(Some(record)) if !ids.insert(record.id)) {
             found.push((runner, record));
         }
     }
-    if !remove.yes && !ids.is_empty() && !confirmed(place, &found)? {
+    if !remove.yes && !ids.is_empty() && !confirmed(target, &found)? {
         writeln!(stderr(), "nothing was removed")?;
         return Ok(ExitCode::FAILURE);
     }
     let mut outcomes = Vec::new();
     for (runner, record) in found {
-        let outcome = one(place, runner, record).await;
+        let outcome = one(target, runner, record).await;
         if !remove.json {
             report(&outcome)?;
         }
         outcomes.push(outcome);
     }
     if remove.json {
-        let whole = serde_json::json!({ "url": place.client.scope(), "runners": outcomes });
-        writeln!(stdout(), "{}", plain::json(&format!("{whole:#}")))?;
+        let whole = serde_json::json!({ "url": target.client.scope(), "runners": outcomes });
+        writeln!(stdout(), "{}", terminal::json(&format!("{whole:#}")))?;
     }
     let done = |outcome: &Outcome<'_>| matches!(outcome.result, Removal::Removed | Removal::Gone);
     Ok(if outcomes.iter().all(done) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn confirmed(
-    place: &Place,
+    target: &ApiTarget,
     found: &[(&str, Result<Option<RunnerRecord>, GithubError>)],
 ) -> anyhow::Result<bool> {
     let mut err = stderr().lock();
-    writeln!(err, "To be removed from {}:", place.client.scope())?;
+    writeln!(err, "To be removed from {}:", target.client.scope())?;
     for record in found.iter().filter_map(|(_, record)| record.as_ref().ok()?.as_ref()) {
         let (name, whose) =
-            (plain::cell(&record.name, MOST), Whose::of(&record.name, place.instance.as_ref()));
+            (terminal::cell(&record.name, MOST), Whose::of(&record.name, target.instance.as_ref()));
         writeln!(err, "  {name} (id {}), {whose}", record.id)?;
     }
     write!(err, "Remove? [y/N] ")?;
@@ -102,7 +102,7 @@ fn confirmed(
 }
 
 async fn one<'a>(
-    place: &Place,
+    target: &ApiTarget,
     runner: &'a str,
     record: Result<Option<RunnerRecord>, GithubError>,
 ) -> Outcome<'a> {
@@ -116,8 +116,8 @@ async fn one<'a>(
         // Not even requested: GitHub would refuse, and if it ever did not, the job would be lost.
         (Removal::Busy, String::new())
     } else {
-        match place.client.delete(record.id).await {
-            Ok(()) if Whose::of(&record.name, place.instance.as_ref()).ours => {
+        match target.client.delete(record.id).await {
+            Ok(()) if Whose::of(&record.name, target.instance.as_ref()).ours => {
                 (Removal::Removed, OURS.to_owned())
             }
             Ok(()) => (Removal::Removed, String::new()),
@@ -133,7 +133,7 @@ const OURS: &str = "it belongs to this instance: the daemon removes its containe
     runner if the pool wants one";
 
 fn report(outcome: &Outcome<'_>) -> anyhow::Result<()> {
-    let name = plain::cell(outcome.name.as_deref().unwrap_or(outcome.runner), MOST);
+    let name = terminal::cell(outcome.name.as_deref().unwrap_or(outcome.runner), MOST);
     let id = outcome.id.map_or_else(String::new, |id| format!(" (id {id})"));
     let result = match outcome.result {
         Removal::Removed => "removed",
@@ -143,7 +143,7 @@ fn report(outcome: &Outcome<'_>) -> anyhow::Result<()> {
         Removal::Failed => "not removed",
     };
     let colon = if outcome.detail.is_empty() { "" } else { ": " };
-    let line = format!("{name}{id}: {result}{colon}{}", plain::printable(&outcome.detail));
+    let line = format!("{name}{id}: {result}{colon}{}", terminal::printable(&outcome.detail));
     match outcome.result {
         Removal::Removed | Removal::Gone => writeln!(stdout(), "{line}")?,
         Removal::Busy | Removal::NotFound | Removal::Failed => writeln!(stderr(), "{line}")?,

@@ -1,21 +1,16 @@
 //! The status document as text.
 
-use std::time::Duration;
-
 use bytesize::ByteSize;
-use jiff::Timestamp;
 
 use super::{
-    document::{Document, Host, Job, Pool, Runner, Scope},
+    wording::{MOST, age, reason},
     wrong::{last_failures, wrong},
 };
 use crate::{
-    cli::plain::{cell, table},
-    fleet::{Held, Phase, Unmatched},
+    cli::terminal::{cell, table},
+    fleet::{Phase, Timestamp, Unmatched},
+    http::status_document::{HostEntry, JobEntry, PoolEntry, RunnerEntry, ScopeEntry, StatusDocument},
 };
-
-/// Longer names and addresses are cut; runners' names have at most 64 characters.
-pub(super) const MOST: usize = 80;
 
 /// At most this many queued jobs are shown.
 const JOBS_SHOWN: usize = 20;
@@ -24,9 +19,10 @@ const JOBS_SHOWN: usize = 20;
 const JOB: usize = 60;
 
 /// The whole page, with ages as of `now`.
-pub(super) fn page(document: &Document, now: Timestamp) -> String {
-    let Document { instance, version, started_at, draining, pools, runners, scopes, hosts, jobs, failures } =
-        document;
+pub(super) fn page(document: &StatusDocument<'_>, now: Timestamp) -> String {
+    let StatusDocument {
+        instance, version, started_at, draining, pools, runners, scopes, hosts, jobs, ..
+    } = document;
     let mut head = format!(
         "dayfly {}, instance {}, up for {}",
         cell(version, MOST),
@@ -53,15 +49,15 @@ pub(super) fn page(document: &Document, now: Timestamp) -> String {
     }
     parts.push(table(SCOPES, scopes.iter().map(|one| scope(one, now))));
     parts.push(table(HOSTS, hosts.iter().map(|one| host(one, now))));
-    parts.extend(last_failures(failures, now));
+    parts.extend(last_failures(&document.failures, now));
     parts.join("\n\n")
 }
 
 const POOLS: [&str; 8] = ["POOL", "URL", "HOST", "WANTED", "IDLE MIN", "MAX", "QUEUED", "RUNNERS"];
 
-fn pool(pool: &Pool) -> [String; 8] {
+fn pool(pool: &PoolEntry<'_>) -> [String; 8] {
     let word = |phase: &Phase| {
-        let count = *pool.phases.get(phase.as_str())?;
+        let count = pool.phases.of(*phase);
         (count > 0).then(|| format!("{count} {}", phase.as_str()))
     };
     let phases: Vec<_> = Phase::ALL.iter().filter_map(word).collect();
@@ -79,7 +75,7 @@ fn pool(pool: &Pool) -> [String; 8] {
 
 const RUNNERS: [&str; 8] = ["RUNNER", "PHASE", "FOR", "HOST", "CONTAINER", "ID", "JOB", "REPOSITORY"];
 
-fn runner(runner: &Runner, now: Timestamp) -> [String; 8] {
+fn runner(runner: &RunnerEntry<'_>, now: Timestamp) -> [String; 8] {
     [
         cell(&runner.name, MOST),
         match runner.ending.as_ref().map(|ending| &ending.reason).or(runner.removal_reason.as_ref()) {
@@ -88,7 +84,7 @@ fn runner(runner: &Runner, now: Timestamp) -> [String; 8] {
         },
         age(runner.since, now),
         or_none(runner.host.as_deref(), MOST),
-        or_none(runner.container_id.as_ref().and_then(|id| id.get(..12).or(Some(id))), 12),
+        or_none(runner.container_id.as_deref().map(|id| id.get(..12).unwrap_or(id)), 12),
         runner.registration_id.map_or_else(none, |id| id.to_string()),
         or_none(runner.job.as_deref(), JOB),
         or_none(runner.job_details.as_ref().map(|job| path(&job.repository)), MOST),
@@ -97,7 +93,7 @@ fn runner(runner: &Runner, now: Timestamp) -> [String; 8] {
 
 const JOBS: [&str; 5] = ["QUEUED JOB", "REPOSITORY", "FOR", "LABELS", "POOL"];
 
-fn job(job: &Job, now: Timestamp) -> [String; 5] {
+fn job(job: &JobEntry<'_>, now: Timestamp) -> [String; 5] {
     let pool = match (&job.pool, &job.unmatched) {
         (Some(pool), _) => cell(pool, MOST),
         (None, Some(word)) => {
@@ -122,7 +118,7 @@ fn path(address: &str) -> &str {
 
 const SCOPES: [&str; 4] = ["SCOPE", "STATE", "LISTED", "RATE LIMIT LEFT"];
 
-fn scope(scope: &Scope, now: Timestamp) -> [String; 4] {
+fn scope(scope: &ScopeEntry<'_>, now: Timestamp) -> [String; 4] {
     let left = scope.rate_limit.as_ref().map(|rate| format!("{} of {}", rate.remaining, rate.limit));
     [
         cell(&scope.url, MOST),
@@ -134,7 +130,7 @@ fn scope(scope: &Scope, now: Timestamp) -> [String; 4] {
 
 const HOSTS: [&str; 6] = ["HOST", "STATE", "LISTED", "RUNNERS", "MEMORY GIVEN", "BLOCKED BY"];
 
-fn host(host: &Host, now: Timestamp) -> [String; 6] {
+fn host(host: &HostEntry<'_>, now: Timestamp) -> [String; 6] {
     [
         cell(&host.name, MOST),
         state(host.up, host.last_listed_at, host.trouble.is_some()).to_owned(),
@@ -166,24 +162,6 @@ fn none() -> String {
 
 fn or_none(text: Option<&str>, most: usize) -> String {
     text.filter(|text| !text.is_empty()).map_or_else(none, |text| cell(text, most))
-}
-
-/// A duration in its two largest units.
-pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
-    let seconds = Duration::try_from(now.duration_since(since)).unwrap_or_default().as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match () {
-        () if minutes == 0 => format!("{seconds}s"),
-        () if hours == 0 => format!("{minutes}m {}s", seconds % 60),
-        () if days == 0 => format!("{hours}h {}m", minutes % 60),
-        () => format!("{days}d {}h", hours % 24),
-    }
-}
-
-/// A reason in words; an unknown reason of a newer daemon is shown as it is.
-pub(super) fn reason(word: &str) -> String {
-    let known = Held::ALL.iter().find(|held| held.as_str() == word);
-    known.map_or_else(|| cell(word, MOST), |held| held.in_words().to_owned())
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! The problems in the status, as text: what does not work, since when and why, and the most recent runner
 //! failures.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
-use jiff::Timestamp;
-
-use super::{
-    document::{Document, Failure, Trouble},
-    page::{MOST, age, reason},
+use super::wording::{MOST, age, reason};
+use crate::{
+    cli::terminal::{cell, table},
+    fleet::Timestamp,
+    http::status_document::{FailureEntry, StatusDocument, TroubleEntry},
 };
-use crate::cli::plain::{cell, table};
 
 /// The longest error text that is shown, in characters; edges return no longer ones.
 const DETAIL: usize = 600;
@@ -19,9 +18,9 @@ const FAILURES_SHOWN: usize = 5;
 const FAILURE_DETAIL: usize = 100;
 
 /// Everything that does not work now, one line each.
-pub(super) fn wrong(document: &Document, now: Timestamp) -> Option<String> {
+pub(super) fn wrong(document: &StatusDocument<'_>, now: Timestamp) -> Option<String> {
     let mut lines = Vec::new();
-    let down = |what: String, trouble: &Trouble| {
+    let down = |what: String, trouble: &TroubleEntry<'_>| {
         format!("{what} for {}: {}", age(trouble.since, now), cell(&trouble.detail, DETAIL))
     };
     for scope in &document.scopes {
@@ -51,8 +50,9 @@ pub(super) fn wrong(document: &Document, now: Timestamp) -> Option<String> {
         }
         // A daemon of an older version gives no reason.
         if pool.source_troubles.is_empty() {
-            let source =
-                |source: &String| format!("pool {name}: no jobs from job source {}", cell(source, MOST));
+            let source = |source: &Cow<'_, str>| {
+                format!("pool {name}: no jobs from job source {}", cell(source, MOST))
+            };
             lines.extend(pool.sources_down.iter().map(source));
         }
     }
@@ -60,8 +60,8 @@ pub(super) fn wrong(document: &Document, now: Timestamp) -> Option<String> {
 }
 
 /// The newest failures as a table; `None` when there are none.
-pub(super) fn last_failures(failures: &[Failure], now: Timestamp) -> Option<String> {
-    let row = |failure: &Failure| {
+pub(super) fn last_failures(failures: &[FailureEntry<'_>], now: Timestamp) -> Option<String> {
+    let row = |failure: &FailureEntry<'_>| {
         [
             cell(&failure.runner, MOST),
             format!("{} ago", age(failure.at, now)),
@@ -78,8 +78,8 @@ pub(super) fn last_failures(failures: &[Failure], now: Timestamp) -> Option<Stri
 }
 
 /// All failures in full, the newest first.
-pub(super) fn failures(failures: &[Failure], now: Timestamp) -> String {
-    let one = |failure: &Failure| {
+pub(super) fn failures(failures: &[FailureEntry<'_>], now: Timestamp) -> String {
+    let one = |failure: &FailureEntry<'_>| {
         let job = failure.job.as_ref().map_or_else(String::new, |job| format!(", job {}", cell(job, MOST)));
         format!(
             "{} failed {} ago at {} ({}){job}\n    {}",
@@ -102,7 +102,7 @@ pub(super) fn failures(failures: &[Failure], now: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn document(rest: &serde_json::Value) -> Document {
+    fn document(rest: &serde_json::Value) -> StatusDocument<'static> {
         let mut document = serde_json::json!({
             "instance": "ci1", "version": "9", "started_at": "2026-11-22T12:00:00Z", "pools": [], "runners": []
         });

@@ -3,13 +3,11 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use serde::Serialize;
-
 use crate::{
     event::Event,
     evidence::{Exit, Trouble, TroubleKind},
     name::RunnerName,
-    reasons::{ExitReason, Source},
+    reasons::{ExitReason, Source, Step},
     time::Timestamp,
 };
 
@@ -24,7 +22,7 @@ const LONGEST: usize = 400;
 const LONGEST_WORD: usize = 80;
 
 /// Why something does not work, and since when.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TroubleReport {
     pub reason: TroubleKind,
     /// When the first attempt after the last success failed.
@@ -40,16 +38,15 @@ impl TroubleReport {
 }
 
 /// A job source that fails.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceTrouble {
     pub source: Source,
     /// Why they fail, and since when.
-    #[serde(flatten)]
     pub trouble: TroubleReport,
 }
 
 /// How a runner's container ended.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ending {
     /// The reason.
     pub reason: ExitReason,
@@ -59,20 +56,8 @@ pub struct Ending {
     pub exit_code: Option<i64>,
 }
 
-/// The step at which a runner failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Step {
-    /// Minting its registration, or creating and starting its container.
-    Launch,
-    /// It was running.
-    Run,
-    /// It was being removed.
-    Removal,
-}
-
 /// A runner that failed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FailureReport {
     /// When it became known.
     pub at: Timestamp,

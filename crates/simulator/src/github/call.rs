@@ -3,7 +3,7 @@
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
-use super::{apps::AppCall, by_hand::Change, exchange::Asked};
+use super::{apps::AppCall, exchange::Asked, manual::Change};
 use crate::{endpoint::Endpoint, scope_path::is_enterprise, world::World};
 
 /// A request that something answers; scopes are paths of scopes that exist.
@@ -101,13 +101,13 @@ impl Call {
             }
             ("GET", ["actions", "runners"]) => Some(Self::ListRunners(scope)),
             ("POST", ["actions", "runners", "generate-jitconfig"]) => Some(Self::Mint(scope)),
-            (method, ["actions", "runners", rest @ ..]) => Self::by_hand(method, scope, rest),
+            (method, ["actions", "runners", rest @ ..]) => Self::runner_call(method, scope, rest),
             _ => None,
         }
     }
 
     /// One runner, or what only commands request.
-    fn by_hand(method: &str, scope: String, rest: &[&str]) -> Option<Self> {
+    fn runner_call(method: &str, scope: String, rest: &[&str]) -> Option<Self> {
         let id = |id: &str| id.parse::<u64>().ok();
         match (method, rest) {
             ("GET", ["downloads"]) => Some(Self::Downloads(scope)),

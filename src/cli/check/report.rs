@@ -7,12 +7,12 @@ use std::{
 
 use serde::Serialize;
 
-use super::plain::{self, printable};
+use crate::cli::terminal::{self, printable};
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Passed.
     Ok,
     /// Not checked, because something that it needs failed.
@@ -25,19 +25,19 @@ pub enum Verdict {
 
 /// One check and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
-    pub verdict: Verdict,
+pub(super) struct Line {
+    pub(super) verdict: Verdict,
     /// What was checked, such as `host "local"`.
-    pub subject: String,
-    pub text: String,
+    pub(super) subject: String,
+    pub(super) text: String,
     /// What to do; empty when there is nothing to do.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub hint: String,
+    pub(super) hint: String,
 }
 
 /// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// Text, each line as soon as it is known.
     Text {
         /// Whether the output is a terminal that shows colours.
@@ -50,7 +50,7 @@ pub enum Form {
 }
 
 /// Writes lines and counts their results.
-pub struct Lines<W> {
+pub(super) struct Lines<W> {
     out: W,
     form: Form,
     written: Vec<Line>,
@@ -58,22 +58,22 @@ pub struct Lines<W> {
 
 impl Line {
     /// A check that passed.
-    pub fn ok(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
+    pub(super) fn ok(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
         Self::new(Verdict::Ok, subject, text, "")
     }
 
     /// Something that was not checked, and why.
-    pub fn skip(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
+    pub(super) fn skip(subject: impl fmt::Display, text: impl fmt::Display) -> Self {
         Self::new(Verdict::Skip, subject, text, "")
     }
 
     /// Something that works with a risk, and what to do about it.
-    pub fn warn(subject: impl fmt::Display, text: impl fmt::Display, hint: impl fmt::Display) -> Self {
+    pub(super) fn warn(subject: impl fmt::Display, text: impl fmt::Display, hint: impl fmt::Display) -> Self {
         Self::new(Verdict::Warn, subject, text, hint)
     }
 
     /// Something that does not work, and how to fix it.
-    pub fn fail(subject: impl fmt::Display, text: impl fmt::Display, hint: impl fmt::Display) -> Self {
+    pub(super) fn fail(subject: impl fmt::Display, text: impl fmt::Display, hint: impl fmt::Display) -> Self {
         Self::new(Verdict::Fail, subject, text, hint)
     }
 
@@ -105,24 +105,24 @@ impl Verdict {
 impl Form {
     /// The form for standard output: JSON when asked for, colours only on a terminal, and not
     /// where `NO_COLOR` is set (no-color.org).
-    pub fn of_stdout(json: bool) -> Self {
+    pub(super) fn of_stdout(json: bool) -> Self {
         use std::io::IsTerminal;
         if json {
             return Self::Json;
         }
         let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-        Self::Text { colour: io::stdout().is_terminal() && !plain, width: plain::width() }
+        Self::Text { colour: io::stdout().is_terminal() && !plain, width: terminal::width() }
     }
 }
 
 impl<W: Write> Lines<W> {
     /// Starts without lines.
-    pub fn new(out: W, form: Form) -> Self {
+    pub(super) fn new(out: W, form: Form) -> Self {
         Self { out, form, written: Vec::new() }
     }
 
     /// Writes one line; as text at once, as JSON with the others at the end.
-    pub fn report(&mut self, line: Line) -> io::Result<()> {
+    pub(super) fn report(&mut self, line: Line) -> io::Result<()> {
         if let Form::Text { colour, width } = self.form {
             write_line(&mut self.out, &line, colour, width)?;
             self.out.flush()?;
@@ -132,7 +132,7 @@ impl<W: Write> Lines<W> {
     }
 
     /// Finishes the output and returns the exit code: 0, 1 with warnings, 2 with failures.
-    pub fn finish(mut self) -> io::Result<u8> {
+    pub(super) fn finish(mut self) -> io::Result<u8> {
         let worst = self.written.iter().map(|line| line.verdict).max().unwrap_or(Verdict::Ok);
         let count = |verdict| self.written.iter().filter(|line| line.verdict == verdict).count();
         let [ok, skip, warn, fail] = [Verdict::Ok, Verdict::Skip, Verdict::Warn, Verdict::Fail].map(count);

@@ -10,10 +10,8 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-use crate::{
-    cli::{lines::Line, status::daemon},
-    config::Config,
-};
+use super::report::Line;
+use crate::{cli::status::daemon, config::Config};
 
 pub(super) async fn inspect(config: Arc<Config>) -> Vec<Line> {
     vec![state_dir(&config.state_dir), listen(&config, config.listen).await]

@@ -3,10 +3,10 @@
 use figment::error::{Actual, Kind};
 use toml::de::DeValue;
 
-use super::{Layers, PREFIX, below};
-use crate::config::{
-    findings::KeyPath,
+use super::{
+    key_path::{KeyPath, below},
     keys::{Meant, Table},
+    layers::{Layers, PREFIX},
     wording::{self, nearest},
 };
 

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use toml::de::Error;
 
-use super::line_and_column;
-use crate::config::problem::{Place, Problem, Problems};
+use super::{
+    key_path::line_and_column,
+    problem::{Place, Problem, Problems},
+};
 
 /// One missing quote can break every line after it; at most this many errors are reported.
 const SYNTAX_ERRORS: usize = 5;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use super::{Global, Which, plain};
+use super::{Global, Which, terminal};
 use crate::{
     config::{self, Config, Machine, PoolConfig, Tokens},
     files,
@@ -23,13 +23,13 @@ const OF_SERVERS: &str = "GH_ENTERPRISE_TOKEN";
 pub(super) const MOST: usize = 80;
 
 /// A scope with a credential for it.
-pub(super) struct Place {
+pub(super) struct ApiTarget {
     pub(super) client: Client,
     /// This installation; `None` without a configuration.
     pub(super) instance: Option<InstanceId>,
 }
 
-impl Place {
+impl ApiTarget {
     /// The scope that the options name, else the only configured one.
     pub(super) fn of(which: &Which, global: &Global) -> anyhow::Result<Self> {
         let (scope, source, instance) = match &which.url {
@@ -66,13 +66,14 @@ impl Place {
     /// The same, where it must exist.
     pub(super) async fn runner(&self, runner: &str) -> anyhow::Result<RunnerRecord> {
         let found = self.find(runner).await.map_err(|error| self.failed("list the runners of", &error))?;
-        found
-            .with_context(|| format!("{} has no runner {:?}", self.client.scope(), plain::cell(runner, MOST)))
+        found.with_context(|| {
+            format!("{} has no runner {:?}", self.client.scope(), terminal::cell(runner, MOST))
+        })
     }
 
     /// The error for a request to this scope: "failed to `what` SCOPE".
     pub(super) fn failed(&self, what: &str, error: &GithubError) -> anyhow::Error {
-        anyhow::anyhow!("{}", plain::printable(&chain(error)))
+        anyhow::anyhow!("{}", terminal::printable(&chain(error)))
             .context(format!("failed to {what} {}", self.client.scope()))
     }
 }

@@ -1,0 +1,58 @@
+//! A configuration as meant: what the rest of the daemon works with.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::problem::Problem;
+use crate::{
+    fleet::{self, InstanceId},
+    github::CredentialSource,
+    host::Endpoint,
+};
+
+/// The checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub instance: InstanceId,
+    /// The directory for diagnostics; it may not exist yet.
+    pub state_dir: PathBuf,
+    /// The credentials for GitHub, by name.
+    pub credentials: BTreeMap<String, CredentialSource>,
+    pub hosts: Vec<HostConfig>,
+    pub listen: SocketAddr,
+    /// The host names that the web server accepts besides loopback names and literal addresses.
+    pub allowed_hosts: Vec<String>,
+    /// The file with the secret of the webhooks; without it there is no `POST /webhook`.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// How often GitHub is polled, unless the rate limit is low.
+    pub poll_interval: Duration,
+    /// The pools, in the order of the file.
+    pub pools: Vec<PoolConfig>,
+    pub warnings: Vec<Problem>,
+}
+
+/// An engine and how to reach it.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    pub host: fleet::Host,
+    pub endpoint: Endpoint,
+    /// With less free disk space than this, in bytes, nothing is launched.
+    pub min_free_disk: Option<u64>,
+}
+
+/// A pool and its credential.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    pub pool: fleet::Pool,
+    /// A key of [`Config::credentials`].
+    pub credential: String,
+}
+
+/// Whether tokens must exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// Tokens are needed: one that cannot be read is an error.
+    Needed,
+    /// Tokens are not checked, for commands that only talk to the daemon and may be run by users who cannot
+    /// read them.
+    Unneeded,
+}

@@ -1,0 +1,358 @@
+//! The status document: the report of the last pass as JSON. The web server writes it; `dayfly status`, `explain`
+//! and `demo` read it. Scripts rely on its field names.
+//!
+//! The daemon that is read from may have another version: fields that it omits may be missing, fields that it
+//! adds are ignored, and a word that is not known here is shown as it is.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::status::Snapshot;
+use crate::{
+    fleet::{
+        Census, FailureReport, HostReport, JobFacts, JobReport, PoolReport, RunnerReport, ScopeReport,
+        Timestamp, TroubleReport,
+    },
+    github::Rate,
+};
+
+/// At most this many queued jobs are listed.
+const JOBS_SHOWN: usize = 500;
+
+type Text<'a> = Cow<'a, str>;
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StatusDocument<'a> {
+    pub instance: Text<'a>,
+    pub version: Text<'a>,
+    pub started_at: Timestamp,
+    pub planned_at: Option<Timestamp>,
+    #[serde(default)]
+    pub draining: bool,
+    pub pools: Vec<PoolEntry<'a>>,
+    pub runners: Vec<RunnerEntry<'a>>,
+    #[serde(default)]
+    pub scopes: Vec<ScopeEntry<'a>>,
+    #[serde(default)]
+    pub hosts: Vec<HostEntry<'a>>,
+    /// Queued, oldest first.
+    #[serde(default)]
+    pub jobs: Vec<JobEntry<'a>>,
+    /// The most recent runner failures, newest first.
+    #[serde(default)]
+    pub failures: Vec<FailureEntry<'a>>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct PoolEntry<'a> {
+    pub name: Text<'a>,
+    pub url: Text<'a>,
+    pub host: Text<'a>,
+    pub desired: u32,
+    pub min_idle: u32,
+    pub max: u32,
+    #[serde(default)]
+    pub queued: u32,
+    pub oldest_queued_at: Option<Timestamp>,
+    #[serde(default)]
+    pub phases: Census,
+    pub oldest_starting_at: Option<Timestamp>,
+    /// A [`Held`](crate::fleet::Held).
+    pub held: Option<Text<'a>>,
+    pub held_since: Option<Timestamp>,
+    pub held_detail: Option<Text<'a>>,
+    /// A [`Source`](crate::fleet::Source) each.
+    #[serde(default)]
+    pub sources_down: Vec<Text<'a>>,
+    #[serde(default)]
+    pub source_troubles: Vec<SourceTroubleEntry<'a>>,
+}
+
+/// Why something does not work.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct TroubleEntry<'a> {
+    /// A [`TroubleKind`](crate::fleet::TroubleKind).
+    #[serde(default)]
+    pub reason: Text<'a>,
+    pub since: Timestamp,
+    pub detail: Text<'a>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct SourceTroubleEntry<'a> {
+    pub source: Text<'a>,
+    #[serde(flatten)]
+    pub trouble: TroubleEntry<'a>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct RunnerEntry<'a> {
+    pub name: Text<'a>,
+    #[serde(default)]
+    pub pool: Text<'a>,
+    /// A [`Phase`](crate::fleet::Phase).
+    pub phase: Text<'a>,
+    pub registration_id: Option<u64>,
+    pub container_id: Option<Text<'a>>,
+    pub host: Option<Text<'a>>,
+    pub since: Timestamp,
+    /// A [`Why`](crate::fleet::Why).
+    pub removal_reason: Option<Text<'a>>,
+    pub ending: Option<EndingEntry<'a>>,
+    pub job: Option<Text<'a>>,
+    pub job_details: Option<JobDetails<'a>>,
+}
+
+/// How a runner's container ended.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct EndingEntry<'a> {
+    /// An [`ExitReason`](crate::fleet::ExitReason).
+    pub reason: Text<'a>,
+    #[serde(default)]
+    pub at: Timestamp,
+    pub exit_code: Option<i64>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct JobDetails<'a> {
+    #[serde(default)]
+    pub name: Text<'a>,
+    pub repository: Text<'a>,
+    #[serde(default)]
+    pub run_id: u64,
+    #[serde(default)]
+    pub url: Text<'a>,
+    #[serde(default)]
+    pub queued_at: Timestamp,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ScopeEntry<'a> {
+    pub url: Text<'a>,
+    pub up: bool,
+    pub last_listed_at: Option<Timestamp>,
+    pub trouble: Option<TroubleEntry<'a>>,
+    pub rate_limit: Option<RateLimit>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct RateLimit {
+    pub limit: u64,
+    pub remaining: u64,
+    #[serde(default)]
+    pub reset_at: Timestamp,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub struct HostEntry<'a> {
+    pub name: Text<'a>,
+    pub engine: Option<Text<'a>>,
+    pub up: bool,
+    pub last_listed_at: Option<Timestamp>,
+    pub trouble: Option<TroubleEntry<'a>>,
+    #[serde(default)]
+    pub runners: u32,
+    /// In bytes.
+    #[serde(default)]
+    pub memory_committed: u64,
+    /// In thousandths of a processor.
+    #[serde(default)]
+    pub cpu_millis_committed: u64,
+    /// A [`Held`](crate::fleet::Held).
+    pub blocked: Option<Text<'a>>,
+}
+
+/// A queued job.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct JobEntry<'a> {
+    #[serde(default)]
+    pub id: u64,
+    pub name: Text<'a>,
+    pub repository: Text<'a>,
+    #[serde(default)]
+    pub run_id: u64,
+    #[serde(default)]
+    pub url: Text<'a>,
+    pub queued_at: Timestamp,
+    #[serde(default)]
+    pub labels: Vec<Text<'a>>,
+    pub pool: Option<Text<'a>>,
+    /// An [`Unmatched`](crate::fleet::Unmatched).
+    pub unmatched: Option<Text<'a>>,
+    #[serde(default)]
+    pub seen_at: Timestamp,
+}
+
+/// A runner that failed.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct FailureEntry<'a> {
+    pub at: Timestamp,
+    #[serde(default)]
+    pub pool: Text<'a>,
+    pub runner: Text<'a>,
+    /// A [`Step`](crate::fleet::Step).
+    pub step: Text<'a>,
+    pub reason: Text<'a>,
+    pub exit_code: Option<i64>,
+    pub job: Option<Text<'a>>,
+    pub detail: Text<'a>,
+}
+
+impl<'a> StatusDocument<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
+        let status = &snapshot.status;
+        let mut jobs: Vec<&JobReport> = status.jobs.iter().collect();
+        jobs.sort_by_key(|job| job.facts.queued_at);
+        jobs.truncate(JOBS_SHOWN);
+        Self {
+            instance: text(&snapshot.instance),
+            version: text(snapshot.version),
+            started_at: snapshot.started_at,
+            planned_at: snapshot.planned.map(|planned| planned.shown),
+            draining: status.draining,
+            pools: status.pools.iter().map(PoolEntry::of).collect(),
+            runners: status.runners.iter().map(RunnerEntry::of).collect(),
+            scopes: status.scopes.iter().map(|scope| ScopeEntry::of(scope, snapshot)).collect(),
+            hosts: status.hosts.iter().map(|host| HostEntry::of(host, snapshot)).collect(),
+            jobs: jobs.into_iter().map(JobEntry::of).collect(),
+            failures: status.failures.iter().map(|failure| FailureEntry::of(failure)).collect(),
+        }
+    }
+}
+
+impl<'a> PoolEntry<'a> {
+    fn of(pool: &'a PoolReport) -> Self {
+        let source_troubles = pool.source_troubles.iter().map(|source| SourceTroubleEntry {
+            source: text(source.source.as_str()),
+            trouble: TroubleEntry::of(&source.trouble),
+        });
+        Self {
+            name: text(pool.name.as_str()),
+            url: text(pool.url.as_str()),
+            host: text(pool.host.as_str()),
+            desired: pool.desired,
+            min_idle: pool.min_idle,
+            max: pool.max,
+            queued: pool.queued,
+            oldest_queued_at: pool.oldest_queued_at,
+            phases: pool.phases,
+            oldest_starting_at: pool.oldest_starting_at,
+            held: pool.held.map(|held| text(held.as_str())),
+            held_since: pool.held_since,
+            held_detail: pool.held_detail.as_deref().map(text),
+            sources_down: pool.sources_down.iter().map(|source| text(source.as_str())).collect(),
+            source_troubles: source_troubles.collect(),
+        }
+    }
+}
+
+impl<'a> TroubleEntry<'a> {
+    fn of(trouble: &'a TroubleReport) -> Self {
+        Self { reason: text(trouble.reason.as_str()), since: trouble.since, detail: text(&trouble.detail) }
+    }
+}
+
+impl<'a> RunnerEntry<'a> {
+    fn of(runner: &'a RunnerReport) -> Self {
+        Self {
+            name: text(runner.name.as_str()),
+            pool: text(&runner.pool),
+            phase: text(runner.phase.as_str()),
+            registration_id: runner.registration_id.map(|id| id.0),
+            container_id: runner.container_id.as_ref().map(|id| text(&id.0)),
+            host: runner.host.as_ref().map(|host| text(host.as_str())),
+            since: runner.since,
+            removal_reason: runner.removal_reason.map(|why| text(why.as_str())),
+            ending: runner.ending.map(|ending| EndingEntry {
+                reason: text(ending.reason.as_str()),
+                at: ending.at,
+                exit_code: ending.exit_code,
+            }),
+            job: runner.job.as_deref().map(text),
+            job_details: runner.facts.as_deref().map(JobDetails::of),
+        }
+    }
+}
+
+impl<'a> JobDetails<'a> {
+    fn of(facts: &'a JobFacts) -> Self {
+        Self {
+            name: text(&facts.name),
+            repository: text(facts.repository.as_str()),
+            run_id: facts.run_id,
+            url: text(&facts.url),
+            queued_at: facts.queued_at,
+        }
+    }
+}
+
+impl<'a> ScopeEntry<'a> {
+    fn of(scope: &'a ScopeReport, snapshot: &Snapshot) -> Self {
+        let rate_limit = |rate: &Rate| RateLimit {
+            limit: rate.limit,
+            remaining: rate.remaining,
+            reset_at: snapshot.planned.unwrap_or_default().timestamp(rate.reset_at),
+        };
+        Self {
+            url: text(scope.url.as_str()),
+            up: scope.up,
+            last_listed_at: scope.last_listed_at,
+            trouble: scope.trouble.as_ref().map(TroubleEntry::of),
+            rate_limit: snapshot.rates.get(&scope.url).map(rate_limit),
+        }
+    }
+}
+
+impl<'a> HostEntry<'a> {
+    fn of(host: &'a HostReport, snapshot: &Snapshot) -> Self {
+        Self {
+            name: text(host.name.as_str()),
+            engine: snapshot.engines.get(&host.name).map(|&engine| text(engine)),
+            up: host.up,
+            last_listed_at: host.last_listed_at,
+            trouble: host.trouble.as_ref().map(TroubleEntry::of),
+            runners: host.runners,
+            memory_committed: host.committed.memory,
+            cpu_millis_committed: host.committed.cpu_millis,
+            blocked: host.blocked.map(|held| text(held.as_str())),
+        }
+    }
+}
+
+impl<'a> JobEntry<'a> {
+    fn of(job: &'a JobReport) -> Self {
+        let JobDetails { name, repository, run_id, url, queued_at } = JobDetails::of(&job.facts);
+        Self {
+            id: job.id.0,
+            name,
+            repository,
+            run_id,
+            url,
+            queued_at,
+            labels: job.labels.iter().map(|label| text(label)).collect(),
+            pool: job.pool.as_ref().map(|pool| text(pool.as_str())),
+            unmatched: job.unmatched.map(|reason| text(reason.as_str())),
+            seen_at: job.seen_at,
+        }
+    }
+}
+
+impl<'a> FailureEntry<'a> {
+    fn of(failure: &'a FailureReport) -> Self {
+        Self {
+            at: failure.at,
+            pool: text(&failure.pool),
+            runner: text(failure.runner.as_str()),
+            step: text(failure.step.as_str()),
+            reason: text(failure.reason),
+            exit_code: failure.exit_code,
+            job: failure.job.as_deref().map(text),
+            detail: text(&failure.detail),
+        }
+    }
+}
+
+fn text(text: &str) -> Text<'_> {
+    Cow::Borrowed(text)
+}
