@@ -4,11 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Waits, service::Service};
-use crate::{
-    clock,
-    fleet::Instant,
-    github::{GithubError, flight::again},
-};
+use crate::{clock, fleet::Instant, github::GithubError};
 
 /// The newest registration.
 #[derive(Default)]
@@ -35,7 +31,7 @@ impl Held {
     /// Whether a registration may be tried; otherwise how the last one failed.
     pub(super) fn admit(&self, now: Instant) -> Result<(), GithubError> {
         match &self.failed {
-            Some(failed) if now < failed.retry_at => Err(again(&failed.error)),
+            Some(failed) if now < failed.retry_at => Err(failed.error.repeated()),
             _ => Ok(()),
         }
     }
@@ -64,7 +60,7 @@ impl Held {
                     GithubError::RateLimited { wait } => (*wait).max(pause),
                     _ => pause,
                 };
-                self.failed = Some(Failed { error: again(&error), pause, retry_at: now + wait });
+                self.failed = Some(Failed { error: error.repeated(), pause, retry_at: now + wait });
                 Err(error)
             }
         }

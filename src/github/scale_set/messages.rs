@@ -353,7 +353,7 @@ impl ScaleSets {
             address: &at,
             headers: HeaderMap::from_iter(json),
             body: None,
-            deadline: self.client().deadline(),
+            deadline: self.client().rest().deadline(),
             max_body: MAX_MESSAGE,
         };
         let way = self.way(&session.origin)?;

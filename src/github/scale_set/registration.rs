@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock,
     fleet::Timestamp,
-    github::{Endpoint, GithubError, limits::github_clock, transport::Foreign},
+    github::{GithubError, endpoint::Endpoint, server_clock::github_clock, transport::Foreign},
 };
 
 /// How often a registration is asked for. A fresh registration token is not known to all of
@@ -47,12 +47,12 @@ impl ScaleSets {
     pub(super) async fn register(&self) -> Result<Service, GithubError> {
         let token = self.client().registration_token().await?.token;
         let authorization = secret_header(&format!("RemoteAuth {}", token.expose_secret()))?;
-        let scope = self.client().current_scope();
+        let scope = self.client().rest().current_scope();
         let body = json!({ "url": scope.as_str(), "runner_event": "register" });
-        let text = format!("{}/actions/runner-registration", self.client().base());
+        let text = format!("{}/actions/runner-registration", self.client().rest().base());
         let at =
             text.parse().map_err(|_| GithubError::Refused(format!("{scope} has no valid API address")))?;
-        let transport = self.client().transport();
+        let transport = self.client().rest().transport();
         let mut wait = self.waits().registration;
         for tries_left in (0..TRIES).rev() {
             let headers = HeaderMap::from_iter([
@@ -71,6 +71,7 @@ impl ScaleSets {
             let problem = Problem::of(&answer, token.expose_secret());
             // What limits the credential is no server that does not know the token yet.
             self.client()
+                .rest()
                 .limits()
                 .learn(
                     Endpoint::RegistrationToken,

@@ -19,8 +19,8 @@ use crate::{
     fleet::{Registration, RegistrationId, RunnerStatus},
     github::{
         GithubError, Listing, Mint, MintedRunner, RunnerApi,
-        record::name_in,
-        rows::{Row, lenient},
+        lenient_json::name_in,
+        lenient_json::{Row, lenient},
     },
 };
 
@@ -123,7 +123,7 @@ impl ScaleSets {
     /// The scope's own list has these runners too. While that does not change, and nothing of ours was minted or
     /// removed, the answer of before is given for some minutes.
     pub async fn list(&self) -> Result<Listing, GithubError> {
-        let (now, revision) = (Instant::now(), self.client().listed().revision());
+        let (now, revision) = (Instant::now(), self.client().list_revision());
         if let Some(listing) = self.listed().again(revision, now) {
             return Ok(listing);
         }
@@ -154,7 +154,7 @@ impl ScaleSets {
             }
         }
         let client = self.client();
-        client.report_unreadable("runners of scale sets", client.scope(), listing.unreadable.len());
+        client.rest().report_unreadable("runners of scale sets", client.scope(), listing.unreadable.len());
         Ok(listing)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     clock,
     github::{
         Client, GithubError,
-        link::Origin,
+        transport::Origin,
         transport::{Answer, Foreign, Transport},
     },
 };
@@ -149,7 +149,7 @@ impl ScaleSets {
     ) -> Result<Result<Answer, Problem>, GithubError> {
         let at = address::below(&service.base, call.path, call.query)?;
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let deadline = self.client().deadline();
+        let deadline = self.client().rest().deadline();
         let way = self.way(&service.origin)?;
         let foreign = Foreign {
             method: call.method.clone(),
@@ -192,7 +192,7 @@ impl ScaleSets {
         let activity = answer.and_then(|answer| answer.headers.get(ACTIVITY)?.to_str().ok());
         let scope = self.client().scope();
         tracing::debug!(%scope, endpoint, status, ?took, activity, "sent a request to GitHub's scale-set service");
-        self.client().report(endpoint, status, took, None);
+        self.client().rest().report(endpoint, status, took, None);
         if let Ok(answer) = &mut exchanged {
             strip_mark(&mut answer.body);
         }
@@ -221,14 +221,14 @@ impl ScaleSets {
         if ways.len() >= MAX_WAYS {
             ways.remove(0);
         }
-        let way = Arc::new(self.client().transport().towards(origin.clone())?);
+        let way = Arc::new(self.client().rest().transport().towards(origin.clone())?);
         ways.push(Arc::clone(&way));
         Ok(way)
     }
 
     /// Whether addresses that GitHub names must have TLS.
     pub(super) fn is_secure(&self) -> bool {
-        self.client().transport().origin().is_https()
+        self.client().rest().transport().origin().is_https()
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     ScaleSetError, ScaleSetId, ScaleSets, Statistics, address, problem::Exception, service::Call, sets::SETS,
 };
-use crate::github::{GithubError, link::Origin};
+use crate::github::{GithubError, transport::Origin};
 
 /// GitHub's id of a session: a UUID, or another text that is safe in a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fleet::Target,
-    github::{GithubError, record::name_in, rows::Row},
+    github::{GithubError, lenient_json::Row, lenient_json::name_in},
 };
 
 /// GitHub's number of a scale set.
