@@ -11,7 +11,7 @@ use super::{code, sources};
 type Module = Vec<String>;
 
 /// The modules of one crate.
-pub(crate) struct Modules(BTreeMap<Module, File>);
+pub(super) struct Modules(BTreeMap<Module, File>);
 
 struct File {
     shown: String,
@@ -30,7 +30,7 @@ struct Import {
 
 impl Modules {
     /// Reads a folder, without the modules that are for tests alone.
-    pub(crate) fn of(folder: &str) -> Self {
+    pub(super) fn of(folder: &str) -> Self {
         let mut files = BTreeMap::new();
         let mut tests = BTreeSet::new();
         for (path, text) in sources(folder) {
@@ -48,7 +48,7 @@ impl Modules {
     }
 
     /// All groups of files that import each other, directly or through others.
-    pub(crate) fn circles(&self) -> BTreeSet<BTreeSet<&str>> {
+    pub(super) fn circles(&self) -> BTreeSet<BTreeSet<&str>> {
         let edges: BTreeMap<&Module, BTreeSet<&Module>> =
             self.0.iter().map(|(module, file)| (module, self.imported_by(module, file))).collect();
         let reached: BTreeMap<&Module, BTreeSet<&Module>> =
