@@ -33,12 +33,12 @@ const AGENTS: &str = "distributedtask/pools/0/agents";
 #[derive(Clone, Debug)]
 pub struct ScaleSetRunners {
     sets: ScaleSets,
-    held: Arc<Mutex<Held>>,
+    serving: Arc<Mutex<Serving>>,
 }
 
 /// Which set we serve, or why we do not.
 #[derive(Clone, Debug)]
-enum Held {
+enum Serving {
     Set(ScaleSetId),
     No(String),
 }
@@ -66,28 +66,28 @@ struct Minted {
 impl ScaleSetRunners {
     /// Runners of a set that is not known yet.
     pub fn new(sets: ScaleSets) -> Self {
-        let held = Held::No("its session is not open yet".to_owned());
-        Self { sets, held: Arc::new(Mutex::new(held)) }
+        let serving = Serving::No("its session is not open yet".to_owned());
+        Self { sets, serving: Arc::new(Mutex::new(serving)) }
     }
 
     /// From now on the set is ours.
     pub fn hold(&self, set: ScaleSetId) {
-        self.set_held(Held::Set(set));
+        self.set_serving(Serving::Set(set));
     }
 
     /// From now on no set is ours; `why` reads after "is not in use here: ".
     pub fn let_go(&self, why: impl Into<String>) {
-        self.set_held(Held::No(why.into()));
+        self.set_serving(Serving::No(why.into()));
     }
 
-    fn set_held(&self, now: Held) {
-        *self.held.lock() = now;
+    fn set_serving(&self, now: Serving) {
+        *self.serving.lock() = now;
     }
 
     fn set(&self) -> Result<ScaleSetId, GithubError> {
-        match &*self.held.lock() {
-            Held::Set(set) => Ok(*set),
-            Held::No(why) => {
+        match &*self.serving.lock() {
+            Serving::Set(set) => Ok(*set),
+            Serving::No(why) => {
                 Err(GithubError::Refused(format!("the pool's scale set is not in use here: {why}")))
             }
         }

@@ -13,14 +13,14 @@ const LAG: Duration = Duration::from_mins(2);
 
 /// The newest list.
 #[derive(Debug, Default)]
-pub(super) struct Listed {
+pub(super) struct ListCache {
     /// The revision of the scope's own list and the time, before it was asked for.
     newest: Option<(u64, Instant, Listing)>,
     /// When a runner was last minted or removed here.
     changed_at: Option<Instant>,
 }
 
-impl Listed {
+impl ListCache {
     /// Something is about to be minted or removed.
     pub(super) fn changes(&mut self, now: Instant) {
         (self.newest, self.changed_at) = (None, Some(now));
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_list_is_given_again_while_nothing_can_have_changed() {
-        let (mut listed, start, list) = (Listed::default(), Instant::now(), Listing::default());
+        let (mut listed, start, list) = (ListCache::default(), Instant::now(), Listing::default());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(listed.again(1, at(0)), None);
         listed.keep(1, at(0), &list);
