@@ -41,7 +41,7 @@ pub struct HookRecord {
 
 /// A delivery in a hook's log.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "WireDelivery")]
+#[serde(try_from = "DeliveryBody")]
 pub struct DeliveryRecord {
     /// GitHub's number; it exceeds 2^53.
     pub id: u64,
@@ -64,22 +64,22 @@ pub struct DeliveryRecord {
 pub struct LogMark(Pages<DeliveryRecord>);
 
 #[derive(Deserialize)]
-struct WireHook {
+struct HookBody {
     id: u64,
     active: Option<bool>,
     events: Option<Vec<String>>,
-    config: Option<WireConfig>,
+    config: Option<HookConfigBody>,
 }
 
 #[derive(Deserialize)]
-struct WireConfig {
+struct HookConfigBody {
     url: Option<String>,
     content_type: Option<String>,
     secret: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct WireDelivery {
+struct DeliveryBody {
     id: u64,
     guid: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -92,12 +92,12 @@ struct WireDelivery {
 }
 
 #[derive(Deserialize)]
-struct WireRequest {
-    request: WirePayload,
+struct RequestBody {
+    request: PayloadBody,
 }
 
 #[derive(Deserialize)]
-struct WirePayload {
+struct PayloadBody {
     /// Read by itself: what is wrong with it is wrong with this delivery, and not with the answer.
     payload: Option<Box<RawValue>>,
 }
@@ -108,7 +108,7 @@ impl Client {
         let (rest, of) = (self.rest(), self.scope());
         let read = |reply: &Response| {
             let (rows, unreadable) =
-                rest.readable(reply.answer.json::<Vec<Row<WireHook>>>()?, "webhooks", of);
+                rest.readable(reply.answer.json::<Vec<Row<HookBody>>>()?, "webhooks", of);
             Ok(Rows { total: 0, rows: rows.into_iter().map(hook).collect(), unreadable })
         };
         let list = List { rest, endpoint: Endpoint::Hooks, of, max_pages: HOOK_PAGES, read: &read };
@@ -163,7 +163,7 @@ impl Client {
         let reply = self.rest().ask(Request::get(Endpoint::Hooks, address)).await?;
         match reply.answer.status {
             StatusCode::OK => {
-                let wire: WireRequest = reply.answer.json()?;
+                let wire: RequestBody = reply.answer.json()?;
                 let payload = wire.request.payload;
                 let told = payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at));
                 Ok(told.map(|told| match told {
@@ -183,8 +183,8 @@ impl Client {
     }
 }
 
-fn hook(wire: WireHook) -> HookRecord {
-    let config = wire.config.unwrap_or(WireConfig { url: None, content_type: None, secret: None });
+fn hook(wire: HookBody) -> HookRecord {
+    let config = wire.config.unwrap_or(HookConfigBody { url: None, content_type: None, secret: None });
     let events = wire.events.unwrap_or_default();
     HookRecord {
         id: wire.id,
@@ -209,10 +209,10 @@ fn without_secrets(address: &str) -> String {
     format!("{scheme}://{host}{port}{}", uri.path())
 }
 
-impl TryFrom<WireDelivery> for DeliveryRecord {
+impl TryFrom<DeliveryBody> for DeliveryRecord {
     type Error = &'static str;
 
-    fn try_from(wire: WireDelivery) -> Result<Self, Self::Error> {
+    fn try_from(wire: DeliveryBody) -> Result<Self, Self::Error> {
         let status = wire.status.unwrap_or_default();
         let code = wire.status_code.unwrap_or_default();
         Ok(Self {

@@ -7,7 +7,7 @@ use super::{
     Client, GithubError,
     endpoint::Endpoint,
     rest::Request,
-    workflow_records::{Run, WireJob, WireRun},
+    workflow_records::{JobBody, Run, RunBody},
 };
 use crate::fleet::{Job, JobId, JobState, Scope};
 
@@ -20,7 +20,7 @@ impl Client {
         let reply = self.rest().ask(Request::get(Endpoint::Job, address)).await?;
         match reply.answer.status {
             StatusCode::OK => {
-                let wire: WireJob = reply.answer.json()?;
+                let wire: JobBody = reply.answer.json()?;
                 Ok(Some(wire.job(repository, self.clock())))
             }
             StatusCode::NOT_FOUND => Ok(None),
@@ -45,7 +45,7 @@ impl Client {
         let address = self.rest().address_in(repository, &format!("/actions/runs/{id}"))?;
         let reply = self.rest().ask(Request::get(Endpoint::Runs, address)).await?;
         match reply.answer.status {
-            StatusCode::OK => Ok(Some(reply.answer.json::<WireRun>()?.run(repository))),
+            StatusCode::OK => Ok(Some(reply.answer.json::<RunBody>()?.run(repository))),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.rest().refused_at(Endpoint::Runs, repository, &reply)),
         }

@@ -12,7 +12,7 @@ use super::{
     endpoint::Endpoint,
     paging::{Cost, List, Pages, Rows},
     rest::Response,
-    workflow_records::{Run, WireJobs, WireRuns},
+    workflow_records::{JobsPage, Run, RunsPage},
 };
 use crate::fleet::{Instant, Job, JobState, Scope, Target};
 
@@ -149,7 +149,7 @@ impl Queue {
         let path = format!("/actions/runs?status={state}&exclude_pull_requests=true&per_page=100");
         let first = rest.address_in(repository, &path)?;
         let read = |reply: &Response| {
-            let wire: WireRuns = reply.answer.json()?;
+            let wire: RunsPage = reply.answer.json()?;
             let (rows, unreadable) = rest.readable(wire.workflow_runs, "runs", repository);
             let rows = rows.into_iter().map(|row| row.run(repository)).collect();
             Ok(Rows { total: wire.total_count.unwrap_or_default(), rows, unreadable })
@@ -212,7 +212,7 @@ impl Queue {
         let path = format!("/actions/runs/{id}/jobs?filter=latest&per_page=100");
         let first = rest.address_in(repository, &path)?;
         let read = |reply: &Response| {
-            let wire: WireJobs = reply.answer.json()?;
+            let wire: JobsPage = reply.answer.json()?;
             // As this answer has just told it.
             let clock = client.clock();
             let (rows, unreadable) = rest.readable(wire.jobs, "jobs", repository);

@@ -9,7 +9,7 @@ use super::{
     lenient_json::Row,
     paging::{Cost, List, Page, Pages, Rows, Walked},
     rest::Response,
-    workflow_records::WireRepository,
+    workflow_records::RepositoryBody,
 };
 use crate::fleet::{ClockReading, Instant, Scope, Target};
 
@@ -33,7 +33,7 @@ pub struct Repositories {
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Wire(Vec<Row<WireRepository>>);
+struct RepositoryPage(Vec<Row<RepositoryBody>>);
 
 impl Repositories {
     /// Of the client's organization.
@@ -52,7 +52,7 @@ impl Repositories {
         };
         let first = rest.address("/repos?sort=pushed&direction=desc&per_page=100")?;
         let read = |reply: &Response| {
-            let Wire(rows) = reply.answer.json()?;
+            let RepositoryPage(rows) = reply.answer.json()?;
             // As this answer has just told it.
             let clock = self.client.clock();
             let (rows, unreadable) = rest.readable(rows, "repositories", scope);
@@ -69,7 +69,7 @@ impl Repositories {
 }
 
 /// A repository in which workflows can run.
-fn pushed(wire: &WireRepository, organization: &Scope, clock: ClockReading) -> Option<PushedRepository> {
+fn pushed(wire: &RepositoryBody, organization: &Scope, clock: ClockReading) -> Option<PushedRepository> {
     if wire.archived == Some(true) || wire.disabled == Some(true) {
         return None;
     }

@@ -153,7 +153,7 @@ impl GroupCache {
         };
         let listed = self.listing.one(cached, async {
             let listed_at = clock::now();
-            let rows = groups(rest).await?;
+            let rows = Box::pin(groups(rest)).await?;
             let found = find(&rows, name).map(|group| group.id).ok_or_else(|| unknown(name, &rows));
             *self.known.lock() = Some(Groups { listed_at, refreshed_at: None, rows });
             // That this one does not exist is no failure for those who wait for another.
@@ -191,7 +191,7 @@ impl GroupCache {
         };
         let refreshed = self.listing.one(fresh, async {
             self.known.lock().take();
-            let rows = groups(rest).await?;
+            let rows = Box::pin(groups(rest)).await?;
             let now = clock::now();
             *self.known.lock() = Some(Groups { listed_at: now, refreshed_at: Some(now), rows });
             Ok(())

@@ -94,7 +94,7 @@ impl Client {
     ) -> Result<Vec<RunnerLabel>, GithubError> {
         let reply = self.rest().ask(Request { method, body, ..Request::get(endpoint, address) }).await?;
         match reply.answer.status {
-            StatusCode::OK => reply.answer.json::<Wire>().map(Wire::labels),
+            StatusCode::OK => reply.answer.json::<LabelsBody>().map(LabelsBody::labels),
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),
             _ => Err(self.rest().refused(endpoint, &reply)),
         }
@@ -103,11 +103,11 @@ impl Client {
 
 /// Labels as sent.
 #[derive(Deserialize)]
-struct Wire {
+struct LabelsBody {
     labels: Vec<Value>,
 }
 
-impl Wire {
+impl LabelsBody {
     /// Those that have a name; what is no label spoils nothing.
     fn labels(self) -> Vec<RunnerLabel> {
         self.labels.into_iter().filter_map(|label| serde_json::from_value(label).ok()).collect()

@@ -58,7 +58,7 @@ pub(super) struct RunnerList {
 
 /// A page as sent.
 #[derive(Deserialize)]
-struct Wire {
+struct RunnerPage {
     total_count: Option<u64>,
     runners: Option<Vec<Row<RunnerRecord>>>,
 }
@@ -167,7 +167,7 @@ impl RunnerList {
     }
 
     fn read(&self, rest: &RestClient, reply: &Response) -> Result<Rows<RunnerRecord>, GithubError> {
-        let wire: Wire = reply.answer.json()?;
+        let wire: RunnerPage = reply.answer.json()?;
         let (Some(total), Some(rows)) = (wire.total_count, wire.runners) else {
             return Err(GithubError::failed("incomplete list: without total_count or runners"));
         };

@@ -8,7 +8,7 @@ use crate::fleet::{Registration, RegistrationId, RunnerStatus};
 
 /// Everything that GitHub tells of a runner that we use.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "Wire")]
+#[serde(try_from = "RunnerBody")]
 pub struct RunnerRecord {
     /// GitHub's number.
     pub id: RegistrationId,
@@ -47,7 +47,7 @@ fn status_word<S: Serializer>(status: &RunnerStatus, serializer: S) -> Result<S:
 
 /// A runner as sent (`runner` of GitHub's OpenAPI description, with every field optional).
 #[derive(Deserialize)]
-struct Wire {
+struct RunnerBody {
     id: Option<u64>,
     name: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -55,7 +55,7 @@ struct Wire {
     #[serde(default, deserialize_with = "lenient")]
     busy: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
-    labels: Option<Vec<Row<WireLabel>>>,
+    labels: Option<Vec<Row<LabelBody>>>,
     #[serde(default, deserialize_with = "lenient")]
     os: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
@@ -67,14 +67,14 @@ struct Wire {
 }
 
 #[derive(Deserialize)]
-struct WireLabel {
+struct LabelBody {
     name: Option<String>,
 }
 
-impl TryFrom<Wire> for RunnerRecord {
+impl TryFrom<RunnerBody> for RunnerRecord {
     type Error = &'static str;
 
-    fn try_from(wire: Wire) -> Result<Self, Self::Error> {
+    fn try_from(wire: RunnerBody) -> Result<Self, Self::Error> {
         Ok(Self {
             id: RegistrationId(wire.id.ok_or("has no id")?),
             name: wire.name.filter(|name| !name.is_empty()).ok_or("has no name")?,

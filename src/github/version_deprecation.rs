@@ -17,7 +17,7 @@ pub struct Deprecation {
 
 /// As sent.
 #[derive(Deserialize)]
-struct Wire {
+struct DeprecationBody {
     #[serde(default, deserialize_with = "lenient")]
     registration_deprecates_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "lenient")]
@@ -32,7 +32,7 @@ impl Client {
         let reply = self.rest().ask(Request::get(Endpoint::Deprecation, address)).await?;
         match reply.answer.status {
             StatusCode::OK => {
-                let wire: Wire = reply.answer.json()?;
+                let wire: DeprecationBody = reply.answer.json()?;
                 Ok(Some(Deprecation {
                     registration_ends_at: wire.registration_deprecates_at,
                     jobs_end_at: wire.runtime_deprecates_at,

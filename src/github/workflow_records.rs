@@ -20,25 +20,25 @@ pub(super) struct Run {
 
 /// `workflow-run` of GitHub's description, with every field but the id optional.
 #[derive(Deserialize)]
-pub(super) struct WireRun {
+pub(super) struct RunBody {
     id: u64,
     status: Option<String>,
     updated_at: Option<String>,
     run_attempt: Option<u64>,
     path: Option<String>,
     head_branch: Option<String>,
-    referenced_workflows: Option<Vec<Row<WireWorkflow>>>,
-    repository: Option<WireRepository>,
+    referenced_workflows: Option<Vec<Row<WorkflowBody>>>,
+    repository: Option<RepositoryBody>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct WireWorkflow {
+pub(super) struct WorkflowBody {
     path: String,
 }
 
 /// `minimal-repository`, as far as it matters.
 #[derive(Deserialize)]
-pub(super) struct WireRepository {
+pub(super) struct RepositoryBody {
     pub(super) full_name: Option<String>,
     pub(super) private: Option<bool>,
     pub(super) visibility: Option<String>,
@@ -50,7 +50,7 @@ pub(super) struct WireRepository {
 
 /// `job`, with every field but the id optional.
 #[derive(Deserialize)]
-pub(super) struct WireJob {
+pub(super) struct JobBody {
     id: u64,
     run_id: Option<u64>,
     name: Option<String>,
@@ -65,18 +65,18 @@ pub(super) struct WireJob {
 }
 
 #[derive(Deserialize)]
-pub(super) struct WireRuns {
+pub(super) struct RunsPage {
     pub(super) total_count: Option<u64>,
-    pub(super) workflow_runs: Vec<Row<WireRun>>,
+    pub(super) workflow_runs: Vec<Row<RunBody>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct WireJobs {
+pub(super) struct JobsPage {
     pub(super) total_count: Option<u64>,
-    pub(super) jobs: Vec<Row<WireJob>>,
+    pub(super) jobs: Vec<Row<JobBody>>,
 }
 
-impl WireRepository {
+impl RepositoryBody {
     /// Whether it is public, where that is told. An internal repository is not.
     pub(super) fn public(&self) -> Option<bool> {
         match self.visibility.as_deref() {
@@ -87,7 +87,7 @@ impl WireRepository {
     }
 }
 
-impl WireRun {
+impl RunBody {
     /// The run as one of a repository.
     pub(super) fn run(self, repository: &Scope) -> Run {
         let name = self.repository.as_ref().and_then(|known| known.full_name.clone());
@@ -103,7 +103,7 @@ impl WireRun {
         Run {
             id: self.id,
             workflows: own.into_iter().chain(called).collect(),
-            public: self.repository.as_ref().and_then(WireRepository::public),
+            public: self.repository.as_ref().and_then(RepositoryBody::public),
             mark: (
                 self.status.unwrap_or_default(),
                 self.updated_at.unwrap_or_default(),
@@ -113,7 +113,7 @@ impl WireRun {
     }
 }
 
-impl WireJob {
+impl JobBody {
     /// The job as one of a repository, and how far it is. What neither says when it was queued was
     /// queued when it was first asked for. `clock` is GitHub's.
     pub(super) fn job(self, repository: &Scope, clock: ClockReading) -> (Job, JobState) {

@@ -12,7 +12,7 @@ use crate::{
     github::{GithubError, file_state::FileState, limits::Limits, transport::Token},
 };
 
-struct Held {
+struct ReadToken {
     token: Token,
     state: FileState,
 }
@@ -25,7 +25,7 @@ pub struct Credential(Arc<Inner>);
 
 struct Inner {
     source: CredentialSource,
-    held: tokio::sync::Mutex<Option<Held>>,
+    held: tokio::sync::Mutex<Option<ReadToken>>,
     limits: Mutex<BTreeMap<String, Arc<Limits>>>,
     expiry: Expiry,
     app: Option<App>,
@@ -131,13 +131,13 @@ impl fmt::Debug for Credential {
     }
 }
 
-fn succeed(before: Option<&Token>, secret: SecretString, state: FileState) -> Held {
+fn succeed(before: Option<&Token>, secret: SecretString, state: FileState) -> ReadToken {
     let generation = match before {
         Some(token) if token.expose() == secret.expose_secret() => token.generation,
         Some(token) => token.generation + 1,
         None => 0,
     };
-    Held { token: Token::new(secret, generation), state }
+    ReadToken { token: Token::new(secret, generation), state }
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ impl RestClient {
     async fn bearer(&self, refused: Option<&Token>) -> Result<Bearer, GithubError> {
         let credential = self.credential();
         let bearer = if let Some(app) = credential.app() {
-            self.installation_bearer(app, refused.map(|token| token.generation)).await?
+            // Boxed, since it is mostly at hand, and the futures of two more requests would be part of every other.
+            Box::pin(self.installation_bearer(app, refused.map(|token| token.generation))).await?
         } else {
             let token = match refused {
                 None => credential.token().await?,

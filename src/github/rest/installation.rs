@@ -44,14 +44,14 @@ const SKEW_CORRECTED: i64 = 300;
 
 /// An installation as sent.
 #[derive(Deserialize)]
-struct WireInstallation {
+struct InstallationBody {
     id: u64,
     suspended_at: Option<String>,
 }
 
 /// An installation token as sent.
 #[derive(Deserialize)]
-struct WireToken {
+struct TokenBody {
     token: SecretString,
     #[serde(default, deserialize_with = "lenient")]
     expires_at: Option<Timestamp>,
@@ -118,7 +118,7 @@ impl RestClient {
             if reply.answer.status != StatusCode::OK {
                 return Err(self.refused_as_app(app, Endpoint::Installation, &reply));
             }
-            let wire: WireInstallation = reply.answer.json()?;
+            let wire: InstallationBody = reply.answer.json()?;
             if wire.suspended_at.is_some() {
                 let hint = Reason::Suspended.hint(self.scope(), self.source(), String::new);
                 return Err(GithubError::Refused(hint));
@@ -146,7 +146,7 @@ impl RestClient {
             }
             return Err(self.refused_as_app(app, Endpoint::Token, &reply));
         }
-        let wire: WireToken = reply.answer.json()?;
+        let wire: TokenBody = reply.answer.json()?;
         let wall = clock::wall();
         let clock = github_clock(&reply.answer.headers, wall).unwrap_or(wall);
         let expires_at = wire.expires_at.map_or(wall.at + USUAL_LIFE, |at| clock.instant(at));

@@ -13,7 +13,7 @@ use super::{
     ScaleSetId, ScaleSets,
     problem::Exception,
     service::Call,
-    sets::{Listed, SETS},
+    sets::{SETS, ServiceList},
 };
 use crate::{
     fleet::{Registration, RegistrationId, RunnerStatus},
@@ -98,7 +98,7 @@ impl ScaleSetRunners {
         let query = [("agentName", name)];
         let found = self.sets.call(Call { query: &query, ..Call::get("get", AGENTS) }).await?;
         let answer = found.map_err(|problem| problem.error("getting a runner of the scale set"))?;
-        let listed: Listed<Agent> = answer.json()?;
+        let listed: ServiceList<Agent> = answer.json()?;
         for row in listed.value.unwrap_or_default() {
             match row {
                 Row::Read(Agent { id: Some(id), name: Some(found), .. }) if found == name => {
@@ -135,7 +135,7 @@ impl ScaleSets {
     async fn list_now(&self) -> Result<Listing, GithubError> {
         let found = self.call(Call::get("list", AGENTS)).await?;
         let answer = found.map_err(|problem| problem.error("listing the runners of the scale sets"))?;
-        let listed: Listed<Agent> = answer.json()?;
+        let listed: ServiceList<Agent> = answer.json()?;
         let rows = listed.value.unwrap_or_default();
         let (counted, received) = (listed.count.unwrap_or(rows.len()), rows.len());
         if counted > received {

@@ -48,7 +48,7 @@ impl Session {
     /// Reads what came for an opened or refreshed session of `set`. With `secure`, its queue must
     /// have TLS.
     pub fn read(set: ScaleSetId, body: &[u8], secure: bool) -> Result<Self, GithubError> {
-        let wire: Wire =
+        let wire: SessionBody =
             serde_json::from_slice(body).map_err(|_| GithubError::failed("the response is not a session"))?;
         let id = wire.session_id.as_deref().and_then(SessionId::parse);
         let id = id.ok_or_else(|| GithubError::failed("the session has no id"))?;
@@ -78,7 +78,7 @@ impl fmt::Debug for Session {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct SessionBody {
     session_id: Option<String>,
     message_queue_url: Option<String>,
     #[serde(default)]

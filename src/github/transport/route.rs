@@ -61,7 +61,8 @@ impl Route {
         self,
         tls: ClientConfig,
         patience: Duration,
-    ) -> impl Service<Uri, Response = Wire, Error = BoxError, Future: Send> + Clone + Send + 'static {
+    ) -> impl Service<Uri, Response = ProxiedConnection, Error = BoxError, Future: Send> + Clone + Send + 'static
+    {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -83,19 +84,26 @@ impl Route {
         })
     }
 
-    async fn connect(self, to: Uri, tls: ClientConfig, tcp: HttpConnector) -> Result<Wire, BoxError> {
-        let Some(proxy) = self.proxy else { return Ok(Wire::over(tcp.oneshot(to).await?, false)) };
+    async fn connect(
+        self,
+        to: Uri,
+        tls: ClientConfig,
+        tcp: HttpConnector,
+    ) -> Result<ProxiedConnection, BoxError> {
+        let Some(proxy) = self.proxy else {
+            return Ok(ProxiedConnection::over(tcp.oneshot(to).await?, false));
+        };
         let at = proxy.uri().clone();
         Ok(match (at.scheme_str(), self.https) {
-            (Some("http"), false) => Wire::over(tcp.oneshot(at).await?, true),
-            (Some("http"), true) => Wire::over(tunnel(&proxy, tcp).oneshot(to).await?, false),
+            (Some("http"), false) => ProxiedConnection::over(tcp.oneshot(at).await?, true),
+            (Some("http"), true) => ProxiedConnection::over(tunnel(&proxy, tcp).oneshot(to).await?, false),
             (Some("https"), https) => {
                 let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
                 let connector = tls.wrap_connector(tcp);
                 if https {
-                    Wire::over(tunnel(&proxy, connector).oneshot(to).await?, false)
+                    ProxiedConnection::over(tunnel(&proxy, connector).oneshot(to).await?, false)
                 } else {
-                    Wire::over(connector.oneshot(at).await?, true)
+                    ProxiedConnection::over(connector.oneshot(at).await?, true)
                 }
             }
             _ => return Err("only http:// and https:// proxies are supported, not SOCKS".into()),
@@ -132,24 +140,24 @@ impl<T: Read + Write + Connection + Send + Unpin> Io for T {}
 
 /// A connection, and whether a proxy at its other end passes requests on, which it must be able to
 /// see the whole address for.
-pub(in crate::github) struct Wire {
+pub(in crate::github) struct ProxiedConnection {
     io: Box<dyn Io>,
     forwarded: bool,
 }
 
-impl Wire {
+impl ProxiedConnection {
     fn over(io: impl Io + 'static, forwarded: bool) -> Self {
         Self { io: Box::new(io), forwarded }
     }
 }
 
-impl Connection for Wire {
+impl Connection for ProxiedConnection {
     fn connected(&self) -> Connected {
         self.io.connected().proxy(self.forwarded)
     }
 }
 
-impl Read for Wire {
+impl Read for ProxiedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -159,7 +167,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for ProxiedConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }

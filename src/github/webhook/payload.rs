@@ -82,22 +82,22 @@ pub fn read(
 
 /// Reads the payload of an event of jobs.
 pub(in crate::github) fn read_job(json: &[u8], clock: ClockReading) -> Result<Told, Malformed> {
-    let wire: Wire = serde_json::from_slice(json)
+    let wire: JobEvent = serde_json::from_slice(json)
         .map_err(|error| Malformed::NoSuchPayload { line: error.line(), column: error.column() })?;
     wire.told(clock)
 }
 
 /// A payload of an event of jobs, as sent.
 #[derive(Deserialize)]
-struct Wire {
+struct JobEvent {
     action: String,
-    workflow_job: WireJob,
-    repository: WireRepository,
-    enterprise: Option<WireEnterprise>,
+    workflow_job: EventJob,
+    repository: EventRepository,
+    enterprise: Option<EventEnterprise>,
 }
 
 #[derive(Deserialize)]
-struct WireJob {
+struct EventJob {
     id: u64,
     /// A `number` in GitHub's description, where the others are integers.
     run_id: Option<Number>,
@@ -112,26 +112,26 @@ struct WireJob {
 }
 
 #[derive(Deserialize)]
-struct WireRepository {
+struct EventRepository {
     html_url: String,
     private: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
     id: Option<u64>,
     #[serde(default, deserialize_with = "lenient")]
-    owner: Option<WireOwner>,
+    owner: Option<EventOwner>,
 }
 
 #[derive(Deserialize)]
-struct WireOwner {
+struct EventOwner {
     id: u64,
 }
 
 #[derive(Deserialize)]
-struct WireEnterprise {
+struct EventEnterprise {
     slug: Option<String>,
 }
 
-impl Wire {
+impl JobEvent {
     /// What it tells; `clock` is GitHub's when it came.
     fn told(self, clock: ClockReading) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;

@@ -46,7 +46,7 @@ pub enum SecretError {
     },
 }
 
-struct Held {
+struct ReadKeys {
     keys: Arc<[hmac::Key]>,
     state: FileState,
 }
@@ -54,20 +54,20 @@ struct Held {
 /// The secrets in use.
 pub struct Secrets {
     path: Option<PathBuf>,
-    held: Mutex<Held>,
+    held: Mutex<ReadKeys>,
 }
 
 impl Secrets {
     /// The secrets in a file, one on a line. Errs when it cannot be read or holds none.
     pub fn in_file(path: PathBuf) -> Result<Self, SecretError> {
-        let held = Held { state: FileState::of(&path), keys: keys_in(&path)? };
+        let held = ReadKeys { state: FileState::of(&path), keys: keys_in(&path)? };
         Ok(Self { path: Some(path), held: Mutex::new(held) })
     }
 
     /// One secret that never changes.
     pub fn fixed(secret: &SecretString) -> Self {
         let keys = Arc::new([key(secret.expose_secret())]);
-        Self { path: None, held: Mutex::new(Held { keys, state: FileState::NONE }) }
+        Self { path: None, held: Mutex::new(ReadKeys { keys, state: FileState::NONE }) }
     }
 
     /// Whether one of the secrets made this `X-Hub-Signature-256` of these very bytes. The time that it
