@@ -2,7 +2,7 @@
 
 use super::{
     Client, GithubError, GroupRepository, Numbers, RunnerGroup,
-    identity::{Placed, within},
+    identities::{Placed, within},
 };
 use crate::fleet::{GroupPolicy, Scope, Target, Visibility};
 

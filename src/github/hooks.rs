@@ -3,17 +3,17 @@
 //! Facts: docs.github.com, "REST API endpoints for organization webhooks" and "… for repository webhooks".
 //! GitHub never delivers again by itself, and keeps the log for three days.
 
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    Client, Endpoint, GithubError,
-    client::Ask,
-    identity::Identities,
-    link,
+    Client, GithubError, Identities,
+    endpoint::Endpoint,
+    lenient_json::{Row, lenient},
+    paging::{Cost, List, Page, Pages, Rows, Walked},
     redact::foreign,
-    rows::{Row, lenient},
+    rest::{Request, Response},
     webhook::{DeliveryEvent, Encoding, Malformed, Told, read_job},
 };
 use crate::fleet::{ClockReading, Timestamp};
@@ -41,7 +41,7 @@ pub struct HookRecord {
 
 /// A delivery in a hook's log.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(try_from = "WireDelivery")]
+#[serde(try_from = "DeliveryBody")]
 pub struct DeliveryRecord {
     /// GitHub's number; it exceeds 2^53.
     pub id: u64,
@@ -61,28 +61,29 @@ pub struct DeliveryRecord {
 
 /// How far a hook's log was read: makes the next look conditional, so that it costs nothing at rest.
 #[derive(Clone, Debug, Default)]
-pub struct LogMark(Option<(HeaderValue, u64)>);
+pub struct LogMark(Pages<DeliveryRecord>);
 
 #[derive(Deserialize)]
-struct WireHook {
+struct HookBody {
     id: u64,
     active: Option<bool>,
     events: Option<Vec<String>>,
-    config: Option<WireConfig>,
+    config: Option<HookConfigBody>,
 }
 
 #[derive(Deserialize)]
-struct WireConfig {
+struct HookConfigBody {
     url: Option<String>,
     content_type: Option<String>,
     secret: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct WireDelivery {
+struct DeliveryBody {
     id: u64,
     guid: Option<String>,
-    delivered_at: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    delivered_at: Option<Timestamp>,
     status: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     status_code: Option<u64>,
@@ -91,12 +92,12 @@ struct WireDelivery {
 }
 
 #[derive(Deserialize)]
-struct WireRequest {
-    request: WirePayload,
+struct RequestBody {
+    request: PayloadBody,
 }
 
 #[derive(Deserialize)]
-struct WirePayload {
+struct PayloadBody {
     /// Read by itself: what is wrong with it is wrong with this delivery, and not with the answer.
     payload: Option<Box<RawValue>>,
 }
@@ -104,21 +105,16 @@ struct WirePayload {
 impl Client {
     /// The webhooks of the scope. What has no form that is known is left out.
     pub async fn hooks(&self) -> Result<Vec<HookRecord>, GithubError> {
-        let mut hooks = Vec::new();
-        let mut address = self.address("/hooks?per_page=100")?;
-        for _ in 0..HOOK_PAGES {
-            let reply = self.ask(Ask::get(Endpoint::Hooks, address)).await?;
-            if reply.answer.status != StatusCode::OK {
-                return Err(self.refused(Endpoint::Hooks, &reply));
-            }
-            let rows: Vec<Row<WireHook>> = reply.answer.json()?;
-            hooks.extend(self.readable(rows, "webhooks", self.scope()).into_iter().map(hook));
-            match link::next(&reply.answer.headers) {
-                Some(next) => address = self.admit(&next)?,
-                None => break,
-            }
-        }
-        Ok(hooks)
+        let (rest, of) = (self.rest(), self.scope());
+        let read = |reply: &Response| {
+            let (rows, unreadable) =
+                rest.readable(reply.answer.json::<Vec<Row<HookBody>>>()?, "webhooks", of);
+            Ok(Rows { total: 0, rows: rows.into_iter().map(hook).collect(), unreadable })
+        };
+        let list = List { rest, endpoint: Endpoint::Hooks, of, max_pages: HOOK_PAGES, read: &read };
+        let first = rest.address("/hooks?per_page=100")?;
+        let walked = list.walk(first, &mut Pages::default(), &mut Cost::default(), |_| false).await?;
+        Ok(walked.iter().flat_map(Walked::rows).cloned().collect())
     }
 
     /// The deliveries of a hook, newest first, until one that was tried before `since` by GitHub's clock, or so many pages of
@@ -130,33 +126,29 @@ impl Client {
         pages: usize,
         mark: &mut LogMark,
     ) -> Result<Option<(Vec<DeliveryRecord>, bool)>, GithubError> {
-        let mut address = self.address(&format!("/hooks/{hook}/deliveries?per_page=100"))?;
-        let mut deliveries: Vec<DeliveryRecord> = Vec::new();
-        let mut fresh = LogMark::default();
-        for page in 0..pages {
-            let known = mark.0.as_ref().filter(|_| page == 0).map(|(etag, of)| (etag, *of));
-            let reply = self.ask(Ask { known, ..Ask::get(Endpoint::Hooks, address) }).await?;
-            match reply.answer.status {
-                StatusCode::OK => {}
-                StatusCode::NOT_MODIFIED if known.is_some() => return Ok(None),
-                _ => return Err(self.refused(Endpoint::Hooks, &reply)),
-            }
-            if page == 0 {
-                let etag = reply.answer.headers.get(header::ETAG).cloned();
-                fresh = LogMark(etag.map(|etag| (etag, reply.generation)));
-            }
+        let (rest, of) = (self.rest(), self.scope());
+        let read = |reply: &Response| {
             let rows: Vec<Row<DeliveryRecord>> = reply.answer.json()?;
-            deliveries.extend(self.readable(rows, "deliveries of webhooks", self.scope()));
-            let enough = deliveries.last().is_some_and(|oldest| oldest.delivered_at < since);
-            let next = link::next(&reply.answer.headers).filter(|_| !enough);
-            let Some(next) = next else {
-                deliveries.retain(|delivery| delivery.delivered_at >= since);
-                *mark = fresh;
-                return Ok(Some((deliveries, true)));
-            };
-            address = self.admit(&next)?;
+            let (rows, unreadable) = rest.readable(rows, "deliveries of webhooks", of);
+            Ok(Rows { total: 0, rows, unreadable })
+        };
+        let list = List { rest, endpoint: Endpoint::Hooks, of, max_pages: pages, read: &read };
+        let first = rest.address(&format!("/hooks/{hook}/deliveries?per_page=100"))?;
+        let old =
+            |page: &Page<DeliveryRecord>| page.rows.last().is_some_and(|oldest| oldest.delivered_at < since);
+        let walked = list.walk(first, &mut mark.0.clone(), &mut Cost::default(), old).await?;
+        let Some(Walked { pages, cut }) = walked else { return Ok(None) };
+        let Some(newest) = pages.first() else { return Ok(Some((Vec::new(), false))) };
+        if mark.0.has(newest) {
+            return Ok(None);
         }
-        Ok(Some((deliveries, false)))
+        let rows = pages.iter().flat_map(|page| &page.rows);
+        if cut.is_some() {
+            return Ok(Some((rows.cloned().collect(), false)));
+        }
+        let deliveries = rows.filter(|delivery| delivery.delivered_at >= since).cloned().collect();
+        *mark = LogMark(Pages::mark(newest));
+        Ok(Some((deliveries, true)))
     }
 
     /// What a delivery in a hook's log tells of a job, whether it arrived or not: an event of jobs is read
@@ -167,11 +159,11 @@ impl Client {
         delivery: u64,
         came_at: ClockReading,
     ) -> Result<Result<Told, Malformed>, GithubError> {
-        let address: Uri = self.address(&format!("/hooks/{hook}/deliveries/{delivery}"))?;
-        let reply = self.ask(Ask::get(Endpoint::Hooks, address)).await?;
+        let address: Uri = self.rest().address(&format!("/hooks/{hook}/deliveries/{delivery}"))?;
+        let reply = self.rest().ask(Request::get(Endpoint::Hooks, address)).await?;
         match reply.answer.status {
             StatusCode::OK => {
-                let wire: WireRequest = reply.answer.json()?;
+                let wire: RequestBody = reply.answer.json()?;
                 let payload = wire.request.payload;
                 let told = payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at));
                 Ok(told.map(|told| match told {
@@ -186,13 +178,13 @@ impl Client {
                 }))
             }
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),
-            _ => Err(self.refused(Endpoint::Hooks, &reply)),
+            _ => Err(self.rest().refused(Endpoint::Hooks, &reply)),
         }
     }
 }
 
-fn hook(wire: WireHook) -> HookRecord {
-    let config = wire.config.unwrap_or(WireConfig { url: None, content_type: None, secret: None });
+fn hook(wire: HookBody) -> HookRecord {
+    let config = wire.config.unwrap_or(HookConfigBody { url: None, content_type: None, secret: None });
     let events = wire.events.unwrap_or_default();
     HookRecord {
         id: wire.id,
@@ -217,16 +209,16 @@ fn without_secrets(address: &str) -> String {
     format!("{scheme}://{host}{port}{}", uri.path())
 }
 
-impl TryFrom<WireDelivery> for DeliveryRecord {
+impl TryFrom<DeliveryBody> for DeliveryRecord {
     type Error = &'static str;
 
-    fn try_from(wire: WireDelivery) -> Result<Self, Self::Error> {
+    fn try_from(wire: DeliveryBody) -> Result<Self, Self::Error> {
         let status = wire.status.unwrap_or_default();
         let code = wire.status_code.unwrap_or_default();
         Ok(Self {
             id: wire.id,
             guid: wire.guid.unwrap_or_default(),
-            delivered_at: wire.delivered_at.and_then(|at| at.parse().ok()).ok_or("has no time")?,
+            delivered_at: wire.delivered_at.ok_or("has no time")?,
             event: DeliveryEvent::of(wire.event.as_deref().unwrap_or_default()),
             action: wire.action,
             // `status=failure` in a query leaves out refused connections; the word does not.

@@ -9,7 +9,10 @@ use std::{
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::Endpoint;
+use super::{
+    endpoint::Endpoint,
+    server_clock::{github_clock, seconds_ahead},
+};
 use crate::{
     backoff::doubled,
     fleet::{ClockReading, Instant, Timestamp},
@@ -71,22 +74,6 @@ impl Rate {
     pub fn reserve(&self) -> u64 {
         (self.limit / 10).max(50).min(self.limit / 2)
     }
-}
-
-/// What GitHub's clock showed when an answer came, by its `Date` header; `wall` is this machine's.
-pub(super) fn github_clock(headers: &HeaderMap, wall: ClockReading) -> Option<ClockReading> {
-    let date = httpdate::parse_http_date(text(headers, header::DATE.as_str())?).ok()?;
-    let shown = Timestamp::default() + date.duration_since(UNIX_EPOCH).ok()?;
-    Some(ClockReading { at: wall.at, shown })
-}
-
-/// Our clock minus GitHub's in seconds, by the `Date` header.
-pub(super) fn clock_skew(headers: &HeaderMap, wall: ClockReading) -> Option<i64> {
-    github_clock(headers, wall).map(|github| skew_of(wall, github))
-}
-
-fn skew_of(wall: ClockReading, github: ClockReading) -> i64 {
-    wall.ahead_of(github) / 1000
 }
 
 /// How long to wait between two polls of one request each: `base` while the budget lasts until its
@@ -268,7 +255,7 @@ impl Limits {
 
     /// Our clock minus GitHub's in seconds; `wall` is ours now.
     pub(super) fn skew(&self, wall: ClockReading) -> Option<i64> {
-        self.clock().map(|github| skew_of(wall, github))
+        self.clock().map(|github| seconds_ahead(wall, github))
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -292,6 +279,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::github::server_clock::clock_skew;
 
     /// 2026-11-22T12:00:00Z.
     const SHOWN: Timestamp = Timestamp::from_millis(1_795_348_800_000);

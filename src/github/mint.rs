@@ -3,34 +3,43 @@
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::{
-    Client, Endpoint, GithubError, Mint, MintedRunner,
-    client::{Ask, Reply},
-    forbidden::Reason,
+    GithubError, MintedRunner,
+    endpoint::Endpoint,
+    rest::{Reason, Request, Response, RestClient},
+    runner_groups::GroupCache,
 };
 use crate::fleet::RegistrationId;
 
 /// How long no runner is asked for after GitHub said that the repository is archived.
 const ARCHIVED_PAUSE: Duration = Duration::from_hours(1);
 
-impl Client {
-    /// Mints a runner: finds the group, asks once.
-    pub(super) async fn generate(&self, mint: Mint<'_>) -> Result<MintedRunner, GithubError> {
-        self.mint_named(mint.name.as_str(), mint.group, mint.labels).await
-    }
+/// What is remembered from one mint to the next.
+#[derive(Default)]
+pub(super) struct Mints {
+    groups: GroupCache,
+    /// Since when mints are refused since the repository is archived, and in which words.
+    archived: Mutex<Option<(Instant, String)>>,
+}
 
-    /// The same for a runner of any name, for people who mint by hand.
-    pub async fn mint_named(
+impl Mints {
+    /// Mints a runner: finds the group, asks once; and once more if the group has another number by now.
+    pub(super) async fn mint(
         &self,
+        rest: &RestClient,
         name: &str,
         group: &str,
         labels: &[String],
     ) -> Result<MintedRunner, GithubError> {
-        let group_id = self.group_id(group).await?;
-        let refused = match self.mint_into(name, group_id, labels).await? {
+        let group_id = self.groups.id_of(rest, group).await?;
+        if let Some(refusal) = self.archived() {
+            return Err(refusal);
+        }
+        let refused = match ask(rest, name, group_id, labels).await? {
             Ok(minted) => return Ok(minted),
             Err(refused) => refused,
         };
@@ -38,70 +47,64 @@ impl Client {
         if status == StatusCode::FORBIDDEN
             && Reason::of(&refused.answer.headers, &refused.complaint) == Reason::Archived
         {
-            return Err(self.note_archived(self.refused(Endpoint::Mint, &refused)));
+            return Err(self.note_archived(rest.refused(Endpoint::Mint, &refused)));
         }
         // Nothing was registered, so that asking again is safe.
-        let Some(group_id) = self.group_after_refusal(group, group_id, status).await? else {
-            return Err(self.refused(Endpoint::Mint, &refused));
+        let Some(group_id) = self.groups.id_after_refusal(rest, group, group_id, status).await? else {
+            return Err(rest.refused(Endpoint::Mint, &refused));
         };
-        let minted = self.mint_into(name, group_id, labels).await?;
-        minted.map_err(|refused| self.refused(Endpoint::Mint, &refused))
+        let minted = ask(rest, name, group_id, labels).await?;
+        minted.map_err(|refused| rest.refused(Endpoint::Mint, &refused))
     }
 
-    /// Asks for one; a refusal that may mean the group is the caller's to read.
-    async fn mint_into(
-        &self,
-        name: &str,
-        group_id: u64,
-        labels: &[String],
-    ) -> Result<Result<MintedRunner, Reply>, GithubError> {
-        if let Some(refusal) = self.archived() {
-            return Err(refusal);
-        }
-        let body = json!({
-            "name": name,
-            "runner_group_id": group_id,
-            "labels": labels,
-            "work_folder": "_work",
-        });
-        let address = self.address("/actions/runners/generate-jitconfig")?;
-        let ask = Ask { method: Method::POST, body: Some(&body), ..Ask::get(Endpoint::Mint, address) };
-        let reply = self.ask(ask).await?;
-        match reply.answer.status {
-            StatusCode::CREATED => minted(&reply).map(Ok),
-            StatusCode::CONFLICT => Err(GithubError::NameTaken),
-            StatusCode::UNPROCESSABLE_ENTITY if says_registration_limit(&reply.complaint) => {
-                Err(GithubError::RegistrationLimit(reply.complaint))
-            }
-            StatusCode::BAD_REQUEST
-            | StatusCode::FORBIDDEN
-            | StatusCode::NOT_FOUND
-            | StatusCode::UNPROCESSABLE_ENTITY => Ok(Err(reply)),
-            _ => Err(self.refused(Endpoint::Mint, &reply)),
-        }
-    }
-}
-
-impl Client {
     /// The refusal of a mint for an archived repository, while it is not asked again.
     fn archived(&self) -> Option<GithubError> {
-        let archived = self.archived_since().lock();
+        let archived = self.archived.lock();
         let (since, why) = archived.as_ref()?;
         (since.elapsed() < ARCHIVED_PAUSE).then(|| GithubError::Refused(why.clone()))
     }
 
     fn note_archived(&self, refusal: GithubError) -> GithubError {
         if let GithubError::Refused(why) = &refusal {
-            let mut archived = self.archived_since().lock();
-            *archived = Some((Instant::now(), why.clone()));
+            *self.archived.lock() = Some((Instant::now(), why.clone()));
         }
         refusal
     }
 }
 
+/// Asks for one runner; a refusal that may mean the group is the caller's to read.
+async fn ask(
+    rest: &RestClient,
+    name: &str,
+    group_id: u64,
+    labels: &[String],
+) -> Result<Result<MintedRunner, Response>, GithubError> {
+    let body = json!({
+        "name": name,
+        "runner_group_id": group_id,
+        "labels": labels,
+        "work_folder": "_work",
+    });
+    let address = rest.address("/actions/runners/generate-jitconfig")?;
+    let ask = Request { method: Method::POST, body: Some(&body), ..Request::get(Endpoint::Mint, address) };
+    let reply = rest.ask(ask).await?;
+    match reply.answer.status {
+        StatusCode::CREATED => minted(&reply).map(Ok),
+        StatusCode::CONFLICT => Err(GithubError::NameTaken),
+        StatusCode::UNPROCESSABLE_ENTITY if says_registration_limit(&reply.complaint) => {
+            Err(GithubError::RegistrationLimit(reply.complaint))
+        }
+        StatusCode::BAD_REQUEST
+        | StatusCode::FORBIDDEN
+        | StatusCode::NOT_FOUND
+        | StatusCode::UNPROCESSABLE_ENTITY => Ok(Err(reply)),
+        _ => Err(rest.refused(Endpoint::Mint, &reply)),
+    }
+}
+
 /// Reads what came with a 201. The registration exists from then on, whatever else is missing, so
 /// its id must not get lost in an error.
-fn minted(reply: &Reply) -> Result<MintedRunner, GithubError> {
+fn minted(reply: &Response) -> Result<MintedRunner, GithubError> {
     let body: Value = reply.answer.json()?;
     let Some(id) = body["runner"]["id"].as_u64().map(RegistrationId) else {
         return Err(GithubError::failed("status 201 without a runner id"));

@@ -4,8 +4,10 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{
-    AppGrant, Client, Endpoint, GithubError, Rate, client::Ask, identity::address_of,
-    refusal::app_permission_name,
+    AppGrant, Client, GithubError, Rate,
+    endpoint::Endpoint,
+    identify::address_of,
+    rest::{Request, app_permission_name},
 };
 use crate::{
     clock,
@@ -42,9 +44,9 @@ impl Client {
             Target::Enterprise { .. } => "/actions/runners?per_page=1",
             Target::Organization { .. } | Target::Repository { .. } => "",
         };
-        let reply = self.ask(Ask::get(Endpoint::Scope, self.address(path)?)).await?;
+        let reply = self.rest().ask(Request::get(Endpoint::Scope, self.rest().address(path)?)).await?;
         if reply.answer.status != StatusCode::OK {
-            return Err(self.refused(Endpoint::Scope, &reply));
+            return Err(self.rest().refused(Endpoint::Scope, &reply));
         }
         let body: Value = reply.answer.json()?;
         if let (Some(id), Some(now)) = (body["id"].as_u64(), address_of(&body, self.scope())) {
@@ -67,8 +69,8 @@ impl Client {
             token_expires_at: self.token_expires_at(),
             app,
             app_lacks,
-            rate: self.limits().rate(Endpoint::Scope),
-            clock_skew: self.limits().skew(clock::wall()),
+            rate: self.rest().limits().rate(Endpoint::Scope),
+            clock_skew: self.rest().limits().skew(clock::wall()),
         })
     }
 }

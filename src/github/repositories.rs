@@ -3,11 +3,13 @@
 use serde::Deserialize;
 
 use super::{
-    Client, Endpoint, GithubError,
-    conditional::{Cost, Pages, Walk},
-    identity::within,
-    rows::Row,
-    workflow::WireRepository,
+    Client, GithubError,
+    endpoint::Endpoint,
+    identities::within,
+    lenient_json::Row,
+    paging::{Cost, List, Page, Pages, Rows, Walked},
+    rest::Response,
+    workflow_records::RepositoryBody,
 };
 use crate::fleet::{ClockReading, Instant, Scope, Target};
 
@@ -31,7 +33,7 @@ pub struct Repositories {
 
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Wire(Vec<Row<WireRepository>>);
+struct RepositoryPage(Vec<Row<RepositoryBody>>);
 
 impl Repositories {
     /// Of the client's organization.
@@ -42,38 +44,32 @@ impl Repositories {
     /// Those that were pushed to since, newest first and without archived ones; at most a thousand.
     /// What has not changed costs nothing. Fails for a scope that is no organization.
     pub async fn pushed_since(&mut self, since: Instant) -> Result<Vec<PushedRepository>, GithubError> {
-        let scope = self.client.scope();
+        let (rest, scope) = (self.client.rest(), self.client.scope());
         let Target::Organization { .. } = scope.target() else {
             return Err(GithubError::Refused(format!(
                 "GitHub lists no repositories for {scope}; list them in the pool's `repositories`"
             )));
         };
-        let first = self.client.address("/repos?sort=pushed&direction=desc&per_page=100")?;
-        let read = |reply: &super::client::Reply| {
-            let Wire(rows) = reply.answer.json()?;
+        let first = rest.address("/repos?sort=pushed&direction=desc&per_page=100")?;
+        let read = |reply: &Response| {
+            let RepositoryPage(rows) = reply.answer.json()?;
             // As this answer has just told it.
             let clock = self.client.clock();
-            let rows = self.client.readable(rows, "repositories", scope);
-            Ok((0, rows.iter().filter_map(|row| pushed(row, scope, clock)).collect()))
+            let (rows, unreadable) = rest.readable(rows, "repositories", scope);
+            let rows = rows.iter().filter_map(|row| pushed(row, scope, clock)).collect();
+            Ok(Rows { total: 0, rows, unreadable })
         };
-        let walk = Walk {
-            client: &self.client,
-            endpoint: Endpoint::Repositories,
-            of: scope,
-            max_pages: MAX_PAGES,
-            read: &read,
-        };
-        let old = |page: &super::conditional::Page<PushedRepository>| {
-            page.rows.last().is_some_and(|last| last.pushed_at < since)
-        };
-        let walked = walk.walk(first, &mut self.pages, &mut Cost::default(), old).await?;
-        let rows = walked.iter().flat_map(|walked| &walked.pages).flat_map(|page| &page.rows);
+        let list =
+            List { rest, endpoint: Endpoint::Repositories, of: scope, max_pages: MAX_PAGES, read: &read };
+        let old = |page: &Page<PushedRepository>| page.rows.last().is_some_and(|last| last.pushed_at < since);
+        let walked = list.walk(first, &mut self.pages, &mut Cost::default(), old).await?;
+        let rows = walked.iter().flat_map(Walked::rows);
         Ok(rows.filter(|row| row.pushed_at >= since).cloned().collect())
     }
 }
 
 /// A repository in which workflows can run.
-fn pushed(wire: &WireRepository, organization: &Scope, clock: ClockReading) -> Option<PushedRepository> {
+fn pushed(wire: &RepositoryBody, organization: &Scope, clock: ClockReading) -> Option<PushedRepository> {
     if wire.archived == Some(true) || wire.disabled == Some(true) {
         return None;
     }
@@ -81,11 +77,6 @@ fn pushed(wire: &WireRepository, organization: &Scope, clock: ClockReading) -> O
     // It is the organization's, whatever that is called by now.
     let repository = within(organization, &named)?;
     // Never pushed to is null.
-    let pushed_at = wire
-        .pushed_at
-        .as_deref()
-        .and_then(|text| text.parse().ok())
-        .map(|at| clock.instant(at))
-        .unwrap_or_default();
+    let pushed_at = wire.pushed_at.map(|at| clock.instant(at)).unwrap_or_default();
     Some(PushedRepository { repository, pushed_at })
 }

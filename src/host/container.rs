@@ -45,6 +45,15 @@ pub(super) fn is_plain_name(text: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
+/// The id as text that is safe in a request's path.
+pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
+    if is_plain_name(&id.0) {
+        Ok(id.0.to_string())
+    } else {
+        Err(HostError::Refused(format!("{:?} is not a container id", id.0)))
+    }
+}
+
 /// The request that creates a runner's container.
 pub(super) fn create_body(launch: &Launch<'_>) -> Result<ContainerCreateBody, HostError> {
     let template = &launch.pool.template;

@@ -21,10 +21,10 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch,
-    call::{Call, Deadlines, Engine, Fault, Reporter, boxed},
+    call::Call,
     connect::Endpoint,
-    container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name},
-    inspect::plain,
+    container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
+    engine::{Deadlines, Engine, Fault, Reporter, boxed},
     log::Story,
     memory::Memory,
     registry::Reference,

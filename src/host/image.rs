@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use super::{
     Docker, HostError,
-    call::{Call, Fault},
+    call::Call,
+    engine::Fault,
     registry::{self, Login, Reference},
 };
 

@@ -8,8 +8,9 @@ use futures_util::StreamExt;
 
 use super::{
     Docker, HostError,
-    call::{Call, Fault, boxed},
-    container::{self, Condition, is_plain_name},
+    call::Call,
+    container::{self, Condition, plain},
+    engine::{Fault, boxed},
     log::{Lines, Story},
 };
 use crate::fleet::{ContainerId, Exit, Timestamp};
@@ -147,15 +148,6 @@ fn is_worker(process: &[String]) -> bool {
     let Some([_, name, command @ ..]) = process.get(..) else { return false };
     let first = command.first().and_then(|command| command.split_whitespace().next()).unwrap_or_default();
     name == WORKER || first.rsplit('/').next() == Some(WORKER)
-}
-
-/// The id as text that is safe in a request's path.
-pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
-    if is_plain_name(&id.0) {
-        Ok(id.0.to_string())
-    } else {
-        Err(HostError::Refused(format!("{:?} is not a container id", id.0)))
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod connect;
 mod container;
 mod disk;
 mod docker;
+mod engine;
 mod image;
 mod inspect;
 mod log;
@@ -20,11 +21,11 @@ use secrecy::SecretString;
 use crate::fleet::{Container, ContainerId, Exit, InstanceId, Occupation, Pool, RegistrationId, RunnerName};
 
 pub use self::{
-    call::{Deadlines, Reporter, RequestReport},
     connect::{Endpoint, EndpointError},
     container::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
     disk::disk_is_low,
     docker::{Docker, Facts},
+    engine::{Deadlines, Reporter, RequestReport},
     image::ImageFacts,
     log::said,
     watch::Happened,

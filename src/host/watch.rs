@@ -28,9 +28,9 @@ use tokio::{
 
 use super::{
     Docker, HostError,
-    call::{Call, Fault},
-    container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, runner_of},
-    inspect::plain,
+    call::Call,
+    container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, plain, runner_of},
+    engine::Fault,
     log::{Lines, said},
 };
 use crate::fleet::{ContainerId, RunnerName, Said};

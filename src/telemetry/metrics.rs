@@ -8,15 +8,16 @@ mod family;
 mod fleet;
 mod jobs;
 mod requests;
+mod values;
 mod webhooks;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, Registry, TextEncoder, process_collector::ProcessCollector};
 
 use self::{
-    family::Registrar, fleet::FleetMetrics, jobs::JobMetrics, requests::RequestMetrics,
+    family::Registrar, fleet::FleetMetrics, jobs::JobMetrics, requests::RequestMetrics, values::Configured,
     webhooks::WebhookMetrics,
 };
 use super::writer::dropped_lines;
@@ -29,9 +30,6 @@ use crate::{
     host,
 };
 
-/// The `pool` label of runners whose pool is not configured: leftovers of an earlier configuration.
-const UNKNOWN_POOL: &str = "unknown";
-
 /// All metrics of one daemon.
 pub struct Metrics {
     registry: Registry,
@@ -41,24 +39,6 @@ pub struct Metrics {
     webhooks: WebhookMetrics,
     dropped_log_lines: IntCounter,
     configured: Mutex<Option<Configured>>,
-}
-
-/// The configured pools, scopes and hosts, as of the last pass: the values that labels may take.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Configured {
-    pools: BTreeSet<String>,
-    scopes: BTreeSet<String>,
-    hosts: BTreeSet<String>,
-}
-
-impl Configured {
-    fn of(status: &Status) -> Self {
-        Self {
-            pools: status.pools.iter().map(|pool| pool.name.to_string()).collect(),
-            scopes: status.scopes.iter().map(|scope| scope.url.to_string()).collect(),
-            hosts: status.hosts.iter().map(|host| host.name.to_string()).collect(),
-        }
-    }
 }
 
 impl Metrics {
@@ -154,19 +134,4 @@ impl Metrics {
         }
         String::from_utf8(text).unwrap_or_default()
     }
-}
-
-/// A number as a gauge's value, clamped to its maximum.
-fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Seconds since the Unix epoch; 0 for never.
-fn epoch_seconds(moment: Option<Timestamp>) -> f64 {
-    Duration::from_millis(moment.map_or(0, Timestamp::as_millis)).as_secs_f64()
-}
-
-/// Seconds from a moment to now; 0 when there is none.
-fn age_seconds(moment: Option<Timestamp>, now: Timestamp) -> f64 {
-    moment.map_or(0.0, |moment| now.since(moment).as_secs_f64())
 }

@@ -3,9 +3,9 @@
 
 use http::Uri;
 
-use super::super::{
+use crate::github::{
     GithubError,
-    link::{Origin, encoded},
+    transport::{Origin, encoded},
 };
 
 /// What every request to the service bears (actions/scaleset, `client.go`).

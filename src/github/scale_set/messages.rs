@@ -1,29 +1,18 @@
-//! The message queue of a session: the long poll, what it tells, and saying that it was heard.
+//! What the messages of a session tell.
 //!
 //! Messages are foreign text: of each only so many bytes, jobs and characters are kept, and what
 //! cannot be read is left out one by one. How many runners are wanted stands in the statistics, and
 //! nowhere else: a message tells of fifty jobs at most, whatever else happened.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{
     Deserialize,
     de::{Deserializer, IgnoredAny, SeqAccess, Visitor},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, value::RawValue};
 
-use super::{ScaleSetError, ScaleSets, Session, address, problem::Exception, service::Call, sets::SETS};
-use crate::{
-    fleet::Timestamp,
-    github::{GithubError, transport::Foreign},
-};
-
-/// How long a poll may take. The service answers after some 50 s when there is nothing to tell.
-const POLL_DEADLINE: Duration = Duration::from_secs(100);
-
-/// The largest message that is read. Fifty jobs have some 80 kB.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+use crate::{fleet::Timestamp, github::GithubError};
 
 /// The most jobs of a message that are read; the service sends fifty at most.
 const MAX_JOBS: usize = 1000;
@@ -31,9 +20,6 @@ const MAX_JOBS: usize = 1000;
 /// The most that is kept of a text, in characters, and of a list.
 const MAX_TEXT: usize = 300;
 const MAX_LABELS: usize = 100;
-
-/// How many runners the set may have at once; the service assigns no more jobs than that.
-const CAPACITY: HeaderName = HeaderName::from_static("x-scalesetmaxcapacity");
 
 /// What a set has to do, counted by the service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -310,79 +296,6 @@ fn moment(text: &str) -> Option<Timestamp> {
     });
     let millis = u64::try_from(at.ok()?.as_millisecond()).ok()?;
     Some(Timestamp::from_millis(millis))
-}
-
-impl ScaleSets {
-    /// Waits for the next message after `last` (0 is none), up to a minute and a half; `None` when
-    /// there was nothing to tell. `capacity` is how many runners the set may have in all, and no
-    /// more jobs than that will be assigned to it.
-    pub async fn poll(
-        &self,
-        session: &Session,
-        last: i64,
-        capacity: u32,
-    ) -> Result<Option<Message>, ScaleSetError> {
-        let at = address::after(&session.queue, last)?;
-        let accept = HeaderValue::from_static("application/json; api-version=6.0-preview");
-        // The service's own numbers are signed.
-        let capacity = HeaderValue::from(capacity.min(i32::MAX.unsigned_abs()));
-        let headers = HeaderMap::from_iter([(header::ACCEPT, accept), (CAPACITY, capacity)]);
-        let foreign = Foreign {
-            method: Method::GET,
-            address: &at,
-            headers,
-            body: None,
-            deadline: POLL_DEADLINE,
-            max_body: MAX_MESSAGE,
-        };
-        let way = self.way(&session.origin)?;
-        match self.exchange("poll", &way, foreign, &session.token).await? {
-            Ok(answer) if answer.status == StatusCode::OK => Ok(Message::read(&answer.body)?),
-            Ok(_) => Ok(None),
-            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(ScaleSetError::TokenExpired),
-            Err(problem) => Err(problem.about_session("polling for messages")),
-        }
-    }
-
-    /// Says that a message was heard; until then it is sent again.
-    pub async fn acknowledge(&self, session: &Session, message: i64) -> Result<(), ScaleSetError> {
-        let at = address::message(&session.queue, message)?;
-        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let foreign = Foreign {
-            method: Method::DELETE,
-            address: &at,
-            headers: HeaderMap::from_iter(json),
-            body: None,
-            deadline: self.client().deadline(),
-            max_body: MAX_MESSAGE,
-        };
-        let way = self.way(&session.origin)?;
-        let Err(problem) = self.exchange("acknowledge", &way, foreign, &session.token).await? else {
-            return Ok(());
-        };
-        match (problem.status, problem.exception) {
-            (StatusCode::UNAUTHORIZED, _) => Err(ScaleSetError::TokenExpired),
-            // Gone already, as after a lost reply; if the session is what is gone, the next poll says so.
-            (StatusCode::NOT_FOUND, Exception::Other) => Ok(()),
-            _ => Err(problem.about_session("deleting a message")),
-        }
-    }
-
-    /// Acquires jobs that are offered, which GHES wants and github.com does by itself; says which
-    /// were won.
-    pub async fn acquire(&self, session: &Session, requests: &[i64]) -> Result<Vec<i64>, ScaleSetError> {
-        let path = format!("{SETS}/{}/acquirejobs", session.set);
-        let body = json!(requests);
-        match self.call_with(Call::post("acquire", &path, &body), &session.token).await? {
-            Ok(answer) => {
-                let won: Value = answer.json()?;
-                let won = won["value"].as_array().map(Vec::as_slice).unwrap_or_default();
-                Ok(won.iter().filter_map(Value::as_i64).collect())
-            }
-            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(ScaleSetError::TokenExpired),
-            Err(problem) => Err(problem.about_session("acquiring jobs")),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,13 @@
 //! again at once, however often it is asked for.
 
 mod address;
-mod held;
-mod listed;
+mod exchange;
+mod list_cache;
+mod message_queue;
 mod messages;
 mod problem;
 mod registration;
+mod registrations;
 mod runners;
 mod service;
 mod session;
@@ -22,8 +24,9 @@ mod sets;
 pub use self::{
     messages::{Job, JobMessage, Message, Statistics},
     problem::ScaleSetError,
+    registrations::Waits,
     runners::ScaleSetRunners,
-    service::{ScaleSets, Waits},
+    service::ScaleSets,
     session::{Session, SessionId},
     sets::{Ensured, ScaleSet, ScaleSetId},
 };

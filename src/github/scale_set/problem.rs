@@ -4,8 +4,10 @@
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::super::{GithubError, limits, redact::foreign, transport::Answer};
-use crate::clock;
+use crate::{
+    clock,
+    github::{GithubError, limits::limited, redact::foreign, transport::Answer},
+};
 
 /// What can go wrong with a scale set, by what a caller does about it.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +104,7 @@ impl Problem {
             exception: body.type_name.as_deref().map_or(Exception::Other, Exception::named),
             says: parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
             retry_after: throttled
-                .then(|| limits::limited(answer.status, &answer.headers, &message, 0, clock::wall()))
+                .then(|| limited(answer.status, &answer.headers, &message, 0, clock::wall()))
                 .flatten(),
         }
     }

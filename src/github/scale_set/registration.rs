@@ -4,20 +4,25 @@
 use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    ScaleSets, address,
+    address,
+    exchange::{MAX_ANSWER, reported, secret_header},
     problem::Problem,
-    service::{MAX_ANSWER, Service},
 };
 use crate::{
     clock,
-    fleet::Timestamp,
-    github::{Endpoint, GithubError, limits::github_clock, transport::Foreign},
+    fleet::{Instant, Timestamp},
+    github::{
+        Client, GithubError,
+        endpoint::Endpoint,
+        server_clock::github_clock,
+        transport::{Foreign, Origin},
+    },
 };
 
 /// How often a registration is asked for. A fresh registration token is not known to all of
@@ -34,6 +39,15 @@ const RENEWED_BEFORE: Duration = Duration::from_mins(1);
 /// taken for an old one; and one that is old indeed is refused and then renewed.
 const USED_AT_LEAST: Duration = Duration::from_secs(30);
 
+/// The service as a registration gave it.
+pub(super) struct Service {
+    pub(super) base: Uri,
+    pub(super) origin: Origin,
+    pub(super) token: SecretString,
+    /// When it is time for another token, by our clock.
+    pub(super) renew_at: Instant,
+}
+
 #[derive(Deserialize)]
 struct Registered {
     #[serde(default)]
@@ -42,65 +56,50 @@ struct Registered {
     token: SecretString,
 }
 
-impl ScaleSets {
-    /// Asks for the service and a token for it.
-    pub(super) async fn register(&self) -> Result<Service, GithubError> {
-        let token = self.client().registration_token().await?.token;
-        let authorization = secret_header(&format!("RemoteAuth {}", token.expose_secret()))?;
-        let scope = self.client().current_scope();
-        let body = json!({ "url": scope.as_str(), "runner_event": "register" });
-        let text = format!("{}/actions/runner-registration", self.client().base());
-        let at =
-            text.parse().map_err(|_| GithubError::Refused(format!("{scope} has no valid API address")))?;
-        let transport = self.client().transport();
-        let mut wait = self.waits().registration;
-        for tries_left in (0..TRIES).rev() {
-            let headers = HeaderMap::from_iter([
-                (header::AUTHORIZATION, authorization.clone()),
-                (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            ]);
-            let foreign = Foreign {
-                method: Method::POST,
-                address: &at,
-                headers,
-                body: Some(&body),
-                deadline: transport.deadline(),
-                max_body: MAX_ANSWER,
-            };
-            let answer = self.reported("registration", transport.exchange_foreign(foreign)).await?;
-            let problem = Problem::of(&answer, token.expose_secret());
-            // What limits the credential is no server that does not know the token yet.
-            self.client()
-                .limits()
-                .learn(
-                    Endpoint::RegistrationToken,
-                    answer.status,
-                    &answer.headers,
-                    &problem.says,
-                    clock::wall(),
-                )
-                .map_err(|wait| GithubError::RateLimited { wait })?;
-            if answer.status.is_success() {
-                let registered: Registered = answer.json()?;
-                return service(registered, &answer.headers, transport.origin().is_https());
-            }
-            let early = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-            if !early || tries_left == 0 {
-                return Err(problem.error(&format!("registering {scope} with the scale-set service")));
-            }
-            tokio::time::sleep(wait).await;
-            wait *= 2;
+/// Asks for the service and a token for it. A refused registration is tried again after `first_pause`, and then after
+/// twice the pause before.
+pub(super) async fn register(client: &Client, first_pause: Duration) -> Result<Service, GithubError> {
+    let token = client.registration_token().await?.token;
+    let authorization = secret_header(&format!("RemoteAuth {}", token.expose_secret()))?;
+    let scope = client.rest().current_scope();
+    let body = json!({ "url": scope.as_str(), "runner_event": "register" });
+    let text = format!("{}/actions/runner-registration", client.rest().base());
+    let at = text.parse().map_err(|_| GithubError::Refused(format!("{scope} has no valid API address")))?;
+    let transport = client.rest().transport();
+    let mut wait = first_pause;
+    for tries_left in (0..TRIES).rev() {
+        let headers = HeaderMap::from_iter([
+            (header::AUTHORIZATION, authorization.clone()),
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ]);
+        let foreign = Foreign {
+            method: Method::POST,
+            address: &at,
+            headers,
+            body: Some(&body),
+            deadline: transport.deadline(),
+            max_body: MAX_ANSWER,
+        };
+        let answer = reported(client, "registration", transport.exchange_foreign(foreign)).await?;
+        let problem = Problem::of(&answer, token.expose_secret());
+        // What limits the credential is no server that does not know the token yet.
+        client
+            .rest()
+            .limits()
+            .learn(Endpoint::RegistrationToken, answer.status, &answer.headers, &problem.says, clock::wall())
+            .map_err(|wait| GithubError::RateLimited { wait })?;
+        if answer.status.is_success() {
+            let registered: Registered = answer.json()?;
+            return service(registered, &answer.headers, transport.origin().is_https());
         }
-        Err(GithubError::failed("no request was sent to the scale-set service"))
+        let early = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if !early || tries_left == 0 {
+            return Err(problem.error(&format!("registering {scope} with the scale-set service")));
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 2;
     }
-}
-
-/// A header that is not logged.
-pub(super) fn secret_header(value: &str) -> Result<HeaderValue, GithubError> {
-    let mut value = HeaderValue::try_from(value)
-        .map_err(|_| GithubError::failed("GitHub returned a token with invalid characters"))?;
-    value.set_sensitive(true);
-    Ok(value)
+    Err(GithubError::failed("no request was sent to the scale-set service"))
 }
 
 fn service(registered: Registered, headers: &HeaderMap, secure: bool) -> Result<Service, GithubError> {

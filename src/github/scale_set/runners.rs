@@ -13,14 +13,14 @@ use super::{
     ScaleSetId, ScaleSets,
     problem::Exception,
     service::Call,
-    sets::{Listed, SETS},
+    sets::{SETS, ServiceList},
 };
 use crate::{
     fleet::{Registration, RegistrationId, RunnerStatus},
     github::{
         GithubError, Listing, Mint, MintedRunner, RunnerApi,
-        record::name_in,
-        rows::{Row, lenient},
+        lenient_json::name_in,
+        lenient_json::{Row, lenient},
     },
 };
 
@@ -33,12 +33,12 @@ const AGENTS: &str = "distributedtask/pools/0/agents";
 #[derive(Clone, Debug)]
 pub struct ScaleSetRunners {
     sets: ScaleSets,
-    held: Arc<Mutex<Held>>,
+    serving: Arc<Mutex<Serving>>,
 }
 
 /// Which set we serve, or why we do not.
 #[derive(Clone, Debug)]
-enum Held {
+enum Serving {
     Set(ScaleSetId),
     No(String),
 }
@@ -66,28 +66,28 @@ struct Minted {
 impl ScaleSetRunners {
     /// Runners of a set that is not known yet.
     pub fn new(sets: ScaleSets) -> Self {
-        let held = Held::No("its session is not open yet".to_owned());
-        Self { sets, held: Arc::new(Mutex::new(held)) }
+        let serving = Serving::No("its session is not open yet".to_owned());
+        Self { sets, serving: Arc::new(Mutex::new(serving)) }
     }
 
     /// From now on the set is ours.
     pub fn hold(&self, set: ScaleSetId) {
-        self.set_held(Held::Set(set));
+        self.set_serving(Serving::Set(set));
     }
 
     /// From now on no set is ours; `why` reads after "is not in use here: ".
     pub fn let_go(&self, why: impl Into<String>) {
-        self.set_held(Held::No(why.into()));
+        self.set_serving(Serving::No(why.into()));
     }
 
-    fn set_held(&self, now: Held) {
-        *self.held.lock() = now;
+    fn set_serving(&self, now: Serving) {
+        *self.serving.lock() = now;
     }
 
     fn set(&self) -> Result<ScaleSetId, GithubError> {
-        match &*self.held.lock() {
-            Held::Set(set) => Ok(*set),
-            Held::No(why) => {
+        match &*self.serving.lock() {
+            Serving::Set(set) => Ok(*set),
+            Serving::No(why) => {
                 Err(GithubError::Refused(format!("the pool's scale set is not in use here: {why}")))
             }
         }
@@ -98,7 +98,7 @@ impl ScaleSetRunners {
         let query = [("agentName", name)];
         let found = self.sets.call(Call { query: &query, ..Call::get("get", AGENTS) }).await?;
         let answer = found.map_err(|problem| problem.error("getting a runner of the scale set"))?;
-        let listed: Listed<Agent> = answer.json()?;
+        let listed: ServiceList<Agent> = answer.json()?;
         for row in listed.value.unwrap_or_default() {
             match row {
                 Row::Read(Agent { id: Some(id), name: Some(found), .. }) if found == name => {
@@ -123,7 +123,7 @@ impl ScaleSets {
     /// The scope's own list has these runners too. While that does not change, and nothing of ours was minted or
     /// removed, the answer of before is given for some minutes.
     pub async fn list(&self) -> Result<Listing, GithubError> {
-        let (now, revision) = (Instant::now(), self.client().listed().revision());
+        let (now, revision) = (Instant::now(), self.client().list_revision());
         if let Some(listing) = self.listed().again(revision, now) {
             return Ok(listing);
         }
@@ -135,7 +135,7 @@ impl ScaleSets {
     async fn list_now(&self) -> Result<Listing, GithubError> {
         let found = self.call(Call::get("list", AGENTS)).await?;
         let answer = found.map_err(|problem| problem.error("listing the runners of the scale sets"))?;
-        let listed: Listed<Agent> = answer.json()?;
+        let listed: ServiceList<Agent> = answer.json()?;
         let rows = listed.value.unwrap_or_default();
         let (counted, received) = (listed.count.unwrap_or(rows.len()), rows.len());
         if counted > received {
@@ -154,7 +154,7 @@ impl ScaleSets {
             }
         }
         let client = self.client();
-        client.report_unreadable("runners of scale sets", client.scope(), listing.unreadable.len());
+        client.rest().report_unreadable("runners of scale sets", client.scope(), listing.unreadable.len());
         Ok(listing)
     }
 }

@@ -1,53 +1,25 @@
 //! What all requests to the scale-set service have in common: address, headers, the admin token and
 //! its renewal, and the metrics' report.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use parking_lot::{Mutex, MutexGuard};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{address, held::Held, listed::Listed, problem::Problem, registration::secret_header};
-use crate::{
-    clock,
-    github::{
-        Client, GithubError,
-        link::Origin,
-        transport::{Answer, Foreign, Transport},
-    },
+use super::{
+    address,
+    exchange::{MAX_ANSWER, reported, secret_header},
+    list_cache::ListCache,
+    problem::Problem,
+    registration::Service,
+    registrations::{Registrations, Waits},
 };
-
-/// The largest answer of the service that is read. A list of ten thousand runners has some 4 MB.
-pub(super) const MAX_ANSWER: usize = 16 * 1024 * 1024;
-
-/// Pauses of the client's own.
-#[derive(Clone, Copy, Debug)]
-pub struct Waits {
-    /// Before a refused registration is tried again for the first time; each further pause is twice
-    /// the one before.
-    pub registration: Duration,
-    /// After a registration failed for good, until another is made; each further one doubles it.
-    pub first: Duration,
-    /// After any failed registration at most, but for a rate limit, which says how long it lasts.
-    pub longest: Duration,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self {
-            registration: Duration::from_millis(500),
-            first: Duration::from_secs(1),
-            longest: Duration::from_mins(1),
-        }
-    }
-}
+use crate::github::{
+    Client, GithubError,
+    transport::{Answer, Foreign, Origin, Transport},
+};
 
 /// The scale sets of one scope, as its credential reaches them. Cheap to clone; clones share
 /// everything.
@@ -56,21 +28,10 @@ pub struct ScaleSets(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    waits: Waits,
-    /// Held while registering, so that many requests at once register once.
-    service: tokio::sync::Mutex<Held>,
-    listed: Mutex<Listed>,
+    registrations: Registrations,
+    listed: Mutex<ListCache>,
     /// One for each server that GitHub named; there are two or three.
     ways: Mutex<Vec<Arc<Transport>>>,
-}
-
-/// The service as a registration gave it.
-pub(super) struct Service {
-    pub(super) base: Uri,
-    pub(super) origin: Origin,
-    pub(super) token: SecretString,
-    /// When it is time for another token, by our clock.
-    pub(super) renew_at: crate::fleet::Instant,
 }
 
 /// A request to the service.
@@ -103,31 +64,27 @@ impl ScaleSets {
 
     /// The same with other pauses.
     pub fn with_waits(client: Client, waits: Waits) -> Self {
-        let (service, ways, listed) = (tokio::sync::Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { client, waits, service, listed, ways }))
+        let (ways, listed) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { client, registrations: Registrations::new(waits), listed, ways }))
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.0.client
     }
 
-    pub(super) fn listed(&self) -> MutexGuard<'_, Listed> {
+    pub(super) fn listed(&self) -> MutexGuard<'_, ListCache> {
         self.0.listed.lock()
-    }
-
-    pub(super) fn waits(&self) -> &Waits {
-        &self.0.waits
     }
 
     /// Asks with the admin token, and once more with a new one if it is refused. A problem is the
     /// caller's to read.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Result<Answer, Problem>, GithubError> {
-        let service = self.service(None).await?;
+        let service = self.0.registrations.service(self.client(), None).await?;
         let first = self.ask(&call, &service, &service.token).await?;
         if !matches!(&first, Err(problem) if problem.status == StatusCode::UNAUTHORIZED) {
             return Ok(first);
         }
-        let renewed = self.service(Some(&service)).await?;
+        let renewed = self.0.registrations.service(self.client(), Some(&service)).await?;
         self.ask(&call, &renewed, &renewed.token).await
     }
 
@@ -137,7 +94,7 @@ impl ScaleSets {
         call: Call<'_>,
         token: &SecretString,
     ) -> Result<Result<Answer, Problem>, GithubError> {
-        let service = self.service(None).await?;
+        let service = self.0.registrations.service(self.client(), None).await?;
         self.ask(&call, &service, token).await
     }
 
@@ -149,7 +106,7 @@ impl ScaleSets {
     ) -> Result<Result<Answer, Problem>, GithubError> {
         let at = address::below(&service.base, call.path, call.query)?;
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let deadline = self.client().deadline();
+        let deadline = self.client().rest().deadline();
         let way = self.way(&service.origin)?;
         let foreign = Foreign {
             method: call.method.clone(),
@@ -172,43 +129,11 @@ impl ScaleSets {
     ) -> Result<Result<Answer, Problem>, GithubError> {
         let token = token.expose_secret();
         foreign.headers.insert(header::AUTHORIZATION, secret_header(&format!("Bearer {token}"))?);
-        let answer = self.reported(endpoint, way.exchange_foreign(foreign)).await?;
+        let answer = reported(self.client(), endpoint, way.exchange_foreign(foreign)).await?;
         if answer.status.is_success() {
             return Ok(Ok(answer));
         }
         Ok(Err(Problem::of(&answer, token)))
-    }
-
-    /// Reports an exchange, and takes the byte order mark off its answer.
-    pub(super) async fn reported(
-        &self,
-        endpoint: &'static str,
-        exchange: impl Future<Output = Result<Answer, GithubError>>,
-    ) -> Result<Answer, GithubError> {
-        let began = Instant::now();
-        let mut exchanged = exchange.await;
-        let (took, answer) = (began.elapsed(), exchanged.as_ref().ok());
-        let status = answer.map(|answer| answer.status.as_u16());
-        let activity = answer.and_then(|answer| answer.headers.get(ACTIVITY)?.to_str().ok());
-        let scope = self.client().scope();
-        tracing::debug!(%scope, endpoint, status, ?took, activity, "sent a request to GitHub's scale-set service");
-        self.client().report(endpoint, status, took, None);
-        if let Ok(answer) = &mut exchanged {
-            strip_mark(&mut answer.body);
-        }
-        exchanged
-    }
-
-    /// The service; a new registration when the one at hand is about to expire or was refused, unless
-    /// one has failed a short while ago.
-    async fn service(&self, refused: Option<&Arc<Service>>) -> Result<Arc<Service>, GithubError> {
-        let mut held = self.0.service.lock().await;
-        if let Some(service) = held.service(refused) {
-            return Ok(service);
-        }
-        held.admit(clock::now())?;
-        let registered = self.register().await;
-        held.learn(registered, self.waits(), clock::now())
     }
 
     /// The way to a server; made when it is first needed.
@@ -221,27 +146,18 @@ impl ScaleSets {
         if ways.len() >= MAX_WAYS {
             ways.remove(0);
         }
-        let way = Arc::new(self.client().transport().towards(origin.clone())?);
+        let way = Arc::new(self.client().rest().transport().towards(origin.clone())?);
         ways.push(Arc::clone(&way));
         Ok(way)
     }
 
     /// Whether addresses that GitHub names must have TLS.
     pub(super) fn is_secure(&self) -> bool {
-        self.client().transport().origin().is_https()
+        self.client().rest().transport().origin().is_https()
     }
 }
-
-const ACTIVITY: HeaderName = HeaderName::from_static("activityid");
 
 const MAX_WAYS: usize = 8;
-
-/// The service begins some bodies with a byte order mark, which is not JSON.
-fn strip_mark(body: &mut Bytes) {
-    if body.starts_with(b"\xEF\xBB\xBF") {
-        drop(body.split_to(3));
-    }
-}
 
 impl fmt::Debug for ScaleSets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     ScaleSetError, ScaleSetId, ScaleSets, Statistics, address, problem::Exception, service::Call, sets::SETS,
 };
-use crate::github::{GithubError, link::Origin};
+use crate::github::{GithubError, transport::Origin};
 
 /// GitHub's id of a session: a UUID, or another text that is safe in a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Session {
     /// Reads what came for an opened or refreshed session of `set`. With `secure`, its queue must
     /// have TLS.
     pub fn read(set: ScaleSetId, body: &[u8], secure: bool) -> Result<Self, GithubError> {
-        let wire: Wire =
+        let wire: SessionBody =
             serde_json::from_slice(body).map_err(|_| GithubError::failed("the response is not a session"))?;
         let id = wire.session_id.as_deref().and_then(SessionId::parse);
         let id = id.ok_or_else(|| GithubError::failed("the session has no id"))?;
@@ -78,7 +78,7 @@ impl fmt::Debug for Session {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct SessionBody {
     session_id: Option<String>,
     message_queue_url: Option<String>,
     #[serde(default)]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fleet::Target,
-    github::{GithubError, record::name_in, rows::Row},
+    github::{GithubError, lenient_json::Row, lenient_json::name_in},
 };
 
 /// GitHub's number of a scale set.
@@ -58,7 +58,7 @@ pub(super) const SETS: &str = "runtime/runnerscalesets";
 
 #[derive(Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
-pub(super) struct Listed<T> {
+pub(super) struct ServiceList<T> {
     /// What counts, whatever the list holds.
     pub(super) count: Option<usize>,
     pub(super) value: Option<Vec<Row<T>>>,
@@ -71,27 +71,27 @@ struct Group {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct ScaleSetBody {
     id: Option<i64>,
     name: Option<String>,
-    labels: Option<Vec<WireLabel>>,
+    labels: Option<Vec<LabelBody>>,
     #[serde(rename = "RunnerSetting", alias = "runnerSetting")]
-    setting: Option<WireSetting>,
+    setting: Option<SettingBody>,
     statistics: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct WireLabel {
+struct LabelBody {
     name: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct WireSetting {
+struct SettingBody {
     disable_update: Option<bool>,
 }
 
-impl Wire {
+impl ScaleSetBody {
     fn set(self) -> Result<ScaleSet, GithubError> {
         let id = self.id.ok_or_else(|| GithubError::failed("the scale set has no id"))?;
         Ok(ScaleSet {
@@ -155,13 +155,13 @@ impl ScaleSets {
         let found = self.call(Call { query: &query, ..Call::get("scale_set", SETS) }).await?;
         let what = || format!("looking up the scale set {name:?}");
         let answer = found.map_err(|problem| problem.error(&what()))?;
-        let listed: Listed<Wire> = answer.json()?;
+        let listed: ServiceList<ScaleSetBody> = answer.json()?;
         let sets = listed.value.unwrap_or_default();
         let (counted, received) = (listed.count.unwrap_or(sets.len()), sets.len());
         // A server that does not know the filter lists all sets of the scope.
         let wanted = name.to_lowercase();
         let is_it = |name: Option<&String>| name.is_some_and(|name| name.to_lowercase() == wanted);
-        let lost = |row: &Row<Wire>| match row {
+        let lost = |row: &Row<ScaleSetBody>| match row {
             Row::Read(_) => false,
             Row::Unreadable(raw) => name_in(raw).is_none_or(|name| is_it(Some(&name))),
         };
@@ -197,7 +197,7 @@ impl ScaleSets {
             "RunnerSetting": { "disableUpdate": true },
         });
         match self.call(Call::post("scale_set", SETS, &body)).await? {
-            Ok(answer) => Ok(Ok(answer.json::<Wire>()?.set()?)),
+            Ok(answer) => Ok(Ok(answer.json::<ScaleSetBody>()?.set()?)),
             Err(problem) if problem.status.is_client_error() => Ok(Err(problem)),
             Err(problem) => Err(problem.error(&format!("creating the scale set {name:?}"))),
         }
@@ -222,7 +222,7 @@ impl ScaleSets {
         let found = self.call(Call { query: &query, ..Call::get("groups", "runtime/runnergroups/") }).await?;
         let answer =
             found.map_err(|problem| problem.error(&format!("looking up the runner group {name:?}")))?;
-        let listed: Listed<Group> = answer.json()?;
+        let listed: ServiceList<Group> = answer.json()?;
         let groups = listed.value.unwrap_or_default();
         let count = listed.count.unwrap_or(groups.len());
         match (count, groups.into_iter().find_map(|row| row.read()?.id)) {

@@ -7,8 +7,8 @@ use serde_json::Number;
 
 use super::{DeliveryEvent, Encoding};
 use crate::{
-    fleet::{ClockReading, Job, JobFacts, JobId, JobState, Scope, Target},
-    github::{Numbers, rows::lenient},
+    fleet::{ClockReading, Job, JobFacts, JobId, JobState, Scope, Target, Timestamp},
+    github::{Numbers, lenient_json::lenient},
 };
 
 /// The longest name or address that is kept of a job.
@@ -82,54 +82,56 @@ pub fn read(
 
 /// Reads the payload of an event of jobs.
 pub(in crate::github) fn read_job(json: &[u8], clock: ClockReading) -> Result<Told, Malformed> {
-    let wire: Wire = serde_json::from_slice(json)
+    let wire: JobEvent = serde_json::from_slice(json)
         .map_err(|error| Malformed::NoSuchPayload { line: error.line(), column: error.column() })?;
     wire.told(clock)
 }
 
 /// A payload of an event of jobs, as sent.
 #[derive(Deserialize)]
-struct Wire {
+struct JobEvent {
     action: String,
-    workflow_job: WireJob,
-    repository: WireRepository,
-    enterprise: Option<WireEnterprise>,
+    workflow_job: EventJob,
+    repository: EventRepository,
+    enterprise: Option<EventEnterprise>,
 }
 
 #[derive(Deserialize)]
-struct WireJob {
+struct EventJob {
     id: u64,
     /// A `number` in GitHub's description, where the others are integers.
     run_id: Option<Number>,
     name: Option<String>,
     html_url: Option<String>,
-    created_at: Option<String>,
-    started_at: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    created_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "lenient")]
+    started_at: Option<Timestamp>,
     labels: Option<Vec<String>>,
     runner_name: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct WireRepository {
+struct EventRepository {
     html_url: String,
     private: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
     id: Option<u64>,
     #[serde(default, deserialize_with = "lenient")]
-    owner: Option<WireOwner>,
+    owner: Option<EventOwner>,
 }
 
 #[derive(Deserialize)]
-struct WireOwner {
+struct EventOwner {
     id: u64,
 }
 
 #[derive(Deserialize)]
-struct WireEnterprise {
+struct EventEnterprise {
     slug: Option<String>,
 }
 
-impl Wire {
+impl JobEvent {
     /// What it tells; `clock` is GitHub's when it came.
     fn told(self, clock: ClockReading) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;
@@ -151,8 +153,7 @@ impl Wire {
         if labels.len() > MAX_LABELS || labels.iter().any(|label| label.len() > MAX_TEXT) {
             return Err(Malformed::TooManyLabels);
         }
-        let created_at = workflow_job.created_at.as_deref().and_then(|text| text.parse().ok());
-        let started_at = workflow_job.started_at.as_deref().and_then(|text| text.parse().ok());
+        let (created_at, started_at) = (workflow_job.created_at, workflow_job.started_at);
         // As a queue's jobs are read: one that an approval held was made long before it was queued.
         let started_at = started_at.filter(|&at| state == JobState::Queued && at <= clock.shown);
         let queued_at = started_at.max(created_at).unwrap_or(clock.shown);
@@ -189,7 +190,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::fleet::{Instant, Timestamp};
+    use crate::fleet::Instant;
 
     const CAME_AT: Timestamp = Timestamp::from_millis(1_795_348_800_000);
     const CLOCK: ClockReading = ClockReading { at: Instant::from_millis(5_000_000_000), shown: CAME_AT };

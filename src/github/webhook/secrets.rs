@@ -2,7 +2,7 @@
 //! takes the other's place. They never show.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     files::{self, FileError},
-    github::stamp::Stamp,
+    github::file_state::FileState,
 };
 
 /// More than two secrets of any length that is of use.
@@ -46,28 +46,28 @@ pub enum SecretError {
     },
 }
 
-struct Held {
+struct ReadKeys {
     keys: Arc<[hmac::Key]>,
-    stamp: Option<Stamp>,
+    state: FileState,
 }
 
 /// The secrets in use.
 pub struct Secrets {
     path: Option<PathBuf>,
-    held: Mutex<Held>,
+    held: Mutex<ReadKeys>,
 }
 
 impl Secrets {
     /// The secrets in a file, one on a line. Errs when it cannot be read or holds none.
     pub fn in_file(path: PathBuf) -> Result<Self, SecretError> {
-        let held = Held { stamp: stamp(&path), keys: keys_in(&path)? };
+        let held = ReadKeys { state: FileState::of(&path), keys: keys_in(&path)? };
         Ok(Self { path: Some(path), held: Mutex::new(held) })
     }
 
     /// One secret that never changes.
     pub fn fixed(secret: &SecretString) -> Self {
         let keys = Arc::new([key(secret.expose_secret())]);
-        Self { path: None, held: Mutex::new(Held { keys, stamp: None }) }
+        Self { path: None, held: Mutex::new(ReadKeys { keys, state: FileState::NONE }) }
     }
 
     /// Whether one of the secrets made this `X-Hub-Signature-256` of these very bytes. The time that it
@@ -83,10 +83,9 @@ impl Secrets {
     fn keys(&self) -> Arc<[hmac::Key]> {
         let mut held = self.held.lock();
         if let Some(path) = &self.path {
-            // A look at a local file's metadata: microseconds, less than a switch to another thread.
-            let stamp = stamp(path);
-            if stamp != held.stamp {
-                held.stamp = stamp;
+            let state = FileState::of(path);
+            if state != held.state {
+                held.state = state;
                 match keys_in(path) {
                     Ok(keys) => {
                         held.keys = keys;
@@ -110,10 +109,6 @@ impl fmt::Debug for Secrets {
 
 fn key(secret: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    fs::metadata(path).ok().as_ref().map(Stamp::of)
 }
 
 fn keys_in(path: &Path) -> Result<Arc<[hmac::Key]>, SecretError> {
@@ -142,6 +137,8 @@ fn digest(hex: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const BODY: &[u8] = b"Hello, World!";

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Configured, UNKNOWN_POOL, age_seconds, epoch_seconds,
     family::{Counters, Gauges, Histograms, IntGauges, Registrar},
-    int,
+    values::{Configured, UNKNOWN_POOL, age_seconds, epoch_seconds, int},
 };
 use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Veto, Why};
 

@@ -1,9 +1,8 @@
 //! Metrics of jobs: how many are queued, for how long, and the results of those that ran.
 
 use super::{
-    Configured, UNKNOWN_POOL, age_seconds,
     family::{Gauges, Histograms, IntGauges, Registrar},
-    int,
+    values::{Configured, UNKNOWN_POOL, age_seconds, int},
 };
 use crate::fleet::{Event, Status, Timestamp, Unmatched};
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Configured, epoch_seconds,
     family::{Counters, Gauges, Histograms, IntGauges, Registrar},
-    int,
+    values::{Configured, epoch_seconds, int},
 };
 use crate::{
     clock,

@@ -11,7 +11,7 @@ use super::{code, sources};
 type Module = Vec<String>;
 
 /// The modules of one crate.
-pub(crate) struct Modules(BTreeMap<Module, File>);
+pub(super) struct Modules(BTreeMap<Module, File>);
 
 struct File {
     shown: String,
@@ -30,7 +30,7 @@ struct Import {
 
 impl Modules {
     /// Reads a folder, without the modules that are for tests alone.
-    pub(crate) fn of(folder: &str) -> Self {
+    pub(super) fn of(folder: &str) -> Self {
         let mut files = BTreeMap::new();
         let mut tests = BTreeSet::new();
         for (path, text) in sources(folder) {
@@ -38,8 +38,7 @@ impl Modules {
             for name in test_modules(&text) {
                 tests.insert([module.clone(), vec![name]].concat());
             }
-            let code = code(&text);
-            let imports = imports(&code);
+            let (imports, code) = imports(&code(&text));
             files.insert(module, File { shown: path.display().to_string(), code, imports });
         }
         files.retain(|module, _| !(1..=module.len()).any(|length| tests.contains(&module[..length])));
@@ -48,7 +47,7 @@ impl Modules {
     }
 
     /// All groups of files that import each other, directly or through others.
-    pub(crate) fn circles(&self) -> BTreeSet<BTreeSet<&str>> {
+    pub(super) fn circles(&self) -> BTreeSet<BTreeSet<&str>> {
         let edges: BTreeMap<&Module, BTreeSet<&Module>> =
             self.0.iter().map(|(module, file)| (module, self.imported_by(module, file))).collect();
         let reached: BTreeMap<&Module, BTreeSet<&Module>> =
@@ -156,27 +155,30 @@ fn defines(code: &str, name: &str) -> bool {
     })
 }
 
-/// All imports of a file.
-fn imports(code: &str) -> Vec<Import> {
-    let mut imports = Vec::new();
-    for statement in code.split(['{', '}', ';']).scan(0, |at, part| {
-        let start = *at;
-        *at += part.len() + 1;
-        Some((start, part))
-    }) {
-        let (start, part) = statement;
-        let words = part.trim_start();
-        let (public, rest) = match words.strip_prefix("pub") {
-            Some(rest) => (true, rest.trim_start_matches(|c: char| c != ')' && c != ' ')),
-            None => (false, words),
+/// All imports of a file, and the code without them.
+fn imports(code: &str) -> (Vec<Import>, String) {
+    let (mut imports, mut rest, mut open) = (Vec::new(), String::new(), None);
+    for line in code.lines() {
+        let begins = |line: &str| {
+            let after =
+                line.strip_prefix("pub").map(|after| after.split_once(' ').map_or("", |(_, after)| after));
+            after.unwrap_or(line).strip_prefix("use ").map(|tree| (after.is_some(), tree.to_owned()))
         };
-        let Some(_) = rest.trim_start_matches(')').trim_start().strip_prefix("use ") else { continue };
-        let at = start + part.find("use ").unwrap() + "use ".len();
-        let tree = &code[at..];
-        let Some((tree, _)) = tree.split_once(';') else { continue };
-        add_tree(tree, &[], public, &mut imports);
+        open = match open.take() {
+            Some((public, tree)) => Some((public, format!("{tree}{line}"))),
+            None => begins(line.trim_start()),
+        };
+        let Some((public, tree)) = &open else {
+            rest.push_str(line);
+            rest.push('\n');
+            continue;
+        };
+        if let Some((tree, _)) = tree.split_once(';') {
+            add_tree(tree, &[], *public, &mut imports);
+            open = None;
+        }
     }
-    imports
+    (imports, rest)
 }
 
 fn add_tree(tree: &str, before: &[String], public: bool, imports: &mut Vec<Import>) {
@@ -236,11 +238,11 @@ fn paths_in(code: &str, is_child: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
 #[test]
 fn every_form_of_an_import_is_read() {
     let code =
-        "pub(super) use self::a::{B, c::{self, D as E}};\nfn x() { use crate::f::*; super::g::h(i::J); }";
-    let read: Vec<(String, String, bool)> = imports(code)
-        .into_iter()
-        .map(|import| (import.path.join("::"), import.name, import.public))
-        .collect();
+        "pub(super) use self::a::{\n    B, c::{self, D as E}};\nfn x() {\n    use crate::f::*;\n    i::J }";
+    let (read, rest) = imports(code);
+    assert_eq!(rest, "fn x() {\n    i::J }\n");
+    let read: Vec<(String, String, bool)> =
+        read.into_iter().map(|import| (import.path.join("::"), import.name, import.public)).collect();
     let expected = [
         ("self::a::B", "B", true),
         ("self::a::c", "c", true),
@@ -255,17 +257,17 @@ fn every_form_of_an_import_is_read() {
 #[test]
 fn a_circle_is_found_through_re_exports() {
     let file = |shown: &str, code: &str| {
-        let (shown, code) = (shown.to_owned(), code.to_owned());
-        File { shown, imports: imports(&code), code }
+        let (imports, code) = imports(code);
+        File { shown: shown.to_owned(), code, imports }
     };
     let path = |text: &str| -> Module {
         text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect()
     };
     let modules = Modules(
         [
-            ("", "mod.rs", "mod a; mod b; mod c; pub use self::a::A; pub use self::b::*;"),
-            ("a", "a.rs", "use super::B; struct A;"),
-            ("b", "b.rs", "use super::c; struct B;"),
+            ("", "mod.rs", "pub use self::a::A;\npub use self::b::*;"),
+            ("a", "a.rs", "use super::B;\nstruct A;"),
+            ("b", "b.rs", "use super::c;\nstruct B;"),
             ("c", "c.rs", "fn f() { crate::A::new() }"),
         ]
         .into_iter()

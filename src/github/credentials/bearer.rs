@@ -1,0 +1,25 @@
+//! What a request goes out with.
+
+use std::sync::Arc;
+
+use crate::{
+    clock,
+    github::{GithubError, endpoint::Endpoint, limits::Limits, transport::Token},
+};
+
+/// A token, and the limits that GitHub counts its requests against.
+#[derive(Clone)]
+pub(in crate::github) struct Bearer {
+    pub(in crate::github) token: Token,
+    pub(in crate::github) limits: Arc<Limits>,
+    /// A number that changes when another user's limits may be meant.
+    pub(in crate::github) holder: u64,
+}
+
+impl Bearer {
+    /// Whether its limits let a request go out now.
+    pub(in crate::github) fn admit(&self, endpoint: Endpoint) -> Result<(), GithubError> {
+        let admitted = self.limits.admit(endpoint, self.holder, clock::now());
+        admitted.map_err(|wait| GithubError::RateLimited { wait })
+    }
+}

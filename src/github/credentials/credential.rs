@@ -1,0 +1,193 @@
+//! A credential in use: the token that was read, its renewal when it was rotated, when it expires,
+//! and the limits that GitHub has set to it. A token never shows in `Debug` or in an error text.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{CredentialKind, CredentialSource, TokenSource, app::App, token_expiry::Expiry};
+use crate::{
+    fleet::Timestamp,
+    github::{GithubError, file_state::FileState, limits::Limits, transport::Token},
+};
+
+struct ReadToken {
+    token: Token,
+    state: FileState,
+}
+
+/// A credential in use. Scopes that share a credential must share this value (cheap to clone),
+/// because GitHub's limits are the credential's; and an App's installation token is minted once for
+/// all scopes of its account.
+#[derive(Clone)]
+pub struct Credential(Arc<Inner>);
+
+struct Inner {
+    source: CredentialSource,
+    held: tokio::sync::Mutex<Option<ReadToken>>,
+    limits: Mutex<BTreeMap<String, Arc<Limits>>>,
+    expiry: Expiry,
+    app: Option<App>,
+}
+
+impl Credential {
+    /// A credential whose token or key is read when first needed.
+    pub fn new(source: impl Into<CredentialSource>) -> Self {
+        let source = source.into();
+        let app = match &source.kind {
+            CredentialKind::Token(_) => None,
+            CredentialKind::App(app) => Some(App::new(app.clone())),
+        };
+        Self(Arc::new(Inner {
+            source,
+            held: tokio::sync::Mutex::default(),
+            limits: Mutex::default(),
+            expiry: Expiry::default(),
+            app,
+        }))
+    }
+
+    /// What it is made of.
+    pub fn source(&self) -> &CredentialSource {
+        &self.0.source
+    }
+
+    /// When its personal token expires, as GitHub said with its last answer; `None` for a token
+    /// that never does, for one that was not used yet, and for an App, whose tokens renew themselves.
+    pub fn token_expires_at(&self) -> Option<Timestamp> {
+        self.0.expiry.at()
+    }
+
+    pub(in crate::github) fn expiry(&self) -> &Expiry {
+        &self.0.expiry
+    }
+
+    /// The App, if it is one.
+    pub(in crate::github) fn app(&self) -> Option<&App> {
+        self.0.app.as_ref()
+    }
+
+    /// The limits at one GitHub, by its API's base address: a personal token's, or an App's own.
+    pub(in crate::github) fn limits_at(&self, api_base: &str) -> Arc<Limits> {
+        let mut limits = self.0.limits.lock();
+        Arc::clone(limits.entry(api_base.to_owned()).or_default())
+    }
+
+    /// The personal token, read again when its file changed. A file that is being replaced and
+    /// cannot be read just now leaves the old token in use: if it was revoked, GitHub says so, and
+    /// [`Credential::renew`] tells what is wrong with the file.
+    pub(in crate::github) async fn token(&self) -> Result<Token, GithubError> {
+        let mut held = self.0.held.lock().await;
+        let state = self.file_state().await;
+        match &mut *held {
+            Some(held) if held.state == state => Ok(held.token.clone()),
+            Some(current) => match self.read().await {
+                Ok(secret) => {
+                    *current = succeed(Some(&current.token), secret, state);
+                    Ok(current.token.clone())
+                }
+                Err(error) => {
+                    tracing::debug!(source = %self.0.source, %error, "failed to read the token again, using the previous one");
+                    Ok(current.token.clone())
+                }
+            },
+            None => Ok(held.insert(succeed(None, self.read().await?, state)).token.clone()),
+        }
+    }
+
+    /// The personal token after GitHub has refused `refused`: read again, unless that has happened
+    /// since. The same generation again means that there is no other.
+    pub(in crate::github) async fn renew(&self, refused: &Token) -> Result<Token, GithubError> {
+        let mut held = self.0.held.lock().await;
+        if let Some(held) = &*held
+            && held.token.generation != refused.generation
+        {
+            return Ok(held.token.clone());
+        }
+        let state = self.file_state().await;
+        let renewed = succeed(Some(refused), self.read().await?, state);
+        Ok(held.insert(renewed).token.clone())
+    }
+
+    async fn read(&self) -> Result<SecretString, GithubError> {
+        match &self.0.source.kind {
+            CredentialKind::Token(source) => source.read().await,
+            CredentialKind::App(app) => Err(GithubError::Refused(format!("{app} has no personal token"))),
+        }
+    }
+
+    async fn file_state(&self) -> FileState {
+        match &self.0.source.kind {
+            CredentialKind::Token(TokenSource::File(path)) => FileState::looked_up(path).await,
+            _ => FileState::NONE,
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({})", self.0.source)
+    }
+}
+
+fn succeed(before: Option<&Token>, secret: SecretString, state: FileState) -> ReadToken {
+    let generation = match before {
+        Some(token) if token.expose() == secret.expose_secret() => token.generation,
+        Some(token) => token.generation + 1,
+        None => 0,
+    };
+    ReadToken { token: Token::new(secret, generation), state }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source_with(content: &[u8]) -> (tempfile::TempDir, TokenSource) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, content).unwrap();
+        (directory, TokenSource::File(path))
+    }
+
+    fn shell(script: &str) -> TokenSource {
+        TokenSource::Command(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()])
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again_and_a_broken_one_leaves_the_token_in_use() {
+        let (directory, source) = source_with(b"one");
+        let path = directory.path().join("token");
+        let credential = Credential::new(source);
+        let first = credential.token().await.unwrap();
+        assert_eq!((first.expose(), first.generation), ("one", 0));
+        assert_eq!(credential.token().await.unwrap().generation, 0);
+        std::fs::write(&path, "other\n").unwrap();
+        let second = credential.token().await.unwrap();
+        assert_eq!((second.expose(), second.generation), ("other", 1));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(credential.token().await.unwrap().expose(), "other");
+        assert!(credential.renew(&second).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_renewed_once_for_all_who_had_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let runs = directory.path().join("runs");
+        let credential =
+            Credential::new(shell(&format!("echo x >> {0}; wc -l < {0} | tr -d ' '", runs.display())));
+        let first = credential.token().await.unwrap();
+        let (one, two) = tokio::join!(credential.renew(&first), credential.renew(&first));
+        assert_eq!((one.unwrap().expose(), two.unwrap().expose()), ("2", "2"));
+        assert_eq!(std::fs::read_to_string(&runs).unwrap().lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn debug_shows_no_token() {
+        let (_directory, source) = source_with(b"ghp_secret");
+        let credential = Credential::new(source);
+        credential.token().await.unwrap();
+        assert!(!format!("{credential:?}").contains("ghp_secret"));
+    }
+}

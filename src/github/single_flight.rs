@@ -1,0 +1,64 @@
+//! One attempt at a time, for everybody who waits for what it gets.
+
+use std::time::Instant;
+
+use super::GithubError;
+
+/// Lets one caller at a time try, and gives its failure to all who waited for it meanwhile.
+#[derive(Default)]
+pub(super) struct SingleFlight(tokio::sync::Mutex<Option<(Instant, GithubError)>>);
+
+impl SingleFlight {
+    /// Whether somebody is trying.
+    pub(super) fn is_busy(&self) -> bool {
+        self.0.try_lock().is_err()
+    }
+
+    /// What is known by the time of one's turn, or what the attempt gives.
+    pub(super) async fn one<T>(
+        &self,
+        known: impl Fn() -> Option<T>,
+        attempt: impl Future<Output = Result<T, GithubError>>,
+    ) -> Result<T, GithubError> {
+        let came = Instant::now();
+        let mut failed = self.0.lock().await;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        if let Some((_, error)) = failed.as_ref().filter(|(at, _)| *at >= came) {
+            return Err(error.repeated());
+        }
+        let outcome = attempt.await;
+        *failed = outcome.as_ref().err().map(|error| (Instant::now(), error.repeated()));
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waited_for_an_attempt_gets_its_failure_and_the_next_tries_again() {
+        let flight = SingleFlight::default();
+        let attempts = Mutex::new(0);
+        let attempt = || {
+            flight.one(|| None::<()>, async {
+                tokio::task::yield_now().await;
+                *attempts.lock().unwrap() += 1;
+                Err(GithubError::Refused("no".to_owned()))
+            })
+        };
+        let (one, two, three) = tokio::join!(attempt(), attempt(), attempt());
+        assert!(
+            [one, two, three]
+                .iter()
+                .all(|outcome| matches!(outcome, Err(GithubError::Refused(why)) if why == "no"))
+        );
+        assert_eq!(*attempts.lock().unwrap(), 1);
+        assert!(attempt().await.is_err());
+        assert_eq!(*attempts.lock().unwrap(), 2);
+    }
+}

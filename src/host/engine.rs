@@ -1,0 +1,287 @@
+//! What all requests to an engine have in common: a connection, a deadline, a report of the duration, and the
+//! conversion of errors.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bollard::errors::Error;
+use secrecy::SecretString;
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{
+    HostError,
+    call::Call,
+    connect::{Endpoint, explain},
+};
+use crate::{
+    fleet::HostName,
+    text::{conceal, one_line},
+};
+
+/// The deadlines of requests to an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For reading: a list, an inspection, a log, processes.
+    pub look: Duration,
+    /// For changes: create, start, remove; and for a stop, on top of the grace period.
+    pub change: Duration,
+    /// Between two messages of a pull.
+    pub pull_silence: Duration,
+    /// For a whole pull.
+    pub pull: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_secs(30),
+            change: Duration::from_mins(2),
+            pull_silence: Duration::from_mins(5),
+            pull: Duration::from_hours(2),
+        }
+    }
+}
+
+/// A request to an engine, for metrics.
+#[derive(Clone, Debug)]
+pub struct RequestReport {
+    pub host: HostName,
+    /// The kind of request: one of a small fixed set.
+    pub operation: &'static str,
+    /// From the request to the end of the response.
+    pub took: Duration,
+    /// Whether there was no usable response. A refusal, such as "no such container", is a response.
+    pub failed: bool,
+}
+
+/// Receives a report of every request.
+pub type Reporter = Arc<dyn Fn(&RequestReport) + Send + Sync>;
+
+/// Why a request did not succeed.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The engine responded with this status; the text has the call and the status.
+    Said(u16, String),
+    /// There was no usable response.
+    Silent(HostError),
+}
+
+impl Fault {
+    pub(super) fn is(&self, status: u16) -> bool {
+        matches!(self, Self::Said(said, _) if *said == status)
+    }
+}
+
+impl From<Fault> for HostError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Silent(error) => error,
+            Fault::Said(400..=407 | 409..=428 | 430..=499, text) => Self::Refused(text),
+            Fault::Said(_, detail) => Self::Failed { detail, source: None },
+        }
+    }
+}
+
+/// A connection to an engine.
+pub(super) struct Engine {
+    pub(super) host: HostName,
+    pub(super) endpoint: Endpoint,
+    pub(super) deadlines: Deadlines,
+    pub(super) reporter: Reporter,
+    /// Created with the first request, and again after a failure: the engine may have been upgraded.
+    client: Mutex<Option<bollard::Docker>>,
+}
+
+impl Engine {
+    pub(super) fn new(host: HostName, endpoint: Endpoint, reporter: Reporter, deadlines: Deadlines) -> Self {
+        Self { host, endpoint, deadlines, reporter, client: Mutex::new(None) }
+    }
+
+    /// Sends a read request.
+    pub(super) async fn look<T, F>(
+        &self,
+        call: Call,
+        request: impl FnOnce(bollard::Docker) -> F + Send,
+    ) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        self.ask(call, self.deadlines.look, request).await
+    }
+
+    /// Sends a request for a change.
+    pub(super) async fn change<T, F>(
+        &self,
+        call: Call,
+        request: impl FnOnce(bollard::Docker) -> F + Send,
+    ) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        self.ask(call, self.deadlines.change, request).await
+    }
+
+    /// Connects if necessary, sends the request, and waits until the deadline.
+    pub(super) async fn ask<T, F>(
+        &self,
+        call: Call,
+        deadline: Duration,
+        request: impl FnOnce(bollard::Docker) -> F + Send,
+    ) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        self.ask_with(None, call, deadline, request).await
+    }
+
+    /// The same for a request that contains a secret, which is removed from errors.
+    pub(super) async fn ask_with<T, F>(
+        &self,
+        secret: Option<&SecretString>,
+        call: Call,
+        deadline: Duration,
+        request: impl FnOnce(bollard::Docker) -> F + Send,
+    ) -> Result<T, Fault>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        let began = Instant::now();
+        let asked = async {
+            let client = self.connected(call).await?;
+            request(client).await.map_err(|error| self.fault(call, error, secret))
+        };
+        let answer = timeout(deadline, asked).await.unwrap_or_else(|_| Err(self.unanswered(call, deadline)));
+        let failed = match &answer {
+            Ok(_) => false,
+            Err(Fault::Said(status, _)) => *status >= 500,
+            Err(Fault::Silent(_)) => true,
+        };
+        if matches!(answer, Err(Fault::Silent(_)))
+            && let Ok(mut client) = self.client.try_lock()
+        {
+            *client = None;
+        }
+        let (host, operation) = (self.host.clone(), call.as_str());
+        (self.reporter)(&RequestReport { host, operation, took: began.elapsed(), failed });
+        answer
+    }
+
+    /// A client for streams, which outlive any deadline; the connection itself is checked within one.
+    pub(super) async fn client(&self) -> Result<bollard::Docker, HostError> {
+        self.look(Call::Connect, |client| async { Ok(client) }).await.map_err(HostError::from)
+    }
+
+    /// Converts an error of a request or a stream.
+    pub(super) fn fault(&self, call: Call, error: Error, secret: Option<&SecretString>) -> Fault {
+        // First hidden, then cut: the rest of a cut secret could not be recognized.
+        let shown = |text: &str| match secret {
+            Some(secret) => one_line(&conceal(text, secret)),
+            None => one_line(text),
+        };
+        match error {
+            Error::DockerResponseServerError { status_code: status, message } if message.is_empty() => {
+                Fault::Said(status, format!("{call}: HTTP status {status}"))
+            }
+            Error::DockerResponseServerError { status_code: status, message } => {
+                Fault::Said(status, format!("{call}: {} (HTTP status {status})", shown(&message)))
+            }
+            // A message inside a stream that began with status 200: the engine reports a failure.
+            Error::DockerStreamError { error } => Fault::Said(500, format!("{call}: {}", shown(&error))),
+            error => Fault::Silent(match explain(&self.endpoint, error) {
+                HostError::Failed { detail, source } => {
+                    HostError::Failed { detail: format!("{call}: {}", shown(&detail)), source }
+                }
+                other => other,
+            }),
+        }
+    }
+
+    fn unanswered(&self, call: Call, deadline: Duration) -> Fault {
+        let detail = format!("{call}: {} did not respond within {} s", self.endpoint, deadline.as_secs_f32());
+        Fault::Silent(HostError::Failed { detail, source: None })
+    }
+
+    async fn connected(&self, call: Call) -> Result<bollard::Docker, Fault> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        // Other requests wait for this, whatever the deadline of this one.
+        let patience = self.deadlines.look;
+        let made = timeout(patience, self.endpoint.connect()).await;
+        let made = made.map_err(|_| self.unanswered(call, patience))?.map_err(Fault::Silent)?;
+        *client = Some(made.clone());
+        Ok(made)
+    }
+}
+
+/// Keeps bollard's models, which have kilobytes of fields, out of the futures that wait for them.
+pub(super) fn boxed<F: Future>(request: F) -> Pin<Box<F>> {
+    Box::pin(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::text::{chain, out_of_files};
+
+    fn engine() -> Engine {
+        let endpoint = "tcp://ci1:2375".parse().unwrap();
+        Engine::new("local".parse().unwrap(), endpoint, Arc::new(|_| {}), Deadlines::default())
+    }
+
+    fn answered(status_code: u16, message: &str) -> HostError {
+        let error = Error::DockerResponseServerError { status_code, message: message.to_owned() };
+        engine().fault(Call::InspectImage, error, None).into()
+    }
+
+    #[test]
+    fn statuses_become_refusals_or_failures_that_name_the_call() {
+        for status in [400, 403, 404, 409] {
+            let text = format!("inspect image: no (HTTP status {status})");
+            assert!(matches!(answered(status, "no"), HostError::Refused(said) if said == text));
+        }
+        for status in [408, 429, 500, 503, 302] {
+            let text = format!("inspect image: no (HTTP status {status})");
+            assert!(matches!(answered(status, "no"), HostError::Failed { detail, .. } if detail == text));
+        }
+        assert!(
+            matches!(answered(404, ""), HostError::Refused(said) if said == "inspect image: HTTP status 404")
+        );
+    }
+
+    #[test]
+    fn a_secret_is_hidden_before_the_text_is_cut() {
+        let jit: String = (0..3000_u32).map(|n| char::from(b'a' + (n * n % 26).to_le_bytes()[0])).collect();
+        let secret = SecretString::from(jit.clone());
+        let message = format!("refused: {} {jit}", "x ".repeat(200));
+        for error in [
+            Error::DockerResponseServerError { status_code: 403, message: message.clone() },
+            Error::DockerStreamError { error: message.clone() },
+            Error::JsonDataError { message, column: 1 },
+        ] {
+            let text = chain(&HostError::from(engine().fault(Call::Create, error, Some(&secret))));
+            assert!(text.contains("create container: ") && text.contains("[hidden]"), "{text}");
+            assert!(!text.contains(&jit[..16]), "{text}");
+        }
+    }
+
+    #[test]
+    fn want_of_files_is_named_as_our_own() {
+        for code in [23, 24] {
+            let error = Error::IOError { err: io::Error::from_raw_os_error(code) };
+            let error = HostError::from(engine().fault(Call::List, error, None));
+            assert!(out_of_files(&error), "{error:?}");
+            let text = chain(&error);
+            assert!(text.contains("open files") && text.contains("LimitNOFILE"), "{text}");
+        }
+        let error = HostError::from(engine().fault(Call::List, Error::RequestTimeoutError, None));
+        assert!(!out_of_files(&error));
+    }
+}
