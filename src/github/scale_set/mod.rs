@@ -20,7 +20,7 @@ mod session;
 mod sets;
 
 pub use self::{
-    messages::{Job, JobMessage, Message, Statistics},
+    messages::{Job, JobMessage, Message},
     problem::ScaleSetError,
     runners::ScaleSetRunners,
     service::{ScaleSets, Waits},

@@ -70,6 +70,11 @@ impl ScaleSetRunners {
         Self { sets, held: Arc::new(Mutex::new(held)) }
     }
 
+    /// The scale sets of the scope.
+    pub fn sets(&self) -> &ScaleSets {
+        &self.sets
+    }
+
     /// From now on the set is ours.
     pub fn hold(&self, set: ScaleSetId) {
         self.set_held(Held::Set(set));

@@ -107,7 +107,8 @@ impl ScaleSets {
         Self(Arc::new(Inner { client, waits, service, listed, ways }))
     }
 
-    pub(super) fn client(&self) -> &Client {
+    /// The client of the scope.
+    pub fn client(&self) -> &Client {
         &self.0.client
     }
 

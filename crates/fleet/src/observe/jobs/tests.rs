@@ -4,9 +4,9 @@ mod scale_sets;
 
 use super::*;
 use crate::{
-    Action, ClockReading, Container, ContainerId, ContainerState, Demand, Evidence, Exit, Host, HostName, ImageState,
-    Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble, TroubleKind, Unmatched,
-    Visibility,
+    Action, ClockReading, Container, ContainerId, ContainerState, Demand, Evidence, Exit, Host, HostName,
+    ImageState, Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble,
+    TroubleKind, Unmatched, Visibility,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
