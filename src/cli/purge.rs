@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{self, Config, Machine, PoolConfig, Tokens},
     daemon::InstanceLock,
-    demand::scale_set::{self, Removal, ScaleSetPool, Waits},
+    demand::scale_set::{self, Removal, ScaleSetPool},
     fleet::Demand,
     github::{Client, Credential, scale_set::ScaleSets},
     text::chain,
@@ -85,14 +85,7 @@ async fn remove(config: &Config, PoolConfig { pool, credential }: &PoolConfig) -
     let source = config.credentials.get(credential).context("its credential is not configured")?;
     let client = Client::new(pool.scope.clone(), &Credential::new(source.clone()), Arc::new(|_| {}))?;
     let what = format!("scale set {} of {}", pool.name, pool.scope);
-    let set = ScaleSetPool {
-        name: pool.name.to_string(),
-        group: pool.group.clone(),
-        labels: pool.labels.clone(),
-        owner: scale_set::owner(&config.instance),
-        remembered: Some(scale_set::note_of(&config.state_dir, &pool.name)),
-        waits: Waits::default(),
-    };
+    let set = ScaleSetPool::of(pool, &config.instance, &config.state_dir);
     match scale_set::remove(&ScaleSets::new(client), &set).await {
         Ok(Removal::Removed) => writeln!(stdout(), "{what}: removed")?,
         Ok(Removal::NoSuchSet) => writeln!(stdout(), "{what}: does not exist")?,

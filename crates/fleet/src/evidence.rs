@@ -164,7 +164,7 @@ pub enum TroubleKind {
     RateLimited,
     /// GitHub: failed, timed out, or gave an unusable response.
     GithubFailed,
-    /// GitHub: another session is using the scale set.
+    /// GitHub: another session gets the pool's jobs.
     SessionTaken,
     /// Engine: no such image.
     ImageMissing,
@@ -296,7 +296,7 @@ pub enum Evidence {
         /// When the first page was asked for.
         began: Instant,
         registrations: Vec<Registration>,
-        /// Pools whose runners may be missing from it: their scale sets could not be listed.
+        /// Pools whose runners may be missing from it: some of them could not be listed.
         unseen: Vec<PoolName>,
     },
     /// A scope's registrations could not be listed completely.
@@ -345,12 +345,12 @@ pub enum Evidence {
     },
     /// GitHub no longer has a job that was looked up.
     JobGone { repository: Scope, job: JobId, at: Instant },
-    /// A runner has a job, as reported by its scale set.
+    /// A runner has a job, as reported where GitHub assigns jobs to a pool.
     Took { runner: String, facts: Arc<JobFacts>, queued_at: Instant },
-    /// The job of a runner has finished and is no longer assigned, as reported by its scale set. Must follow
+    /// The job of a runner has finished and is no longer assigned, as reported by GitHub. Must follow
     /// the [`Assigned`](Self::Assigned) of the same message.
     JobOver { runner: String },
-    /// How many jobs GitHub has assigned to a scale set, including running ones.
+    /// How many jobs GitHub has assigned to a pool, including running ones.
     Assigned {
         pool: PoolName,
         /// `None` when it is not known, because another session uses the set.

@@ -3,17 +3,18 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use super::{
     backoff::Backoff,
+    demand::DemandState,
     event::Event,
-    evidence::{ImageState, Trouble},
+    evidence::{ImageState, Trouble, TroubleKind},
     host::Host,
-    job::{GroupPolicy, JobId},
-    known_jobs::{KnownJobs, WaitingJob},
+    job::GroupPolicy,
+    known_jobs::KnownJobs,
     mints::Mints,
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
     pool::{Pool, Resources, TemplateDigest},
@@ -53,17 +54,7 @@ pub struct Fleet {
 pub(super) struct PoolState {
     pub(super) pool: Pool,
     pub(super) digest: TemplateDigest,
-    pub(super) demand: BTreeMap<JobId, WaitingJob>,
-    /// The runners that took jobs which are not known yet, and when.
-    pub(super) taken: BTreeMap<RunnerName, Instant>,
-    /// Queued jobs that were reported as stuck.
-    pub(super) stuck: BTreeSet<JobId>,
-    /// The number of jobs that GitHub has assigned to its scale set, and when that was reported.
-    pub(super) assigned: Option<(u32, Instant)>,
-    /// Its runners that have exited after their jobs since then, and when.
-    pub(super) finished: BTreeMap<RunnerName, Instant>,
-    /// Its running runners whose jobs are no longer assigned.
-    pub(super) jobs_over: BTreeSet<RunnerName>,
+    pub(super) demand: DemandState,
     /// The failing job sources, since when, and why.
     pub(super) sources: BTreeMap<Source, (Instant, Trouble)>,
     /// The number of queued jobs at the last pass.
@@ -81,6 +72,17 @@ pub(super) struct PoolState {
     pub(super) held_detail: String,
     /// Whether the last event about it, other than at the start, reported paused launches.
     pub(super) held_reported: bool,
+}
+
+impl PoolState {
+    /// Why the number of its queued jobs is not known now, if it is not.
+    pub(super) fn unknown_demand(&self) -> Option<Held> {
+        let is_taken = |(_, trouble): &(Instant, Trouble)| trouble.kind == TroubleKind::SessionTaken;
+        if self.sources.values().any(is_taken) {
+            return Some(Held::SessionTaken);
+        }
+        (!self.demand.is_known()).then_some(Held::NoSession)
+    }
 }
 
 /// A host and its state.
@@ -181,15 +183,11 @@ impl Fleet {
         let mints = Mints::of(pools.iter());
         let pools = pools.into_iter().map(|pool| {
             let (digest, name) = (pool.template.digest(), pool.name.clone());
+            let demand = DemandState::of(pool.demand);
             let state = PoolState {
                 pool,
                 digest,
-                demand: BTreeMap::new(),
-                taken: BTreeMap::new(),
-                stuck: BTreeSet::new(),
-                assigned: None,
-                finished: BTreeMap::new(),
-                jobs_over: BTreeSet::new(),
+                demand,
                 sources: BTreeMap::new(),
                 queued: 0,
                 min_idle: 0,
@@ -249,7 +247,7 @@ impl Fleet {
                 min_idle: state.min_idle,
                 max: pool.policy.max,
                 queued: state.queued,
-                oldest_queued_at: demand.values().map(|waiting| waiting.queued_at).min().map(shown),
+                oldest_queued_at: demand.oldest_queued_at().map(shown),
                 phases,
                 oldest_starting_at: oldest_starting_at.map(shown),
                 held: *held,
@@ -396,9 +394,4 @@ impl<'a, K: Ord, V> Last<'a, K, V> {
         }
         self.found.map(|(_, value)| value)
     }
-}
-
-/// A length as a count.
-pub(super) fn count(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -94,9 +94,24 @@ impl Demand {
     /// Only the state of its runners.
     pub const IDLE: Self = Self::Jobs { queue: false, webhook: false };
 
+    /// Whether the queues of its repositories are polled.
+    pub const fn polls_queues(self) -> bool {
+        matches!(self, Self::Jobs { queue: true, .. })
+    }
+
+    /// Whether webhooks report its jobs, whatever else does.
+    pub const fn has_webhooks(self) -> bool {
+        matches!(self, Self::Jobs { webhook: true, .. })
+    }
+
     /// Whether queued jobs count individually.
     pub const fn counts_jobs(self) -> bool {
-        matches!(self, Self::Jobs { queue: true, .. } | Self::Jobs { webhook: true, .. })
+        self.polls_queues() || self.has_webhooks()
+    }
+
+    /// Whether its runners are minted by requests of the REST API, whose number a minute GitHub limits.
+    pub(super) const fn mints_by_rest(self) -> bool {
+        !matches!(self, Self::ScaleSet)
     }
 }
 

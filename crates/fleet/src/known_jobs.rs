@@ -34,11 +34,3 @@ pub(super) struct KnownJob {
     pub(super) placement: Placement,
     pub(super) told: Option<Unmatched>,
 }
-
-/// A queued job that is part of its pool's demand.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct WaitingJob {
-    pub(super) queued_at: Instant,
-    /// When it was last certain that it is queued.
-    pub(super) sure_at: Instant,
-}

@@ -23,6 +23,7 @@
 
 mod action;
 mod backoff;
+mod demand;
 mod event;
 mod evidence;
 mod explain;

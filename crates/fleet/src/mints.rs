@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{job::Demand, pool::Pool, time::Instant};
+use super::{pool::Pool, time::Instant};
 
 /// The period of GitHub's secondary limit: 900 points a minute; a POST costs five and a GET one
 /// (docs.github.com, "Rate limits for the REST API"). When the minute begins is not documented, so the limit
@@ -23,17 +23,17 @@ const MINTS_BESIDE_QUEUES: usize = 90;
 /// The shortest wait after GitHub has limited the rate.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// The limit that a pool's mints count against: that of its credential, which is separate for runner scale
-/// sets.
+/// The limit that a pool's mints count against: that of its credential, unless they are no requests
+/// of the REST API.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct MintBudget {
     credential: Arc<str>,
-    scale_sets: bool,
+    by_rest: bool,
 }
 
 impl MintBudget {
     pub(super) fn of(pool: &Pool) -> Self {
-        Self { credential: pool.credential.clone(), scale_sets: pool.demand == Demand::ScaleSet }
+        Self { credential: pool.credential.clone(), by_rest: pool.demand.mints_by_rest() }
     }
 }
 
@@ -54,12 +54,8 @@ impl Mints {
     pub(super) fn of<'p>(pools: impl Iterator<Item = &'p Pool>) -> Self {
         let mut mints = Self::default();
         for pool in pools {
-            let most = match pool.demand {
-                // Mints of scale sets are not requests to the REST API.
-                Demand::ScaleSet => None,
-                Demand::Jobs { queue: true, .. } => Some(MINTS_BESIDE_QUEUES),
-                Demand::Jobs { queue: false, .. } => Some(MINTS),
-            };
+            let most = if pool.demand.polls_queues() { MINTS_BESIDE_QUEUES } else { MINTS };
+            let most = pool.demand.mints_by_rest().then_some(most);
             let recent = mints.0.entry(MintBudget::of(pool)).or_default();
             recent.most = recent.most.into_iter().chain(most).min();
         }
@@ -111,23 +107,23 @@ mod tests {
 
     const NOW: Instant = Instant::from_millis(1_000_000);
 
-    fn budget(scale_sets: bool) -> MintBudget {
-        MintBudget { credential: "default".into(), scale_sets }
+    fn budget(by_rest: bool) -> MintBudget {
+        MintBudget { credential: "default".into(), by_rest }
     }
 
-    fn mints(most: Option<usize>, scale_sets: bool) -> Mints {
-        Mints(BTreeMap::from([(budget(scale_sets), Recent { most, ..Recent::default() })]))
+    fn mints(most: Option<usize>, by_rest: bool) -> Mints {
+        Mints(BTreeMap::from([(budget(by_rest), Recent { most, ..Recent::default() })]))
     }
 
     #[test]
     fn no_minute_has_more_mints_than_its_limit_allows() {
-        let (mut mints, mut now, mut begun) = (mints(Some(MINTS), false), NOW, Vec::new());
+        let (mut mints, mut now, mut begun) = (mints(Some(MINTS), true), NOW, Vec::new());
         while begun.len() < 1000 {
-            if let Some(at) = mints.paced_until(&budget(false), now) {
+            if let Some(at) = mints.paced_until(&budget(true), now) {
                 now = at;
                 continue;
             }
-            mints.begin(budget(false), now);
+            mints.begin(budget(true), now);
             begun.push(now);
             now = now + Duration::from_millis(70);
         }
@@ -140,30 +136,30 @@ mod tests {
     }
 
     #[test]
-    fn scale_sets_have_no_pace() {
-        let mut mints = mints(None, true);
+    fn mints_outside_the_rest_api_have_no_pace() {
+        let mut mints = mints(None, false);
         for _ in 0..1000 {
-            assert_eq!(mints.paced_until(&budget(true), NOW), None);
-            mints.begin(budget(true), NOW);
+            assert_eq!(mints.paced_until(&budget(false), NOW), None);
+            mints.begin(budget(false), NOW);
         }
     }
 
     #[test]
     fn what_a_run_before_has_minted_counts_while_it_is_fresh() {
-        let mut mints = mints(Some(2), false);
+        let mut mints = mints(Some(2), true);
         let ago = |seconds| NOW - Duration::from_secs(seconds);
         for seconds in [50, 5, 600] {
-            mints.found(budget(false), ago(seconds), NOW);
+            mints.found(budget(true), ago(seconds), NOW);
         }
-        assert_eq!(mints.paced_until(&budget(false), NOW), Some(ago(50) + WINDOW));
+        assert_eq!(mints.paced_until(&budget(true), NOW), Some(ago(50) + WINDOW));
     }
 
     #[test]
     fn a_limit_holds_for_a_second_at_least_and_is_new_once() {
-        let mut mints = mints(Some(2), false);
-        assert!(mints.limited(budget(false), Duration::ZERO, NOW));
-        assert!(!mints.limited(budget(false), Duration::from_secs(5), NOW));
-        assert_eq!(mints.limited_until(&budget(false)), NOW + Duration::from_secs(5));
-        assert!(mints.limited(budget(false), Duration::ZERO, NOW + Duration::from_secs(5)));
+        let mut mints = mints(Some(2), true);
+        assert!(mints.limited(budget(true), Duration::ZERO, NOW));
+        assert!(!mints.limited(budget(true), Duration::from_secs(5), NOW));
+        assert_eq!(mints.limited_until(&budget(true)), NOW + Duration::from_secs(5));
+        assert!(mints.limited(budget(true), Duration::ZERO, NOW + Duration::from_secs(5)));
     }
 }

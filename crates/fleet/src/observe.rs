@@ -303,8 +303,8 @@ impl Fleet {
         }
         if let (Some(pool), Some(runner)) = (self.pools.get_mut(name.pool()), self.runners.get(name)) {
             pool.backoff.succeeded(runner.known_since);
-            if pool.pool.demand.counts_jobs() && runner.was_watched(now) {
-                pool.taken.insert(name.clone(), now);
+            if runner.was_watched(now) {
+                pool.demand.job_taken(name, now);
             }
         }
         self.events.push(Event::JobStarted { pool, runner, job });

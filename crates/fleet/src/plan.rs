@@ -13,7 +13,6 @@ use super::{
     backoff::PROOF,
     evidence::ImageState,
     fleet::{Fleet, Nearby, PoolState},
-    job::MAX_QUEUE_AGE,
     name::PoolName,
     reasons::{Held, Why},
     runner::{Contained, Life, Runner, TakeDown},
@@ -168,16 +167,15 @@ impl Fleet {
         let tallies = self.tallies(pass.now);
         for (name, state) in &mut self.pools {
             let tally = tallies[name];
-            state.demand.retain(|_, waiting| pass.now.since(waiting.queued_at) < MAX_QUEUE_AGE);
-            state.settle_taken(pass.now);
-            state.queued = state.waiting(tally.busy);
+            state.demand.settle(pass.now);
+            state.queued = state.demand.waiting(tally.busy);
             state.keep_to_schedule(self.clock, pass);
             let spares = if self.draining { 0 } else { state.queued + state.min_idle };
             state.desired = state.pool.policy.max.min(tally.busy + spares);
         }
         let too_many = |(name, state): (&PoolName, &PoolState)| {
             let tally = tallies[name];
-            tally.busy + tally.capacity > state.desired && !state.demand_is_unknown()
+            tally.busy + tally.capacity > state.desired && state.unknown_demand().is_none()
         };
         if !self.pools.iter().any(too_many) {
             return tallies;
@@ -190,7 +188,7 @@ impl Fleet {
                 continue;
             };
             if tally.busy + tally.capacity > pool.desired
-                && !pool.demand_is_unknown()
+                && pool.unknown_demand().is_none()
                 && let Some(ready_at) = runner.ready_at
                 && runner.is_capacity(pool.pool.policy.boot_timeout, pass.now)
             {

@@ -19,7 +19,8 @@ impl Fleet {
             _ => None,
         };
         let source = match state.held? {
-            Held::NoSession | Held::SessionTaken => state.sources.get(&Source::ScaleSet),
+            // Its jobs are counted by one source alone.
+            Held::NoSession | Held::SessionTaken => state.sources.values().next(),
             _ => None,
         };
         let trouble = sight.and_then(|sight| sight.trouble.as_ref()).or(source);

@@ -1,6 +1,6 @@
 //! Removes a pool's set from GitHub, unless somebody else serves it.
 
-use super::{ScaleSetPool, course::owner_in, remembered};
+use super::{ScaleSetPool, session::owner_in, session_file};
 use crate::github::scale_set::{ScaleSetError, ScaleSets};
 
 /// What came of a removal.
@@ -24,17 +24,17 @@ pub enum Removal {
 /// Whose a set is shows by its session alone: one is opened first, after that of a killed daemon of
 /// ours was closed. The service refuses while one of the set's jobs is running.
 pub async fn remove(sets: &ScaleSets, pool: &ScaleSetPool) -> Result<Removal, ScaleSetError> {
-    let note = pool.remembered.as_deref();
-    let removal = match sets.find(&pool.group, &pool.name).await? {
+    let file = pool.session_file.as_deref();
+    let removal = match sets.find(&pool.group, pool.name.as_str()).await? {
         None => Removal::NoSuchSet,
         Some(set) => {
-            if let Some(before) = note.and_then(remembered::recall).filter(|before| before.set == set.id) {
+            if let Some(before) = file.and_then(session_file::read).filter(|before| before.set == set.id) {
                 sets.close(set.id, &before.session).await?;
             }
             match sets.open(set.id, &pool.owner).await {
                 Ok(session) => {
                     // Should what follows fail, the next one who comes can close it.
-                    super::serve::note(pool, set.id, &session.id);
+                    super::serve::save(pool, set.id, &session.id);
                     sets.close(set.id, &session.id).await?;
                     if sets.delete(&set).await? { Removal::Removed } else { Removal::NoSuchSet }
                 }
@@ -46,6 +46,6 @@ pub async fn remove(sets: &ScaleSets, pool: &ScaleSetPool) -> Result<Removal, Sc
             }
         }
     };
-    note.into_iter().for_each(remembered::forget);
+    file.into_iter().for_each(session_file::remove);
     Ok(removal)
 }

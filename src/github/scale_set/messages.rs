@@ -17,79 +17,37 @@ use crate::{fleet::Timestamp, github::GithubError};
 /// The most jobs of a message that are read; the service sends fifty at most.
 const MAX_JOBS: usize = 1000;
 
-/// The most that is kept of a text, in characters, and of a list.
+/// The most that is kept of a text, in characters.
 const MAX_TEXT: usize = 300;
-const MAX_LABELS: usize = 100;
 
-/// What a set has to do, counted by the service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Jobs that wait to be acquired (GHES).
-    pub available: u32,
-    /// Jobs that were acquired and not assigned yet.
-    pub acquired: u32,
-    /// Jobs that are the set's, waiting and running: the number of runners that it needs.
-    pub assigned: u32,
-    /// Jobs that run.
-    pub running: u32,
-    /// Runners of the set.
-    pub registered_runners: u32,
-    /// Those of them with a job.
-    pub busy_runners: u32,
-    /// Those of them that wait for one.
-    pub idle_runners: u32,
+/// How many runners the set may have at once; the service assigns no more jobs than that.
+const CAPACITY: HeaderName = HeaderName::from_static("x-scalesetmaxcapacity");
+
+/// The jobs that are the set's, waiting and running, by the service's own statistics: the number of runners that it
+/// needs. `None` when they are no object; a missing count is 0.
+pub(super) fn assigned_in(statistics: &Value) -> Option<u32> {
+    let count = statistics.as_object()?.get("totalAssignedJobs").and_then(Value::as_i64).unwrap_or_default();
+    Some(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
 }
 
-impl Statistics {
-    /// Reads the service's form; missing counts are 0. `None` when it is no object.
-    pub(super) fn of(value: &Value) -> Option<Self> {
-        let value = value.as_object()?;
-        let count = |key| {
-            let number = value.get(key).and_then(Value::as_i64).unwrap_or_default();
-            u32::try_from(number.max(0)).unwrap_or(u32::MAX)
-        };
-        Some(Self {
-            available: count("totalAvailableJobs"),
-            acquired: count("totalAcquiredJobs"),
-            assigned: count("totalAssignedJobs"),
-            running: count("totalRunningJobs"),
-            registered_runners: count("totalRegisteredRunners"),
-            busy_runners: count("totalBusyRunners"),
-            idle_runners: count("totalIdleRunners"),
-        })
-    }
-}
-
-/// A job as a message tells of it. Texts are shortened, and empty where they were missing.
+/// A job that a runner has, as a message tells of it. Texts are shortened, and empty where they were missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
-    /// The number that acquires it; 0 on github.com, where nothing needs to be acquired.
-    pub request: i64,
-    /// GitHub's id of it, a text here; empty on old servers.
-    pub id: String,
     /// The name that people see.
     pub name: String,
     /// `owner/name` of its repository.
     pub repository: String,
     /// Its workflow run.
     pub run: Option<u64>,
-    /// The workflow's file and ref.
-    pub workflow: String,
-    /// The event that started it, such as `push`.
-    pub event: String,
-    /// What `runs-on` says.
-    pub labels: Vec<String>,
     /// When it was queued.
     pub queued_at: Option<Timestamp>,
 }
 
-/// What happened to a job.
+/// What happened to a job, as far as the count of assigned jobs does not say it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobMessage {
-    /// It waits, and can be acquired.
-    Available(Job),
-    /// It is the set's now.
-    Assigned(Job),
+    /// It waits, and can be acquired by this number. On github.com nothing needs to be acquired.
+    Available(i64),
     /// A runner has it.
     Started {
         /// The runner's name, perhaps one that is not ours.
@@ -97,14 +55,10 @@ pub enum JobMessage {
         /// The job.
         job: Job,
     },
-    /// It is over, with or without ever having had a runner.
+    /// It is over, and this runner had it.
     Completed {
-        /// The runner's name, if it had one.
-        runner: Option<String>,
-        /// `succeeded`, `failed`, `canceled` and the like; the service's own word.
-        result: String,
-        /// The job.
-        job: Job,
+        /// The runner's name, perhaps one that is not ours.
+        runner: String,
     },
 }
 
@@ -113,8 +67,8 @@ pub enum JobMessage {
 pub struct Message {
     /// Its number, to be acknowledged; `None` for one that has none and cannot be.
     pub id: Option<i64>,
-    /// The set's counts when it was sent.
-    pub statistics: Option<Statistics>,
+    /// How many jobs were the set's when it was sent, if it says so.
+    pub assigned: Option<u32>,
     /// What happened, in order.
     pub jobs: Vec<JobMessage>,
 }
@@ -123,10 +77,10 @@ impl Message {
     /// The jobs that are to be acquired.
     pub fn requests(&self) -> Vec<i64> {
         let available = self.jobs.iter().filter_map(|job| match job {
-            JobMessage::Available(job) => Some(job.request),
+            JobMessage::Available(request) => Some(*request),
             _ => None,
         });
-        available.filter(|&request| request > 0).collect()
+        available.collect()
     }
 
     /// Reads the body of a poll's answer. An empty one is no message, as the service sends now and
@@ -142,9 +96,9 @@ impl Message {
         };
         let kind = text(envelope.message_type);
         let id = number(envelope.message_id).filter(|&id| id > 0);
-        let mut message = Self { id, statistics: None, jobs: Vec::new() };
+        let mut message = Self { id, assigned: None, jobs: Vec::new() };
         if let Some(statistics) = envelope.statistics {
-            message.statistics = parsed::<Value>(statistics).as_ref().and_then(Statistics::of);
+            message.assigned = parsed::<Value>(statistics).as_ref().and_then(assigned_in);
         }
         if !kind.is_empty() && kind != "RunnerScaleSetJobMessages" {
             tracing::debug!(kind, "ignored a message of an unknown kind");
@@ -162,33 +116,30 @@ impl Message {
 impl JobMessage {
     fn read(element: &RawValue) -> Option<Self> {
         let wire: Wire<'_> = parsed(element)?;
-        let owner = text(wire.owner_name);
-        let repository = text(wire.repository_name);
-        let job = Job {
-            request: number(wire.runner_request_id).unwrap_or_default(),
-            id: text(wire.job_id),
-            name: text(wire.job_display_name),
+        let runner = || Some(text(wire.runner_name)).filter(|runner| !runner.is_empty());
+        match text(wire.message_type).as_str() {
+            "JobAvailable" => {
+                number(wire.runner_request_id).filter(|&request| request > 0).map(Self::Available)
+            }
+            "JobStarted" => Some(Self::Started { runner: runner()?, job: wire.job() }),
+            "JobCompleted" => Some(Self::Completed { runner: runner()? }),
+            _ => None,
+        }
+    }
+}
+
+impl Wire<'_> {
+    fn job(&self) -> Job {
+        let (owner, repository) = (text(self.owner_name), text(self.repository_name));
+        Job {
+            name: text(self.job_display_name),
             repository: match (owner.as_str(), repository.as_str()) {
                 ("", repository) => repository.to_owned(),
                 (owner, "") => owner.to_owned(),
                 (owner, repository) => format!("{owner}/{repository}"),
             },
-            run: number(wire.workflow_run_id).filter(|&run| run > 0).and_then(|run| run.try_into().ok()),
-            workflow: text(wire.job_workflow_ref),
-            event: text(wire.event_name),
-            labels: wire.request_labels.map(labels).unwrap_or_default(),
-            queued_at: moment(&text(wire.queue_time)),
-        };
-        let runner = text(wire.runner_name);
-        match text(wire.message_type).as_str() {
-            "JobAvailable" => Some(Self::Available(job)),
-            "JobAssigned" => Some(Self::Assigned(job)),
-            "JobStarted" if !runner.is_empty() => Some(Self::Started { runner, job }),
-            "JobCompleted" => {
-                let runner = Some(runner).filter(|runner| !runner.is_empty());
-                Some(Self::Completed { runner, result: text(wire.result), job })
-            }
-            _ => None,
+            run: number(self.workflow_run_id).filter(|&run| run > 0).and_then(|run| run.try_into().ok()),
+            queued_at: moment(&text(self.queue_time)),
         }
     }
 }
@@ -215,27 +166,17 @@ struct Wire<'a> {
     #[serde(borrow)]
     runner_request_id: Option<&'a RawValue>,
     #[serde(borrow)]
-    job_id: Option<&'a RawValue>,
-    #[serde(borrow)]
     repository_name: Option<&'a RawValue>,
     #[serde(borrow)]
     owner_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    job_workflow_ref: Option<&'a RawValue>,
     #[serde(borrow)]
     job_display_name: Option<&'a RawValue>,
     #[serde(borrow)]
     workflow_run_id: Option<&'a RawValue>,
     #[serde(borrow)]
-    event_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    request_labels: Option<&'a RawValue>,
-    #[serde(borrow)]
     queue_time: Option<&'a RawValue>,
     #[serde(borrow)]
     runner_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
 }
 
 /// The first so many elements of a list, as they came; the others are only passed over.
@@ -276,16 +217,6 @@ fn text(raw: Option<&RawValue>) -> String {
 
 fn number(raw: Option<&RawValue>) -> Option<i64> {
     raw.and_then(parsed)
-}
-
-fn labels(raw: &RawValue) -> Vec<String> {
-    let labels = parsed::<Elements<'_>>(raw).map(|elements| elements.0).unwrap_or_default();
-    labels
-        .into_iter()
-        .take(MAX_LABELS)
-        .map(|label| text(Some(label)))
-        .filter(|label| !label.is_empty())
-        .collect()
 }
 
 /// A time of the service, with a zone or without; the year 1 is never.

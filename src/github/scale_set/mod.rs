@@ -22,7 +22,7 @@ mod session;
 mod sets;
 
 pub use self::{
-    messages::{Job, JobMessage, Message, Statistics},
+    messages::{Job, JobMessage, Message},
     problem::ScaleSetError,
     registrations::Waits,
     runners::ScaleSetRunners,

@@ -70,6 +70,11 @@ impl ScaleSetRunners {
         Self { sets, serving: Arc::new(Mutex::new(serving)) }
     }
 
+    /// The scale sets of the scope.
+    pub fn sets(&self) -> &ScaleSets {
+        &self.sets
+    }
+
     /// From now on the set is ours.
     pub fn hold(&self, set: ScaleSetId) {
         self.set_serving(Serving::Set(set));

@@ -68,7 +68,8 @@ impl ScaleSets {
         Self(Arc::new(Inner { client, registrations: Registrations::new(waits), listed, ways }))
     }
 
-    pub(super) fn client(&self) -> &Client {
+    /// The client of the scope.
+    pub fn client(&self) -> &Client {
         &self.0.client
     }
 

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    ScaleSetError, ScaleSetId, ScaleSets, Statistics, address, problem::Exception, service::Call, sets::SETS,
+    ScaleSetError, ScaleSetId, ScaleSets, address, messages::assigned_in, problem::Exception, service::Call,
+    sets::SETS,
 };
 use crate::github::{GithubError, transport::Origin};
 
@@ -37,8 +38,8 @@ pub struct Session {
     pub id: SessionId,
     /// The set that it is of.
     pub set: ScaleSetId,
-    /// What the set had to do when the session was opened or refreshed.
-    pub statistics: Option<Statistics>,
+    /// How many jobs were the set's when the session was opened or refreshed, if it said so.
+    pub assigned: Option<u32>,
     pub(super) queue: Uri,
     pub(super) origin: Origin,
     pub(super) token: SecretString,
@@ -62,7 +63,7 @@ impl Session {
         Ok(Self {
             id,
             set,
-            statistics: wire.statistics.as_ref().and_then(Statistics::of),
+            assigned: wire.statistics.as_ref().and_then(assigned_in),
             queue,
             origin,
             token: wire.message_queue_access_token,

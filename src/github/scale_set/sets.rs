@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    ScaleSetError, ScaleSets, Statistics,
+    ScaleSetError, ScaleSets,
     problem::{Exception, Problem},
     service::Call,
 };
@@ -37,8 +37,6 @@ pub struct ScaleSet {
     pub labels: Vec<String>,
     /// Whether its runners are told not to update themselves; `None` where the service does not say.
     pub update_disabled: Option<bool>,
-    /// What it has to do, where that was told.
-    pub statistics: Option<Statistics>,
 }
 
 /// A set that is there now, whoever made it.
@@ -77,7 +75,6 @@ struct ScaleSetBody {
     labels: Option<Vec<LabelBody>>,
     #[serde(rename = "RunnerSetting", alias = "runnerSetting")]
     setting: Option<SettingBody>,
-    statistics: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -99,7 +96,6 @@ impl ScaleSetBody {
             name: self.name.unwrap_or_default(),
             labels: self.labels.unwrap_or_default().into_iter().filter_map(|label| label.name).collect(),
             update_disabled: self.setting.and_then(|setting| setting.disable_update),
-            statistics: self.statistics.as_ref().and_then(Statistics::of),
         })
     }
 }

@@ -5,8 +5,7 @@
 use std::{io::BufRead as _, process::Stdio, time::Duration};
 
 use dayfly::{
-    demand::scale_set::ScaleSetNews,
-    fleet::RegistrationId,
+    fleet::{Evidence, RegistrationId},
     github::{GithubError, RunnerApi as _, scale_set::ScaleSets},
 };
 use http_body_util::{BodyExt as _, Full};
@@ -14,7 +13,7 @@ use hyper::{Method, Request};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 
-use super::stand::{DEADLINE, Served, delete, is_trouble, is_up, pool, sets};
+use super::stand::{DEADLINE, Served, delete, is_trouble, is_up, is_waiting, pool, sets};
 
 /// A running emulator; it ends with the handle.
 struct Emulator {
@@ -98,22 +97,10 @@ async fn a_job_goes_from_the_queue_to_its_end() {
     let name = "dayfly-linux-ci1-01hzzzzzzzzzzzzzzzzzzzzzzz";
     assert_eq!(served.runners.find(name).await.unwrap(), Some(minted.id));
     emulator.post(&format!("jobs/{job}/start"), json!({ "runnerName": name })).await;
-    served
-        .heard(
-            "the start",
-            1,
-            |news| matches!(news, ScaleSetNews::JobStarted { runner, .. } if runner == name),
-        )
-        .await;
     assert!(matches!(served.runners.delete(minted.id).await, Err(GithubError::Busy)));
     emulator.post(&format!("jobs/{job}/complete"), json!({ "result": "failed" })).await;
-    served
-        .heard(
-            "the end",
-            1,
-            |news| matches!(news, ScaleSetNews::JobCompleted { result, .. } if result == "failed"),
-        )
-        .await;
+    let is_over = |evidence: &Evidence| matches!(evidence, Evidence::JobOver { runner } if runner == name);
+    served.heard("the end", 1, is_over).await;
     served.assigned(0).await;
     assert!(matches!(served.runners.delete(RegistrationId(1)).await, Err(GithubError::NotFound)));
     assert_eq!(served.count(is_trouble), 0);
@@ -156,7 +143,7 @@ async fn a_set_in_use_by_another_client_is_waited_for() {
     let first = Served::begin(&sets, in_gpu());
     first.heard("up", 1, is_up).await;
     let second = Served::begin(&sets, in_gpu());
-    second.heard("waiting", 2, |news| matches!(news, ScaleSetNews::Waiting { .. })).await;
+    second.heard("waiting", 2, is_waiting).await;
     assert!(second.mint("linux").await.is_err());
     first.end().await;
     second.heard("up", 1, is_up).await;
@@ -173,8 +160,8 @@ async fn sixty_jobs_are_acquired_and_an_idle_poll_lasts() {
         emulator.queue().await;
     }
     served.assigned(60).await;
-    let quiet = served.count(|news| matches!(news, ScaleSetNews::Quiet { .. }));
-    served.heard("quiet", quiet + 1, |news| matches!(news, ScaleSetNews::Quiet { .. })).await;
+    let up = served.count(is_up);
+    served.heard("the same once more", up + 1, is_up).await;
     assert_eq!(served.count(is_trouble), 0);
     tokio::time::timeout(Duration::from_secs(10), served.end()).await.unwrap();
 }

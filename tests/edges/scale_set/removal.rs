@@ -1,7 +1,7 @@
 //! The removal of sets: only of those that no other client serves.
 
 use dayfly::{
-    demand::scale_set::{Removal, note_of, remove},
+    demand::scale_set::{Removal, remove},
     simulator::{ScaleSetFault, ScaleSetRoute as Route},
 };
 
@@ -33,8 +33,8 @@ async fn a_set_that_another_installation_serves_is_left_alone() {
 async fn the_session_of_a_killed_daemon_of_ours_is_closed_and_its_note_removed() {
     let (simulator, directory, sets) = stand(quick()).await;
     let mut pool = pool("linux", &["linux"]);
-    let note = note_of(directory.path(), &"linux".parse().unwrap());
-    pool.remembered = Some(note.clone());
+    let note = directory.path().join("sessions/linux");
+    pool.session_file = Some(note.clone());
     let killed = Served::begin(&sets, pool.clone());
     killed.heard("up", 1, is_up).await;
     killed.task.abort();

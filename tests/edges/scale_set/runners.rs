@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dayfly::{
-    demand::scale_set::ScaleSetNews,
-    fleet::{RegistrationId, RunnerStatus},
+    fleet::{Evidence, RegistrationId, RunnerStatus},
     github::{Client, Credential, GithubError, RunnerApi as _, TokenSource, scale_set::ScaleSets},
     simulator::{Endpoint, Job, Presence, ScaleSetFault, ScaleSetRoute as Route, Simulator},
 };
@@ -24,20 +23,20 @@ async fn a_job_goes_from_the_queue_to_a_runner_of_the_set_and_all_of_it_is_repor
     assert_eq!((listed[0].id, &listed[0].status, listed[0].busy), (minted.id, &RunnerStatus::Offline, false));
     let mut process = runner(minted.jit.expose_secret());
     served
-        .heard("the start", 1, |news| {
-            matches!(news, ScaleSetNews::JobStarted { runner, job, .. }
-                if runner.starts_with("dayfly-linux-") && job.name == "build" && job.repository == "acme/widgets")
+        .heard("the start", 1, |evidence| {
+            matches!(evidence, Evidence::Took { runner, facts, .. } if runner.starts_with("dayfly-linux-")
+                && facts.name == "build" && facts.repository.path() == "acme/widgets")
         })
         .await;
     served
-        .heard("the end", 1, |news| {
-            matches!(news, ScaleSetNews::JobCompleted { runner: Some(_), result, .. } if result == "succeeded")
+        .heard("the end", 1, |evidence| {
+            matches!(evidence, Evidence::JobOver { runner } if runner.starts_with("dayfly-linux-"))
         })
         .await;
     served.assigned(0).await;
     assert!(process.wait().await.unwrap().success());
     until("everything is acknowledged", || simulator.scale_sets().view("linux").unwrap().unheard == 0).await;
-    let started = served.count(|news| matches!(news, ScaleSetNews::JobStarted { .. }));
+    let started = served.count(|evidence| matches!(evidence, Evidence::Took { .. }));
     assert_eq!(started, 1);
     served.end().await;
 }
@@ -69,8 +68,9 @@ async fn nothing_is_minted_for_a_set_that_is_not_ours() {
     other.owner = "dayfly/ci2@there".to_owned();
     let second = Served::begin(&sets, other);
     second
-        .heard("waiting", 2, |news| {
-            matches!(news, ScaleSetNews::Waiting { owner: Some(owner), .. } if owner == "dayfly/ci1@here")
+        .heard("waiting", 2, |evidence| {
+            matches!(evidence, Evidence::Source { trouble: Some(trouble), .. }
+                if trouble.detail.starts_with("the session belongs to dayfly/ci1@here; "))
         })
         .await;
     let Err(GithubError::Refused(text)) = second.mint("linux").await else { panic!("minted") };
@@ -148,7 +148,7 @@ async fn a_runner_with_a_job_is_not_removed_and_one_that_is_gone_is_fine() {
     let minted = served.mint("linux").await.unwrap();
     let _process = runner(minted.jit.expose_secret());
     simulator.enqueue(Job::new("acme", &["linux"]).lasting(Duration::from_hours(1)));
-    served.heard("the start", 1, |news| matches!(news, ScaleSetNews::JobStarted { .. })).await;
+    served.heard("the start", 1, |evidence| matches!(evidence, Evidence::Took { .. })).await;
     assert!(matches!(served.runners.delete(minted.id).await, Err(GithubError::Busy)));
     assert!(served.runners.list().await.unwrap().registrations[0].busy);
     served.runners.delete(RegistrationId(999)).await.unwrap();

@@ -1,16 +1,13 @@
 //! The simulated service over plain HTTP, with a client that shares nothing with ours: it refuses
 //! what the real one refuses, so that the other tests mean something.
 
-use dayfly::{
-    demand::scale_set::ScaleSetNews,
-    simulator::{ScaleSetRoute as Route, Simulator},
-};
+use dayfly::simulator::{ScaleSetRoute as Route, Simulator};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 
-use super::stand::{DEADLINE, Served, is_up, pool, quick, sets, until};
+use super::stand::{DEADLINE, Served, is_up, is_waiting, pool, quick, sets, until};
 
 /// Sends a request and gives status and body.
 async fn ask(
@@ -93,12 +90,11 @@ async fn automatic_updates_are_disabled_in_a_set_that_another_client_created() {
     assert_eq!(ask("POST", &at, &admin, &[], &json!({ "name": "linux", "runnerGroupId": 1 })).await.0, 200);
     let (_directory, sets) = sets(&simulator.scope_url("acme"), "simulated-token");
     let served = Served::begin(&sets, pool("linux", &["linux"]));
-    served.heard("found", 1, |news| matches!(news, ScaleSetNews::Found { created: false, .. })).await;
     served.heard("up", 1, is_up).await;
     let knobs = simulator.scale_sets();
     until("the set is changed", || knobs.count(Route::Update, 200) == 1).await;
     let other = Served::begin(&sets, pool("linux", &["linux"]));
-    other.heard("waiting", 2, |news| matches!(news, ScaleSetNews::Waiting { .. })).await;
+    other.heard("waiting", 2, is_waiting).await;
     other.end().await;
     let order: Vec<Route> = knobs.requests().iter().map(|asked| asked.route).collect();
     let at = |route| order.iter().position(|asked| *asked == route).unwrap();

@@ -3,21 +3,26 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use dayfly::{
-    demand::scale_set::ScaleSetNews,
+    fleet::Evidence,
     simulator::{Job, ScaleSetFault, ScaleSetRoute as Route},
 };
 
-use super::stand::{Served, delete, eventually, is_trouble, is_up, pool, quick, stand, until};
+use super::{
+    secrets::Log,
+    stand::{
+        Served, delete, eventually, fails_with, is_trouble, is_up, is_waiting, pool, quick, stand, until,
+    },
+};
 
 #[tokio::test]
 async fn a_cold_start_creates_the_set_and_an_orderly_end_closes_the_session_and_keeps_the_set() {
     let (simulator, directory, sets) = stand(quick()).await;
     let mut pool = pool("linux", &["self-hosted", "linux"]);
     let note = directory.path().join("state/sessions/linux");
-    pool.remembered = Some(note.clone());
+    pool.session_file = Some(note.clone());
     let served = Served::begin(&sets, pool.clone());
-    served.heard("found", 1, |news| matches!(news, ScaleSetNews::Found { created: true, .. })).await;
     served.heard("up", 1, is_up).await;
+    assert_eq!(simulator.scale_sets().count(Route::Create, 200), 1);
     let view = simulator.scale_sets().view("linux").unwrap();
     assert_eq!((view.owner.as_deref(), view.labels.len()), (Some("dayfly/ci1@here"), 2));
     assert_eq!(std::fs::metadata(&note).unwrap().permissions().mode() & 0o777, 0o600);
@@ -26,8 +31,8 @@ async fn a_cold_start_creates_the_set_and_an_orderly_end_closes_the_session_and_
     assert_eq!(simulator.scale_sets().view("linux").unwrap().owner, None);
 
     let again = Served::begin(&sets, pool);
-    again.heard("found", 1, |news| matches!(news, ScaleSetNews::Found { created: false, .. })).await;
     again.heard("up", 1, is_up).await;
+    assert_eq!(simulator.scale_sets().count(Route::Create, 200), 1, "it is found");
     assert_eq!(again.count(is_trouble), 0);
     again.end().await;
 }
@@ -36,14 +41,14 @@ async fn a_cold_start_creates_the_set_and_an_orderly_end_closes_the_session_and_
 async fn after_a_kill_the_old_session_is_closed_and_not_waited_for() {
     let (simulator, directory, sets) = stand(quick()).await;
     let mut pool = pool("linux", &["linux"]);
-    pool.remembered = Some(directory.path().join("linux"));
+    pool.session_file = Some(directory.path().join("linux"));
     let killed = Served::begin(&sets, pool.clone());
     killed.heard("up", 1, is_up).await;
     killed.task.abort();
     assert!(eventually(|| killed.task.is_finished()).await);
     let next = Served::begin(&sets, pool);
     next.heard("up", 1, is_up).await;
-    assert_eq!(next.count(|news| matches!(news, ScaleSetNews::Waiting { .. })), 0);
+    assert_eq!(next.count(is_waiting), 0);
     assert_eq!(simulator.scale_sets().count(Route::Open, 409), 0);
     next.end().await;
 }
@@ -52,7 +57,7 @@ async fn after_a_kill_the_old_session_is_closed_and_not_waited_for() {
 async fn an_old_session_that_could_not_be_closed_at_first_is_closed_later() {
     let (simulator, directory, sets) = stand(quick()).await;
     let mut pool = pool("linux", &["linux"]);
-    pool.remembered = Some(directory.path().join("linux"));
+    pool.session_file = Some(directory.path().join("linux"));
     let killed = Served::begin(&sets, pool.clone());
     killed.heard("up", 1, is_up).await;
     killed.task.abort();
@@ -72,7 +77,8 @@ async fn a_set_with_labels_of_its_own_is_not_served_until_someone_decides() {
     let (simulator, _directory, sets) = stand(quick()).await;
     sets.ensure("Default", "linux", &["linux".to_owned(), "arm64".to_owned()]).await.unwrap();
     let served = Served::begin(&sets, pool("linux", &["linux", "x64"]));
-    let changed = |news: &ScaleSetNews| matches!(news, ScaleSetNews::LabelsChanged { why, .. } if why.contains("\"arm64\"") && why.contains("dayfly purge"));
+    let changed =
+        |evidence: &Evidence| fails_with(evidence, "\"arm64\"") && fails_with(evidence, "dayfly purge");
     served.heard("the labels", 2, changed).await;
     assert_eq!(simulator.scale_sets().count(Route::Open, 200), 0);
     assert!(served.mint("linux").await.is_err());
@@ -84,14 +90,16 @@ async fn a_set_with_labels_of_its_own_is_not_served_until_someone_decides() {
 
 #[tokio::test]
 async fn labels_that_the_server_did_not_keep_are_reported_and_the_set_is_served() {
+    let log = Log::default();
+    let _guard = log.listen("warn");
     let mut settings = quick();
     settings.scale_sets.keeps_labels = false;
     let (_simulator, _directory, sets) = stand(settings).await;
     let served = Served::begin(&sets, pool("linux", &["linux", "x64"]));
-    let missing = |news: &ScaleSetNews| matches!(news, ScaleSetNews::LabelsMissing { why } if why.contains("\"x64\"") && why.contains("3.21"));
-    served.heard("the labels", 1, missing).await;
     served.heard("up", 1, is_up).await;
     served.end().await;
+    let logged = log.text();
+    assert!(logged.contains("lacks the labels \"x64\"") && logged.contains("3.21"), "{logged}");
 }
 
 #[tokio::test]
@@ -107,15 +115,15 @@ async fn the_number_of_wanted_runners_comes_from_the_statistics_and_not_from_the
     for _ in 0..60 {
         simulator.enqueue(Job::new("acme", &["linux"]));
     }
-    served.heard("a quiet poll", 1, |news| matches!(news, ScaleSetNews::Quiet { .. })).await;
+    let quiet = knobs.count(Route::Poll, 202);
+    until("a poll without news", || knobs.count(Route::Poll, 202) > quiet).await;
     assert_eq!(knobs.view("linux").unwrap().assigned, 0, "a draining pool gets no jobs");
     served.capacity.send_replace(100);
     served.assigned(60).await;
-    // The last report stays valid through polls without news.
-    let quiet = served.count(|news| matches!(news, ScaleSetNews::Quiet { .. }));
-    served.heard("more quiet polls", quiet + 2, |news| matches!(news, ScaleSetNews::Quiet { .. })).await;
-    let told = served.count(|news| matches!(news, ScaleSetNews::JobAssigned { .. }));
-    assert_eq!(told, 50, "a message tells of fifty jobs at most");
+    // The last count stays valid through polls without news.
+    let (up, quiet) = (served.count(is_up), knobs.count(Route::Poll, 202));
+    until("more polls without news", || knobs.count(Route::Poll, 202) >= quiet + 2).await;
+    served.heard("the same again", up + 2, is_up).await;
     served.assigned(60).await;
     knobs.claim_assigned("linux", Some(7));
     simulator.enqueue(Job::new("acme", &["linux"]));
@@ -169,8 +177,8 @@ async fn an_offered_job_is_acquired_before_its_message_is_acknowledged() {
 #[tokio::test]
 async fn a_stop_finishes_the_message_in_hand_and_closes_the_session() {
     let (simulator, _directory, sets) = stand(quick()).await;
-    let served = Served::begin_with(&sets, pool("linux", &["linux"]), |news, stop| {
-        if matches!(news, ScaleSetNews::JobAssigned { .. }) {
+    let served = Served::begin_with(&sets, pool("linux", &["linux"]), |evidence, stop| {
+        if matches!(evidence, Evidence::Assigned { jobs: Some(1), .. }) {
             stop.cancel();
         }
     });

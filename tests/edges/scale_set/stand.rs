@@ -6,8 +6,8 @@ use std::{
 };
 
 use dayfly::{
-    demand::scale_set::{ScaleSetNews, ScaleSetPool, Waits, serve},
-    fleet::{Instant, RunnerName},
+    demand::scale_set::{ScaleSetPool, Waits, serve},
+    fleet::{Evidence, RunnerName, TroubleKind},
     github::{
         Client, Credential, GithubError, Mint, MintedRunner, RunnerApi as _, TokenSource,
         scale_set::{ScaleSetError, ScaleSetRunners, ScaleSets, Waits as ClientWaits},
@@ -50,16 +50,16 @@ pub(crate) fn client(address: &str, token: &str) -> (tempfile::TempDir, Client) 
 
 pub(crate) fn pool(name: &str, labels: &[&str]) -> ScaleSetPool {
     ScaleSetPool {
-        name: name.to_owned(),
+        name: name.parse().unwrap(),
         group: "Default".to_owned(),
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
         owner: "dayfly/ci1@here".to_owned(),
-        remembered: None,
+        session_file: None,
         waits: Waits {
             conflict: Duration::from_millis(50),
             first: Duration::from_millis(5),
             longest: Duration::from_millis(50),
-            goodbye: Duration::from_secs(5),
+            shutdown: Duration::from_secs(5),
         },
     }
 }
@@ -70,7 +70,7 @@ pub(crate) struct Served {
     pub(crate) capacity: watch::Sender<u32>,
     pub(crate) stop: CancellationToken,
     pub(crate) task: JoinHandle<()>,
-    told: Arc<Mutex<Vec<ScaleSetNews>>>,
+    told: Arc<Mutex<Vec<Evidence>>>,
 }
 
 impl Served {
@@ -78,44 +78,41 @@ impl Served {
         Self::begin_with(sets, pool, |_, _| {})
     }
 
-    /// With something that is done at each piece of news.
+    /// With something that is done at each fact.
     pub(crate) fn begin_with(
         sets: &ScaleSets,
         pool: ScaleSetPool,
-        at_news: impl Fn(&ScaleSetNews, &CancellationToken) + Send + Sync + 'static,
+        at_each: impl Fn(&Evidence, &CancellationToken) + Send + Sync + 'static,
     ) -> Self {
         let (capacity, most) = watch::channel(100);
         let stop = CancellationToken::new();
-        let told: Arc<Mutex<Vec<ScaleSetNews>>> = Arc::default();
+        let told: Arc<Mutex<Vec<Evidence>>> = Arc::default();
         let runners = ScaleSetRunners::new(sets.clone());
         let task = tokio::spawn({
-            let (sets, stop, told, runners) =
-                (sets.clone(), stop.clone(), Arc::clone(&told), runners.clone());
+            let (stop, told, runners) = (stop.clone(), Arc::clone(&told), runners.clone());
             async move {
-                let began = std::time::Instant::now();
-                let clock = move || Instant::from_millis(1_000_000) + began.elapsed();
-                let tell = |news: ScaleSetNews| {
-                    at_news(&news, &stop);
-                    told.lock().unwrap().push(news);
+                let publish = |evidence: Evidence| {
+                    at_each(&evidence, &stop);
+                    told.lock().unwrap().push(evidence);
                 };
-                serve(&sets, &runners, &pool, most, stop.clone(), clock, tell).await;
+                serve(&runners, &pool, most, stop.clone(), publish).await;
             }
         });
         Self { runners, capacity, stop, task, told }
     }
 
-    /// Passes everything that was reported so far to a closure.
-    pub(crate) fn told<T>(&self, look: impl FnOnce(&[ScaleSetNews]) -> T) -> T {
+    /// Passes everything that was published so far to a closure.
+    pub(crate) fn told<T>(&self, look: impl FnOnce(&[Evidence]) -> T) -> T {
         look(&self.told.lock().unwrap())
     }
 
     /// How many pieces of news are such.
-    pub(crate) fn count(&self, such: impl Fn(&ScaleSetNews) -> bool) -> usize {
+    pub(crate) fn count(&self, such: impl Fn(&Evidence) -> bool) -> usize {
         self.told(|news| news.iter().filter(|news| such(news)).count())
     }
 
-    /// Waits until this many were reported.
-    pub(crate) async fn heard(&self, what: &str, times: usize, such: impl Fn(&ScaleSetNews) -> bool) {
+    /// Waits until this many were published.
+    pub(crate) async fn heard(&self, what: &str, times: usize, such: impl Fn(&Evidence) -> bool) {
         let met = eventually(|| self.count(&such) >= times).await;
         assert!(met, "{what} was not told: {}", self.told(|news| format!("{news:#?}")));
     }
@@ -125,7 +122,7 @@ impl Served {
         let last = || {
             self.told(|news| {
                 news.iter().rev().find_map(|news| match news {
-                    ScaleSetNews::Up { statistics, .. } => Some(statistics.assigned),
+                    Evidence::Assigned { jobs, .. } => *jobs,
                     _ => None,
                 })
             })
@@ -150,12 +147,23 @@ pub(crate) async fn mint(runners: &ScaleSetRunners, name: &str) -> Result<Minted
     runners.mint(Mint { name: &name, group: "Default", labels: &[] }).await
 }
 
-pub(crate) const fn is_up(news: &ScaleSetNews) -> bool {
-    matches!(news, ScaleSetNews::Up { .. })
+pub(crate) const fn is_up(evidence: &Evidence) -> bool {
+    matches!(evidence, Evidence::Assigned { jobs: Some(_), .. })
 }
 
-pub(crate) const fn is_trouble(news: &ScaleSetNews) -> bool {
-    matches!(news, ScaleSetNews::Trouble { .. })
+pub(crate) fn is_trouble(evidence: &Evidence) -> bool {
+    fails_with(evidence, "")
+}
+
+/// Whether the source does not work, for a reason with this text.
+pub(crate) fn fails_with(evidence: &Evidence, text: &str) -> bool {
+    matches!(evidence, Evidence::Source { trouble: Some(trouble), .. }
+        if trouble.kind != TroubleKind::SessionTaken && trouble.detail.contains(text))
+}
+
+/// Whether another session is in the way.
+pub(crate) fn is_waiting(evidence: &Evidence) -> bool {
+    matches!(evidence, Evidence::Source { trouble: Some(trouble), .. } if trouble.kind == TroubleKind::SessionTaken)
 }
 
 /// Whether a condition comes to hold in time.

@@ -1,12 +1,11 @@
 //! Faults that the service has at times, each with the issue of another client that reports it.
 
 use dayfly::{
-    demand::scale_set::ScaleSetNews,
-    github::scale_set::ScaleSetError,
+    fleet::Evidence,
     simulator::{Job, ScaleSetFault, ScaleSetRoute as Route, Settings, Simulator},
 };
 
-use super::stand::{Served, is_trouble, is_up, pool, quick, stand, until};
+use super::stand::{Served, fails_with, is_trouble, is_up, is_waiting, pool, quick, stand, until};
 
 const EXPIRED: ScaleSetFault = ScaleSetFault::Exception { status: 401, type_name: "", message: "expired" };
 const DOWN: ScaleSetFault = ScaleSetFault::Exception { status: 503, type_name: "", message: "down" };
@@ -24,8 +23,8 @@ fn offering() -> Settings {
     settings
 }
 
-fn session_lost(news: &ScaleSetNews) -> bool {
-    matches!(news, ScaleSetNews::Trouble { error: ScaleSetError::SessionLost { .. }, .. })
+fn session_lost(evidence: &Evidence) -> bool {
+    fails_with(evidence, "the session is gone")
 }
 
 #[tokio::test]
@@ -126,8 +125,8 @@ async fn a_message_is_sent_again_until_it_is_acknowledged_and_reported_twice_cha
     simulator.enqueue(Job::new("acme", &["linux"]));
     until("it is acknowledged", || knobs.count(Route::Acknowledge, 204) >= 1).await;
     assert!(served.count(is_trouble) >= 2);
-    let again = served.count(|news| matches!(news, ScaleSetNews::JobAssigned { .. }));
-    assert!(again >= 2, "told {again} times");
+    let again = knobs.count(Route::Poll, 200);
+    assert!(again >= 2, "sent {again} times");
     served.assigned(1).await;
     served.end().await;
 }
@@ -148,12 +147,12 @@ async fn answers_that_are_none_are_survived() {
     let (simulator, _directory, served) = served(quick()).await;
     let knobs = simulator.scale_sets();
     // actions-runner-controller#4285.
-    let quiet = served.count(|news| matches!(news, ScaleSetNews::Quiet { .. }));
+    let up = served.count(is_up);
     knobs.fault(Route::Poll, 3, ScaleSetFault::Empty);
-    served.heard("quiet", quiet + 3, |news| matches!(news, ScaleSetNews::Quiet { .. })).await;
+    served.heard("the same again", up + 3, is_up).await;
     assert_eq!(served.count(is_trouble), 0);
     knobs.fault(Route::Poll, 1, ScaleSetFault::Text(400, "capacity is wrong"));
-    let wrong = |news: &ScaleSetNews| matches!(news, ScaleSetNews::Trouble { error, .. } if error.to_string().contains("400 (capacity is wrong"));
+    let wrong = |evidence: &Evidence| fails_with(evidence, "400 (capacity is wrong");
     served.heard("the text", 1, wrong).await;
     // actions-runner-controller#4370: a burst of failures, and a session without a queue.
     knobs.fault(Route::Poll, 5, DOWN);
@@ -161,10 +160,10 @@ async fn answers_that_are_none_are_survived() {
     knobs.fault(Route::Open, 2, ScaleSetFault::NoQueueAddress);
     knobs.evict("linux");
     simulator.enqueue(Job::new("acme", &["linux"]));
-    let no_queue = |news: &ScaleSetNews| matches!(news, ScaleSetNews::Trouble { error, .. } if error.to_string().contains("has no queue URL"));
+    let no_queue = |evidence: &Evidence| fails_with(evidence, "has no queue URL");
     served.heard("the missing address", 1, no_queue).await;
     // That session is open, and cannot be closed without its id; the pool waits for its expiry.
-    served.heard("waiting", 1, |news| matches!(news, ScaleSetNews::Waiting { .. })).await;
+    served.heard("waiting", 1, is_waiting).await;
     knobs.evict("linux");
     served.assigned(1).await;
     served.end().await;
@@ -193,7 +192,7 @@ async fn a_session_that_no_one_polls_expires_and_the_waiting_one_takes_over() {
     let first = Served::begin(&sets, pool("linux", &["linux"]));
     first.heard("up", 1, is_up).await;
     let second = Served::begin(&sets, pool("linux", &["linux"]));
-    second.heard("waiting", 2, |news| matches!(news, ScaleSetNews::Waiting { .. })).await;
+    second.heard("waiting", 2, is_waiting).await;
     first.task.abort();
     second.heard("up", 1, is_up).await;
     second.end().await;

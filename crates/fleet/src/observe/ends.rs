@@ -6,7 +6,6 @@ use super::Fleet;
 use crate::{
     event::Event,
     evidence::Exit,
-    job::Demand,
     name::RunnerName,
     reasons::{ExitReason, Held},
     report::Ending,
@@ -120,12 +119,8 @@ impl Fleet {
         // Once for each runner, as soon as it is known that it had a job.
         let job_ended = had_job && !std::mem::replace(&mut runner.job_ended, had_job);
         let Some(pool) = self.pools.get_mut(name.pool()) else { return false };
-        if job_ended && pool.pool.demand == Demand::ScaleSet {
-            // Its job may have been reported as finished before; and nothing is counted before the first
-            // response.
-            if !pool.jobs_over.remove(name) && pool.assigned.is_some() {
-                pool.finished.insert(name.clone(), now);
-            }
+        if job_ended {
+            pool.demand.runner_ended(name, now);
         }
         held.is_some_and(|held| {
             pool.backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now)

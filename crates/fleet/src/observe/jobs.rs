@@ -4,12 +4,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
+    demand::WaitingJob,
     event::Event,
-    evidence::{Trouble, TroubleKind},
+    evidence::Trouble,
     explain::explain,
-    fleet::{Fleet, PoolState, count},
-    job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobState, MAX_QUEUE_AGE, QUEUE_LAG},
-    known_jobs::{KnownJob, KnownJobs, WaitingJob},
+    fleet::{Fleet, PoolState},
+    job::{GroupPolicy, Job, JobFacts, JobId, JobState, MAX_QUEUE_AGE, QUEUE_LAG},
+    known_jobs::{KnownJob, KnownJobs},
     matching::{Placement, group_of, place},
     name::{PoolName, RunnerName},
     pool::Pool,
@@ -26,67 +27,11 @@ const SWEEP: Duration = Duration::from_hours(1);
 /// How long a finished job is remembered, so that a late "queued" does not bring it back.
 const REMEMBERED: Duration = Duration::from_hours(3);
 
-/// The longest time that polling a queue can take: a runner that took a job is remembered that long for polls
-/// that began before.
-const LOOK: Duration = Duration::from_mins(1);
-
 /// The accuracy of a reading of GitHub's clock: its `Date` has whole seconds, and a response takes a moment.
 const CLOCK_PRECISION: Duration = Duration::from_secs(5);
 
 /// The maximum number of jobs and of finished jobs that are kept: more than any pool can serve.
 const MOST: usize = 100_000;
-
-impl PoolState {
-    /// The number of jobs that wait for a runner, while `busy` runners of the pool have one.
-    ///
-    /// Between a job's start and the poll that shows it, it would count twice: as queued and as a busy
-    /// runner. So each runner that took an unknown job since a job was last certain to be queued is
-    /// subtracted. A scale set's jobs are not reported individually: the assigned jobs that no runner has are
-    /// waiting.
-    pub(crate) fn waiting(&self, busy: u32) -> u32 {
-        if self.pool.demand == Demand::ScaleSet {
-            let Some((assigned, at)) = self.assigned else { return 0 };
-            // GitHub counts a job until it has finished, and a runner is busy until its container exits.
-            let counted = self.finished.values().filter(|&&ended| ended >= at).count();
-            let busy = busy.saturating_sub(count(self.jobs_over.len()));
-            return assigned.saturating_sub(count(counted)).saturating_sub(busy);
-        }
-        if self.taken.is_empty() {
-            return count(self.demand.len());
-        }
-        let mut taken: Vec<Instant> = self.taken.values().copied().collect();
-        taken.sort_unstable();
-        let mut sure: Vec<Instant> = self.demand.values().map(|waiting| waiting.sure_at).collect();
-        sure.sort_unstable();
-        let mut jobs = sure.iter().peekable();
-        let accounted = taken.iter().filter(|&&at| jobs.next_if(|&&sure_at| sure_at <= at).is_some()).count();
-        count(sure.len() - accounted)
-    }
-
-    /// Drops entries that can no longer be subtracted.
-    pub(crate) fn settle_taken(&mut self, now: Instant) {
-        if !self.taken.is_empty() {
-            let oldest = self.demand.values().map(|waiting| waiting.sure_at).min();
-            let matters = |at| oldest.is_some_and(|oldest| oldest <= at) || now.since(at) < LOOK;
-            self.taken.retain(|_, at| matters(*at));
-        }
-    }
-
-    /// Whether the number of its queued jobs is not known now.
-    pub(crate) fn demand_is_unknown(&self) -> bool {
-        self.pool.demand == Demand::ScaleSet && (self.assigned.is_none() || self.session_is_taken())
-    }
-
-    fn is_down(&self, source: Source) -> bool {
-        self.sources.contains_key(&source)
-    }
-
-    /// Whether another session is using its scale set.
-    pub(crate) fn session_is_taken(&self) -> bool {
-        let trouble = self.sources.get(&Source::ScaleSet);
-        trouble.is_some_and(|(_, trouble)| trouble.kind == TroubleKind::SessionTaken)
-    }
-}
 
 impl Fleet {
     /// Records a complete listing of a repository's queue.
@@ -202,7 +147,7 @@ impl Fleet {
         if let Some(KnownJob { placement: Placement::Pool(pool), .. }) = self.jobs.known.remove(&key)
             && let Some(pool) = self.pools.get_mut(&pool)
         {
-            pool.demand.remove(&key.1);
+            pool.demand.remove(key.1);
         }
         if self.jobs.over.len() >= MOST {
             self.jobs.over.pop_first();
@@ -219,7 +164,7 @@ impl Fleet {
         self.latch(&name, Some(facts.name.clone()), now);
         // The job that it took is known now, so no other is subtracted for it.
         if let Some(pool) = self.pools.get_mut(name.pool()) {
-            pool.taken.remove(&name);
+            pool.demand.job_known(&name);
         }
         let Some(runner) = self.runners.get_mut(&name) else { return };
         let known_since = runner.known_since;
@@ -267,31 +212,20 @@ impl Fleet {
         }
     }
 
-    /// Records how many jobs GitHub has assigned to a scale set.
+    /// Records how many jobs GitHub has assigned to a pool.
     pub(crate) fn assigned(&mut self, pool: &PoolName, jobs: Option<u32>, at: Instant) {
-        let Some(state) = self.pools.get_mut(pool) else { return };
-        let Some(jobs) = jobs else {
-            state.assigned = None;
-            state.finished.clear();
-            state.jobs_over.clear();
-            return;
-        };
-        if state.assigned.is_none_or(|(_, before)| before <= at) {
-            state.assigned = Some((jobs, at));
-            state.finished.retain(|_, ended| *ended >= at);
+        if let Some(state) = self.pools.get_mut(pool) {
+            state.demand.assigned(jobs, at);
         }
     }
 
-    /// Records that the job of a runner, possibly of this instance, is no longer assigned to its scale set.
+    /// Records that the job of a runner, possibly of this instance, is no longer assigned.
     pub(crate) fn job_of_runner_over(&mut self, runner: &str, now: Instant) {
         let Some(name) = RunnerName::parse(runner) else { return };
         let Some(up) = self.runners.get(&name).map(Runner::takes_room) else { return };
         self.latch(&name, None, now);
-        if let Some(pool) = self.pools.get_mut(name.pool())
-            && pool.finished.remove(&name).is_none()
-            && up
-        {
-            pool.jobs_over.insert(name);
+        if let Some(pool) = self.pools.get_mut(name.pool()) {
+            pool.demand.job_over(&name, up);
         }
     }
 
@@ -348,16 +282,15 @@ impl Fleet {
             && (placement != known.placement || !queued)
             && let Some(pool) = self.pools.get_mut(before)
         {
-            pool.demand.remove(&key.1);
+            pool.demand.remove(key.1);
         }
         known.placement = placement;
         if let Placement::Pool(name) = &known.placement
             && queued
             && let Some(pool) = self.pools.get_mut(name)
-            && pool.pool.demand.counts_jobs()
         {
             let waiting = WaitingJob { queued_at: known.job.queued_at, sure_at: known.sure_at };
-            pool.demand.insert(key.1, waiting);
+            pool.demand.add(key.1, waiting);
         }
     }
 
@@ -376,7 +309,7 @@ impl Fleet {
                 && !keeps
                 && let Some(pool) = pools.get_mut(pool)
             {
-                pool.demand.remove(id);
+                pool.demand.remove(*id);
             }
             keeps
         });
@@ -386,7 +319,7 @@ impl Fleet {
 
     /// The failing job sources of a pool.
     pub(crate) fn sources_down(pool: &PoolState) -> Vec<Source> {
-        Source::ALL.iter().copied().filter(|&source| pool.is_down(source)).collect()
+        pool.sources.keys().copied().collect()
     }
 }
 

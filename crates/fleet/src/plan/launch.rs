@@ -8,7 +8,6 @@ use crate::{
     event::Event,
     evidence::ImageState,
     fleet::PoolState,
-    job::Demand,
     mints::MintBudget,
     name::PoolName,
     reasons::{Held, Why},
@@ -137,11 +136,8 @@ impl Fleet {
         if scope.sight.listed_at.is_none() {
             return held(Held::ScopeUnseen);
         }
-        if state.session_is_taken() {
-            return held(Held::SessionTaken);
-        }
-        if state.pool.demand == Demand::ScaleSet && state.assigned.is_none() {
-            return held(Held::NoSession);
+        if let Some(unknown) = state.unknown_demand() {
+            return held(unknown);
         }
         let budget = MintBudget::of(&state.pool);
         let limited_until = self.mints.limited_until(&budget);

@@ -20,10 +20,7 @@ const STUCK: Duration = Duration::from_mins(10);
 impl Fleet {
     /// Reports each queued job, once, that has waited this long while its pool had an idle runner.
     pub(super) fn tell_stuck(&mut self, pass: &mut Pass) {
-        for state in self.pools.values_mut() {
-            state.stuck.retain(|job| state.demand.contains_key(job));
-        }
-        if self.pools.values().all(|state| state.demand.is_empty()) {
+        if self.pools.values().all(|state| state.demand.queued().next().is_none()) {
             return;
         }
         // Since when each pool has had an idle runner.
@@ -35,9 +32,9 @@ impl Fleet {
         let mut stuck: Vec<(PoolName, JobId)> = Vec::new();
         for (name, state) in &self.pools {
             let Some(&idle_since) = idle.get(name.as_str()) else { continue };
-            for (&job, waiting) in &state.demand {
+            for (job, waiting) in state.demand.queued() {
                 let both_since: Instant = idle_since.max(waiting.queued_at);
-                if !state.stuck.contains(&job) && pass.due(both_since + STUCK) {
+                if !state.demand.is_reported_stuck(job) && pass.due(both_since + STUCK) {
                     stuck.push((name.clone(), job));
                 }
             }
@@ -49,7 +46,7 @@ impl Fleet {
         for (pool, id) in stuck {
             let told = reports.iter().find(|job| job.id == id && job.pool.as_ref() == Some(&pool));
             let Some(state) = self.pools.get_mut(&pool) else { continue };
-            state.stuck.insert(id);
+            state.demand.stuck_reported(id);
             let groups = self.scopes.get(&state.pool.scope).map_or(&[][..], |scope| &scope.groups);
             if let Some(job) = told {
                 let detail = causes(job, &state.pool, group_of(&state.pool, groups));

@@ -8,7 +8,7 @@ use super::*;
 const REAL: &str = r#"{
   "messageId": 100000171,
   "messageType": "RunnerScaleSetJobMessages",
-  "body": "[{\"acquireJobUrl\":\"https://broker.actions.githubusercontent.com/acquire\",\"messageType\":\"JobAvailable\",\"runnerRequestId\":7848922,\"repositoryName\":\"widgets\",\"ownerName\":\"acme\",\"jobWorkflowRef\":\"acme/widgets/.github/workflows/ci.yml@refs/heads/main\",\"eventName\":\"push\",\"requestLabels\":[\"linux\",\"x64\"],\"queueTime\":\"2026-11-22T12:00:00.1234567Z\"},{\"messageType\":\"JobAssigned\",\"runnerRequestId\":0,\"jobId\":\"6f1d4b5e-0c39-4b27-9c43-2a4f1d0a1b2c\",\"jobDisplayName\":\"build (1)\",\"workflowRunId\":9876543210,\"requestLabels\":null,\"queueTime\":\"0001-01-01T00:00:00Z\"},{\"messageType\":\"JobStarted\",\"runnerId\":42,\"runnerName\":\"dayfly-linux-ci1-x\",\"jobDisplayName\":\"build (2)\",\"queueTime\":\"2026-11-22T12:00:00\"},{\"messageType\":\"JobCompleted\",\"result\":\"canceled\",\"runnerId\":0,\"runnerName\":\"\",\"runnerAssignTime\":\"0001-01-01T00:00:00Z\"},{\"messageType\":\"JobReticulated\",\"runnerRequestId\":1}]",
+  "body": "[{\"acquireJobUrl\":\"https://broker.actions.githubusercontent.com/acquire\",\"messageType\":\"JobAvailable\",\"runnerRequestId\":7848922,\"repositoryName\":\"widgets\",\"ownerName\":\"acme\",\"eventName\":\"push\",\"requestLabels\":[\"linux\",\"x64\"]},{\"messageType\":\"JobAssigned\",\"runnerRequestId\":0,\"jobId\":\"6f1d4b5e-0c39-4b27-9c43-2a4f1d0a1b2c\",\"jobDisplayName\":\"build (1)\",\"workflowRunId\":9876543210,\"requestLabels\":null,\"queueTime\":\"0001-01-01T00:00:00Z\"},{\"messageType\":\"JobStarted\",\"runnerId\":42,\"runnerName\":\"dayfly-linux-ci1-x\",\"repositoryName\":\"widgets\",\"ownerName\":\"acme\",\"jobWorkflowRef\":\"acme/widgets/.github/workflows/ci.yml@refs/heads/main\",\"jobDisplayName\":\"build (1)\",\"workflowRunId\":9876543210,\"eventName\":\"push\",\"requestLabels\":[\"linux\",\"x64\"],\"queueTime\":\"2026-11-22T12:00:00.1234567Z\"},{\"messageType\":\"JobStarted\",\"runnerId\":42,\"runnerName\":\"dayfly-linux-ci1-y\",\"repositoryName\":\"widgets\",\"ownerName\":\"acme\",\"jobWorkflowRef\":\"acme/widgets/.github/workflows/ci.yml@refs/heads/main\",\"jobDisplayName\":\"build (2)\",\"eventName\":\"push\",\"requestLabels\":[\"linux\",\"x64\"],\"queueTime\":\"2026-11-22T12:00:00\"},{\"messageType\":\"JobStarted\",\"runnerId\":42,\"runnerName\":\"dayfly-linux-ci1-z\",\"repositoryName\":\"widgets\",\"ownerName\":\"acme\",\"jobWorkflowRef\":\"acme/widgets/.github/workflows/ci.yml@refs/heads/main\",\"jobDisplayName\":\"build (3)\",\"eventName\":\"push\",\"requestLabels\":[\"linux\",\"x64\"],\"queueTime\":\"0001-01-01T00:00:00Z\"},{\"messageType\":\"JobCompleted\",\"result\":\"succeeded\",\"runnerId\":42,\"runnerName\":\"dayfly-linux-ci1-x\"},{\"messageType\":\"JobCompleted\",\"result\":\"canceled\",\"runnerId\":0,\"runnerName\":\"\",\"runnerAssignTime\":\"0001-01-01T00:00:00Z\"},{\"messageType\":\"JobReticulated\",\"runnerRequestId\":1}]",
   "statistics": {"totalAvailableJobs":1,"totalAcquiredJobs":0,"totalAssignedJobs":3,"totalRunningJobs":2,"totalRegisteredRunners":4,"totalBusyRunners":2,"totalIdleRunners":1}
 }"#;
 
@@ -24,36 +24,23 @@ fn with_jobs(list: &Value) -> Message {
 fn a_real_message_is_read() {
     let message = read(REAL);
     assert_eq!(message.id, Some(100_000_171));
-    let expected = Statistics {
-        available: 1,
-        acquired: 0,
-        assigned: 3,
-        running: 2,
-        registered_runners: 4,
-        busy_runners: 2,
-        idle_runners: 1,
-    };
-    assert_eq!(message.statistics, Some(expected));
+    assert_eq!(message.assigned, Some(3));
     assert_eq!(message.requests(), [7_848_922]);
-    let [JobMessage::Available(offered), JobMessage::Assigned(assigned), started, completed] =
-        message.jobs.as_slice()
-    else {
-        panic!("{:?}", message.jobs)
+    let job = |name: &str, run, queued_at: Option<u64>| Job {
+        name: name.to_owned(),
+        repository: "acme/widgets".to_owned(),
+        run,
+        queued_at: queued_at.map(Timestamp::from_millis),
     };
-    assert_eq!((offered.repository.as_str(), offered.event.as_str()), ("acme/widgets", "push"));
-    assert_eq!(offered.labels, ["linux", "x64"]);
-    assert_eq!(offered.queued_at, Some(Timestamp::from_millis(1_795_348_800_123)));
-    assert_eq!(
-        (assigned.run, assigned.name.as_str(), assigned.queued_at),
-        (Some(9_876_543_210), "build (1)", None)
-    );
-    let JobMessage::Started { runner, job } = started else { panic!("{started:?}") };
-    assert_eq!(
-        (runner.as_str(), job.queued_at),
-        ("dayfly-linux-ci1-x", Some(Timestamp::from_millis(1_795_348_800_000)))
-    );
-    let JobMessage::Completed { runner: None, result, .. } = completed else { panic!("{completed:?}") };
-    assert_eq!(result, "canceled");
+    let started = |runner: &str, job| JobMessage::Started { runner: runner.to_owned(), job };
+    let expected = [
+        JobMessage::Available(7_848_922),
+        started("dayfly-linux-ci1-x", job("build (1)", Some(9_876_543_210), Some(1_795_348_800_123))),
+        started("dayfly-linux-ci1-y", job("build (2)", None, Some(1_795_348_800_000))),
+        started("dayfly-linux-ci1-z", job("build (3)", None, None)),
+        JobMessage::Completed { runner: "dayfly-linux-ci1-x".to_owned() },
+    ];
+    assert_eq!(message.jobs, expected);
 }
 
 #[test]
@@ -73,10 +60,11 @@ fn a_message_may_have_statistics_only_or_be_of_a_kind_that_no_one_knows() {
         let message = json!({ "messageId": 5, "body": body, "statistics": { "totalAssignedJobs": 2 } });
         let message = read(&format!("\u{feff}{message}"));
         assert_eq!((message.id, message.jobs.len()), (Some(5), 0), "{body}");
-        assert_eq!(message.statistics.map(|statistics| statistics.assigned), Some(2));
+        assert_eq!(message.assigned, Some(2));
     }
-    let unknown =
-        read(r#"{"messageId":6,"messageType":"Surprise","body":"[{\"messageType\":\"JobAssigned\"}]"}"#);
+    let unknown = read(
+        r#"{"messageId":6,"messageType":"Surprise","body":"[{\"messageType\":\"JobCompleted\",\"runnerName\":\"r\"}]"}"#,
+    );
     assert_eq!(unknown, Message { id: Some(6), ..Message::default() });
     assert_eq!(read("{}"), Message::default());
 }
@@ -86,34 +74,29 @@ fn one_strange_field_or_element_costs_no_other() {
     let message = with_jobs(&json!([
         7,
         null,
-        { "messageType": ["JobAssigned"] },
+        { "messageType": ["JobStarted"] },
+        { "messageType": "JobAvailable", "runnerRequestId": 1e300 },
         { "messageType": "JobStarted", "runnerName": { "deep": [[[]]] } },
-        { "messageType": "JobCompleted", "runnerName": 7, "result": null, "workflowRunId": "x", "requestLabels": "x" },
-        { "messageType": "JobAssigned", "runnerRequestId": 1e300, "jobDisplayName": "kept", "requestLabels": [1, "a", null] },
+        { "messageType": "JobCompleted", "runnerName": 7 },
+        { "messageType": "JobStarted", "runnerName": "r", "jobDisplayName": "kept", "workflowRunId": "x", "queueTime": 7 },
     ]));
-    let [JobMessage::Completed { runner: None, result, .. }, JobMessage::Assigned(job)] =
-        message.jobs.as_slice()
-    else {
-        panic!("{:?}", message.jobs)
-    };
-    assert_eq!((result.as_str(), job.name.as_str(), job.request), ("", "kept", 0));
-    assert_eq!(job.labels, ["a"]);
-    let counts = read(
-        r#"{"statistics":{"totalAssignedJobs":-4,"totalRunningJobs":1e99,"totalBusyRunners":99999999999}}"#,
-    );
-    let counts = counts.statistics.unwrap();
-    assert_eq!((counts.assigned, counts.running, counts.busy_runners), (0, 0, u32::MAX));
+    let job = Job { name: "kept".to_owned(), ..Job::default() };
+    assert_eq!(message.jobs, [JobMessage::Started { runner: "r".to_owned(), job }]);
+    for (count, assigned) in [("-4", 0), ("1e99", 0), ("99999999999", u32::MAX)] {
+        let counts = read(&format!(r#"{{"statistics":{{"totalAssignedJobs":{count}}}}}"#));
+        assert_eq!(counts.assigned, Some(assigned), "{count}");
+    }
     assert_eq!(read(r#"{"messageId":-1,"statistics":[]}"#), Message::default());
 }
 
 #[test]
 fn what_is_kept_is_bounded() {
     let long = "ä".repeat(100_000);
-    let one = json!({ "messageType": "JobAssigned", "jobDisplayName": long, "requestLabels": vec![&long[..2000]; 500] });
+    let one = json!({ "messageType": "JobStarted", "runnerName": "r", "jobDisplayName": long });
     let message = with_jobs(&json!(vec![one; 2]));
-    let JobMessage::Assigned(job) = &message.jobs[0] else { panic!() };
-    assert_eq!((job.name.chars().count(), job.labels.len()), (MAX_TEXT, MAX_LABELS));
-    let many = with_jobs(&json!(vec![json!({ "messageType": "JobAssigned" }); 3000]));
+    let JobMessage::Started { job, .. } = &message.jobs[0] else { panic!() };
+    assert_eq!(job.name.chars().count(), MAX_TEXT);
+    let many = with_jobs(&json!(vec![json!({ "messageType": "JobCompleted", "runnerName": "r" }); 3000]));
     assert_eq!(many.jobs.len(), MAX_JOBS);
     let deep = format!("{{\"messageId\":1,\"body\":{}}}", "[".repeat(100_000));
     assert!(Message::read(deep.as_bytes()).is_err());
@@ -137,6 +120,6 @@ proptest! {
     fn no_list_leads_to_a_panic_or_hides_what_comes_before(text in ".{0,200}") {
         let message = read(&json!({ "messageId": 3, "body": text, "statistics": { "totalAssignedJobs": 1 } }).to_string());
         prop_assert_eq!(message.id, Some(3));
-        prop_assert!(message.statistics.is_some());
+        prop_assert_eq!(message.assigned, Some(1));
     }
 }

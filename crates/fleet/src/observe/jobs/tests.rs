@@ -4,9 +4,9 @@ mod scale_sets;
 
 use super::*;
 use crate::{
-    Action, ClockReading, Container, ContainerId, ContainerState, Evidence, Exit, Host, HostName, ImageState,
-    Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble, TroubleKind, Unmatched,
-    Visibility,
+    Action, ClockReading, Container, ContainerId, ContainerState, Demand, Evidence, Exit, Host, HostName,
+    ImageState, Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble,
+    TroubleKind, Unmatched, Visibility,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -315,7 +315,7 @@ fn a_taken_job_is_not_counted_twice() {
     table.look(Duration::ZERO, &[(2, JobState::Queued), (3, JobState::Queued)]);
     assert_eq!(table.queued(), [2]);
     assert_eq!(table.launched.len(), 3);
-    assert!(table.fleet.pools.values().all(|pool| pool.taken.is_empty()));
+    assert!(table.fleet.pools.values().all(|pool| pool.demand.has_no_runner_to_subtract()));
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn a_job_that_is_taken_before_any_poll_shows_it_is_not_counted_twice() {
     table.pass_by(MINUTE);
     table.hint(1, JobState::Completed);
     table.plan();
-    assert!(table.fleet.pools.values().all(|pool| pool.taken.is_empty()));
+    assert!(table.fleet.pools.values().all(|pool| pool.demand.has_no_runner_to_subtract()));
 }
 
 #[test]

@@ -1,39 +1,30 @@
 //! The id of the session that a daemon holds, in a file of its own: after a kill the next daemon
 //! closes that session in place of waiting for GitHub to let it expire. A cache, and no more.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use crate::{
     files,
-    fleet::PoolName,
     github::scale_set::{ScaleSetId, SessionId},
 };
 
 /// A session that was ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remembered {
+pub(super) struct SavedSession {
     pub(super) set: ScaleSetId,
     pub(super) session: SessionId,
 }
 
-/// Where the id of a pool's session is kept.
-pub fn note_of(state_dir: &Path, pool: &PoolName) -> PathBuf {
-    state_dir.join("sessions").join(pool.as_str())
-}
-
-/// What is remembered, if anything that can be read.
-pub(super) fn recall(file: &Path) -> Option<Remembered> {
+/// The session in a file, if it is there and can be read.
+pub(super) fn read(file: &Path) -> Option<SavedSession> {
     let text = String::from_utf8(files::read(file, files::MAX_SECRET).ok()?).ok()?;
     let (set, session) = text.trim_end().split_once(' ')?;
-    Some(Remembered { set: ScaleSetId(set.parse().ok()?), session: SessionId::parse(session)? })
+    Some(SavedSession { set: ScaleSetId(set.parse().ok()?), session: SessionId::parse(session)? })
 }
 
-/// Remembers a session. Whoever can read its id can do nothing without a credential; still it is
+/// Writes a session down. Whoever can read its id can do nothing without a credential; still it is
 /// nobody else's business.
-pub(super) fn remember(file: &Path, set: ScaleSetId, session: &SessionId) -> io::Result<()> {
+pub(super) fn write(file: &Path, set: ScaleSetId, session: &SessionId) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         files::make_private_dir(folder)?;
     }
@@ -42,8 +33,8 @@ pub(super) fn remember(file: &Path, set: ScaleSetId, session: &SessionId) -> io:
     fs::rename(&fresh, file)
 }
 
-/// Forgets it.
-pub(super) fn forget(file: &Path) {
+/// Removes the file of a session that is closed.
+pub(super) fn remove(file: &Path) {
     if let Err(error) = fs::remove_file(file)
         && error.kind() != io::ErrorKind::NotFound
     {
