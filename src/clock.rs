@@ -1,5 +1,5 @@
-//! This machine's clocks. Nobody else reads one for a decision: the core is given moments, and tests give their
-//! own.
+//! This machine's clocks. No other module reads one for a decision: the core gets moments as arguments, and
+//! tests provide their own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::fleet::{ClockReading, Instant, Timestamp};
 
-/// Monotonic, and counted on while the machine is suspended (`clock_gettime(2)`).
+/// Monotonic, and continues while the machine is suspended (`clock_gettime(2)`).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const SUSPEND_AWARE: ClockId = ClockId::Boottime;
 
@@ -15,7 +15,7 @@ const SUSPEND_AWARE: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const SUSPEND_AWARE: ClockId = ClockId::Monotonic;
 
-/// A century, so that moments before the machine was booted have a place too.
+/// A century, so that moments before the machine was booted can be represented too.
 const BEFORE_BOOT: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// The moment now: the same in all parts of the process, whatever happens to the wall clock.
@@ -25,7 +25,7 @@ pub fn now() -> Instant {
 
 /// How long the machine has been suspended since it was booted.
 pub fn suspended() -> Duration {
-    // Read in this order, so that the time between the two is not taken for sleep.
+    // Read in this order, so that the time between the two does not count as sleep.
     let since_boot = read(SUSPEND_AWARE);
     since_boot.saturating_sub(read(ClockId::Monotonic))
 }
@@ -35,7 +35,7 @@ fn read(clock: ClockId) -> Duration {
     Duration::new(shown.tv_sec.try_into().unwrap_or_default(), shown.tv_nsec.try_into().unwrap_or_default())
 }
 
-/// What the wall clock shows now. It may be set at any time, so a reading is used at once.
+/// A reading of the wall clock. It may be set at any time, so a reading must be used at once.
 pub fn wall() -> ClockReading {
     let shown = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     ClockReading { at: now(), shown: Timestamp::default() + shown }

@@ -1,5 +1,5 @@
-//! Bounds on how much goes on at once: around an edge, not in it. Launches have bounds of their
-//! own, so that no amount of clearing away makes a job wait.
+//! Limits of concurrency: around an edge, not in it. Launches have separate limits, so that removals never
+//! make a job wait.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -14,23 +14,23 @@ use crate::{
     host::{Host, HostError, Launch, LaunchError},
 };
 
-/// Mints under way at once: GitHub counts more than a hundred requests at once as abuse.
+/// Concurrent mints: GitHub treats more than a hundred concurrent requests as abuse.
 const MINTS: u16 = 32;
 
-/// Removals of registrations under way at once.
+/// Concurrent removals of registrations.
 const DELETIONS: u16 = 4;
 
-/// Launches under way at once on an engine (docs/decisions).
+/// Concurrent launches on an engine (docs/decisions).
 const LAUNCHES: u16 = 8;
 
-/// Launches under way at once on an engine that had nothing to do, until the first of them is up: more of them
-/// would make the first take twice as long.
+/// Concurrent launches on an idle engine until the first of them is running: more of them would make the
+/// first take twice as long.
 const FIRST_LAUNCHES: u16 = 2;
 
-/// For how long the first launch may keep the others waiting.
+/// The longest time that the first launch may delay the others.
 const HEAD_START: Duration = Duration::from_secs(1);
 
-/// Removals of containers under way at once on an engine.
+/// Concurrent removals of containers on an engine.
 const REMOVALS: u16 = 4;
 
 /// Slots for one kind of action.
@@ -42,7 +42,8 @@ impl Slots {
         Self(Arc::new(Semaphore::new(size.into())))
     }
 
-    /// Waits for a slot. The semaphores are never closed; if one were, having no bound is the lesser evil.
+    /// Waits for a slot. The semaphores are never closed; if one were, having no limit would be the lesser
+    /// evil.
     async fn one(&self) -> Option<OwnedSemaphorePermit> {
         self.0.clone().acquire_owned().await.ok()
     }
@@ -65,7 +66,7 @@ impl Slots {
     }
 }
 
-/// An edge with bounds around it.
+/// An edge with limits of concurrency.
 #[derive(Clone)]
 pub struct Bounded<T> {
     edge: T,
@@ -74,13 +75,13 @@ pub struct Bounded<T> {
 }
 
 impl<T> Bounded<T> {
-    /// Bounds around GitHub, to be shared by all scopes of a credential.
+    /// The limits for GitHub, shared by all scopes of a credential.
     pub fn github() -> impl Fn(T) -> Self {
         let (launches, removals) = (Slots::new(MINTS), Slots::new(DELETIONS));
         move |edge| Self { edge, launches: launches.clone(), removals: removals.clone() }
     }
 
-    /// Bounds around an engine.
+    /// The limits for an engine.
     pub fn engine(edge: T) -> Self {
         Self { edge, launches: Slots::new(LAUNCHES), removals: Slots::new(REMOVALS) }
     }

@@ -1,5 +1,5 @@
-//! Keeps why runners failed, for people: their containers are about to be removed, and their logs with them.
-//! A disk can hang, so files are written by a task of its own, and nobody waits for it.
+//! Saves diagnostics of failed runners, since their containers and logs are about to be removed. A disk can
+//! hang, so a separate task writes the files, and nothing waits for it.
 
 use std::{
     fs, io,
@@ -16,13 +16,13 @@ use crate::{
     fleet::{Event, Timestamp},
 };
 
-/// Records kept at most; the oldest go first.
+/// The maximum number of records; the oldest are removed first.
 const KEPT: usize = 200;
 
-/// Records that wait to be written at most; what comes beyond is dropped.
+/// The maximum number of records that wait to be written; further ones are dropped.
 const WAITING: usize = 256;
 
-/// Takes records for a directory, and bounds it.
+/// Writes records to a directory, and limits their number.
 pub(super) struct Failures {
     dir: PathBuf,
     queue: mpsc::Sender<Record>,
@@ -31,7 +31,7 @@ pub(super) struct Failures {
     full: bool,
 }
 
-/// What is kept of a failed runner.
+/// The record of a failed runner.
 #[derive(Serialize)]
 struct Record {
     #[serde(skip)]
@@ -55,13 +55,13 @@ impl Failures {
         Self { dir: state_dir.join("failed"), queue, dropped: 0, full: false }
     }
 
-    /// Has the event written if it tells of a failed runner, and says where to.
+    /// Queues a record if the event reports a failed runner, and returns its path.
     pub(super) fn record(&mut self, event: &Event, now: Timestamp) -> Option<PathBuf> {
         let Event::Exited { pool, runner, reason, exit, job, .. } = event else { return None };
         if !reason.is_failure() {
             return None;
         }
-        // The name begins with the pool, so age is told by the ULID at its end.
+        // The name begins with the pool, so the age comes from the ULID at its end.
         let path = self.dir.join(format!("{runner}.json"));
         let exit = exit.as_ref();
         let record = Record {
@@ -107,7 +107,7 @@ async fn write(mut records: mpsc::Receiver<Record>) {
     }
 }
 
-/// Writes a record; nobody else on the machine may read it, since jobs wrote parts of it.
+/// Writes a record that only this user can read, since jobs wrote parts of it.
 fn keep(record: &Record) -> io::Result<()> {
     let dir = record.path.parent().unwrap_or(Path::new("."));
     files::make_private_dir(dir)?;

@@ -11,6 +11,6 @@ pub(super) fn raise_open_files() {
         return;
     }
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    // A sandbox may forbid it, which shows only when files run out, and is named then.
+    // A sandbox may forbid it, which shows only when no more files can be opened, and is reported then.
     debug!(from = limit.current, to = limit.maximum, ?raised, "raised the limit of open files");
 }

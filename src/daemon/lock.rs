@@ -1,4 +1,4 @@
-//! Two daemons of one instance would fight over the same runners, so the second one does not start.
+//! Two daemons of one instance would manage the same runners, so the second one does not start.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,14 +15,14 @@ use crate::{
     fleet::InstanceId,
 };
 
-/// Held for as long as the daemon lives; the kernel lets go of it however the daemon ends.
+/// Held while the daemon runs; the kernel releases it however the daemon exits.
 #[derive(Debug)]
 pub struct InstanceLock {
     _file: File,
     _name: UnixListener,
 }
 
-/// Why the lock could not be had.
+/// Why the lock could not be acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another daemon has it.
@@ -53,8 +53,8 @@ pub enum LockError {
 }
 
 impl InstanceLock {
-    /// Takes the lock, or says who has it. A file in the state directory guards those who share
-    /// that directory, even from containers; an abstract socket those who share the machine.
+    /// Acquires the lock. A file in the state directory protects against daemons that share that directory,
+    /// even in containers; an abstract socket against those on the same machine.
     pub fn acquire(state_dir: &Path, instance: &InstanceId) -> Result<Self, LockError> {
         let path = state_dir.join("lock");
         let unwritable = |error| LockError::StateDir { path: path.clone(), error };

@@ -52,14 +52,14 @@ impl Client {
         })))
     }
 
-    /// Whose runners are its own: they are not taken to be gone before GitHub says so.
+    /// Sets the instance whose runners count as gone only when GitHub confirms it.
     #[must_use]
     pub fn of_instance(self, instance: &InstanceId) -> Self {
         self.0.list.set_instance(instance);
         self
     }
 
-    /// The numbers by which GitHub knows the scope and its repositories.
+    /// GitHub's ids of the scope and its repositories.
     pub fn identities(&self) -> &Identities {
         self.rest().identities()
     }
@@ -69,12 +69,12 @@ impl Client {
         self.rest().scope()
     }
 
-    /// The budget that listings draw from, as GitHub last told it.
+    /// The rate limit that listings count against, as GitHub last reported it.
     pub fn rate(&self) -> Option<Rate> {
         self.rest().limits().rate(Endpoint::List)
     }
 
-    /// GitHub's clock, as its last answer told it; this machine's before there is one.
+    /// GitHub's clock, from its last response; this machine's before there is one.
     pub fn clock(&self) -> ClockReading {
         self.rest().limits().clock().unwrap_or_else(clock::wall)
     }
@@ -91,12 +91,12 @@ impl Client {
         self.rest().app_grant()
     }
 
-    /// The proxy that requests go through, without its password; `None` when they go straight.
+    /// The proxy for requests, without its password; `None` for a direct connection.
     pub fn proxy(&self) -> Option<String> {
         self.rest().transport().proxy()
     }
 
-    /// How long to wait between listings: `base`, or longer when the budget runs low, and ever longer
+    /// The interval between listings: `base`, longer when the rate limit runs low, and with increasing delays
     /// while they are refused.
     pub fn effective_interval(&self, base: Duration) -> Duration {
         self.0.list.interval(self.rest(), base)
@@ -107,7 +107,7 @@ impl Client {
         runner_list::get(self.rest(), id).await
     }
 
-    /// All runners of the scope, everybody's, in full. An incomplete list is an error.
+    /// All runners of the scope, of any installation. An incomplete list is an error.
     pub async fn records(&self) -> Result<Vec<RunnerRecord>, GithubError> {
         Ok(self.0.list.list(self.rest()).await?.runners.into_values().collect())
     }

@@ -51,12 +51,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether it can wait, so that mints go first when the budget runs low.
+    /// Whether it can wait, so that mints have priority when the rate limit runs low.
     pub(super) const fn is_housekeeping(self) -> bool {
         matches!(self, Self::List | Self::Get | Self::Delete | Self::Hooks) || self.is_of_the_queue()
     }
 
-    /// Whether it looks for waiting jobs.
+    /// Whether it polls for queued jobs.
     pub(super) const fn is_of_the_queue(self) -> bool {
         matches!(self, Self::Runs | Self::Jobs | Self::Job | Self::Repositories)
     }

@@ -19,8 +19,8 @@ pub enum GithubError {
     /// 422 to a mint: the group is full.
     #[error("GitHub accepts no more runners: {0}")]
     RegistrationLimit(String),
-    /// Refused for good: retrying does not help unless a person changes something. The text says what, and
-    /// what to change.
+    /// Refused for good: retrying does not help unless a person changes something. The text says what
+    /// happened and what to change.
     #[error("{0}")]
     Refused(String),
     /// The response to a mint had no JIT config: the registration exists, but no runner can ever connect with

@@ -1,4 +1,4 @@
-//! What tells that a file was written or replaced, so that secrets can be changed without a restart.
+//! Detects that a file was written or replaced, so that secrets can be changed without a restart.
 
 use std::{fs::Metadata, io, os::unix::fs::MetadataExt, path::Path};
 

@@ -1,4 +1,4 @@
-//! What runner groups let their runners serve, in the core's words.
+//! The access policies of runner groups, as the core's types.
 
 use super::{
     Client, GithubError, GroupRepository, Numbers, RunnerGroup,

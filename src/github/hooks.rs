@@ -1,4 +1,4 @@
-//! The webhooks of a scope, and GitHub's log of their deliveries: what tells of hints that were lost.
+//! The webhooks of a scope, and GitHub's delivery logs, which show lost deliveries.
 //!
 //! Facts: docs.github.com, "REST API endpoints for organization webhooks" and "… for repository webhooks".
 //! GitHub never delivers again by itself, and keeps the log for three days.
@@ -21,7 +21,7 @@ use crate::fleet::{ClockReading, Timestamp};
 /// More pages of hooks than any scope has: 20 for each event, on GHES 250.
 const HOOK_PAGES: usize = 5;
 
-/// A webhook, as far as it tells whether deliveries can come.
+/// A webhook, with what decides whether deliveries can arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookRecord {
     /// GitHub's number.
@@ -29,13 +29,13 @@ pub struct HookRecord {
     /// Where it delivers to: scheme, host and path, since what else is in an address may be a secret. Empty
     /// when it cannot be read.
     pub url: String,
-    /// How it writes; `None` for a word that is not known.
+    /// Its content type; `None` for an unknown one.
     pub encoding: Option<Encoding>,
     /// Whether it has a secret.
     pub signs: bool,
-    /// Whether it delivers at all.
+    /// Whether it is active.
     pub active: bool,
-    /// Whether it is told of jobs.
+    /// Whether it sends workflow jobs.
     pub tells_of_jobs: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct HookRecord {
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "DeliveryBody")]
 pub struct DeliveryRecord {
-    /// GitHub's number; it exceeds 2^53.
+    /// GitHub's id; it exceeds 2^53.
     pub id: u64,
     /// What all attempts of the same have in common: `X-GitHub-Delivery`.
     pub guid: String,
@@ -53,13 +53,13 @@ pub struct DeliveryRecord {
     pub event: DeliveryEvent,
     /// Its payload's action.
     pub action: Option<String>,
-    /// Whether the other side took it.
+    /// Whether it was accepted.
     pub delivered: bool,
-    /// What came of it, in GitHub's words, with the status code: for people.
+    /// Its status as text, with the status code.
     pub status: String,
 }
 
-/// How far a hook's log was read: makes the next look conditional, so that it costs nothing at rest.
+/// How far a webhook's log was read: makes the next request conditional, so that it is free at rest.
 #[derive(Clone, Debug, Default)]
 pub struct LogMark(Pages<DeliveryRecord>);
 
@@ -103,7 +103,7 @@ struct PayloadBody {
 }
 
 impl Client {
-    /// The webhooks of the scope. What has no form that is known is left out.
+    /// The webhooks of the scope, without unreadable ones.
     pub async fn hooks(&self) -> Result<Vec<HookRecord>, GithubError> {
         let (rest, of) = (self.rest(), self.scope());
         let read = |reply: &Response| {

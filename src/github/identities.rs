@@ -1,5 +1,5 @@
-//! GitHub's own numbers of what the configuration names by its address. They stay when it is renamed or transferred,
-//! so that what comes under a new address is known for what it is.
+//! GitHub's ids of what the configuration names by URL. They stay the same after a rename or transfer, so
+//! that what appears under a new URL is recognized.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 
 use crate::fleet::{Job, JobFacts, Scope, Target};
 
-/// What is remembered of addresses that are not those of the configuration, at most.
+/// The maximum number of remembered URLs that are not in the configuration.
 const MAX_SEEN: usize = 1000;
 
-/// The numbers that come with the name of a repository.
+/// The ids in a description of a repository.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// The repository's.
@@ -23,7 +23,7 @@ pub struct Numbers {
     pub owner: Option<u64>,
 }
 
-/// The numbers of what is configured at one GitHub. Cheap to clone; clones share everything.
+/// The ids of what is configured on one GitHub. Cheap to clone; clones share everything.
 #[derive(Clone, Debug, Default)]
 pub struct Identities(Arc<Mutex<Known>>);
 
@@ -36,7 +36,7 @@ struct Known {
     moved: BTreeMap<Scope, Scope>,
     /// What was warned of.
     warned: BTreeSet<(Scope, Scope)>,
-    /// Rung when something comes under an address that is not the one last learned.
+    /// Notified when something appears under a URL other than the last known one.
     doubt: Arc<Notify>,
 }
 
@@ -73,7 +73,7 @@ impl Identities {
         };
         match number_in(by_number, configured) {
             Some(before) if before != id => {
-                // Whoever took over a name that became free is somebody else.
+                // Something that took over a free name is another object.
                 let elsewhere = known.moved.contains_key(configured);
                 if !elsewhere && known.warned.insert((configured.clone(), configured.clone())) {
                     tracing::warn!(
@@ -110,8 +110,8 @@ impl Identities {
         doubt.notified().await;
     }
 
-    /// Gives a job the configuration's address of its repository, by whichever of these know it. `false` if the
-    /// repository only has the name of one that is configured.
+    /// Gives a job the configured URL of its repository, if any of these know it. `false` if the repository
+    /// only has the name of one that is configured.
     pub fn place<'i>(all: impl IntoIterator<Item = &'i Self>, job: &mut Job, numbers: Numbers) -> bool {
         let named = &job.facts.repository;
         match all.into_iter().map(|identities| identities.configured(named, numbers)).min() {
@@ -170,7 +170,7 @@ impl Known {
         if numbers.owner.is_some() && has_name { Placed::Foreign } else { Placed::Unknown }
     }
 
-    /// Remembers where something is now, and warns once when that is not where the configuration has it.
+    /// Records the current URL of something, and warns once when that differs from the configuration.
     fn note(&mut self, configured: &Scope, now: &Scope) {
         if configured == now {
             self.moved.remove(configured);

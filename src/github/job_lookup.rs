@@ -1,5 +1,5 @@
-//! One job looked up for a person: with its run, which tells the workflow that it comes from and whether
-//! its repository is public.
+//! Looks up one job for `explain`, with its run, which shows its workflow and whether its repository is
+//! public.
 
 use http::StatusCode;
 
@@ -12,9 +12,9 @@ use super::{
 use crate::fleet::{Job, JobId, JobState, Scope};
 
 impl Client {
-    /// Looks at one job of a repository on the same GitHub; `None` for a 404: GitHub does not have it (any
-    /// more), or does not show the repository, which [`Client::queue_can_be_seen`] tells apart. The job's record tells neither its workflow nor whether the
-    /// repository is public.
+    /// Gets one job of a repository on the same GitHub; `None` for a 404: GitHub does not have it (any more),
+    /// or does not show the repository, which [`Client::queue_can_be_seen`] tells apart. The job's record
+    /// tells neither its workflow nor whether the repository is public.
     pub async fn job(&self, repository: &Scope, id: JobId) -> Result<Option<(Job, JobState)>, GithubError> {
         let address = self.rest().address_in(repository, &format!("/actions/jobs/{}", id.0))?;
         let reply = self.rest().ask(Request::get(Endpoint::Job, address)).await?;
@@ -51,7 +51,7 @@ impl Client {
         }
     }
 
-    /// Whether a repository's queue can be looked at; `None` when GitHub does not show the repository.
+    /// Whether a repository's queue can be read; `None` when GitHub does not show the repository.
     pub async fn queue_can_be_seen(&self, repository: &Scope) -> Result<Option<()>, GithubError> {
         let address = self.rest().address_in(repository, "/actions/runs?status=queued&per_page=1")?;
         let reply = self.rest().ask(Request::get(Endpoint::Runs, address)).await?;

@@ -1,4 +1,4 @@
-//! A repository's queue: the jobs that are not over, at a few conditional requests a look.
+//! A repository's queue: the jobs that have not finished, with a few conditional requests per poll.
 //!
 //! GitHub lists runs by state, and jobs by run. A run's state is that of its least advanced job, so
 //! that waiting jobs hide in runs of three states; and jobs that are released by `needs` come into runs
@@ -22,7 +22,8 @@ const MAX_RUN_PAGES: usize = 10;
 /// A matrix has 256 jobs at most; a run can have several.
 const MAX_JOB_PAGES: usize = 50;
 
-/// Requests for jobs in one look. GitHub's secondary limit is 900 a minute for all that a token does.
+/// The maximum number of requests for jobs per poll. GitHub's secondary limit is 900 a minute for all that a
+/// token does.
 const MAX_JOB_REQUESTS: u32 = 200;
 
 /// Runs in which nothing is queued and nothing has changed, whose jobs are asked for in one look.
@@ -40,10 +41,10 @@ const HELD: [&str; 2] = ["waiting", "pending"];
 /// How often those are listed.
 const HELD_RUNS: Duration = Duration::from_mins(1);
 
-/// After so long GitHub has given up on a queued job.
+/// GitHub cancels a queued job after this long.
 const GIVEN_UP: Duration = Duration::from_hours(24);
 
-/// The queue of one repository, with what is remembered of it between looks.
+/// The queue of one repository, with its state between polls.
 pub struct Queue {
     client: Client,
     repository: Scope,
@@ -53,12 +54,12 @@ pub struct Queue {
     runs: BTreeMap<u64, Known>,
 }
 
-/// A look at a queue.
+/// The result of polling a queue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
     /// When the first request went out.
     pub began: Instant,
-    /// The jobs that are not over.
+    /// The jobs that have not finished.
     pub jobs: Vec<(Job, JobState)>,
     /// Why there may be more; `None` when these are all.
     pub missing: Option<String>,
@@ -105,8 +106,8 @@ impl Queue {
         &self.repository
     }
 
-    /// Looks at the queue; `began` is now. What was learned before an error is kept, so that the next look goes on
-    /// from there; an error says nothing about any job.
+    /// Polls the queue; `began` is now. What was learned before an error is kept, so that the next poll
+    /// continues from there; an error says nothing about any job.
     pub async fn look(&mut self, began: Instant) -> Result<Look, GithubError> {
         let (mut cost, mut missing) = (Cost::default(), None);
         let mut listed: BTreeMap<u64, Run> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! Lists are read row by row: a row that cannot be read costs that row and nobody else's, and is reported once.
+//! Lists are read row by row: a row that cannot be read is skipped and reported once, without affecting
+//! others.
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};

@@ -1,5 +1,5 @@
-//! GitHub's rate limits: what its headers say, and who may still ask. Decisions get the time as an
-//! argument; only [`Limits`] remembers.
+//! GitHub's rate limits: parsing its headers, and deciding which requests are allowed. Decisions get the time
+//! as an argument; only [`Limits`] has state.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,8 @@ use crate::{
 /// REST API": at least one minute, then exponentially longer).
 const SECONDARY_WAIT: Duration = Duration::from_mins(1);
 
-/// The longest wait that is believed: GitHub's windows are one hour (docs.github.com, "Rate limits for the REST
-/// API"). After it one request finds out whether the limit still holds.
+/// The longest wait that is accepted: GitHub's windows are one hour (docs.github.com, "Rate limits for the
+/// REST API"). After it one request finds out whether the limit still holds.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// The longest interval that a dwindling budget stretches polling to.
@@ -32,7 +32,7 @@ const LONGEST_INTERVAL: Duration = Duration::from_mins(5);
 /// A clock that differs by less is not corrected for, in milliseconds; GitHub's `Date` has whole seconds.
 const SKEW_TOLERANCE: u64 = 5000;
 
-/// From this difference on a clock is reported, in seconds.
+/// A clock that differs by this many seconds is reported.
 const SKEW_REPORTED: i64 = 60;
 
 /// What is left of a primary rate limit.
@@ -69,8 +69,8 @@ impl Rate {
         })
     }
 
-    /// What is kept for mints, and for whoever else uses the token: a tenth of the limit, at least
-    /// 50, and never more than half of it.
+    /// What is reserved for mints, and for other users of the token: a tenth of the limit, at least 50, and
+    /// never more than half of it.
     pub fn reserve(&self) -> u64 {
         (self.limit / 10).max(50).min(self.limit / 2)
     }
@@ -84,8 +84,9 @@ pub fn poll_interval(base: Duration, rate: &Rate, now: Instant) -> Duration {
     stretched(base, rate, 1, now)
 }
 
-/// How long to wait before a poll after so many refusals in a row: `base`, and twice as long after each, up to
-/// a cap. GitHub counts bad authentications, and who is refused once is mostly refused until somebody acts.
+/// How long to wait before a poll after so many refusals in a row: `base`, and twice as long after each, up
+/// to a cap. GitHub counts failed authentications, and a refused client is usually refused until a person
+/// acts.
 pub fn retry_interval(base: Duration, failures: u32) -> Duration {
     doubled(base, failures, LONGEST_INTERVAL.max(base))
 }
@@ -106,7 +107,7 @@ pub(super) fn stretched(base: Duration, rate: &Rate, requests: u32, now: Instant
     }
 }
 
-/// Whether a 403 or 429 asks to slow down, and for how long; `None` is a refusal. `streak` counts the
+/// Whether a 403 or 429 is a rate limit, and how long it lasts; `None` is a refusal. `streak` counts the
 /// secondary limits in a row before this one.
 ///
 /// In the order that docs.github.com gives ("Rate limits for the REST API", exceeding).
@@ -155,32 +156,32 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// What is remembered of one credential's limits at one GitHub.
+/// The state of one credential's limits on one GitHub.
 #[derive(Debug, Default)]
 pub(super) struct Limits(Mutex<Memory>);
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The newest word on each of GitHub's budgets.
+    /// The latest value of each of GitHub's rate limits.
     rates: BTreeMap<String, Rate>,
     /// Which budget an endpoint drew from last; GitHub does not document it for mints.
     drawn: BTreeMap<Endpoint, String>,
-    /// Nothing goes out before this.
+    /// No request is sent before this.
     latched_until: Instant,
     /// Secondary limits in a row.
     streak: u32,
     /// What GitHub's clock showed at the last answer.
     clock: Option<ClockReading>,
-    /// Whether it was reported that ours differs.
+    /// Whether a difference of the clocks was reported.
     skew_reported: bool,
     /// The token that all this was said to.
     generation: u64,
 }
 
 impl Limits {
-    /// Whether a request may go out now with the token of this generation; else how long it has to wait. Housekeeping
-    /// stops at the reserve, so that mints come first; everything stops at zero. Another token may
-    /// be another user's, so what was said to the one before is forgotten.
+    /// Whether a request may go out now with the token of this generation; else how long it has to wait.
+    /// Other requests stop at the reserve, so that mints have priority; everything stops at zero. Another
+    /// token may be another user's, so the state of the previous one is dropped.
     pub(super) fn admit(&self, endpoint: Endpoint, generation: u64, now: Instant) -> Result<(), Duration> {
         let mut memory = self.memory();
         if generation > memory.generation {
@@ -199,7 +200,7 @@ impl Limits {
         }
     }
 
-    /// Learns from an answer that came now; if it asks to slow down, for how long.
+    /// Learns from a response that was received now; returns how long a rate limit lasts, if it is one.
     pub(super) fn learn(
         &self,
         endpoint: Endpoint,
@@ -212,13 +213,13 @@ impl Limits {
         memory.clock = github_clock(headers, wall).or(memory.clock);
         if let Some(rate) = Rate::parse(headers, wall) {
             memory.drawn.insert(endpoint, rate.resource.clone());
-            // GitHub has about a dozen; anything that sends ever new ones is not to fill memory.
+            // GitHub has about a dozen; a server that sends ever new names must not fill the memory.
             if memory.rates.len() >= 32 && !memory.rates.contains_key(&rate.resource) {
                 memory.rates.clear();
             }
             memory.rates.insert(rate.resource.clone(), rate);
         }
-        // What was on its way when the latch fell is of the same streak.
+        // Requests that were in flight when the limit began belong to the same streak.
         let latched = wall.at < memory.latched_until;
         let streak = memory.streak.saturating_sub(u32::from(latched));
         if let Some(wait) = limited(status, headers, complaint, streak, wall) {
@@ -253,7 +254,7 @@ impl Limits {
         (much && !before).then_some(skew)
     }
 
-    /// Our clock minus GitHub's in seconds; `wall` is ours now.
+    /// This machine's clock minus GitHub's in seconds; `wall` is ours now.
     pub(super) fn skew(&self, wall: ClockReading) -> Option<i64> {
         self.clock().map(|github| seconds_ahead(wall, github))
     }

@@ -15,14 +15,14 @@ use super::{
 };
 use crate::fleet::RegistrationId;
 
-/// How long no runner is asked for after GitHub said that the repository is archived.
+/// How long no mint is requested after GitHub has reported that the repository is archived.
 const ARCHIVED_PAUSE: Duration = Duration::from_hours(1);
 
 /// What is remembered from one mint to the next.
 #[derive(Default)]
 pub(super) struct Mints {
     groups: GroupCache,
-    /// Since when mints are refused since the repository is archived, and in which words.
+    /// Since when mints are refused because the repository is archived, and the error.
     archived: Mutex<Option<(Instant, String)>>,
 }
 
@@ -49,7 +49,7 @@ impl Mints {
         {
             return Err(self.note_archived(rest.refused(Endpoint::Mint, &refused)));
         }
-        // Nothing was registered, so that asking again is safe.
+        // Nothing was registered, so a retry is safe.
         let Some(group_id) = self.groups.id_after_refusal(rest, group, group_id, status).await? else {
             return Err(rest.refused(Endpoint::Mint, &refused));
         };

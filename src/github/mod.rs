@@ -1,4 +1,4 @@
-//! The edge to GitHub: its runner API in our words.
+//! The edge to GitHub: its runner API, scale sets and webhooks.
 //!
 //! [`RunnerApi`] is what passes need; [`Client`] is it over the wire. octocrab carries the requests
 //! and nothing more: its models, paging, retries and cache do not fit (docs/decisions).

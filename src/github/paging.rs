@@ -17,7 +17,7 @@ use crate::fleet::Scope;
 pub(super) struct Cost {
     /// Requests.
     pub(super) requests: u32,
-    /// Those of them that had something new to tell, and are charged to the rate limit.
+    /// Those of them that returned something new, and count against the rate limit.
     pub(super) charged: u32,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Page<T> {
     /// What makes the next request for it conditional.
     pub(super) validator: Option<Validator>,
     next: Option<String>,
-    /// How many rows GitHub counts on all pages.
+    /// The number of rows on all pages, as reported by GitHub.
     pub(super) total: u64,
     pub(super) rows: Vec<T>,
     /// The rows that cannot be read, by name where they have one.

@@ -1,4 +1,4 @@
-//! What `check` asks GitHub, without creating anything there.
+//! The requests of `check`, which create nothing on GitHub.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::{
     fleet::{Target, Timestamp},
 };
 
-/// What a look at a scope tells.
+/// The details of a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Whether a repository is public: then forks can run code on its runners. `None` for
@@ -36,9 +36,9 @@ pub struct Probe {
 }
 
 impl Client {
-    /// Looks at the organization or repository itself. That it can be seen does not mean that its
-    /// runners can: [`Client::records`] and [`Client::groups`] tell that. What may manage an
-    /// enterprise's runners may not look at the enterprise, so there its runners are looked at.
+    /// Gets the details of the organization or repository. That it can be seen does not mean that its runners
+    /// can: [`Client::records`] and [`Client::groups`] tell that. What may manage an enterprise's runners may
+    /// not look at the enterprise, so there its runners are looked at.
     pub async fn probe(&self) -> Result<Probe, GithubError> {
         let path = match self.scope().target() {
             Target::Enterprise { .. } => "/actions/runners?per_page=1",

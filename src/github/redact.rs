@@ -1,12 +1,12 @@
-//! What the other side says, made fit for a log: without secrets first, and only then cut, since half a secret at a
-//! cut is still half a secret.
+//! Prepares texts from outside for a log: first secrets are removed, and only then it is cut, since half a
+//! secret at a cut is still half a secret.
 
 use std::collections::BTreeSet;
 
-/// The most that is shown of a text.
+/// The maximum length of a shown text.
 pub(super) const SHOWN: usize = 300;
 
-/// The most of a text that is looked at.
+/// The maximum length of a text that is processed.
 const READ: usize = 64 * 1024;
 
 /// So many characters of a secret in a row are not shown, wherever they are from.
@@ -16,7 +16,8 @@ const PART: usize = 10;
 /// base64 of `{"`.
 const BEGINNINGS: [&str; 7] = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "eyJ"];
 
-/// Somebody else's text for a log line: without the secret that it may repeat, or other tokens, and short.
+/// A text from outside for a log line: without the secret that it may repeat, without other tokens, and
+/// short.
 pub(super) fn foreign(text: &str, secret: &str) -> String {
     let read = &text[..text.floor_char_boundary(READ)];
     one_line(&without_tokens(&without(read, secret)))

@@ -1,4 +1,4 @@
-//! The repositories of an organization by when they were pushed to, which is where jobs come from.
+//! The recently pushed repositories of an organization, which is where jobs come from.
 
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::fleet::{ClockReading, Instant, Scope, Target};
 
-/// A thousand repositories; who has more that were pushed to lately had better name them.
+/// A thousand repositories; with more recently pushed ones it is better to configure them.
 const MAX_PAGES: usize = 10;
 
 /// A repository.
@@ -25,7 +25,7 @@ pub struct PushedRepository {
     pub pushed_at: Instant,
 }
 
-/// The repositories of an organization that were pushed to lately, as they were last listed.
+/// The recently pushed repositories of an organization, as of the last list.
 pub struct Repositories {
     client: Client,
     pages: Pages<PushedRepository>,

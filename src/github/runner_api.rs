@@ -31,13 +31,13 @@ pub struct MintedRunner {
 pub struct Listing {
     /// Everybody's.
     pub registrations: Vec<Registration>,
-    /// What is listed and cannot be read: the runner's name, where that can be.
+    /// The names of listed runners that cannot be read, where the name can be.
     pub unreadable: Vec<Option<String>>,
 }
 
 /// The calls that a pass needs, for one scope. Every call ends within the edge's deadline.
 pub trait RunnerApi: Send + Sync {
-    /// All registrations of the scope, everybody's. An incomplete list is an error.
+    /// All registrations of the scope, of any installation. An incomplete list is an error.
     fn list(&self) -> impl Future<Output = Result<Listing, GithubError>> + Send;
 
     /// Mints a runner.

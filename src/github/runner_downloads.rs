@@ -14,16 +14,16 @@ pub struct RunnerDownload {
     pub os: String,
     /// `x64`, `arm64` or `arm`.
     pub architecture: String,
-    /// Its name, which bears the version.
+    /// Its name, which contains the version.
     pub filename: String,
     /// Where it is.
     pub download_url: Option<String>,
-    /// What its SHA-256 must be, in hex.
+    /// Its SHA-256 in hex.
     pub sha256_checksum: Option<String>,
 }
 
 impl RunnerDownload {
-    /// The version that its name bears.
+    /// The version in its name.
     pub fn version(&self) -> Option<RunnerVersion> {
         RunnerVersion::of_file(&self.filename)
     }
@@ -35,8 +35,7 @@ pub fn newest_version(downloads: &[RunnerDownload]) -> Option<RunnerVersion> {
 }
 
 impl Client {
-    /// The runner software for every system. A server of one's own offers the version that goes
-    /// with it.
+    /// The runner software for every system. A GitHub Enterprise Server offers the version that matches it.
     pub async fn downloads(&self) -> Result<Vec<RunnerDownload>, GithubError> {
         let address = self.rest().address("/actions/runners/downloads")?;
         let reply = self.rest().ask(Request::get(Endpoint::Downloads, address)).await?;

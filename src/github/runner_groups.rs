@@ -1,5 +1,5 @@
-//! The runner groups of an organization or enterprise: which there are, whom they serve, and which
-//! one a pool's group name means.
+//! The runner groups of an organization or enterprise: listing them, their access, and finding a pool's group
+//! by name.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::{
 /// More pages than any list has: a group serves 10,000 repositories at most, a hundred pages.
 const MAX_PAGES: usize = 500;
 
-/// How long groups are remembered.
+/// How long groups are cached.
 const GROUPS_FRESH: Duration = Duration::from_hours(1);
 
 /// After a refused mint they are listed once in so long, but for a 404, which nearly always means the group.
@@ -33,7 +33,7 @@ const REFRESH_PAUSE: Duration = Duration::from_mins(1);
 /// Repositories have no groups; their runners are in the one that is numbered 1 (ubicloud#692).
 const REPOSITORY_GROUP: u64 = 1;
 
-/// The group that GitHub keeps for its own runners: 403 to whoever wants to add one.
+/// The group that GitHub reserves for its own runners; adding one is answered with 403.
 const HOSTED_GROUP: u64 = 2;
 
 /// The group names that an error lists at most.
@@ -46,13 +46,13 @@ pub struct RunnerGroup {
     pub id: u64,
     /// Its name.
     pub name: String,
-    /// Whether it is the one that runners are in when nothing else is said.
+    /// Whether it is the default group.
     #[serde(default)]
     pub default: bool,
     /// Whom it serves: `all`, `selected` or `private` repositories of an organization, `all` or
     /// `selected` organizations of an enterprise.
     pub visibility: Option<String>,
-    /// Whether public repositories may use it, which they may not unless somebody allows it.
+    /// Whether public repositories may use it; the default is no.
     pub allows_public_repositories: Option<bool>,
     /// Whether it is the enterprise's, shown to the organization.
     #[serde(default, deserialize_with = "or_default")]
@@ -73,7 +73,7 @@ pub(super) struct GroupCache {
     listing: SingleFlight,
 }
 
-/// The groups as last listed, and when.
+/// The groups of the last list, and its time.
 struct Groups {
     listed_at: Instant,
     /// When a refused mint had them listed.
@@ -121,7 +121,7 @@ async fn all<T: DeserializeOwned + Clone + Send + Sync>(
     let read = |reply: &Response| {
         let mut page: Value = reply.answer.json()?;
         let total = page["total_count"].as_u64().unwrap_or_default();
-        // serde's own text would quote what it met.
+        // serde's error text would quote the input.
         let rows: Vec<Row<T>> = serde_json::from_value(page[key].take())
             .map_err(|_| GithubError::failed(format!("a list with unreadable {key}")))?;
         let (rows, unreadable) = rest.readable(rows, key, of);

@@ -1,4 +1,4 @@
-//! The labels of one runner: looking at them, and changing those that people gave it.
+//! The labels of one runner: listing them, and changing custom ones.
 
 use http::{Method, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub struct RunnerLabel {
 }
 
 impl RunnerLabel {
-    /// Whether GitHub refuses to take it off.
+    /// Whether GitHub refuses to remove it.
     pub fn is_read_only(&self) -> bool {
         self.kind.as_deref() == Some("read-only")
     }
@@ -32,7 +32,7 @@ impl Client {
         self.ask_labels(Endpoint::Labels, Method::GET, self.labels_address(id)?, None).await
     }
 
-    /// Adds custom labels; answers all that the runner has then.
+    /// Adds custom labels; returns all labels that the runner has then.
     pub async fn add_labels(
         &self,
         id: RegistrationId,
@@ -41,7 +41,7 @@ impl Client {
         self.change_labels(Method::POST, self.labels_address(id)?, Some(&json!({ "labels": names }))).await
     }
 
-    /// Puts these in place of all custom labels; answers all that the runner has then.
+    /// Replaces all custom labels; returns all labels that the runner has then.
     pub async fn set_labels(
         &self,
         id: RegistrationId,
@@ -50,8 +50,8 @@ impl Client {
         self.change_labels(Method::PUT, self.labels_address(id)?, Some(&json!({ "labels": names }))).await
     }
 
-    /// Takes one custom label off; answers those that the runner has then.
-    /// [`GithubError::NotFound`] when it has no such label, or there is no such runner.
+    /// Removes one custom label; returns those that the runner has then. [`GithubError::NotFound`] when it
+    /// has no such label, or there is no such runner.
     pub async fn remove_label(
         &self,
         id: RegistrationId,
@@ -66,7 +66,7 @@ impl Client {
         self.change_labels(Method::DELETE, address, None).await
     }
 
-    /// Takes all custom labels off; answers those that the runner has then, the read-only ones.
+    /// Removes all custom labels; returns those that the runner has then, the read-only ones.
     pub async fn remove_all_labels(&self, id: RegistrationId) -> Result<Vec<RunnerLabel>, GithubError> {
         self.change_labels(Method::DELETE, self.labels_address(id)?, None).await
     }

@@ -1,4 +1,4 @@
-//! The list of a scope's runners: page by page, asked for only if changed, complete or an error.
+//! The list of a scope's runners: page by page, with conditional requests, complete or an error.
 //!
 //! Pages are no snapshot. When a runner of a page that was read goes, the first one of the next page moves into
 //! it and is not shown. So what the last page counts is the least that a complete list has; and in a list of
@@ -34,7 +34,7 @@ use crate::{
 /// More pages than any scope has: a group holds 10,000 runners at most, a hundred pages.
 const MAX_PAGES: usize = 500;
 
-/// How often a list that shows less than it counts is walked.
+/// How often a list that shows fewer runners than it reports is fetched.
 const MAX_WALKS: u32 = 3;
 
 /// Charged requests that confirm one listing; runners beyond them stay listed until a later one.
@@ -52,7 +52,7 @@ pub(super) struct RunnerList {
     own: Mutex<BTreeMap<RegistrationId, RunnerRecord>>,
     /// The charged requests that it took to find out which of them are gone.
     confirmations: AtomicU32,
-    /// Listings in a row that were refused.
+    /// Consecutive listings that were refused.
     refusals: AtomicU32,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Shown {
 impl RunnerList {
     /// Whose runners are our own: they are not taken to be gone before GitHub says so.
     pub(super) fn set_instance(&self, instance: &InstanceId) {
-        // Said once, by whoever makes it.
+        // Called once, where the client is made.
         let _ = self.instance.set(instance.clone());
     }
 
@@ -81,8 +81,8 @@ impl RunnerList {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// How long to wait between listings: `base`, or longer when the budget runs low, and ever longer while they are
-    /// refused.
+    /// The interval between listings: `base`, longer when the rate limit runs low, and with increasing delays
+    /// while they are refused.
     pub(super) fn interval(&self, rest: &RestClient, base: Duration) -> Duration {
         let base = retry_interval(base, self.refusals.load(Ordering::Relaxed));
         let pages = u32::try_from(self.pages.lock().len()).unwrap_or(u32::MAX).max(1);

@@ -1,12 +1,12 @@
-//! GitHub's runner records as they come over the wire. What GitHub may leave out may be missing,
-//! what we do not know is ignored; only a record without id or name is no record.
+//! GitHub's runner records as sent. Fields that GitHub may omit may be missing, unknown ones are ignored;
+//! only a record without id or name is invalid.
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::lenient_json::{Row, lenient};
 use crate::fleet::{Registration, RegistrationId, RunnerStatus};
 
-/// Everything that GitHub tells of a runner that we use.
+/// The used fields of GitHub's record of a runner.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "RunnerBody")]
 pub struct RunnerRecord {
@@ -83,8 +83,8 @@ impl TryFrom<RunnerBody> for RunnerRecord {
                 Some("offline") => RunnerStatus::Offline,
                 _ => RunnerStatus::Other(wire.status.unwrap_or_default()),
             },
-            // Unsaid is not idle. Taking it for busy can keep that one runner too long; taking it
-            // for idle could help to end a job, and refusing the list would blind the whole scope.
+            // A missing field does not mean idle. Treating it as busy can keep that one runner too long;
+            // treating it as idle could stop a job, and rejecting the list would affect the whole scope.
             busy: wire.busy.unwrap_or(true),
             labels: {
                 let labels = wire.labels.unwrap_or_default().into_iter().filter_map(Row::read);

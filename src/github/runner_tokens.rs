@@ -1,5 +1,5 @@
-//! Tokens for the runner's own `config.sh`: to register a runner, and to remove one. The daemon
-//! needs neither; they are for runners that people set up by hand.
+//! Tokens for the runner's own `config.sh`: to register a runner, and to remove one. The daemon needs
+//! neither; they are for runners that are set up manually.
 
 use http::{Method, StatusCode};
 use secrecy::SecretString;
@@ -12,7 +12,7 @@ use super::{Client, GithubError, endpoint::Endpoint, rest::Request};
 pub struct RunnerToken {
     /// The secret.
     pub token: SecretString,
-    /// When it stops working, in GitHub's words (RFC 3339).
+    /// When it expires, as sent by GitHub (RFC 3339).
     pub expires_at: Option<String>,
 }
 

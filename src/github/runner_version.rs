@@ -9,9 +9,9 @@ use serde::{Serialize, Serializer};
 pub struct RunnerVersion {
     /// The first number, which has been 2 since the runner is open source.
     pub major: u32,
-    /// Goes up with about every monthly release.
+    /// Incremented with about every monthly release.
     pub minor: u32,
-    /// Goes up with a mend in between.
+    /// Incremented with a fix in between.
     pub patch: u32,
 }
 
@@ -21,8 +21,7 @@ pub struct RunnerVersion {
 pub struct NoVersion;
 
 impl RunnerVersion {
-    /// The version that the file name of a download bears:
-    /// `actions-runner-linux-x64-2.336.0.tar.gz`.
+    /// The version in the file name of a download: `actions-runner-linux-x64-2.336.0.tar.gz`.
     pub(super) fn of_file(name: &str) -> Option<Self> {
         let name = [".tar.gz", ".zip"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         name.split('-').find_map(|part| part.parse().ok())

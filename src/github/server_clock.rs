@@ -14,7 +14,7 @@ pub(super) fn github_clock(headers: &HeaderMap, wall: ClockReading) -> Option<Cl
     Some(ClockReading { at: wall.at, shown })
 }
 
-/// Our clock minus GitHub's in seconds, by the `Date` header.
+/// This machine's clock minus GitHub's in seconds, by the `Date` header.
 pub(super) fn clock_skew(headers: &HeaderMap, wall: ClockReading) -> Option<i64> {
     github_clock(headers, wall).map(|github| seconds_ahead(wall, github))
 }

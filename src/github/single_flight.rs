@@ -1,20 +1,20 @@
-//! One attempt at a time, for everybody who waits for what it gets.
+//! Single flight: one attempt at a time, whose result is shared by all who wait for it.
 
 use std::time::Instant;
 
 use super::GithubError;
 
-/// Lets one caller at a time try, and gives its failure to all who waited for it meanwhile.
+/// Lets one caller at a time try, and returns its failure to all who waited for it.
 #[derive(Default)]
 pub(super) struct SingleFlight(tokio::sync::Mutex<Option<(Instant, GithubError)>>);
 
 impl SingleFlight {
-    /// Whether somebody is trying.
+    /// Whether an attempt is in progress.
     pub(super) fn is_busy(&self) -> bool {
         self.0.try_lock().is_err()
     }
 
-    /// What is known by the time of one's turn, or what the attempt gives.
+    /// The value that is known when it is the caller's turn, or the result of the attempt.
     pub(super) async fn one<T>(
         &self,
         known: impl Fn() -> Option<T>,

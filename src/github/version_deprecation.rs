@@ -1,4 +1,4 @@
-//! When GitHub stops to take a version of the runner software (changelog of 2026-09-03).
+//! When GitHub stops supporting a version of the runner software (changelog of 2026-09-03).
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -9,9 +9,9 @@ use crate::fleet::Timestamp;
 /// The end of a version's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deprecation {
-    /// From when on it cannot register any more; `None` while nothing is planned.
+    /// When it can no longer register; `None` while nothing is planned.
     pub registration_ends_at: Option<Timestamp>,
-    /// From when on it gets no jobs any more; `None` while nothing is planned.
+    /// When it no longer gets jobs; `None` while nothing is planned.
     pub jobs_end_at: Option<Timestamp>,
 }
 
@@ -25,8 +25,8 @@ struct DeprecationBody {
 }
 
 impl Client {
-    /// What is planned for a version; `None` from a server that does not tell such things, as
-    /// GitHub Enterprise Server up to 3.19.
+    /// What is planned for a version; `None` from a server that does not report it, such as GitHub Enterprise
+    /// Server up to 3.19.
     pub async fn deprecation(&self, version: RunnerVersion) -> Result<Option<Deprecation>, GithubError> {
         let address = self.rest().address(&format!("/actions/runners/deprecations/{version}"))?;
         let reply = self.rest().ask(Request::get(Endpoint::Deprecation, address)).await?;

@@ -1,5 +1,5 @@
-//! Webhook deliveries as GitHub sends them: whether one is signed with our secret, and which job it tells
-//! of. Nothing here knows how it came.
+//! Webhook deliveries as GitHub sends them: checking the signature, and reading the job. Independent of how
+//! they arrive.
 //!
 //! Facts: docs.github.com, "Webhook events and payloads" and "Validating webhook deliveries", and the
 //! payload examples of octokit/webhooks.
@@ -72,26 +72,26 @@ impl DeliveryEvent {
     }
 }
 
-/// What became of a delivery.
+/// The result of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryResult {
-    /// It told something new, or was a ping.
+    /// It had something new, or was a ping.
     Accepted,
-    /// It tells nothing that is of use here.
+    /// It has nothing of interest.
     Ignored,
     /// It was accepted before.
     Duplicate,
-    /// It has no signature, or none of our secrets made it.
+    /// It has no signature, or one of another secret.
     BadSignature,
-    /// Signed, and not to be read.
+    /// Signed, but unreadable.
     Malformed,
-    /// Larger than is taken in.
+    /// Too large.
     TooLarge,
     /// Of a content type that GitHub does not send.
     Unsupported,
-    /// Its body did not come in time.
+    /// Its body did not arrive in time.
     TimedOut,
-    /// Refused because too much is waiting already; GitHub's delivery log keeps it.
+    /// Refused because too many are waiting; GitHub's delivery log keeps it.
     Overloaded,
 }
 

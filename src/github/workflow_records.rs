@@ -1,5 +1,5 @@
-//! GitHub's workflow runs and jobs as they come over the wire, and what they mean to us. What GitHub
-//! may leave out may be missing; only a row without an id is none.
+//! GitHub's workflow runs and jobs as sent, and their meaning. Fields that GitHub may omit may be missing;
+//! only a row without an id is invalid.
 
 use std::sync::Arc;
 
@@ -114,8 +114,8 @@ impl RunBody {
 }
 
 impl JobBody {
-    /// The job as one of a repository, and how far it is. What neither says when it was queued was
-    /// queued when it was first asked for. `clock` is GitHub's.
+    /// The job as one of a repository, and its state. If nothing shows when it was queued, the time of the
+    /// request counts. `clock` is GitHub's.
     pub(super) fn job(self, repository: &Scope, clock: ClockReading) -> (Job, JobState) {
         let state = match self.status.as_deref() {
             Some("queued") => JobState::Queued,
@@ -123,7 +123,7 @@ impl JobBody {
                 JobState::InProgress { runner: self.runner_name.filter(|name| !name.is_empty()) }
             }
             Some("completed") => JobState::Completed,
-            // waiting, pending, requested, and what this version does not know: no runner is wanted.
+            // waiting, pending, requested, and unknown states: no runner is needed.
             _ => JobState::Waiting,
         };
         let started_at = self.started_at.filter(|_| state == JobState::Queued);

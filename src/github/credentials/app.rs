@@ -11,7 +11,7 @@ use crate::{
     github::{limits::Limits, single_flight::SingleFlight, transport::Token},
 };
 
-/// What an App was granted on an account.
+/// The permissions of an App on an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppGrant {
     /// The installation.
@@ -20,14 +20,14 @@ pub struct AppGrant {
     pub permissions: BTreeMap<String, String>,
 }
 
-/// An App at every GitHub that it is used at.
+/// An App on every GitHub that it is used on.
 pub(in crate::github) struct App {
     pub(in crate::github) source: AppSource,
     /// By the API's base address.
     sites: Mutex<BTreeMap<String, Arc<Site>>>,
 }
 
-/// An App at one GitHub. Numbers of installations are that GitHub's.
+/// An App on one GitHub. The ids of installations are that GitHub's.
 #[derive(Default)]
 pub(in crate::github) struct Site {
     pub(in crate::github) found: Mutex<BTreeMap<Scope, u64>>,
@@ -60,7 +60,7 @@ impl App {
         Arc::clone(self.sites.lock().entry(api_base.to_owned()).or_default())
     }
 
-    /// What the App was granted for a scope, once a token was minted for it.
+    /// The permissions of the App for a scope, once a token was created for it.
     pub(in crate::github) fn grant(&self, api_base: &str, scope: &Scope) -> Option<AppGrant> {
         let site = self.site(api_base);
         let installation_id =
@@ -81,7 +81,7 @@ impl Installation {
         self.held.lock().clone()
     }
 
-    /// What it is known by, unless it is the one that was refused, or `due` says that it is too old.
+    /// The current value, unless it is the one that was rejected, or `due` marks it as too old.
     pub(in crate::github) fn usable(
         &self,
         refused: Option<u64>,
@@ -91,7 +91,7 @@ impl Installation {
         (clock::now() < due(&held)).then(|| Bearer {
             token: held.token,
             limits: Arc::clone(&self.limits),
-            // Every token of an installation draws from the same limits.
+            // All tokens of an installation share the same limits.
             holder: 0,
         })
     }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{fleet::Timestamp, github::GithubError};
 
-/// How long before now a JWT says that it was issued, and how long it is good for. GitHub takes
-/// none that was issued in its future, nor one that is good for more than ten minutes.
+/// How far in the past a JWT is issued, and how long it is valid. GitHub accepts none that was issued in its
+/// future, or that is valid for more than ten minutes.
 const ISSUED_AGO: Duration = Duration::from_mins(1);
 const GOOD_FOR: Duration = Duration::from_mins(9);
 
@@ -52,7 +52,7 @@ impl AppSource {
         pair.map_err(|error| refused(&format!("contains no usable RSA key ({error})")))
     }
 
-    /// What is unsafe about the key's file.
+    /// A warning about the key's file.
     pub(in crate::github) fn warning(&self) -> Option<String> {
         let file = self.private_key_file.display();
         open_to_others(&self.private_key_file).map(|mode| {
@@ -63,7 +63,7 @@ impl AppSource {
     /// A JWT of this App, good for some minutes from `now` by GitHub's clock.
     pub(in crate::github) async fn jwt(&self, now: Timestamp) -> Result<SecretString, GithubError> {
         let key = self.key().await?;
-        // The number is sent as one, which older servers insist upon.
+        // A number is sent as a number, which older servers require.
         let issuer =
             self.app_id.parse::<u64>().map_or_else(|_| Value::from(self.app_id.as_str()), Value::from);
         let seconds = |at: Timestamp| at.as_millis() / 1000;

@@ -1,5 +1,5 @@
-//! A credential in use: the token that was read, its renewal when it was rotated, when it expires,
-//! and the limits that GitHub has set to it. A token never shows in `Debug` or in an error text.
+//! A credential in use: its token, the renewal after a rotation, its expiry, and its rate limits. A token
+//! never shows in `Debug` or in an error text.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -74,9 +74,9 @@ impl Credential {
         Arc::clone(limits.entry(api_base.to_owned()).or_default())
     }
 
-    /// The personal token, read again when its file changed. A file that is being replaced and
-    /// cannot be read just now leaves the old token in use: if it was revoked, GitHub says so, and
-    /// [`Credential::renew`] tells what is wrong with the file.
+    /// The personal token, read again when its file changed. While a file is being replaced and cannot be
+    /// read, the old token stays in use: if it was revoked, GitHub rejects it, and [`Credential::renew`]
+    /// reports the problem of the file.
     pub(in crate::github) async fn token(&self) -> Result<Token, GithubError> {
         let mut held = self.0.held.lock().await;
         let state = self.file_state().await;
@@ -96,8 +96,8 @@ impl Credential {
         }
     }
 
-    /// The personal token after GitHub has refused `refused`: read again, unless that has happened
-    /// since. The same generation again means that there is no other.
+    /// The personal token after GitHub has rejected `refused`: read again, unless that has happened since.
+    /// The same generation again means that there is no other.
     pub(in crate::github) async fn renew(&self, refused: &Token) -> Result<Token, GithubError> {
         let mut held = self.0.held.lock().await;
         if let Some(held) = &*held

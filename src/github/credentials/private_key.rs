@@ -1,6 +1,6 @@
-//! A GitHub App's private key out of the text of its file. Files get bent on their way into a secret store: line
-//! breaks become blanks or `\n` in letters, or the whole is put into base64 once more. What is unambiguous is
-//! read all the same; of the rest it is said what it is. Nothing of the text is shown.
+//! Reads a GitHub App's private key from the text of its file. Secret stores may change files: line breaks
+//! become blanks or a literal `\n`, or the whole is encoded in base64 again. What is unambiguous is still
+//! read; anything else is described in the error. Nothing of the text is shown.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::pki_types::PrivateKeyDer;

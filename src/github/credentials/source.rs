@@ -5,15 +5,15 @@ use std::{fmt, path::PathBuf};
 use super::{AppSource, TokenSource};
 use crate::github::{GithubError, transport::Trust};
 
-/// What a credential is made of.
+/// The source of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialSource {
-    /// What GitHub is shown.
+    /// What is sent to GitHub.
     pub kind: CredentialKind,
     /// A PEM file of certificate authorities that are trusted beside the system's, for a GitHub
     /// Enterprise Server (or a proxy) with certificates of its own.
     pub ca_file: Option<PathBuf>,
-    /// Whether it may be sent without TLS to other machines, where everybody on the way can read it.
+    /// Whether it may be sent without TLS to other machines, where others can read it.
     pub allow_plain_http: bool,
 }
 
@@ -35,7 +35,7 @@ impl CredentialSource {
         }
     }
 
-    /// What is unsafe about it, for `check` and the log: a file that others may read.
+    /// A warning about it, for `check` and the log: other users can read its file.
     pub fn warning(&self) -> Option<String> {
         match &self.kind {
             CredentialKind::Token(source) => source.warning(),

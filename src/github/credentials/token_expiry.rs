@@ -1,4 +1,4 @@
-//! When a personal token expires, as GitHub says with every answer, and the warning before.
+//! When a personal token expires, as reported in every response, and the warning before that.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 /// tokens").
 const HEADER: HeaderName = HeaderName::from_static("github-authentication-token-expiration");
 
-/// From when on it is warned of, and how often.
+/// How long before the expiry a warning is logged, and how often.
 const SOON: Duration = Duration::from_hours(7 * 24);
 const AGAIN: Duration = Duration::from_hours(24);
 
@@ -35,8 +35,8 @@ impl Expiry {
         self.memory().at
     }
 
-    /// Learns from an answer to a token that came now, by our clock; how long is left of it, if that is to be
-    /// logged now.
+    /// Learns from a response that was received now; returns the remaining time of the token, if that is to
+    /// be logged now.
     pub(in crate::github) fn learn(
         &self,
         headers: &HeaderMap,
@@ -44,14 +44,14 @@ impl Expiry {
         wall: ClockReading,
     ) -> Option<Duration> {
         let mut memory = self.memory();
-        // An answer to the token before says nothing of this one.
+        // A response to the previous token says nothing about this one.
         if generation < memory.generation {
             return None;
         }
         if generation > memory.generation {
             *memory = Memory { generation, ..Memory::default() };
         }
-        // An answer without it, a 304 or a proxy's, takes nothing back.
+        // A response without it, a 304 or a proxy's, changes nothing.
         let at = headers.get(HEADER).and_then(|value| parse(value.to_str().ok()?)).or(memory.at)?;
         memory.at = Some(at);
         let left = at.since(github_clock(headers, wall).unwrap_or(wall).shown);

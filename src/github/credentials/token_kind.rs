@@ -1,4 +1,4 @@
-//! What kind of token a token is, by what it begins with (docs.github.com, "GitHub's token formats").
+//! The kind of a token, by its prefix (docs.github.com, "GitHub's token formats").
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::TokenSource;
 use crate::github::GithubError;
 
-/// What kind of token a token is.
+/// The kinds of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
     /// A person's, with scopes.
@@ -20,7 +20,7 @@ pub enum TokenKind {
     AppUser,
     /// A GitHub App's for an account; it lives for an hour.
     Installation,
-    /// One that does not say.
+    /// A token without a known prefix.
     Unknown,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for TokenKind {
 }
 
 impl TokenSource {
-    /// Reads the token and tells its kind alone.
+    /// Reads the token and returns only its kind.
     pub async fn kind(&self) -> Result<TokenKind, GithubError> {
         Ok(TokenKind::of(self.read().await?.expose_secret()))
     }

@@ -41,7 +41,7 @@ impl TokenSource {
         token_in(raw).map_err(|why| self.refused(&why))
     }
 
-    /// What is unsafe about the source, for `check` and the log: a file that others may read.
+    /// A warning about the source, for `check` and the log: other users can read its file.
     pub fn warning(&self) -> Option<String> {
         let Self::File(path) = self else { return None };
         open_to_others(path).map(|mode| {
@@ -55,7 +55,7 @@ impl TokenSource {
 }
 
 impl fmt::Display for TokenSource {
-    /// Names the source; a command's arguments are left out, since they may hold secrets.
+    /// Names the source, without the arguments of a command, since they may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "token file {}", path.display()),
@@ -73,7 +73,7 @@ impl fmt::Debug for TokenSource {
 
 async fn run(line: &[String]) -> Result<Vec<u8>, String> {
     let [program, arguments @ ..] = line else { return Err("the command is empty".to_owned()) };
-    // What it writes to its standard error may hold the token (`set -x`), so nobody sees it.
+    // Its standard error may contain the token (`set -x`), so it is dropped.
     let mut child = tokio::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())

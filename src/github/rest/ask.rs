@@ -24,8 +24,8 @@ impl RestClient {
         self.send(&ask, &fresh).await
     }
 
-    /// The token, or the one after it when GitHub has refused it. The same generation again means that there is no
-    /// other.
+    /// The token, or the next one when GitHub has rejected it. The same generation again means that there is
+    /// no other.
     async fn bearer(&self, refused: Option<&Token>) -> Result<Bearer, GithubError> {
         let credential = self.credential();
         let bearer = if let Some(app) = credential.app() {

@@ -26,20 +26,20 @@ use crate::{
     },
 };
 
-/// A token is renewed so long before it expires.
+/// How long before its expiry a token is renewed.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// How long a token lives if GitHub does not say: an hour, less a margin.
+/// The lifetime of a token if GitHub does not report it: an hour, less a margin.
 const USUAL_LIFE: Duration = Duration::from_mins(55);
 
-/// A renewal that failed while the token is still good is tried again after this long.
+/// The delay before a failed renewal is retried while the token is still valid.
 const RETRY_RENEWAL: Duration = Duration::from_secs(30);
 
-/// A clock that differs by less, in seconds, needs no correction: a JWT says to be a minute old and
-/// is good for a minute less than GitHub allows.
+/// A clock that differs by fewer seconds needs no correction: a JWT is issued a minute in the past and is
+/// valid for a minute less than GitHub allows.
 const SKEW_BORNE: i64 = 30;
 
-/// A clock that differs by more, in seconds, is a fault to be told rather than to be worked around.
+/// A clock that differs by more seconds is reported instead of corrected.
 const SKEW_CORRECTED: i64 = 300;
 
 /// An installation as sent.
@@ -60,8 +60,8 @@ struct TokenBody {
 }
 
 impl RestClient {
-    /// An installation token for the scope: the one that is held, or a new one when that is about
-    /// to expire, or is the one (by its generation) that GitHub has just refused.
+    /// An installation token for the scope: the current one, or a new one if that is about to expire or is
+    /// the one (by its generation) that GitHub has just rejected.
     pub(super) async fn installation_bearer(
         &self,
         app: &App,
@@ -85,7 +85,7 @@ impl RestClient {
         }
         let minted = installation.minting.one(fresh, async {
             self.mint_token(app, &site, id, &installation).await?;
-            // However short its life is, it is good for the request that it was minted for.
+            // However short its lifetime is, it is used for the request that it was created for.
             installation
                 .usable(None, |_| Instant::from_millis(u64::MAX))
                 .ok_or_else(|| GithubError::failed("the request for an installation token was aborted"))
@@ -105,7 +105,7 @@ impl RestClient {
         }
     }
 
-    /// Finds the installation that serves the scope; remembered until it turns out to be gone.
+    /// Finds the installation for the scope, which is cached until it turns out to be gone.
     async fn installation_id(&self, app: &App, site: &Site) -> Result<u64, GithubError> {
         let known = || site.found.lock().get(self.scope()).copied();
         if let Some(id) = known() {
@@ -141,7 +141,7 @@ impl RestClient {
         let reply = self.ask_as_app(app, ask).await?;
         if reply.answer.status != StatusCode::CREATED {
             if reply.answer.status == StatusCode::NOT_FOUND {
-                // Perhaps it was installed anew, which gives it another number.
+                // It may have been installed again, which gives it another id.
                 site.found.lock().retain(|_, found| *found != id);
             }
             return Err(self.refused_as_app(app, Endpoint::Token, &reply));
@@ -161,7 +161,8 @@ impl RestClient {
         Ok(())
     }
 
-    /// Asks with a JWT; with one by GitHub's clock if the first was refused and ours differs.
+    /// Sends a request with a JWT; if it is rejected and the clocks differ, again with one issued with
+    /// GitHub's time.
     async fn ask_as_app(&self, app: &App, ask: Request<'_>) -> Result<Response, GithubError> {
         // Those of the App itself, which its JSON web tokens draw from.
         let limits = self.credential().limits_at(self.base());
@@ -194,7 +195,7 @@ impl RestClient {
         self.send(ask, &bearer).await
     }
 
-    /// What an answer to the App itself means, in words for whoever set it up.
+    /// The error for a response to the App itself, with a hint for the person who set it up.
     fn refused_as_app(&self, app: &App, endpoint: Endpoint, reply: &Response) -> GithubError {
         let (app, scope) = (&app.source, self.scope());
         let status = reply.answer.status;
@@ -204,7 +205,7 @@ impl RestClient {
         let hint = match (status, endpoint) {
             (StatusCode::UNAUTHORIZED, _) => {
                 let skew = clock_skew(&reply.answer.headers, clock::wall()).unwrap_or(0);
-                // A smaller one was corrected, and was not the reason.
+                // A smaller difference was corrected, and was not the reason.
                 if skew.abs() > SKEW_CORRECTED {
                     format!(
                         "this machine's clock differs from GitHub's by {}, so GitHub rejects the JSON web \
@@ -249,7 +250,7 @@ impl RestClient {
     }
 }
 
-/// A difference of clocks, in words.
+/// A difference of clocks, as text.
 fn span(seconds: i64) -> String {
     let (minutes, rest) = (seconds.abs() / 60, seconds.abs() % 60);
     let direction = if seconds > 0 { "ahead" } else { "behind" };

@@ -4,7 +4,7 @@ use http::{HeaderValue, Method, Uri, header};
 
 use crate::github::{endpoint::Endpoint, transport::Answer};
 
-/// A request, before it is known with which token it goes out.
+/// A request, before its token is chosen.
 pub(in crate::github) struct Request<'a> {
     pub(in crate::github) endpoint: Endpoint,
     pub(in crate::github) method: Method,

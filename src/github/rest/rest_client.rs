@@ -22,9 +22,9 @@ use crate::{
 
 /// The REST API for one scope and credential. Cheap to clone; clones share everything.
 ///
-/// Every exchange ends within the deadline. A request is one exchange, or two when the token was renewed. With a
-/// GitHub App there is one more each hour for an installation token, and one at first to find the installation.
-/// Nothing else is ever asked twice.
+/// Every exchange ends within the deadline. A request is one exchange, or two when the token was renewed.
+/// With a GitHub App there is one more each hour for an installation token, and one at first to find the
+/// installation. Nothing else is requested twice.
 #[derive(Clone)]
 pub(in crate::github) struct RestClient(Arc<Inner>);
 
@@ -32,12 +32,12 @@ struct Inner {
     scope: Scope,
     base: String,
     credential: Credential,
-    /// Those of the token that was used last; an App's are known once its installation is.
+    /// Those of the last used token; an App's are known once its installation is.
     limits: Mutex<Arc<Limits>>,
     transport: Transport,
     reporter: Reporter,
     identities: Identities,
-    /// What has been warned of already.
+    /// Warnings that have been logged already.
     warned: Mutex<BTreeSet<&'static str>>,
 }
 
@@ -83,7 +83,7 @@ impl RestClient {
         self.0.credential.app()?.grant(&self.0.base, &self.0.scope)
     }
 
-    /// Tells the metrics of an exchange.
+    /// Reports an exchange to the metrics.
     pub(in crate::github) fn report(
         &self,
         endpoint: &'static str,
@@ -104,12 +104,12 @@ impl RestClient {
         &self.0.base
     }
 
-    /// The address of a path below the scope's own.
+    /// The URL of a path below the scope's.
     pub(in crate::github) fn address(&self, path: &str) -> Result<Uri, GithubError> {
         self.site_address(&format!("{}{path}", self.current_scope().api_path()))
     }
 
-    /// The scope under the address that it has at GitHub by now.
+    /// The scope under its current URL on GitHub.
     pub(in crate::github) fn current_scope(&self) -> Scope {
         self.0.identities.current(&self.0.scope)
     }
@@ -148,7 +148,7 @@ impl RestClient {
         self.0.credential.source()
     }
 
-    /// Whether this is the first time that it is warned of something.
+    /// Whether this is the first such warning.
     pub(in crate::github) fn first_time(&self, what: &'static str) -> bool {
         self.0.warned.lock().insert(what)
     }

@@ -14,7 +14,7 @@ use crate::{
     github::{GithubError, Rate, credentials::Bearer, endpoint::Endpoint, transport::Answer},
 };
 
-/// Redirects that are followed in a row.
+/// The maximum number of redirects that are followed.
 const MAX_REDIRECTS: u32 = 5;
 
 impl RestClient {
@@ -63,7 +63,7 @@ impl RestClient {
         let rate = exchanged.as_ref().ok().and_then(|answer| Rate::parse(&answer.headers, wall));
         let status = exchanged.as_ref().ok().map(|answer| answer.status.as_u16());
         tracing::debug!(%scope, endpoint = endpoint.as_str(), status, took_seconds = took.as_secs_f64(), "sent a request to GitHub");
-        // An App's own budget is not the one that its installations live on.
+        // An App's own limit is separate from those of its installations.
         let rate = rate.filter(|_| !matches!(endpoint, Endpoint::Installation | Endpoint::Token));
         self.report(endpoint.as_str(), status, took, rate);
         let answer = exchanged?;

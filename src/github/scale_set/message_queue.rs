@@ -10,13 +10,13 @@ use super::{
 };
 use crate::github::transport::Foreign;
 
-/// How long a poll may take. The service answers after some 50 s when there is nothing to tell.
+/// The timeout of a poll. The service responds after some 50 s when there is nothing to report.
 const POLL_DEADLINE: Duration = Duration::from_secs(100);
 
 /// The largest message that is read. Fifty jobs have some 80 kB.
 const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 
-/// How many runners the set may have at once; the service assigns no more jobs than that.
+/// The maximum number of runners of the set; the service assigns no more jobs than that.
 const CAPACITY: HeaderName = HeaderName::from_static("x-scalesetmaxcapacity");
 
 impl ScaleSets {
@@ -51,7 +51,7 @@ impl ScaleSets {
         }
     }
 
-    /// Says that a message was heard; until then it is sent again.
+    /// Acknowledges a message; until then it is sent again.
     pub async fn acknowledge(&self, session: &Session, message: i64) -> Result<(), ScaleSetError> {
         let at = address::message(&session.queue, message)?;
         let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -75,8 +75,7 @@ impl ScaleSets {
         }
     }
 
-    /// Acquires jobs that are offered, which GHES wants and github.com does by itself; says which
-    /// were won.
+    /// Acquires offered jobs, which GHES requires and github.com does by itself; returns which were acquired.
     pub async fn acquire(&self, session: &Session, requests: &[i64]) -> Result<Vec<i64>, ScaleSetError> {
         let path = format!("{SETS}/{}/acquirejobs", session.set);
         let body = json!(requests);

@@ -1,8 +1,8 @@
 //! What the messages of a session tell.
 //!
-//! Messages are foreign text: of each only so many bytes, jobs and characters are kept, and what
-//! cannot be read is left out one by one. How many runners are wanted stands in the statistics, and
-//! nowhere else: a message tells of fifty jobs at most, whatever else happened.
+//! Messages are untrusted: their size, number of jobs and texts are limited, and what cannot be read is
+//! skipped individually. The number of wanted runners is in the statistics only: a message has at most fifty
+//! jobs, whatever else happened.
 
 use std::fmt;
 

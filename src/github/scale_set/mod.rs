@@ -1,6 +1,6 @@
-//! Runner scale sets: GitHub assigns jobs to a named set and tells over a message queue how many
-//! runners it wants. The service is not described by GitHub but by its own client, actions/scaleset;
-//! its state, labels and message queue are three servers with three kinds of tokens.
+//! Runner scale sets: GitHub assigns jobs to a named set and sends the number of runners that it needs over a
+//! message queue. The service is not documented by GitHub except by its own client, actions/scaleset; its
+//! state, labels and message queue are three servers with three kinds of tokens.
 //!
 //! [`ScaleSets`] is the service as one scope's credential reaches it; [`ScaleSetRunners`] is
 //! [`RunnerApi`](super::RunnerApi) for the pool that is served by one set. Nothing here repeats a

@@ -99,7 +99,7 @@ impl Newest {
         }
     }
 
-    /// Keeps what came of a registration.
+    /// Records the result of a registration.
     fn learn(
         &mut self,
         registered: Result<Service, GithubError>,
@@ -112,7 +112,7 @@ impl Newest {
                 Ok(Arc::clone(self.service.insert(Arc::new(service))))
             }
             Err(error) => {
-                // A refusal takes a person; each attempt costs a request that is charged.
+                // A refusal needs a person to act; each attempt costs a request that is charged.
                 let pause = match error {
                     GithubError::Refused(_) => self.backoff.fail_within(self.longest * 10),
                     _ => self.backoff.fail(),

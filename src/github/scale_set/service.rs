@@ -77,8 +77,8 @@ impl ScaleSets {
         self.0.listed.lock()
     }
 
-    /// Asks with the admin token, and once more with a new one if it is refused. A problem is the
-    /// caller's to read.
+    /// Sends a request with the admin token, and again with a new one if it is rejected. Problems are left to
+    /// the caller.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Result<Answer, Problem>, GithubError> {
         let service = self.0.registrations.service(self.client(), None).await?;
         let first = self.ask(&call, &service, &service.token).await?;
@@ -89,7 +89,7 @@ impl ScaleSets {
         self.ask(&call, &renewed, &renewed.token).await
     }
 
-    /// Asks the service with another token than its own.
+    /// Sends a request to the service with another token than its own.
     pub(super) async fn call_with(
         &self,
         call: Call<'_>,

@@ -1,4 +1,4 @@
-//! Message sessions: a scale set has one at a time, and whoever has it is told of its jobs.
+//! Message sessions: a scale set has one at a time, and its owner gets the messages about jobs.
 
 use std::fmt;
 
@@ -88,7 +88,7 @@ struct SessionBody {
 }
 
 impl ScaleSets {
-    /// Opens a session with a set. While somebody has one, even ourselves, it is a
+    /// Opens a session with a set. While there is one, even of this process, it is a
     /// [`ScaleSetError::Conflict`].
     pub async fn open(&self, set: ScaleSetId, owner: &str) -> Result<Session, ScaleSetError> {
         let path = format!("{SETS}/{set}/sessions");
@@ -126,7 +126,7 @@ impl ScaleSets {
         }
     }
 
-    /// Closes a session, so that the next one need not wait. One that is gone already is fine.
+    /// Closes a session, so that the next one need not wait. Succeeds if it is gone already.
     pub async fn close(&self, set: ScaleSetId, session: &SessionId) -> Result<(), ScaleSetError> {
         let path = format!("{SETS}/{set}/sessions/{}", session.0);
         let call = Call { method: Method::DELETE, ..Call::get("session", &path) };

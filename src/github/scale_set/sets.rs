@@ -16,7 +16,7 @@ use crate::{
     github::{GithubError, lenient_json::Row, lenient_json::name_in},
 };
 
-/// GitHub's number of a scale set.
+/// GitHub's id of a scale set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScaleSetId(pub i64);
 
@@ -26,7 +26,7 @@ impl fmt::Display for ScaleSetId {
     }
 }
 
-/// A scale set as the service has it.
+/// A scale set as returned by the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScaleSet {
     /// GitHub's number.
@@ -35,7 +35,7 @@ pub struct ScaleSet {
     pub name: String,
     /// The labels that jobs find it by. GHES before 3.21 may have dropped all but the name.
     pub labels: Vec<String>,
-    /// Whether its runners are told not to update themselves; `None` where the service does not say.
+    /// Whether automatic updates of its runners are disabled; `None` where the service does not report it.
     pub update_disabled: Option<bool>,
 }
 
@@ -107,8 +107,8 @@ impl ScaleSets {
         Ok(self.find_in(group, name).await?)
     }
 
-    /// Finds the set of this name, or creates it with these labels. A set that is there is left as it
-    /// is: it may be somebody else's, and its labels cannot be changed.
+    /// Finds the set of this name, or creates it with these labels. An existing set is not changed: it may
+    /// belong to another installation, and its labels cannot be changed.
     pub async fn ensure(&self, group: &str, name: &str, labels: &[String]) -> Result<Ensured, ScaleSetError> {
         let group = self.group_id(group).await?;
         if let Some(set) = self.find_in(group, name).await? {
@@ -116,7 +116,7 @@ impl ScaleSets {
         }
         match self.create_in(group, name, labels).await? {
             Ok(set) => Ok(Ensured { set, created: true }),
-            // The reply to an earlier request of ours was lost, or somebody was quicker.
+            // The response to an earlier request was lost, or another client was quicker.
             Err(problem) => match self.find_in(group, name).await? {
                 Some(set) => Ok(Ensured { set, created: false }),
                 None => Err(problem.error(&format!("creating the scale set {name:?}")).into()),
@@ -124,8 +124,8 @@ impl ScaleSets {
         }
     }
 
-    /// Deletes a set, with its offline runners; says whether it was still there. The service refuses
-    /// while one of its jobs is running, but not while somebody serves it: that is the caller's to see.
+    /// Deletes a set with its offline runners; returns whether it existed. The service refuses while one of
+    /// its jobs is running, but not while it has a session: the caller has to check that.
     pub async fn delete(&self, set: &ScaleSet) -> Result<bool, ScaleSetError> {
         let name = &set.name;
         let path = format!("{SETS}/{}", set.id);

@@ -1,5 +1,5 @@
-//! Addresses that GitHub sends: `Link` headers and redirects, and whether they lead to the same
-//! origin, since nothing else may get the token.
+//! URLs in GitHub's `Link` headers and redirects, which are followed only to the same origin, since nothing
+//! else may get the token.
 
 use http::{HeaderMap, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
@@ -82,7 +82,7 @@ pub(in crate::github) fn next(headers: &HeaderMap) -> Option<String> {
     headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok()).find_map(next_in)
 }
 
-/// Goes by the angle brackets, since an address may hold commas and semicolons.
+/// Splits at the angle brackets, since a URL may contain commas and semicolons.
 fn next_in(mut rest: &str) -> Option<String> {
     while let Some((_, opened)) = rest.split_once('<') {
         let (target, after) = opened.split_once('>')?;

@@ -1,5 +1,5 @@
-//! One exchange with GitHub: octocrab over our own hyper client, with our headers, our deadline
-//! and nothing else. No retry, no cache, no redirect: those are decided above.
+//! One exchange with GitHub: octocrab over a hyper client of its own, with headers and a deadline. No retry,
+//! no cache, no redirect: those are decided above.
 
 mod address;
 mod route;
@@ -27,8 +27,8 @@ pub(in crate::github) use self::{
 };
 use super::{GithubError, redact::foreign};
 
-/// How long GitHub may take for one answer, its body included. GitHub itself gives up after ten
-/// seconds (docs.github.com, "Troubleshooting the REST API", timeouts).
+/// The timeout of a request, including the response body. GitHub itself gives up after ten seconds
+/// (docs.github.com, "Troubleshooting the REST API", timeouts).
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The largest answer that is read. A page of a hundred runners has some 60 kB.
@@ -93,14 +93,14 @@ impl Answer {
     }
 }
 
-/// The way to one GitHub.
+/// The connections to one GitHub.
 pub(in crate::github) struct Transport {
     origin: Origin,
     deadline: Duration,
     route: Route,
     trust: Trust,
-    /// Made at the first request, because octocrab needs the runtime for its worker; and made anew
-    /// should that worker ever be gone, because octocrab does not start another.
+    /// Created with the first request, because octocrab needs the runtime for its worker; and again if that
+    /// worker is gone, because octocrab does not start another.
     octocrab: Mutex<Option<Octocrab>>,
 }
 
@@ -197,7 +197,7 @@ impl Transport {
         }
     }
 
-    /// Tells whether the request can have reached GitHub.
+    /// Whether the request can have reached GitHub.
     fn failure(&self, cause: BoxError) -> GithubError {
         match cause.downcast::<legacy::Error>() {
             Ok(error) if error.is_connect() => GithubError::Unreachable(error),
@@ -228,7 +228,7 @@ impl Transport {
     /// them.
     fn stack(&self) -> Result<Octocrab, BoxError> {
         let tls = route::tls(self.origin.is_https(), self.trust.ca_file.as_deref())?;
-        // Less than the deadline, so that a host that does not answer is told from a slow answer.
+        // Less than the deadline, so that a host that does not respond is distinguished from a slow response.
         let wires = self.route.clone().connector(tls.clone(), self.deadline / 2);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)

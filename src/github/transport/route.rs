@@ -1,5 +1,5 @@
-//! The way to a GitHub: straight or through the proxy that the environment names, and which
-//! certificates are trusted on it. A proxy's password is sent to the proxy and shown to nobody.
+//! Connections to GitHub: direct or through the proxy of the environment, and the trusted certificates. A
+//! proxy's password is sent to the proxy and never shown.
 
 use std::{
     error::Error,

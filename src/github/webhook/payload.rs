@@ -1,4 +1,4 @@
-//! A payload in our words. It is read tolerantly: only what makes a job a job must be there.
+//! Parses a payload. Only the essential fields of a job are required.
 
 use std::sync::Arc;
 
@@ -18,14 +18,14 @@ const MAX_TEXT: usize = 512;
 /// labels it would match more runners.
 const MAX_LABELS: usize = 100;
 
-/// What a delivery tells.
+/// The content of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A hook was made, or a person asked for this.
     Ping,
-    /// How far a job is, and the numbers of its repository.
+    /// The state of a job, and the ids of its repository.
     Job(Box<Job>, JobState, Numbers),
-    /// Nothing that is of use here.
+    /// Nothing of interest.
     Nothing,
 }
 

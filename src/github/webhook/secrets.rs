@@ -1,5 +1,5 @@
-//! The secrets that deliveries are signed with: read again when their file changes, two of them while one
-//! takes the other's place. They never show.
+//! The secrets that deliveries are signed with: reloaded when their file changes, two of them while one
+//! replaces the other. They are never shown.
 
 use std::{
     fmt,
@@ -22,7 +22,7 @@ const MAX_FILE: u64 = 4096;
 /// What a signature header begins with.
 const PREFIX: &str = "sha256=";
 
-/// Why secrets cannot be used; reads after "the webhook secret file is refused: ".
+/// Why secrets cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
@@ -58,7 +58,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The secrets in a file, one on a line. Errs when it cannot be read or holds none.
+    /// The secrets in a file, one per line. Fails when it cannot be read or has none.
     pub fn in_file(path: PathBuf) -> Result<Self, SecretError> {
         let held = ReadKeys { state: FileState::of(&path), keys: keys_in(&path)? };
         Ok(Self { path: Some(path), held: Mutex::new(held) })
@@ -70,16 +70,16 @@ impl Secrets {
         Self { path: None, held: Mutex::new(ReadKeys { keys, state: FileState::NONE }) }
     }
 
-    /// Whether one of the secrets made this `X-Hub-Signature-256` of these very bytes. The time that it
-    /// takes tells nothing of the secrets.
+    /// Whether one of the secrets made this `X-Hub-Signature-256` of exactly these bytes. The time that it
+    /// takes reveals nothing about the secrets.
     pub fn signed(&self, signature: &str, body: &[u8]) -> bool {
         let Some(tag) = signature.strip_prefix(PREFIX).and_then(digest) else { return false };
-        // All are tried, so that the time does not tell either which one it was.
+        // All are tried, so that the time does not reveal which one it was.
         self.keys().iter().fold(false, |found, key| found | hmac::verify(key, body, &tag).is_ok())
     }
 
-    /// The keys, read again when the file changed. One that is being replaced, or is wrong, leaves the old
-    /// ones in use.
+    /// The keys, reloaded when the file has changed. While it is being replaced, or is invalid, the old ones
+    /// stay in use.
     fn keys(&self) -> Arc<[hmac::Key]> {
         let mut held = self.held.lock();
         if let Some(path) = &self.path {
