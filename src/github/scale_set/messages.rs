@@ -20,9 +20,6 @@ const MAX_JOBS: usize = 1000;
 /// The most that is kept of a text, in characters.
 const MAX_TEXT: usize = 300;
 
-/// How many runners the set may have at once; the service assigns no more jobs than that.
-const CAPACITY: HeaderName = HeaderName::from_static("x-scalesetmaxcapacity");
-
 /// The jobs that are the set's, waiting and running, by the service's own statistics: the number of runners that it
 /// needs. `None` when they are no object; a missing count is 0.
 pub(super) fn assigned_in(statistics: &Value) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! Messages as GitHub sends them, and as nobody should.
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 
