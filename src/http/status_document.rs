@@ -22,6 +22,7 @@ const JOBS_SHOWN: usize = 500;
 
 type Text<'a> = Cow<'a, str>;
 
+/// What `/api/v1/status` returns.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct StatusDocument<'a> {
     pub instance: Text<'a>,
