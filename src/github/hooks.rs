@@ -11,7 +11,7 @@ use super::{
     Client, GithubError, Identities,
     endpoint::Endpoint,
     lenient_json::{Row, lenient},
-    paging::{Cost, List, Page, Pages, Rows, Walked},
+    paging::{Cost, List, Page, PageBody, Pages, Walked},
     redact::foreign,
     rest::{Request, Response},
     webhook::{DeliveryEvent, Encoding, Malformed, Told, read_job},
@@ -109,7 +109,7 @@ impl Client {
         let read = |reply: &Response| {
             let (rows, unreadable) =
                 rest.readable(reply.answer.json::<Vec<Row<HookBody>>>()?, "webhooks", of);
-            Ok(Rows { total: 0, rows: rows.into_iter().map(hook).collect(), unreadable })
+            Ok(PageBody { total: 0, rows: rows.into_iter().map(hook).collect(), unreadable })
         };
         let list = List { rest, endpoint: Endpoint::Hooks, of, max_pages: HOOK_PAGES, read: &read };
         let first = rest.address("/hooks?per_page=100")?;
@@ -130,7 +130,7 @@ impl Client {
         let read = |reply: &Response| {
             let rows: Vec<Row<DeliveryRecord>> = reply.answer.json()?;
             let (rows, unreadable) = rest.readable(rows, "deliveries of webhooks", of);
-            Ok(Rows { total: 0, rows, unreadable })
+            Ok(PageBody { total: 0, rows, unreadable })
         };
         let list = List { rest, endpoint: Endpoint::Hooks, of, max_pages: pages, read: &read };
         let first = rest.address(&format!("/hooks/{hook}/deliveries?per_page=100"))?;

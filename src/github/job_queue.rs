@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Client, GithubError,
     endpoint::Endpoint,
-    paging::{Cost, List, Pages, Rows},
+    paging::{Cost, List, PageBody, Pages},
     rest::Response,
     workflow_records::{JobsPage, Run, RunsPage},
 };
@@ -153,7 +153,7 @@ impl Queue {
             let wire: RunsPage = reply.answer.json()?;
             let (rows, unreadable) = rest.readable(wire.workflow_runs, "runs", repository);
             let rows = rows.into_iter().map(|row| row.run(repository)).collect();
-            Ok(Rows { total: wire.total_count.unwrap_or_default(), rows, unreadable })
+            Ok(PageBody { total: wire.total_count.unwrap_or_default(), rows, unreadable })
         };
         let list =
             List { rest, endpoint: Endpoint::Runs, of: repository, max_pages: MAX_RUN_PAGES, read: &read };
@@ -222,7 +222,7 @@ impl Queue {
                 .into_iter()
                 .map(|row| row.job(repository, clock))
                 .filter(|(_, state)| *state != JobState::Completed);
-            Ok(Rows { total: wire.total_count.unwrap_or_default(), rows: open.collect(), unreadable })
+            Ok(PageBody { total: wire.total_count.unwrap_or_default(), rows: open.collect(), unreadable })
         };
         let list =
             List { rest, endpoint: Endpoint::Jobs, of: repository, max_pages: MAX_JOB_PAGES, read: &read };

@@ -77,7 +77,7 @@ pub(super) struct Page<T> {
 }
 
 /// What the body of a page says.
-pub(super) struct Rows<T> {
+pub(super) struct PageBody<T> {
     /// How many there are on all pages; 0 where the server does not say.
     pub(super) total: u64,
     pub(super) rows: Vec<T>,
@@ -91,7 +91,7 @@ pub(super) struct List<'a, T> {
     /// Whose list it is, for errors.
     pub(super) of: &'a Scope,
     pub(super) max_pages: usize,
-    pub(super) read: &'a (dyn Fn(&Response) -> Result<Rows<T>, GithubError> + Send + Sync),
+    pub(super) read: &'a (dyn Fn(&Response) -> Result<PageBody<T>, GithubError> + Send + Sync),
 }
 
 /// The pages that a walk along a list met.
@@ -177,7 +177,7 @@ impl<T> List<'_, T> {
         cost.charged += u32::from(reply.answer.status != StatusCode::NOT_MODIFIED);
         match reply.answer.status {
             StatusCode::OK => {
-                let Rows { total, rows, unreadable } = (self.read)(&reply)?;
+                let PageBody { total, rows, unreadable } = (self.read)(&reply)?;
                 Ok(Some(Arc::new(Page {
                     address,
                     validator: reply.validator(),

@@ -7,7 +7,7 @@ use super::{
     endpoint::Endpoint,
     identities::within,
     lenient_json::Row,
-    paging::{Cost, List, Page, Pages, Rows, Walked},
+    paging::{Cost, List, Page, PageBody, Pages, Walked},
     rest::Response,
     workflow_records::RepositoryBody,
 };
@@ -57,7 +57,7 @@ impl Repositories {
             let clock = self.client.clock();
             let (rows, unreadable) = rest.readable(rows, "repositories", scope);
             let rows = rows.iter().filter_map(|row| pushed(row, scope, clock)).collect();
-            Ok(Rows { total: 0, rows, unreadable })
+            Ok(PageBody { total: 0, rows, unreadable })
         };
         let list =
             List { rest, endpoint: Endpoint::Repositories, of: scope, max_pages: MAX_PAGES, read: &read };

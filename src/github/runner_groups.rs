@@ -12,7 +12,7 @@ use super::{
     GithubError,
     endpoint::Endpoint,
     lenient_json::Row,
-    paging::{Cost, List, Pages, Rows},
+    paging::{Cost, List, PageBody, Pages},
     rest::{Response, RestClient},
     single_flight::SingleFlight,
 };
@@ -109,7 +109,7 @@ pub(super) async fn group_repositories(
     all(rest, Endpoint::GroupRepositories, &path, "repositories").await
 }
 
-/// All pages of a list, whose rows are under `key`; an incomplete one is an error. Rows that cannot be read are left
+/// All pages of a list, whose rows are under `key`; an incomplete one is an error. PageBody that cannot be read are left
 /// out.
 async fn all<T: DeserializeOwned + Clone + Send + Sync>(
     rest: &RestClient,
@@ -125,7 +125,7 @@ async fn all<T: DeserializeOwned + Clone + Send + Sync>(
         let rows: Vec<Row<T>> = serde_json::from_value(page[key].take())
             .map_err(|_| GithubError::failed(format!("a list with unreadable {key}")))?;
         let (rows, unreadable) = rest.readable(rows, key, of);
-        Ok(Rows { total, rows, unreadable })
+        Ok(PageBody { total, rows, unreadable })
     };
     let list = List { rest, endpoint, of, max_pages: MAX_PAGES, read: &read };
     let walked =

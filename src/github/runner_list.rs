@@ -23,7 +23,7 @@ use super::{
     endpoint::Endpoint,
     lenient_json::Row,
     limits::{retry_interval, stretched},
-    paging::{Cost, List, Pages, Rows, Walked},
+    paging::{Cost, List, PageBody, Pages, Walked},
     rest::{Request, Response, RestClient},
 };
 use crate::{
@@ -166,14 +166,14 @@ impl RunnerList {
         Ok(walked)
     }
 
-    fn read(&self, rest: &RestClient, reply: &Response) -> Result<Rows<RunnerRecord>, GithubError> {
+    fn read(&self, rest: &RestClient, reply: &Response) -> Result<PageBody<RunnerRecord>, GithubError> {
         let wire: RunnerPage = reply.answer.json()?;
         let (Some(total), Some(rows)) = (wire.total_count, wire.runners) else {
             return Err(GithubError::failed("incomplete list: without total_count or runners"));
         };
         self.changes.fetch_add(1, Ordering::Relaxed);
         let (rows, unreadable) = rest.readable(rows, "runners", rest.scope());
-        Ok(Rows { total, rows, unreadable })
+        Ok(PageBody { total, rows, unreadable })
     }
 
     /// The same with those of this installation that the last listing showed and this one does not, unless they are
@@ -268,7 +268,7 @@ pub(super) async fn get(rest: &RestClient, id: RegistrationId) -> Result<RunnerR
 
 fn list<'a>(
     rest: &'a RestClient,
-    read: &'a (dyn Fn(&Response) -> Result<Rows<RunnerRecord>, GithubError> + Send + Sync),
+    read: &'a (dyn Fn(&Response) -> Result<PageBody<RunnerRecord>, GithubError> + Send + Sync),
 ) -> List<'a, RunnerRecord> {
     List { rest, endpoint: Endpoint::List, of: rest.scope(), max_pages: MAX_PAGES, read }
 }
