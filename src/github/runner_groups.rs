@@ -109,7 +109,7 @@ pub(super) async fn group_repositories(
     all(rest, Endpoint::GroupRepositories, &path, "repositories").await
 }
 
-/// All pages of a list, whose rows are under `key`; an incomplete one is an error. Rows that cannot be read are left
+/// All pages of a list, whose rows are under `key`; an incomplete one is an error. PageBody that cannot be read are left
 /// out.
 async fn all<T: DeserializeOwned + Clone + Send + Sync>(
     rest: &RestClient,

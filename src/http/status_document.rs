@@ -45,6 +45,7 @@ pub struct StatusDocument<'a> {
     pub failures: Vec<FailureEntry<'a>>,
 }
 
+/// A pool, with what it wants and has.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct PoolEntry<'a> {
     pub name: Text<'a>,
@@ -80,6 +81,7 @@ pub struct TroubleEntry<'a> {
     pub detail: Text<'a>,
 }
 
+/// Why a job source does not work.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct SourceTroubleEntry<'a> {
     pub source: Text<'a>,
@@ -87,6 +89,7 @@ pub struct SourceTroubleEntry<'a> {
     pub trouble: TroubleEntry<'a>,
 }
 
+/// A runner.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct RunnerEntry<'a> {
     pub name: Text<'a>,
@@ -115,6 +118,7 @@ pub struct EndingEntry<'a> {
     pub exit_code: Option<i64>,
 }
 
+/// The job of a runner, in full.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct JobDetails<'a> {
     #[serde(default)]
@@ -128,6 +132,7 @@ pub struct JobDetails<'a> {
     pub queued_at: Timestamp,
 }
 
+/// A scope, and whether it can be listed.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct ScopeEntry<'a> {
     pub url: Text<'a>,
@@ -137,6 +142,7 @@ pub struct ScopeEntry<'a> {
     pub rate_limit: Option<RateLimit>,
 }
 
+/// What is left of a rate limit.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct RateLimit {
     pub limit: u64,
@@ -145,6 +151,7 @@ pub struct RateLimit {
     pub reset_at: Timestamp,
 }
 
+/// A host, and whether it can be listed.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct HostEntry<'a> {
     pub name: Text<'a>,

@@ -71,11 +71,8 @@ impl Expiry {
 /// `2026-12-01 09:00:00 UTC`, or with an offset such as `-0700` for the zone.
 fn parse(text: &str) -> Option<Timestamp> {
     let (moment, zone) = text.trim().rsplit_once(' ')?;
-    let zone = if zone.eq_ignore_ascii_case("utc") { "+0000" } else { zone };
-    let zone = zone.replace(':', "");
-    let at = jiff::fmt::strtime::parse("%Y-%m-%d %H:%M:%S %z", format!("{moment} {zone}")).ok()?;
-    let millis = at.to_timestamp().ok()?.as_millisecond();
-    Some(Timestamp::from_millis(u64::try_from(millis).ok()?))
+    let zone = if zone.eq_ignore_ascii_case("utc") { "Z" } else { zone };
+    format!("{moment}{zone}").parse().ok()
 }
 
 #[cfg(test)]

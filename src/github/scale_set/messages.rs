@@ -218,12 +218,7 @@ fn number(raw: Option<&RawValue>) -> Option<i64> {
 
 /// A time of the service, with a zone or without; the year 1 is never.
 fn moment(text: &str) -> Option<Timestamp> {
-    let at = text.parse::<jiff::Timestamp>().or_else(|_| {
-        let at: jiff::civil::DateTime = text.parse()?;
-        at.to_zoned(jiff::tz::TimeZone::UTC).map(|at| at.timestamp())
-    });
-    let millis = u64::try_from(at.ok()?.as_millisecond()).ok()?;
-    Some(Timestamp::from_millis(millis))
+    text.parse().or_else(|_| format!("{text}Z").parse()).ok()
 }
 
 #[cfg(test)]

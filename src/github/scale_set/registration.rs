@@ -15,6 +15,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
+    backoff::Backoff,
     clock,
     fleet::{Instant, Timestamp},
     github::{
@@ -66,7 +67,7 @@ pub(super) async fn register(client: &Client, first_pause: Duration) -> Result<S
     let text = format!("{}/actions/runner-registration", client.rest().base());
     let at = text.parse().map_err(|_| GithubError::Refused(format!("{scope} has no valid API address")))?;
     let transport = client.rest().transport();
-    let mut wait = first_pause;
+    let mut pauses = Backoff::new(first_pause, Duration::MAX);
     for tries_left in (0..TRIES).rev() {
         let headers = HeaderMap::from_iter([
             (header::AUTHORIZATION, authorization.clone()),
@@ -96,8 +97,7 @@ pub(super) async fn register(client: &Client, first_pause: Duration) -> Result<S
         if !early || tries_left == 0 {
             return Err(problem.error(&format!("registering {scope} with the scale-set service")));
         }
-        tokio::time::sleep(wait).await;
-        wait *= 2;
+        tokio::time::sleep(pauses.fail()).await;
     }
     Err(GithubError::failed("no request was sent to the scale-set service"))
 }

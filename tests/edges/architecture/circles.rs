@@ -221,7 +221,8 @@ fn paths_in(code: &str, is_child: impl Fn(&str) -> bool) -> Vec<Vec<String>> {
     for (at, _) in code.match_indices("::") {
         let first = code[..at].rsplit(|c| !is_name(c)).next().unwrap();
         let before = &code[..at - first.len()];
-        if before.ends_with("::") || first.is_empty() {
+        // Neither the rest of a path nor who may see an item.
+        if before.ends_with("::") || before.ends_with("(in ") || first.is_empty() {
             continue;
         }
         if !matches!(first, "crate" | "super" | "self") && !is_child(first) {
