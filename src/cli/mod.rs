@@ -1,4 +1,4 @@
-//! The command line: commands, their options, and the file that implements each.
+//! The command line: runs each command in the file that implements it.
 
 mod api_target;
 mod check;
@@ -8,6 +8,7 @@ mod explain;
 mod groups;
 mod jit;
 mod labels;
+mod options;
 mod purge;
 mod run;
 mod runner_api;
@@ -16,38 +17,15 @@ mod status;
 mod terminal;
 mod token;
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::Write, process::ExitCode};
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-
+pub use self::options::{
+    Check, Cli, Command, Demo, DemoSource, Explain, Global, LogFormat, Purge, Run, SimulatedRunner, Status,
+};
 pub use self::runner_api::{
     Downloads, Groups, GroupsList, Jit, Labels, LabelsGiven, LabelsList, LabelsRemove, Runners, RunnersGet,
     RunnersList, RunnersRemove, Token, TokenOf, Which,
 };
-
-/// Keeps pools of single-use GitHub Actions runners on ordinary Docker hosts.
-#[derive(Clone, Debug, Parser)]
-#[command(
-    name = "dayfly",
-    version,
-    arg_required_else_help = true,
-    propagate_version = true,
-    after_help = "\
-Examples:
-  dayfly demo                          Try it out, with nothing but Docker
-  dayfly check --config dayfly.toml    Check everything before the first start
-  dayfly run --config dayfly.toml      Run the daemon; Ctrl-C stops it, its runners stay
-  dayfly status                        Show the pools and runners of the daemon
-  dayfly explain https://github.com/acme/widgets/actions/runs/1/job/2
-                                       Explain why a job is waiting"
-)]
-pub struct Cli {
-    #[command(flatten)]
-    pub global: Global,
-    /// The command.
-    #[command(subcommand)]
-    pub command: Command,
-}
 
 impl Cli {
     /// Runs the command. A failure is reported in one line on standard error.
@@ -77,232 +55,9 @@ impl Cli {
     }
 }
 
-/// Options that every command takes.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// Configuration file [default: $DAYFLY_CONFIG, else /etc/dayfly/dayfly.toml, else ./dayfly.toml]
-    #[arg(long, global = true, value_name = "PATH")]
-    pub config: Option<PathBuf>,
-    /// Log format
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        value_name = "FORMAT",
-        env = "DAYFLY_LOG_FORMAT"
-    )]
-    pub log_format: LogFormat,
-    /// Log level: off, error, warn, info, debug, trace, or a filter such as dayfly=debug [default: $RUST_LOG,
-    /// else info]
-    #[arg(long, global = true, value_name = "LEVEL")]
-    pub log: Option<String>,
-    /// Log more: debug; given twice: trace
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with_all = ["quiet", "log"])]
-    pub verbose: u8,
-    /// Log less: warnings and errors; given twice: errors only
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "log")]
-    pub quiet: u8,
-}
-
-impl Global {
-    /// The log filter of the options; `None` without any, so that `$RUST_LOG` and the default apply.
-    pub fn log_filter(&self) -> Option<&str> {
-        match (&self.log, self.verbose, self.quiet) {
-            (Some(filter), _, _) => Some(filter),
-            (None, 0, 0) => None,
-            (None, 1, _) => Some("dayfly=debug,info"),
-            (None, 2.., _) => Some("dayfly=trace,debug"),
-            (None, 0, 1) => Some("warn"),
-            (None, 0, _) => Some("error"),
-        }
-    }
-}
-
-/// Log format.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Text lines
-    #[default]
-    Text,
-    /// One JSON object per line
-    Json,
-}
-
-/// The command.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Run the daemon
-    Run(Run),
-    /// Check configuration, permissions, hosts and images; creates nothing
-    ///
-    /// Exit code: 0 if all checks passed, 1 with warnings, 2 with failures.
-    Check(Check),
-    /// Run the daemon against a simulated GitHub on the local Docker; needs no account
-    Demo(Demo),
-    /// Show what the running daemon is doing
-    Status(Status),
-    /// Explain why a job is or is not running
-    ///
-    /// Exit code: 0 if the job is running, has finished, or a pool serves it; 1 if no pool serves it; 2 if
-    /// that cannot be determined.
-    Explain(Explain),
-    /// List, show and remove runners on GitHub
-    #[command(subcommand)]
-    Runners(Runners),
-    /// List and change the labels of a runner
-    #[command(subcommand)]
-    Labels(Labels),
-    /// Print a token for the runner's own config.sh
-    #[command(subcommand)]
-    Token(Token),
-    /// List the runner software that GitHub offers, and its newest version
-    Downloads(Downloads),
-    /// List runner groups
-    #[command(subcommand)]
-    Groups(Groups),
-    /// Mint one runner
-    Jit(Jit),
-    /// Remove the pools' scale sets from GitHub, which stay there when the daemon stops
-    ///
-    /// Exit code: 0 if none is left, 1 if one could not be removed, 2 if nothing was attempted.
-    Purge(Purge),
-    /// Act as a runner inside a container; for the demo and tests
-    #[command(hide = true)]
-    SimulatedRunner(SimulatedRunner),
-}
-
-/// Options of `run`.
-#[derive(Args, Clone, Debug)]
-pub struct Run {
-    /// Exit when the parent process, which has this id, exits; for the demo
-    #[arg(long, hide = true, value_name = "PID")]
-    pub parent: Option<u32>,
-}
-
-/// Options of `check`.
-#[derive(Args, Clone, Debug)]
-pub struct Check {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Options of `demo`.
-#[derive(Args, Clone, Debug)]
-pub struct Demo {
-    /// Number of jobs
-    #[arg(long, default_value_t = 40, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub jobs: u32,
-    /// Jobs that arrive per second, on average
-    #[arg(long, default_value_t = 2.0, value_name = "N", value_parser = positive)]
-    pub rate: f64,
-    /// Maximum number of runners
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub max: u32,
-    /// Runners kept idle on top of the busy ones
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub min_idle: u32,
-    /// Average duration of a job, in seconds
-    #[arg(long, default_value_t = 4.0, value_name = "SECONDS", value_parser = positive)]
-    pub job_seconds: f64,
-    /// Job sources, separated by commas
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        default_values_t = [DemoSource::Queue, DemoSource::Webhook],
-        value_name = "SOURCE"
-    )]
-    pub demand: Vec<DemoSource>,
-    /// Seed of the random numbers: the same seed makes the same jobs [default: random]
-    #[arg(long, value_name = "SEED")]
-    pub seed: Option<u64>,
-    /// Address of the daemon's web server; with port 0, any free port
-    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS:PORT")]
-    pub listen: SocketAddr,
-    /// Print the summary as JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// A job source of the demo's pool, as in its `demand`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DemoSource {
-    /// Keep runners idle, and replace those that take a job
-    Idle,
-    /// Poll for queued jobs
-    Queue,
-    /// Receive webhooks
-    Webhook,
-    /// Use a runner scale set; cannot be combined
-    ScaleSet,
-}
-
-impl DemoSource {
-    /// Its name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Queue => "queue",
-            Self::Webhook => "webhook",
-            Self::ScaleSet => "scale-set",
-        }
-    }
-}
-
-/// Options of `status`.
-#[derive(Args, Clone, Debug)]
-pub struct Status {
-    /// Show only the most recent runner failures, with their reasons
-    #[arg(long)]
-    pub failed: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Options of `purge`.
-#[derive(Args, Clone, Debug)]
-pub struct Purge {
-    /// Remove only the scale sets of these pools
-    #[arg(value_name = "POOL")]
-    pub pools: Vec<String>,
-    /// Do not ask for confirmation
-    #[arg(long, short)]
-    pub yes: bool,
-}
-
-/// Options of `explain`.
-#[derive(Args, Clone, Debug)]
-pub struct Explain {
-    /// Address of the job's page: `https://HOST/OWNER/REPOSITORY/actions/runs/RUN/job/JOB`
-    #[arg(value_name = "JOB_URL")]
-    pub job: String,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Options of `simulated-runner`, which parses them itself, as the real runner's script does.
-#[derive(Args, Clone, Debug)]
-pub struct SimulatedRunner {
-    /// The real runner's options.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
-    pub arguments: Vec<String>,
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number <= 100_000.0 => Ok(number),
-        _ => Err("must be a number above 0, at most 100000".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 

@@ -23,6 +23,7 @@ const JOBS_SHOWN: usize = 500;
 type Text<'a> = Cow<'a, str>;
 
 /// What `/api/v1/status` returns.
+/// The whole document.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct StatusDocument<'a> {
     pub instance: Text<'a>,
@@ -45,6 +46,7 @@ pub struct StatusDocument<'a> {
     pub failures: Vec<FailureEntry<'a>>,
 }
 
+/// A pool, and why its launches are paused.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct PoolEntry<'a> {
     pub name: Text<'a>,
@@ -80,6 +82,7 @@ pub struct TroubleEntry<'a> {
     pub detail: Text<'a>,
 }
 
+/// A job source that fails, and why.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct SourceTroubleEntry<'a> {
     pub source: Text<'a>,
@@ -87,6 +90,7 @@ pub struct SourceTroubleEntry<'a> {
     pub trouble: TroubleEntry<'a>,
 }
 
+/// A runner that is present.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct RunnerEntry<'a> {
     pub name: Text<'a>,
@@ -115,6 +119,7 @@ pub struct EndingEntry<'a> {
     pub exit_code: Option<i64>,
 }
 
+/// Details of a runner's job.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct JobDetails<'a> {
     #[serde(default)]
@@ -128,6 +133,7 @@ pub struct JobDetails<'a> {
     pub queued_at: Timestamp,
 }
 
+/// A scope, and the rate limit of its credential.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct ScopeEntry<'a> {
     pub url: Text<'a>,
@@ -137,6 +143,7 @@ pub struct ScopeEntry<'a> {
     pub rate_limit: Option<RateLimit>,
 }
 
+/// A rate limit as GitHub last reported it.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct RateLimit {
     pub limit: u64,
@@ -145,6 +152,7 @@ pub struct RateLimit {
     pub reset_at: Timestamp,
 }
 
+/// A host, and what its runners use of it.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct HostEntry<'a> {
     pub name: Text<'a>,
