@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use comfy_table::{Attribute, Cell, Table, presets};
 
+use crate::text::shortened;
+
 /// A text with its invisible characters escaped, such as `\u{1b}`; line breaks stay.
 pub(super) fn printable(text: &str) -> String {
     written_out(text, |c, shown| {
@@ -14,11 +16,7 @@ pub(super) fn printable(text: &str) -> String {
 
 /// The same on one line, and cut to this many characters.
 pub(super) fn cell(text: &str, most: usize) -> String {
-    let mut line: String = text.chars().take(most).collect::<String>().replace('\n', "\\n");
-    if text.chars().nth(most).is_some() {
-        line.push('…');
-    }
-    printable(&line)
+    printable(&shortened(text, most).replace('\n', "\\n"))
 }
 
 /// JSON in which every character that acts on a terminal is escaped: serde_json escapes only what JSON

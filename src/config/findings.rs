@@ -5,7 +5,7 @@ use std::{cell::RefCell, fmt};
 use super::{
     key_path::KeyPath,
     layers::Layers,
-    problem::{Place, Problem, Problems},
+    problem::{Problem, Problems, SettingLocation},
 };
 
 /// All problems so far.
@@ -126,12 +126,16 @@ impl<'a> At<'a> {
 
     fn note(&self, list: &RefCell<Vec<(usize, Problem)>>, text: &dyn fmt::Display, hint: &dyn fmt::Display) {
         let layers: &Layers<'a> = self.findings.layers;
-        let (position, place) = match layers.variable(&self.path) {
-            Some(name) => (usize::MAX, Place::Environment(name.to_owned())),
+        let (position, location) = match layers.variable(&self.path) {
+            Some(name) => (usize::MAX, SettingLocation::Environment(name.to_owned())),
             None => layers.position(&self.path),
         };
-        let problem =
-            Problem { place, key: layers.shown(&self.path), text: text.to_string(), hint: hint.to_string() };
+        let problem = Problem {
+            location,
+            key: layers.shown(&self.path),
+            text: text.to_string(),
+            hint: hint.to_string(),
+        };
         list.borrow_mut().push((position, problem));
     }
 }

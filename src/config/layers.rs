@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     key_path::{KeyPath, below, line_and_column},
-    problem::{Place, Problems},
+    problem::{Problems, SettingLocation},
     syntax,
     wording::quoted,
 };
@@ -66,8 +66,8 @@ impl<'a> Layers<'a> {
     }
 
     /// The location of a key in the file, or of the table that it would be in: the offset, for sorting, and
-    /// the place.
-    pub(super) fn position(&self, path: &[String]) -> (usize, Place) {
+    /// the location.
+    pub(super) fn position(&self, path: &[String]) -> (usize, SettingLocation) {
         let mut start = None;
         let mut within = &self.root;
         for key in path {
@@ -76,7 +76,7 @@ impl<'a> Layers<'a> {
             within = value;
         }
         let line = start.map(|start| line_and_column(self.text, start).0);
-        (start.unwrap_or(0), Place::File { file: self.file.clone(), line })
+        (start.unwrap_or(0), SettingLocation::File { file: self.file.clone(), line })
     }
 
     /// A key as it is shown to people: `pool "linux": container.memory`.

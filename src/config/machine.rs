@@ -2,9 +2,12 @@
 
 use std::{
     fs,
+    hash::Hasher,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
+
+use fnv::FnvHasher;
 
 use super::unit::UNIT_DIRS;
 use crate::{files::line, fleet::InstanceId};
@@ -40,10 +43,10 @@ impl Machine {
         // An image that is not set up yet says "uninitialized".
         let id = self.id.as_ref().filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()));
         let seed = id.or(self.hostname.as_ref().filter(|name| !name.is_empty()))?;
-        let mut hash = format!("dayfly/{seed}").bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            // FNV-1a: the standard library's hasher may change between its versions.
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        // Not the standard library's hasher: that may change between its versions.
+        let mut hasher = FnvHasher::default();
+        hasher.write(format!("dayfly/{seed}").as_bytes());
+        let mut hash = hasher.finish();
         let mut text = String::new();
         for _ in 0..6 {
             text.push(char::from_digit(u32::try_from(hash % 36).ok()?, 36)?);

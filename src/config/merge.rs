@@ -19,7 +19,7 @@ use super::{
     hints,
     key_path::{KeyPath, below},
     layers::{Layers, PREFIX},
-    problem::{Place, Problem},
+    problem::{Problem, SettingLocation},
     wording::{nearest, refusal},
 };
 
@@ -42,7 +42,7 @@ impl Layers<'_> {
         for (name, in_pool) in &self.strays {
             if *in_pool {
                 findings.error(Problem {
-                    place: Place::Environment(name.clone()),
+                    location: SettingLocation::Environment(name.clone()),
                     key: String::new(),
                     text: "pools are a list, and the environment cannot change a single key of it".to_owned(),
                     hint: "change it in the file, or set DAYFLY_POOL to the whole list as TOML".to_owned(),
@@ -123,7 +123,7 @@ impl Layers<'_> {
             (None, None) => String::new(),
         };
         findings.warn(Problem {
-            place: Place::Environment(name.to_owned()),
+            location: SettingLocation::Environment(name.to_owned()),
             key: String::new(),
             text: "does not set a known key, and is ignored".to_owned(),
             hint,

@@ -33,7 +33,7 @@ use std::{
 
 pub use machine::Machine;
 pub use model::{Config, HostConfig, PoolConfig, Tokens};
-pub use problem::{Place, Problem, Problems};
+pub use problem::{Problem, Problems, SettingLocation};
 
 use crate::{files, fleet::InstanceId};
 use findings::{At, Findings};
@@ -41,7 +41,7 @@ use layers::Layers;
 use reading::Reading;
 
 /// The default paths of the file.
-const PLACES: [&str; 2] = ["/etc/dayfly/dayfly.toml", "dayfly.toml"];
+const DEFAULT_PATHS: [&str; 2] = ["/etc/dayfly/dayfly.toml", "dayfly.toml"];
 
 /// The environment of this process, without what is not UTF-8.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
@@ -62,10 +62,10 @@ pub fn find(
     if let Some((_, named)) = named {
         return Ok(named.into());
     }
-    PLACES.iter().map(PathBuf::from).find(|place| place.exists()).ok_or_else(|| Problem {
-        place: Place::File { file: PLACES[0].into(), line: None },
+    DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| Problem {
+        location: SettingLocation::File { file: DEFAULT_PATHS[0].into(), line: None },
         key: String::new(),
-        text: format!("there is no configuration, neither here nor at ./{}", PLACES[1]),
+        text: format!("there is no configuration, neither here nor at ./{}", DEFAULT_PATHS[1]),
         hint: "create one there, or set its path with --config or DAYFLY_CONFIG".to_owned(),
     })
 }
@@ -83,7 +83,7 @@ pub fn load_for(
     tokens: Tokens,
 ) -> Result<Config, Problems> {
     let whole = |text: String, hint: &str| Problem {
-        place: Place::File { file: path.to_owned(), line: None },
+        location: SettingLocation::File { file: path.to_owned(), line: None },
         key: String::new(),
         text,
         hint: hint.to_owned(),
@@ -92,8 +92,8 @@ pub fn load_for(
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..good].split(|&byte| byte == b'\n').count();
-        let place = Place::File { file: path.to_owned(), line: Some(line) };
-        Problem { place, ..whole("is not UTF-8".to_owned(), "save it as UTF-8") }
+        let location = SettingLocation::File { file: path.to_owned(), line: Some(line) };
+        Problem { location, ..whole("is not UTF-8".to_owned(), "save it as UTF-8") }
     })?;
     let env: BTreeMap<String, String> = env.collect();
     let layers = Layers::parse(path, &text, env.clone().into_iter())?;

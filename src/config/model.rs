@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use super::problem::Problem;
 use crate::{
-    fleet::{self, InstanceId},
+    fleet::{self, HostName, InstanceId, PullPolicy},
     github::CredentialSource,
     host::Endpoint,
 };
@@ -28,6 +28,18 @@ pub struct Config {
     /// The pools, in the order of the file.
     pub pools: Vec<PoolConfig>,
     pub warnings: Vec<Problem>,
+}
+
+impl Config {
+    /// The images that each host needs; where the pull policies of two pools differ, the more eager one counts.
+    pub fn images(&self) -> BTreeMap<(&HostName, &str), PullPolicy> {
+        let mut images = BTreeMap::new();
+        for PoolConfig { pool, .. } in &self.pools {
+            let pull = images.entry((&pool.host, pool.template.image.as_str())).or_insert(pool.template.pull);
+            *pull = (*pull).min(pool.template.pull);
+        }
+        images
+    }
 }
 
 /// An engine and how to reach it.

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 /// Where a setting is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SettingLocation {
     /// In the file, at a line counted from 1; without a line, the file as a whole.
     File {
         /// The path of the file, as it was given.
@@ -19,7 +19,7 @@ pub enum Place {
 /// A problem. Never contains the value of a setting that may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    pub place: Place,
+    pub location: SettingLocation,
     /// The key, such as `pool "linux": max`; empty when it is about no key.
     pub key: String,
     /// What is wrong; reads after the key.
@@ -28,7 +28,7 @@ pub struct Problem {
     pub hint: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SettingLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { file, line: Some(line) } => write!(f, "{}:{line}", file.display()),
@@ -41,7 +41,7 @@ impl fmt::Display for Place {
 impl fmt::Display for Problem {
     /// One line: `dayfly.toml:12: pool "linux": max: must not be below min_idle (3)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        write!(f, "{}: ", self.location)?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }

@@ -7,7 +7,7 @@ use toml::de::Error;
 
 use super::{
     key_path::line_and_column,
-    problem::{Place, Problem, Problems},
+    problem::{Problem, Problems, SettingLocation},
 };
 
 /// One missing quote can break every line after it; at most this many errors are reported.
@@ -19,7 +19,7 @@ pub(super) fn problems(file: &Path, text: &str, errors: &[Error]) -> Result<(), 
         return Ok(());
     }
     let problem = |line, text: String, hint: &str| Problem {
-        place: Place::File { file: file.to_owned(), line },
+        location: SettingLocation::File { file: file.to_owned(), line },
         key: String::new(),
         text,
         hint: hint.to_owned(),

@@ -1,6 +1,6 @@
 //! Sees to it that engines have the images of their pools, off any job's way.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{debug, warn};
@@ -8,7 +8,6 @@ use tracing::{debug, warn};
 use super::observers::{Engine, Publisher};
 use crate::{
     clock,
-    config::Config,
     fleet::{Evidence, HostName, ImageState, PullPolicy},
     text::chain,
 };
@@ -21,17 +20,6 @@ const IMAGE_REFRESH: Duration = Duration::from_mins(15);
 
 /// How long after a failed pull it is tried again, the first time and at most.
 const PULL_RETRY: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
-
-/// Which images which hosts need, each once; of two pull policies the more eager one counts.
-pub(super) fn images(config: &Config) -> Vec<(HostName, String, PullPolicy)> {
-    let mut images = BTreeMap::new();
-    for pool in &config.pools {
-        let key = (pool.pool.host.clone(), pool.pool.template.image.clone());
-        let pull = images.entry(key).or_insert(pool.pool.template.pull);
-        *pull = (*pull).min(pool.pool.template.pull);
-    }
-    images.into_iter().map(|((host, image), pull)| (host, image, pull)).collect()
-}
 
 /// Keeps one image on one engine, for as long as the daemon runs.
 pub(super) async fn keep_image(

@@ -53,7 +53,7 @@ pub use self::{
 };
 use self::{
     failures::Failures,
-    images::{images, keep_image},
+    images::keep_image,
     listings::Cadence,
     observers::{Engine, Publisher, check_clock, follow_events, observe, watch_disk},
     planner::{BoundedEdges, Planner, notify_systemd},
@@ -300,8 +300,9 @@ fn look_at_all(
             warn!(host = %name, "`min_free_disk` has no effect: the disk of a remote engine cannot be checked from this machine");
         }
     }
-    for (host, image, pull) in images(config) {
-        if let Some(engine) = engines.get(&host) {
+    for ((host, image), pull) in config.images() {
+        if let Some(engine) = engines.get(host) {
+            let (host, image) = (host.clone(), image.to_owned());
             observers.spawn(keep_image(engine.clone(), host, image, pull, publisher.clone()));
         }
     }

@@ -23,6 +23,7 @@ const JOBS_SHOWN: usize = 500;
 type Text<'a> = Cow<'a, str>;
 
 /// What `/api/v1/status` returns.
+/// The whole document.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct StatusDocument<'a> {
     pub instance: Text<'a>,
@@ -45,7 +46,7 @@ pub struct StatusDocument<'a> {
     pub failures: Vec<FailureEntry<'a>>,
 }
 
-/// A pool, with what it wants and has.
+/// A pool, and why its launches are paused.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct PoolEntry<'a> {
     pub name: Text<'a>,
@@ -81,7 +82,7 @@ pub struct TroubleEntry<'a> {
     pub detail: Text<'a>,
 }
 
-/// Why a job source does not work.
+/// A job source that fails, and why.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct SourceTroubleEntry<'a> {
     pub source: Text<'a>,
@@ -89,7 +90,7 @@ pub struct SourceTroubleEntry<'a> {
     pub trouble: TroubleEntry<'a>,
 }
 
-/// A runner.
+/// A runner that is present.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct RunnerEntry<'a> {
     pub name: Text<'a>,
@@ -118,7 +119,7 @@ pub struct EndingEntry<'a> {
     pub exit_code: Option<i64>,
 }
 
-/// The job of a runner, in full.
+/// Details of a runner's job.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct JobDetails<'a> {
     #[serde(default)]
@@ -132,7 +133,7 @@ pub struct JobDetails<'a> {
     pub queued_at: Timestamp,
 }
 
-/// A scope, and whether it can be listed.
+/// A scope, and the rate limit of its credential.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct ScopeEntry<'a> {
     pub url: Text<'a>,
@@ -142,7 +143,7 @@ pub struct ScopeEntry<'a> {
     pub rate_limit: Option<RateLimit>,
 }
 
-/// What is left of a rate limit.
+/// A rate limit as GitHub last reported it.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct RateLimit {
     pub limit: u64,
@@ -151,7 +152,7 @@ pub struct RateLimit {
     pub reset_at: Timestamp,
 }
 
-/// A host, and whether it can be listed.
+/// A host, and what its runners use of it.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct HostEntry<'a> {
     pub name: Text<'a>,

@@ -6,7 +6,10 @@ use std::{path::Path, time::Duration};
 use tracing::{debug, info, warn};
 
 use super::form::escaped;
-use crate::fleet::{ContainerId, Event, Exit, ExitReason, Held, HostName, RunnerReport, Status, Veto};
+use crate::{
+    fleet::{ContainerId, Event, Exit, ExitReason, Held, HostName, RunnerReport, Status, Veto},
+    text::shortened,
+};
 
 /// The longest text from outside in a log line, in characters.
 const LONGEST: usize = 800;
@@ -17,7 +20,7 @@ const LONGEST: usize = 800;
 pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     match event {
         Event::Launched { pool, runner, why } => {
-            let (place, reason) = (Place::of(status, runner.as_str()), why.as_str());
+            let (place, reason) = (RunnerLocation::of(status, runner.as_str()), why.as_str());
             info!(
                 pool = %pool, runner = %runner, reason,
                 host = place.host, container = place.container, registration = place.registration,
@@ -56,7 +59,7 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
             info!(pool = %pool, source = name, "pool {pool} gets jobs from {} again", source.in_words());
         }
         Event::Adopted { pool, runner } => {
-            let place = Place::of(status, runner.as_str());
+            let place = RunnerLocation::of(status, runner.as_str());
             info!(
                 pool, runner = %runner, host = place.host, container = place.container,
                 registration = place.registration, "adopted runner {runner}, launched before the daemon's start"
@@ -163,7 +166,7 @@ fn log_sight(event: &Event) {
 fn log_job(event: &Event, status: &Status) {
     match event {
         Event::JobStarted { pool, runner, job } => {
-            let place = Place::of(status, runner.as_str());
+            let place = RunnerLocation::of(status, runner.as_str());
             let job = job.as_deref().map(one_line);
             info!(
                 pool, runner = %runner, job,
@@ -172,7 +175,7 @@ fn log_job(event: &Event, status: &Status) {
             );
         }
         Event::JobKnown { pool, runner, facts, queued } => {
-            let place = Place::of(status, runner.as_str());
+            let place = RunnerLocation::of(status, runner.as_str());
             let (repository, name) = (facts.repository.path(), one_line(&facts.name));
             info!(
                 pool, runner = %runner, job = name, repository, run = facts.run_id, url = one_line(&facts.url),
@@ -210,7 +213,7 @@ fn log_exit(event: &Event, status: &Status, diagnostics: Option<&Path>) {
     let Event::Exited { pool, runner, reason, exit, job, facts, job_duration, result } = event else {
         return;
     };
-    let place = Place::of(status, runner.as_str());
+    let place = RunnerLocation::of(status, runner.as_str());
     let had_job = job.is_some() || job_duration.is_some();
     let job = job.as_deref().map(one_line);
     let repository = facts.as_ref().map(|facts| facts.repository.path());
@@ -273,13 +276,13 @@ fn is_trouble(held: Held) -> bool {
 
 /// A runner's host and container, for the fields that show which job ran where.
 #[derive(Default)]
-struct Place<'a> {
+struct RunnerLocation<'a> {
     host: Option<&'a str>,
     container: Option<&'a str>,
     registration: Option<u64>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RunnerLocation<'a> {
     fn of(status: &'a Status, runner: &str) -> Self {
         let place = |report: &'a RunnerReport| Self {
             host: report.host.as_ref().map(HostName::as_str),
@@ -302,10 +305,7 @@ fn seconds(duration: Duration) -> f64 {
 
 /// A text as one line of bounded length.
 fn one_line(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => escaped(&text[..end]) + "…",
-        None => escaped(text),
-    }
+    escaped(&shortened(text, LONGEST))
 }
 
 #[cfg(test)]

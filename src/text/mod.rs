@@ -1,6 +1,6 @@
 //! Errors and texts from outside, for display: on one line, bounded, and without secrets.
 
-use std::{error::Error as StdError, io};
+use std::{borrow::Cow, error::Error as StdError, io};
 
 mod conceal;
 
@@ -12,10 +12,14 @@ pub fn one_line(text: &str) -> String {
     const MAX: usize = 600;
     let text = without_secrets(text);
     let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    match line.char_indices().nth(MAX) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    shortened(&words.join(" "), MAX).into_owned()
+}
+
+/// The first `most` characters of a text, and an ellipsis if there are more.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 

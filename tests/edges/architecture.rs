@@ -52,7 +52,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
         ],
     ),
     ("http", &["github", "host", "fleet"]),
-    ("telemetry", &["github", "host", "clock", "fleet"]),
+    ("telemetry", &["github", "host", "clock", "fleet", "text"]),
     ("config", &["github", "host", "fleet", "files"]),
     ("demand", &["github", "host", "backoff", "clock", "fleet", "files", "text"]),
     ("github", &["backoff", "clock", "fleet", "files", "text"]),
@@ -72,7 +72,7 @@ const OPENS: [&str; 6] =
     ["File::open", "File::create", "File::options", "OpenOptions", "fs::read(", "fs::read_to_string"];
 
 /// What the core may depend on: neither I/O nor a runtime, and nothing that logs.
-const DEPENDENCIES_OF_THE_CORE: [&str; 4] = ["jiff", "serde", "thiserror", "ulid"];
+const DEPENDENCIES_OF_THE_CORE: [&str; 5] = ["fnv", "jiff", "serde", "thiserror", "ulid"];
 
 /// What has no place in the core: I/O, async, clocks, randomness, logging, and orders that differ
 /// from run to run.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use fnv::FnvHasher;
 use serde::Serialize;
 
 use super::{
@@ -154,24 +155,10 @@ impl Template {
     /// The template's digest: the same for the same template in every process of one version.
     pub fn digest(&self) -> TemplateDigest {
         use std::hash::{Hash, Hasher};
-        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        // Not the standard library's hasher: that may change between its versions, and a label may not.
+        let mut hasher = FnvHasher::default();
         self.hash(&mut hasher);
         TemplateDigest(format!("{:016x}", hasher.finish()))
-    }
-}
-
-/// FNV-1a: the standard library's hasher may change between its versions, a label may not.
-struct Fnv(u64);
-
-impl std::hash::Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checks a host: the engine, whether it has what the pools ask for, and the images.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytesize::ByteSize;
 
@@ -23,13 +23,14 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     let pools: Vec<&Pool> =
         config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.host == *name).collect();
     let docker = Docker::new(name.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
+    let images = config.images().into_iter().filter(|((on, _), _)| *on == name);
     let subject = format!("host {:?}", name.as_str());
     let facts = match docker.facts().await {
         Ok(facts) => facts,
         Err(error) => {
             let (text, fix) = problem_and_hint(&plainly(&error));
             let mut lines = vec![Line::fail(&subject, text, fix)];
-            lines.extend(images(&pools).into_keys().map(|image| {
+            lines.extend(images.map(|((_, image), _)| {
                 Line::skip(
                     format_args!("image {image}"),
                     format_args!("host {:?} cannot be reached", name.as_str()),
@@ -41,7 +42,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     let mut lines = vec![Line::ok(&subject, introduce(&facts, &host.endpoint.to_string()))];
     lines.extend(room(&subject, host, &pools, &facts));
     lines.extend(disk(&subject, host, &facts));
-    for (image, pull) in images(&pools) {
+    for ((_, image), pull) in images {
         lines.push(self::image(&docker, host, image, pull).await);
     }
     lines
@@ -186,16 +187,6 @@ fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
         ));
     }
     lines
-}
-
-/// The images of these pools, each once. Of two pull policies the one that pulls more often wins.
-fn images<'a>(pools: &[&'a Pool]) -> BTreeMap<&'a str, PullPolicy> {
-    let mut images = BTreeMap::new();
-    for pool in pools {
-        let pull = images.entry(pool.template.image.as_str()).or_insert(pool.template.pull);
-        *pull = (*pull).min(pool.template.pull);
-    }
-    images
 }
 
 async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy) -> Line {

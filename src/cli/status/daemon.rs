@@ -20,7 +20,7 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// Where to reach a daemon that listens on `address`: one that listens on all addresses is reached at
 /// loopback.
-pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
@@ -30,7 +30,7 @@ pub(in crate::cli) fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Gets one page.
-pub(in crate::cli) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     match timeout(DEADLINE, exchange(address, path)).await {
         Ok(answer) => answer,
         Err(_) => {
@@ -69,7 +69,7 @@ async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode
 }
 
 /// The instance of the daemon that listens on `address`; `None` for another program.
-pub(in crate::cli) async fn instance(address: SocketAddr) -> Option<String> {
+pub(crate) async fn instance(address: SocketAddr) -> Option<String> {
     let (status, body) = get(reachable(address), "/api/v1/status").await.ok()?;
     let document: serde_json::Value = serde_json::from_slice(&body).ok()?;
     let is_ours = status == StatusCode::OK && document.get("pools").is_some();

@@ -1,7 +1,6 @@
 //! The GitHub edge over a real socket, against a server that each test scripts with a closure.
 
 mod apps;
-mod by_hand;
 mod deliveries;
 mod enterprise;
 mod expiry;
@@ -10,6 +9,7 @@ mod listing;
 mod network;
 mod queue;
 mod runner;
+mod runner_api;
 mod transport;
 mod watch;
 mod world;
