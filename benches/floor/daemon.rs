@@ -6,8 +6,7 @@ use anyhow::{Context, Result};
 use dayfly::{
     config::Config,
     daemon::Daemon,
-    fleet::{Phase, Pool, RunnerReport, Timestamp},
-    http::Snapshot,
+    fleet::{Phase, Pool, RunnerReport, Status, Timestamp},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,7 +20,7 @@ use super::stand::{PATIENCE, Stand};
 
 /// A daemon that runs.
 pub(crate) struct Running {
-    reports: watch::Receiver<Arc<Snapshot>>,
+    reports: watch::Receiver<Arc<Status>>,
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -50,23 +49,17 @@ impl Running {
     pub(crate) async fn idle(&self, count: usize) -> Result<Vec<RunnerReport>> {
         let mut reports = self.reports.clone();
         let settled = reports.wait_for(|report| {
-            let runners = &report.status.runners;
+            let runners = &report.runners;
             runners.len() == count && runners.iter().all(|runner| runner.phase == Phase::Idle)
         });
         let report = timeout(PATIENCE, settled).await.context("the pool does not settle")??;
-        Ok(report.status.runners.clone())
+        Ok(report.runners.clone())
     }
 
     /// When the first of the present runners was decided upon.
     pub(crate) fn first_decided(&self) -> Result<Timestamp> {
         let report = self.reports.borrow().clone();
-        report
-            .status
-            .runners
-            .iter()
-            .map(|runner| runner.name.minted_at())
-            .min()
-            .context("there are no runners")
+        report.runners.iter().map(|runner| runner.name.minted_at()).min().context("there are no runners")
     }
 
     /// Stops the daemon; its containers go on.

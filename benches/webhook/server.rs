@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use dayfly::{
     fleet::{Evidence, Status},
     github::webhook::Secrets,
-    http::{App, Snapshot, Webhook},
+    http::{About, App, Webhook},
     telemetry::Metrics,
 };
 use serde::{Deserialize, Serialize};
@@ -105,17 +105,17 @@ pub(crate) async fn serve() -> Result<()> {
         Arc::new(move |event, result| counted.record_webhook(event, result)),
         Arc::new(dayfly::clock::wall),
     );
-    let (_snapshot, shown) = watch::channel(Arc::new(Snapshot {
-        instance: "bench".into(),
-        version: "0.1.0",
-        started_at: dayfly::clock::wall().shown,
-        planned: Some(dayfly::clock::wall()),
-        status: Status::default(),
-        engines: BTreeMap::new(),
-        rates: BTreeMap::new(),
-    }));
+    let planned = Some(dayfly::clock::wall());
+    let (_sender, reports) = watch::channel(Arc::new(Status { planned, ..Status::default() }));
     let app = App {
-        snapshot: shown,
+        about: About {
+            instance: "bench".into(),
+            version: "0.1.0",
+            started_at: dayfly::clock::wall().shown,
+            engines: BTreeMap::new(),
+        },
+        reports,
+        rates: Arc::new(|_| None),
         metrics: Arc::new(move || metrics.gather()),
         now: Arc::new(dayfly::clock::now),
         webhook: Some(webhook),

@@ -37,8 +37,8 @@ pub(super) fn demand(file: &file::File, written: &file::Pool, policy: &Policy, a
     demand
 }
 
-/// Whether a pool is a runner scale set.
-pub(super) fn is_scale_set(written: &file::Pool) -> bool {
+/// Whether jobs can ask for the pool by its name.
+pub(super) fn is_found_by_name(written: &file::Pool) -> bool {
     written.demand.as_ref().is_some_and(|sources| sources.contains(&file::Demand::ScaleSet))
 }
 
@@ -82,7 +82,7 @@ pub(super) fn repositories(
 ) -> Vec<Scope> {
     let at = at.key("repositories");
     let names = &written.repositories;
-    let queue = matches!(demand, Demand::Jobs { queue: true, .. });
+    let queue = demand.polls_queues();
     let Some(scope) = scope else { return Vec::new() };
     let is_enterprise = matches!(scope.target(), Target::Enterprise { .. });
     if names.is_empty() {

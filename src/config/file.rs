@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{self, IntoDeserializer as _, value::StrDeserializer},
+};
 
 use super::units::{NumberOrText, Size, Time, TimeOrOff, Ulimit};
 
@@ -115,6 +118,14 @@ pub(super) enum Demand {
     Queue,
     Webhook,
     ScaleSet,
+}
+
+impl Demand {
+    /// Whether this is the name of a job source.
+    pub(super) fn is_word(word: &str) -> bool {
+        let word: StrDeserializer<'_, de::value::Error> = word.into_deserializer();
+        Self::deserialize(word).is_ok()
+    }
 }
 
 /// `[pool.container]`

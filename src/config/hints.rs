@@ -4,6 +4,7 @@ use figment::error::{Actual, Kind};
 use toml::de::DeValue;
 
 use super::{
+    file,
     key_path::{KeyPath, below},
     keys::{Meant, Table},
     layers::{Layers, PREFIX},
@@ -56,8 +57,7 @@ impl Layers<'_> {
             (Kind::InvalidType(Actual::Map, _), ["pool"]) => "begin each pool with [[pool]]".to_owned(),
             (Kind::InvalidType(Actual::Str(word), wanted), [.., key]) if wanted == "a sequence" => {
                 // A value is shown only where it cannot be a secret.
-                let words = ["idle", "queue", "webhook", "scale-set"];
-                let word = if words.contains(&word.as_str()) { word } else { "…" };
+                let word = if file::Demand::is_word(word) { word } else { "…" };
                 format!("write {key} = [{word:?}]")
             }
             (Kind::InvalidType(Actual::Seq, _), [.., "env"]) => "write env = { NAME = \"VALUE\" }".to_owned(),

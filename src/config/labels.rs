@@ -13,8 +13,8 @@ const MOST: usize = 100;
 /// Labels in lower case: GitHub ignores case.
 pub(super) type Folded = BTreeSet<String>;
 
-/// Checks the labels of one pool. A scale set's jobs often ask for its name.
-pub(super) fn check(labels: &[String], scale_set: bool, scope: Option<&Scope>, at: &At<'_>) -> Folded {
+/// Checks the labels of one pool. Where jobs find it `by_name`, they often ask for that alone.
+pub(super) fn check(labels: &[String], by_name: bool, scope: Option<&Scope>, at: &At<'_>) -> Folded {
     let mut folded = Folded::new();
     at.require(!labels.is_empty(), "must not be empty", "for example [\"self-hosted\", \"linux\", \"x64\"]");
     at.require(
@@ -54,7 +54,7 @@ pub(super) fn check(labels: &[String], scale_set: bool, scope: Option<&Scope>, a
             );
         }
     }
-    if !labels.is_empty() && !scale_set && !folded.contains("self-hosted") {
+    if !labels.is_empty() && !by_name && !folded.contains("self-hosted") {
         at.warn(
             "do not include \"self-hosted\": jobs that ask for it do not run here, since a runner gets \
              exactly these labels",

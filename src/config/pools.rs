@@ -59,7 +59,7 @@ pub(super) fn pools(
             .key("labels")
             .required(written.labels.as_deref(), "write labels = [\"self-hosted\", \"linux\", \"x64\"]")
             .map(|labels| {
-                labels::check(labels, demand::is_scale_set(written), scope.as_ref(), &at.key("labels"))
+                labels::check(labels, demand::is_found_by_name(written), scope.as_ref(), &at.key("labels"))
             });
         scopes.push((i, written, scope.clone(), labels));
         if let Some(pool) = pool(file, written, scope, instance, hosts, &at) {

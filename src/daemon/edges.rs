@@ -1,8 +1,8 @@
-//! The way from a plan to the edges and back: carries an action out, looks at a scope or a host,
-//! and says what came of it as evidence. Makes no decision and keeps no state, so that the
+//! The way from a plan to the edges and back: carries out an action, lists a scope or a host,
+//! and returns the result as evidence. Makes no decision and keeps no state, so that the
 //! simulation test can run exactly this code against its own world.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     fleet::{
@@ -25,8 +25,8 @@ pub struct Edges<A, H, S = A> {
     pub instance: InstanceId,
     /// One per scope.
     pub scopes: BTreeMap<Scope, A>,
-    /// One per pool that is a scale set: it mints and removes its runners itself.
-    pub sets: BTreeMap<PoolName, S>,
+    /// One per pool whose runners are minted and removed by an API of their own.
+    pub pool_apis: BTreeMap<PoolName, S>,
     /// One per host.
     pub hosts: BTreeMap<HostName, H>,
     /// The pools as configured.
@@ -34,7 +34,7 @@ pub struct Edges<A, H, S = A> {
 }
 
 impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
-    /// Carries one action out to its end and tells what came of it.
+    /// Carries one action out to its end and returns the result.
     pub async fn carry_out(&self, action: Action) -> Vec<Evidence> {
         match action {
             Action::Launch { runner, pool, .. } => {
@@ -55,6 +55,11 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         }
     }
 
+    /// As [`list_registrations`](Self::list_registrations), for a task of its own.
+    pub async fn list_registrations_of(self: Arc<Self>, scope: Scope, began: Instant) -> Evidence {
+        self.list_registrations(&scope, began).await
+    }
+
     /// Lists a scope's registrations; `began` is when.
     pub async fn list_registrations(&self, scope: &Scope, began: Instant) -> Evidence {
         let scope = scope.clone();
@@ -65,18 +70,18 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             Ok(listing) => listing,
             Err(error) => return Evidence::ScopeTrouble { scope, trouble: error.into() },
         };
-        let is_set = |pool: &&Pool| pool.scope == scope && self.sets.contains_key(&pool.name);
-        let pools: Vec<&PoolName> = self.pools.values().filter(is_set).map(|pool| &pool.name).collect();
+        let has_own_api = |pool: &&Pool| pool.scope == scope && self.pool_apis.contains_key(&pool.name);
+        let pools: Vec<&PoolName> = self.pools.values().filter(has_own_api).map(|pool| &pool.name).collect();
         let mut unseen = self.pools_of(&scope, &unreadable);
-        // The service's list is the same for all sets of the scope.
-        if let Some(set) = pools.first().and_then(|pool| self.sets.get(*pool)) {
-            match set.list().await {
-                Ok(of_sets) => {
-                    add_those_of_sets(&mut registrations, of_sets.registrations, &pools);
-                    unseen.extend(self.pools_of(&scope, &of_sets.unreadable));
+        // Its list is the same for all such pools of the scope.
+        if let Some(api) = pools.first().and_then(|pool| self.pool_apis.get(*pool)) {
+            match api.list().await {
+                Ok(own) => {
+                    add_those_of_pools(&mut registrations, own.registrations, &pools);
+                    unseen.extend(self.pools_of(&scope, &own.unreadable));
                 }
                 Err(error) => {
-                    tracing::debug!(%scope, error = chain(&error), "failed to list the runners of scale sets");
+                    tracing::debug!(%scope, error = chain(&error), "failed to list the runners of pools with an API of their own");
                     // The scope's numbers for these may be others than those by which they are removed.
                     registrations.retain(|runner| {
                         let name = RunnerName::parse(&runner.name);
@@ -124,8 +129,8 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             return failed(Minted::No, None, unknown("scope or host of pool", &pool.name));
         };
         let mint = Mint { name: runner, group: &pool.group, labels: &pool.labels };
-        let minted = match self.sets.get(&pool.name) {
-            Some(set) => set.mint(mint).await,
+        let minted = match self.pool_apis.get(&pool.name) {
+            Some(own) => own.mint(mint).await,
             None => api.mint(mint).await,
         };
         let minted = match minted {
@@ -161,8 +166,8 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
                 Err(error) => return Deregistered::Failed(error.into()),
             }
         }
-        let deleted = match self.sets.get(runner.pool()) {
-            Some(set) => set.delete(registration).await,
+        let deleted = match self.pool_apis.get(runner.pool()) {
+            Some(own) => own.delete(registration).await,
             None => api.delete(registration).await,
         };
         match deleted {
@@ -200,7 +205,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         let stopped = Evidence::Stop { runner: runner.clone(), outcome: Stopped::Down };
         match engine.exit(container).await {
             Ok(Some(exit)) => vec![Evidence::Exited { runner, exit }, stopped],
-            // The host's own listing will tell how it ended.
+            // The host's own list will show how it ended.
             Ok(None) | Err(_) => vec![stopped],
         }
     }
@@ -216,13 +221,13 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     }
 }
 
-/// Completes a scope's list with that of its scale sets. Their runners are in both, but for the numbers by
-/// which they are removed the service's word counts, and whether they are connected only the scope's list is
-/// sure to say. Of other pools' runners the service says nothing that matters.
-fn add_those_of_sets(registrations: &mut Vec<Registration>, of_sets: Vec<Registration>, pools: &[&PoolName]) {
+/// Completes a scope's list with that of the API that some of its pools have of their own. Their runners are in both,
+/// but for the ids by which they are removed that API is authoritative, and whether they are connected only the scope's
+/// list reports reliably. What it reports of the runners of other pools does not matter.
+fn add_those_of_pools(registrations: &mut Vec<Registration>, own: Vec<Registration>, pools: &[&PoolName]) {
     let known: BTreeMap<String, usize> =
         registrations.iter().enumerate().map(|(at, runner)| (runner.name.clone(), at)).collect();
-    for runner in of_sets {
+    for runner in own {
         let Some(name) = RunnerName::parse(&runner.name) else { continue };
         if !pools.iter().any(|pool| pool.as_str() == name.pool()) {
             continue;

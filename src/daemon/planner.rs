@@ -1,8 +1,7 @@
-//! The loop around the core: evidence in, plans out. It decides nothing, and nothing tells it what
-//! to do; anything may wake it.
+//! The loop around the core: evidence in, plans out. It decides nothing, and nothing commands it;
+//! anything may wake it.
 
 use std::{
-    collections::BTreeMap,
     iter,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,18 +18,13 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    bounds::Bounded,
-    edges::Edges,
     failures::Failures,
-    logs::LogFollowers,
-    observers::{Engine, Publisher},
+    parts::{BoundedEdges, Parts},
 };
 use crate::{
     clock,
-    fleet::{Event, Evidence, Fleet, HostName, Plan, Scope},
-    github::{Client, scale_set::ScaleSetRunners},
-    host::Docker,
-    http::Snapshot,
+    demand::Publisher,
+    fleet::{Event, Evidence, Fleet, Plan, Status},
     telemetry::{Metrics, log_event},
 };
 
@@ -43,20 +37,15 @@ const SLEPT: Duration = Duration::from_secs(1);
 /// Facts that one pass takes in at most.
 const AT_ONCE: usize = 1024;
 
-/// The edges as the daemon has them.
-pub(super) type BoundedEdges = Edges<Bounded<Client>, Bounded<Docker>, Bounded<ScaleSetRunners>>;
-
 /// The loop and all that it talks to.
 pub(super) struct Planner {
     pub(super) fleet: Fleet,
     pub(super) edges: Arc<BoundedEdges>,
-    pub(super) clients: BTreeMap<Scope, Client>,
-    pub(super) engines: BTreeMap<HostName, Engine>,
     pub(super) evidence: UnboundedReceiver<Evidence>,
-    /// What webhooks hint at, if there are any; bounded, since anybody's jobs make them.
+    /// Hints from outside, if there are any: bounded, since anybody's jobs cause them.
     pub(super) hints: Option<Receiver<Evidence>>,
     pub(super) publisher: Publisher,
-    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) reports: watch::Sender<Arc<Status>>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) failures: Failures,
@@ -67,9 +56,29 @@ pub(super) struct Planner {
 }
 
 impl Planner {
+    /// A planner for these parts.
+    pub(super) fn new(parts: Parts<'_>, hints: Option<Receiver<Evidence>>) -> Self {
+        let Parts { config, metrics, edges, fleet, publisher, evidence, reports, events, .. } = parts;
+        let actions = TaskTracker::new();
+        let failures = Failures::start(&config.state_dir, &actions);
+        let suspended = clock::suspended();
+        Self {
+            fleet,
+            edges,
+            evidence,
+            hints,
+            publisher,
+            reports,
+            events,
+            metrics,
+            failures,
+            actions,
+            suspended,
+        }
+    }
+
     /// Plans until `shutdown`, and returns the actions that are still under way. Containers are left running.
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> TaskTracker {
-        let mut followers = LogFollowers::default();
         let mut heartbeat = interval(HEARTBEAT);
         let mut wake_at = None;
         let mut news = Vec::new();
@@ -92,18 +101,14 @@ impl Planner {
             let more =
                 self.hints.as_mut().into_iter().flat_map(|hints| iter::from_fn(|| hints.try_recv().ok()));
             news.extend(more.take(AT_ONCE));
-            wake_at = self.pass(news.drain(..), &mut followers);
+            wake_at = self.pass(news.drain(..));
         }
         self.actions.close();
         self.actions
     }
 
-    /// One pass: observe, plan, act, report. Returns when to look again at the latest.
-    fn pass(
-        &mut self,
-        news: impl Iterator<Item = Evidence>,
-        followers: &mut LogFollowers,
-    ) -> Option<crate::fleet::Instant> {
+    /// One pass: observe, plan, act, report. Returns when the next one is due at the latest.
+    fn pass(&mut self, news: impl Iterator<Item = Evidence>) -> Option<crate::fleet::Instant> {
         let (wall, began) = (clock::wall(), Instant::now());
         let now = wall.at;
         self.fleet.observe(Evidence::WallClock(wall), now);
@@ -130,14 +135,8 @@ impl Planner {
             let diagnostics = self.failures.record(event, wall.shown);
             log_event(event, &status, diagnostics.as_deref());
         }
-        followers.follow(&status, &self.engines, &self.publisher);
         self.metrics.record_pass(&events, &status, wall.shown, took);
-        let rates = self.clients.iter().filter_map(|(scope, client)| Some((scope.clone(), client.rate()?)));
-        let rates = rates.collect();
-        self.snapshot.send_modify(|snapshot| {
-            let before = Arc::make_mut(snapshot);
-            (before.planned, before.status, before.rates) = (Some(wall), status, rates);
-        });
+        self.reports.send_replace(Arc::new(status));
         for event in events {
             // Nobody need listen.
             let _ = self.events.send(event);
@@ -146,7 +145,7 @@ impl Planner {
     }
 }
 
-/// Waits for a hint; for ever when there can be none.
+/// Waits for a hint; forever when there can be none.
 async fn next_hint(hints: &mut Option<Receiver<Evidence>>) -> Evidence {
     match hints {
         Some(hints) => match hints.recv().await {
@@ -157,7 +156,7 @@ async fn next_hint(hints: &mut Option<Receiver<Evidence>>) -> Evidence {
     }
 }
 
-/// Tells systemd, where there is one.
+/// Notifies systemd, where there is one.
 pub(super) fn notify_systemd(state: sd_notify::NotifyState<'_>) {
     // Nobody listens when it was not started by systemd.
     let _ = sd_notify::notify(&[state]);

@@ -1,21 +1,14 @@
-//! Where pools learn of waiting jobs: observers that run on their own and publish evidence. What a pool
-//! makes of it is the core's to decide.
+//! The job sources, a folder each: observers that run on their own and publish evidence. What a pool makes of it is
+//! the core's to decide.
+//!
+//! Each source has a function `start`, which starts what the pools of one scope need of it, and nothing when none of
+//! them has that source.
 
-mod addresses;
-mod deliveries;
-mod groups;
-mod lookups;
-mod queue;
+mod context;
+pub mod eligibility;
+pub mod idle;
+pub mod queue;
 pub mod scale_set;
-mod schedule;
-mod streak;
+pub mod webhook;
 
-pub use self::{
-    addresses::watch_addresses,
-    deliveries::{Repair, Repaired, watch_deliveries},
-    groups::watch_groups,
-    lookups::{Stale, stale, watch_jobs},
-    queue::{QueueDoor, QueueWatch},
-    scale_set::list_interval,
-    schedule::{REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
-};
+pub use self::context::{Publisher, ScopeContext, Tasks};

@@ -13,8 +13,11 @@ use axum::{
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{names::HostNames, status::Snapshot, status_document::StatusDocument, webhook::Webhook};
-use crate::fleet::Instant;
+use super::{about::About, names::HostNames, status_document::StatusDocument, webhook::Webhook};
+use crate::{
+    fleet::{Instant, Scope, Status},
+    github::Rate,
+};
 
 /// Without a plan for this long the daemon is unhealthy: even at rest it plans at every poll.
 const PLAN_STALE: Duration = Duration::from_mins(1);
@@ -28,11 +31,16 @@ const WEBHOOK: &str = "/webhook";
 /// The same path, as people may type it.
 const WEBHOOK_SLASH: &str = "/webhook/";
 
+/// The `core` rate limit of a scope's credential, as GitHub last reported it.
+pub type Rates = Arc<dyn Fn(&Scope) -> Option<Rate> + Send + Sync>;
+
 /// The sources of the pages.
 #[derive(Clone)]
 pub struct App {
-    /// The last pass's report.
-    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub about: About,
+    /// What the last pass reported.
+    pub reports: watch::Receiver<Arc<Status>>,
+    pub rates: Rates,
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The monotonic clock.
     pub now: Arc<dyn Fn() -> Instant + Send + Sync>,
@@ -42,8 +50,8 @@ pub struct App {
 }
 
 impl App {
-    fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.borrow())
+    fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.reports.borrow())
     }
 }
 
@@ -88,7 +96,7 @@ async fn forbid_sniffing(mut response: Response) -> Response {
 }
 
 async fn index(State(app): State<App>) -> String {
-    let Snapshot { instance, version, .. } = &*app.snapshot();
+    let About { instance, version, .. } = &app.about;
     let webhook = match &app.webhook {
         Some(_) => "POST /webhook         webhooks from GitHub\n",
         None => "",
@@ -108,7 +116,7 @@ async fn metrics(State(app): State<App>) -> impl IntoResponse {
 }
 
 async fn healthz(State(app): State<App>) -> (StatusCode, String) {
-    match app.snapshot().planned.map(|planned| (app.now)().since(planned.at)) {
+    match app.status().planned.map(|planned| (app.now)().since(planned.at)) {
         None => (StatusCode::SERVICE_UNAVAILABLE, "no plan yet\n".to_owned()),
         Some(age) if age < PLAN_STALE => (StatusCode::OK, "ok\n".to_owned()),
         Some(age) => (StatusCode::SERVICE_UNAVAILABLE, format!("no plan for {} s\n", age.as_secs())),
@@ -116,11 +124,10 @@ async fn healthz(State(app): State<App>) -> (StatusCode, String) {
 }
 
 async fn readyz(State(app): State<App>) -> (StatusCode, String) {
-    let snapshot = app.snapshot();
-    if snapshot.planned.is_none() {
+    let status = app.status();
+    if status.planned.is_none() {
         return (StatusCode::SERVICE_UNAVAILABLE, "no plan yet\n".to_owned());
     }
-    let Snapshot { status, .. } = &*snapshot;
     let scopes = status
         .scopes
         .iter()
@@ -140,7 +147,7 @@ async fn readyz(State(app): State<App>) -> (StatusCode, String) {
 }
 
 async fn status(State(app): State<App>) -> Response {
-    Json(StatusDocument::of(&app.snapshot())).into_response()
+    Json(StatusDocument::of(&app.about, &app.status(), |scope| (app.rates)(scope))).into_response()
 }
 
 #[derive(Serialize)]

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::status::Snapshot;
+use super::about::About;
 use crate::{
     fleet::{
-        Census, FailureReport, HostReport, JobFacts, JobReport, PoolReport, RunnerReport, ScopeReport,
-        Timestamp, TroubleReport,
+        Census, ClockReading, FailureReport, HostReport, JobFacts, JobReport, PoolReport, RunnerReport,
+        Scope, ScopeReport, Status, Timestamp, TroubleReport,
     },
     github::Rate,
 };
@@ -209,21 +209,26 @@ pub struct FailureEntry<'a> {
 }
 
 impl<'a> StatusDocument<'a> {
-    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
-        let status = &snapshot.status;
+    /// `rate` returns the rate limit of a scope's credential.
+    pub(super) fn of(about: &'a About, status: &'a Status, rate: impl Fn(&Scope) -> Option<Rate>) -> Self {
+        let clock = status.planned.unwrap_or_default();
         let mut jobs: Vec<&JobReport> = status.jobs.iter().collect();
         jobs.sort_by_key(|job| job.facts.queued_at);
         jobs.truncate(JOBS_SHOWN);
         Self {
-            instance: text(&snapshot.instance),
-            version: text(snapshot.version),
-            started_at: snapshot.started_at,
-            planned_at: snapshot.planned.map(|planned| planned.shown),
+            instance: text(&about.instance),
+            version: text(about.version),
+            started_at: about.started_at,
+            planned_at: status.planned.map(|planned| planned.shown),
             draining: status.draining,
             pools: status.pools.iter().map(PoolEntry::of).collect(),
             runners: status.runners.iter().map(RunnerEntry::of).collect(),
-            scopes: status.scopes.iter().map(|scope| ScopeEntry::of(scope, snapshot)).collect(),
-            hosts: status.hosts.iter().map(|host| HostEntry::of(host, snapshot)).collect(),
+            scopes: status
+                .scopes
+                .iter()
+                .map(|scope| ScopeEntry::of(scope, rate(&scope.url).as_ref(), clock))
+                .collect(),
+            hosts: status.hosts.iter().map(|host| HostEntry::of(host, about)).collect(),
             jobs: jobs.into_iter().map(JobEntry::of).collect(),
             failures: status.failures.iter().map(|failure| FailureEntry::of(failure)).collect(),
         }
@@ -297,27 +302,27 @@ impl<'a> JobDetails<'a> {
 }
 
 impl<'a> ScopeEntry<'a> {
-    fn of(scope: &'a ScopeReport, snapshot: &Snapshot) -> Self {
+    fn of(scope: &'a ScopeReport, rate: Option<&Rate>, clock: ClockReading) -> Self {
         let rate_limit = |rate: &Rate| RateLimit {
             limit: rate.limit,
             remaining: rate.remaining,
-            reset_at: snapshot.planned.unwrap_or_default().timestamp(rate.reset_at),
+            reset_at: clock.timestamp(rate.reset_at),
         };
         Self {
             url: text(scope.url.as_str()),
             up: scope.up,
             last_listed_at: scope.last_listed_at,
             trouble: scope.trouble.as_ref().map(TroubleEntry::of),
-            rate_limit: snapshot.rates.get(&scope.url).map(rate_limit),
+            rate_limit: rate.map(rate_limit),
         }
     }
 }
 
 impl<'a> HostEntry<'a> {
-    fn of(host: &'a HostReport, snapshot: &Snapshot) -> Self {
+    fn of(host: &'a HostReport, about: &About) -> Self {
         Self {
             name: text(host.name.as_str()),
-            engine: snapshot.engines.get(&host.name).map(|&engine| text(engine)),
+            engine: about.engines.get(&host.name).map(|&engine| text(engine)),
             up: host.up,
             last_listed_at: host.last_listed_at,
             trouble: host.trouble.as_ref().map(TroubleEntry::of),

@@ -429,7 +429,7 @@ fn edges(shared: &Shared) -> Arc<Edges<Api, Engine>> {
     let engine = |host| Engine { world: Arc::clone(shared), host };
     Arc::new(Edges {
         instance: setting.instance.clone(),
-        sets: BTreeMap::new(),
+        pool_apis: BTreeMap::new(),
         scopes: setting.scopes.iter().enumerate().map(|(i, scope)| (scope.clone(), api(i))).collect(),
         hosts: setting.hosts.iter().enumerate().map(|(i, host)| (host.name.clone(), engine(i))).collect(),
         pools: setting.configured().map(|p| (p.pool.name.clone(), p.pool.clone())).collect(),

@@ -44,6 +44,8 @@ pub struct Fleet {
     pub(super) elsewhere: u32,
     /// The newest reading of the wall clock.
     pub(super) clock: ClockReading,
+    /// The reading at the last pass.
+    pub(super) planned: Option<ClockReading>,
     pub(super) events: Vec<Event>,
     /// The most recent failures, newest last.
     pub(super) failures: VecDeque<Arc<FailureReport>>,
@@ -218,6 +220,7 @@ impl Fleet {
             draining: false,
             elsewhere: 0,
             clock: ClockReading::default(),
+            planned: None,
             events: Vec::new(),
             failures: VecDeque::new(),
         }
@@ -290,6 +293,7 @@ impl Fleet {
             }
         });
         Status {
+            planned: self.planned,
             draining: self.draining,
             pools: pools.collect(),
             runners: runners.collect(),

@@ -104,6 +104,11 @@ impl Demand {
         matches!(self, Self::Jobs { webhook: true, .. })
     }
 
+    /// Whether its source reports what its runners do, so that lists only confirm it.
+    pub const fn reports_runners(self) -> bool {
+        matches!(self, Self::ScaleSet)
+    }
+
     /// Whether queued jobs count individually.
     pub const fn counts_jobs(self) -> bool {
         self.polls_queues() || self.has_webhooks()

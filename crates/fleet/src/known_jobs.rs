@@ -26,9 +26,9 @@ pub(super) struct KnownJobs {
 pub(super) struct KnownJob {
     pub(super) job: Job,
     pub(super) state: JobState,
-    /// When the last request that showed it began, or when the webhook arrived.
+    /// When the last request that showed it began, or when a hint of it arrived.
     pub(super) seen_at: Instant,
-    /// When that was certain: a webhook arrives later than the fact, and often later than the runner's own
+    /// When that was certain: a hint arrives later than the fact, and often later than the runner's own
     /// log.
     pub(super) sure_at: Instant,
     pub(super) placement: Placement,

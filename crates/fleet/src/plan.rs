@@ -58,6 +58,7 @@ struct Tally {
 impl Fleet {
     /// Makes all decisions. Actions are in flight until their outcome is observed.
     pub fn plan(&mut self, now: Instant) -> Plan {
+        self.planned = Some(self.clock);
         let mut pass = Pass { now, wake_at: None, actions: Vec::new() };
         self.end_streaks(&mut pass);
         self.mark_unfit(&mut pass);

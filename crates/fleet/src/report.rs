@@ -15,7 +15,7 @@ use super::{
     pool::Resources,
     reasons::{Held, Phase, Source, Unmatched, Why},
     scope::Scope,
-    time::Timestamp,
+    time::{ClockReading, Timestamp},
 };
 
 /// How many runners are in each phase.
@@ -150,6 +150,8 @@ pub struct HostReport {
 /// The status of everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
+    /// The clocks at the last pass, which its times are relative to; `None` before the first pass.
+    pub planned: Option<ClockReading>,
     pub draining: bool,
     /// The pools, in the order of the configuration.
     pub pools: Vec<PoolReport>,

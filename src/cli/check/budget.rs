@@ -10,7 +10,10 @@ use std::{
 use super::{report::Line, scope::Seen, wording::counted};
 use crate::{
     config::Config,
-    demand::{REQUESTS_PER_MINUTE, Reach, list_interval, requests_per_hour},
+    demand::{
+        idle::list_interval,
+        queue::{REQUESTS_PER_MINUTE, Reach, requests_per_hour},
+    },
     fleet::{Demand, Pool, Scope, Target},
     github::CredentialKind,
 };
@@ -75,11 +78,11 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         let pages = seen.runners.div_ceil(PAGE).max(1);
         asked.rate = asked.rate.or(seen.rate.as_ref());
         let own = || config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == seen.scope);
-        let interval = list_interval(&own().collect::<Vec<_>>(), config.poll_interval);
+        let interval = list_interval(own(), config.poll_interval);
         asked.listings += per_hour(u64::try_from(pages).unwrap_or(u64::MAX), interval);
         let any = |wanted: fn(&Pool) -> bool| u64::from(own().any(wanted));
         let is_enterprise = matches!(seen.scope.target(), Target::Enterprise { .. });
-        let takes = any(|pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. }));
+        let takes = any(|pool| pool.demand.has_webhooks());
         asked.hooks += seen.hooks;
         asked.hook_lists += if is_enterprise { 0 } else { HOOK_LISTS * takes };
         asked.hooked += any(|pool| pool.demand == Demand::Jobs { queue: false, webhook: true });
@@ -89,7 +92,9 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         let has_groups = |pool: &Pool| !matches!(pool.scope.target(), Target::Repository { .. });
         asked.groups += GROUPS * u64::from(own().any(|pool| has_groups(pool) && pool.demand.counts_jobs()));
         for pool in own() {
-            let Demand::Jobs { queue: true, .. } = pool.demand else { continue };
+            if !pool.demand.polls_queues() {
+                continue;
+            }
             match pool.scope.target() {
                 Target::Repository { .. } => asked.repositories.push(&pool.scope),
                 _ if is_open(pool) => asked.open += 1,
@@ -112,8 +117,9 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
 
 /// Whether the pool polls the queues of recently pushed repositories.
 fn is_open(pool: &Pool) -> bool {
-    let queue = matches!(pool.demand, Demand::Jobs { queue: true, .. });
-    queue && pool.repositories.is_empty() && !matches!(pool.scope.target(), Target::Repository { .. })
+    pool.demand.polls_queues()
+        && pool.repositories.is_empty()
+        && !matches!(pool.scope.target(), Target::Repository { .. })
 }
 
 fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line {

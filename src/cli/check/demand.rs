@@ -13,7 +13,7 @@ pub(super) const TRIED: usize = 20;
 pub(super) async fn lines(pool: &Pool, client: &Client) -> Vec<Line> {
     let subject = format!("pool {:?}", pool.name.as_str());
     let mut lines = vec![Line::ok(&subject, meaning(pool))];
-    if let Demand::Jobs { queue: true, .. } = pool.demand {
+    if pool.demand.polls_queues() {
         lines.extend(queues(&subject, pool, client).await);
     }
     lines

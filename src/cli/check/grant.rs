@@ -43,11 +43,8 @@ pub(super) fn lines(
 
 /// Whether a pool polls queues, and whether it uses webhooks.
 fn sources(pools: &[&Pool]) -> (bool, bool) {
-    let any = |wanted: fn(&Demand) -> bool| pools.iter().any(|pool| wanted(&pool.demand));
-    (
-        any(|demand| matches!(demand, Demand::Jobs { queue: true, .. })),
-        any(|demand| matches!(demand, Demand::Jobs { webhook: true, .. })),
-    )
+    let any = |wanted: fn(Demand) -> bool| pools.iter().any(|pool| wanted(pool.demand));
+    (any(Demand::polls_queues), any(Demand::has_webhooks))
 }
 
 fn of_scopes(subject: &str, scope: &Scope, pools: &[&Pool], scopes: &[String]) -> Vec<Line> {

@@ -3,7 +3,7 @@
 
 use super::report::Line;
 use crate::{
-    fleet::{Demand, Pool, Scope, Target, Timestamp},
+    fleet::{Pool, Scope, Target, Timestamp},
     github::{Client, GithubError, HookRecord, LogMark, webhook::Encoding},
     text::chain,
 };
@@ -21,7 +21,7 @@ pub(super) async fn lines(
     pools: &[&Pool],
     client: &Client,
 ) -> (Vec<Line>, usize) {
-    let webhook = |pool: &&Pool| matches!(pool.demand, Demand::Jobs { webhook: true, .. });
+    let webhook = |pool: &&Pool| pool.demand.has_webhooks();
     if !pools.iter().any(webhook) {
         return (Vec::new(), 0);
     }

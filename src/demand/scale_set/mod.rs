@@ -4,6 +4,7 @@
 //! [`SessionState`](session::SessionState) decides what to request next, without I/O and without a clock; [`serve()`]
 //! requests it. A set whose session somebody else has is waited for, for ever: two installations never serve one set.
 
+mod pool;
 mod remove;
 mod serve;
 mod session;
@@ -11,90 +12,72 @@ mod session_file;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    pool::{ScaleSetPool, Waits},
     remove::{Removal, remove},
     serve::serve,
 };
+use super::{ScopeContext, Tasks};
 use crate::{
-    files,
-    fleet::{Demand, InstanceId, Pool, PoolName},
+    fleet::{Demand, Pool, PoolName, Scope, Status},
+    github::{
+        Client,
+        scale_set::{ScaleSetRunners, ScaleSets},
+    },
 };
 
-/// A pool that is served by a scale set.
-#[derive(Clone, Debug)]
-pub struct ScaleSetPool {
-    /// The pool's name, which is the set's too.
-    pub name: PoolName,
-    /// The runner group's name.
-    pub group: String,
-    /// The set's labels: the pool's.
-    pub labels: Vec<String>,
-    /// Whom GitHub names to others as the session's owner.
-    pub owner: String,
-    /// Where the session's id is kept, so that a daemon that was killed need not wait until GitHub
-    /// lets go of its session. Without it nothing is lost but that time.
-    pub session_file: Option<PathBuf>,
-    /// How long it waits for what.
-    pub waits: Waits,
+/// What mints and removes the runners of each pool that is a scale set.
+pub fn runner_apis<'p>(
+    pools: impl Iterator<Item = &'p Pool>,
+    clients: &BTreeMap<Scope, Client>,
+) -> BTreeMap<PoolName, ScaleSetRunners> {
+    let (mut scopes, mut runners) = (BTreeMap::new(), BTreeMap::new());
+    for pool in pools.filter(|pool| pool.demand == Demand::ScaleSet) {
+        let Some(client) = clients.get(&pool.scope) else { continue };
+        let sets = scopes.entry(&pool.scope).or_insert_with(|| ScaleSets::new(client.clone())).clone();
+        runners.insert(pool.name.clone(), ScaleSetRunners::new(sets));
+    }
+    runners
 }
 
-impl ScaleSetPool {
-    /// A pool of an installation with this state directory.
-    pub fn of(pool: &Pool, instance: &InstanceId, state_dir: &Path) -> Self {
-        Self {
-            name: pool.name.clone(),
-            group: pool.group.clone(),
-            labels: pool.labels.clone(),
-            owner: owner(instance),
-            session_file: Some(state_dir.join("sessions").join(pool.name.as_str())),
-            waits: Waits::default(),
-        }
+/// Serves the scale sets of a scope, each with its own session, until the tasks are to stop.
+pub fn start(
+    context: ScopeContext<'_>,
+    tasks: &mut Tasks,
+    runner_apis: &BTreeMap<PoolName, ScaleSetRunners>,
+) {
+    for pool in context.pools {
+        let Some(runners) = runner_apis.get(&pool.name).cloned() else { continue };
+        let set = ScaleSetPool::of(pool, context.instance, context.state_dir);
+        let (publisher, stop, max) = (context.publisher.clone(), tasks.stop.clone(), pool.policy.max);
+        let (capacity, wanted) = watch::channel(max);
+        tasks.sessions.spawn(follow_draining(context.reports.clone(), capacity, max, stop.clone()));
+        tasks.sessions.spawn(async move {
+            serve(&runners, &set, wanted, stop, |evidence| publisher.publish(evidence)).await;
+        });
     }
 }
 
-/// How long a pool waits before it tries again.
-#[derive(Clone, Copy, Debug)]
-pub struct Waits {
-    /// After somebody else's session was in the way, or the set is not what the pool says.
-    pub conflict: Duration,
-    /// After the first failure in a row; each further one doubles it.
-    pub first: Duration,
-    /// After any failure at most.
-    pub longest: Duration,
-    /// At the end, for a pending message and for closing the session, each: both have to fit into the daemon's end.
-    pub shutdown: Duration,
-}
-
-impl Default for Waits {
-    fn default() -> Self {
-        Self {
-            conflict: Duration::from_secs(30),
-            first: Duration::from_secs(1),
-            longest: Duration::from_mins(1),
-            shutdown: Duration::from_secs(2),
+/// Gives a set's session how many runners its pool may have: none while the daemon is draining.
+async fn follow_draining(
+    mut reports: watch::Receiver<Arc<Status>>,
+    capacity: watch::Sender<u32>,
+    max: u32,
+    stop: CancellationToken,
+) {
+    let follow = async {
+        while reports.changed().await.is_ok() {
+            let now = if reports.borrow_and_update().draining { 0 } else { max };
+            capacity.send_if_modified(|before| std::mem::replace(before, now) != now);
         }
+    };
+    tokio::select! {
+        () = follow => {}
+        () = stop.cancelled() => {}
     }
-}
-
-/// How often the runners of a scope are listed that has nothing but scale sets, at rest.
-const LISTED: Duration = Duration::from_mins(1);
-
-/// How often the runners of a scope with these pools are listed at rest, where `usual` is the configured interval.
-/// Messages tell of the jobs of scale sets, so that a list only confirms what is known.
-pub fn list_interval(pools: &[&Pool], usual: Duration) -> Duration {
-    let only_sets = !pools.is_empty() && pools.iter().all(|pool| pool.demand == Demand::ScaleSet);
-    if only_sets { usual.max(LISTED) } else { usual }
-}
-
-/// How an installation names itself as a session's owner, so that another one that wants the same
-/// set can tell its operator where to look.
-fn owner(instance: &InstanceId) -> String {
-    let host = files::line("/proc/sys/kernel/hostname").unwrap_or_default();
-    let at = if host.is_empty() { "" } else { "@" };
-    format!("dayfly/{instance}{at}{host}")
 }

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{ScaleSetPool, Waits, session_file::SavedSession};
 use crate::{
+    backoff::doubled,
     fleet::{
         ClockReading, Evidence, Instant, JobFacts, PoolName, Scope, Source, Timestamp, Trouble, TroubleKind,
     },
@@ -362,14 +363,13 @@ impl SessionState {
             }
             _ => {}
         }
-        let doubled = self.waits.first.saturating_mul(1 << self.failures.min(16));
         self.pause = match &error {
             ScaleSetError::Github(GithubError::RateLimited { wait }) => (*wait).max(self.waits.first),
             // Nothing is wrong with one more attempt; with one after the other there is.
             ScaleSetError::NoSuchSet | ScaleSetError::SessionLost { .. } if self.failures == 0 => {
                 Duration::ZERO
             }
-            _ => doubled.min(self.waits.longest),
+            _ => doubled(self.waits.first, self.failures, self.waits.longest),
         };
         self.failures = self.failures.saturating_add(1);
         evidence.push(self.source(Some(error.into())));

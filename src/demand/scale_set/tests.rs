@@ -369,6 +369,6 @@ fn a_session_file_comes_back_and_a_broken_one_is_none() {
 
 #[test]
 fn an_owner_names_the_instance_and_the_machine() {
-    let owner = super::owner(&"ci1".parse().unwrap());
+    let owner = super::pool::owner(&"ci1".parse().unwrap());
     assert!(owner.starts_with("dayfly/ci1") && owner.is_ascii(), "{owner}");
 }

@@ -10,7 +10,7 @@ use std::{
 
 use dayfly::{
     clock,
-    demand::{Repair, Repaired},
+    demand::webhook::{Repair, Repaired},
     fleet::{Evidence, Instant, Timestamp},
     github::GithubError,
 };
@@ -44,7 +44,7 @@ fn payload(job: u64) -> Value {
 async fn look(repair: &mut Repair, now: Instant) -> (Repaired, Result<(), GithubError>, Vec<u64>) {
     let mut told = Vec::new();
     let (repaired, ended) = repair
-        .look(now, |evidence| match evidence {
+        .poll(now, |evidence| match evidence {
             Evidence::Job { job, .. } => told.push(job.id.0),
             other => panic!("no hint: {other:?}"),
         })
@@ -84,7 +84,7 @@ async fn deliveries_that_cannot_be_read_keep_no_other_back() {
     let mut repair = Repair::new(world.client.clone());
     let (repaired, ended, told) = look(&mut repair, noon()).await;
     assert!(ended.is_ok(), "{ended:?}");
-    assert_eq!((repaired, told), (Repaired { hooks: 1, told: 1, more: false }, vec![11]));
+    assert_eq!((repaired, told), (Repaired { hooks: 1, recovered: 1, more: false }, vec![11]));
 
     let before = world.seen().len();
     mends.store(true, Ordering::SeqCst);
@@ -111,6 +111,6 @@ async fn a_hook_that_is_refused_or_fails_stops_no_other() {
     .await;
     let mut repair = Repair::new(world.client.clone());
     let (repaired, ended, told) = look(&mut repair, noon()).await;
-    assert_eq!((repaired, told), (Repaired { hooks: 3, told: 1, more: false }, vec![3]));
+    assert_eq!((repaired, told), (Repaired { hooks: 3, recovered: 1, more: false }, vec![3]));
     assert!(matches!(ended, Err(GithubError::Refused(_))), "the first is told: {ended:?}");
 }

@@ -6,8 +6,11 @@ use std::{
 };
 
 use dayfly::{
-    clock,
-    demand::{QueueDoor, QueueWatch, watch_groups},
+    demand::{
+        Publisher,
+        eligibility::watch_groups,
+        queue::{QueueHandle, QueueWatch},
+    },
     fleet::{Demand, Evidence, JobId, JobState, Policy, Pool, Scope, Source, Template, Visibility},
     github::{Numbers, Placed},
     simulator::{Endpoint, Fault, FaultKind, GroupPolicy, Job, Settings, Simulator},
@@ -46,8 +49,8 @@ fn pool(scope: &Scope, repositories: Vec<Scope>) -> Pool {
 /// A watch under way, and what it publishes.
 struct Watched {
     evidence: mpsc::UnboundedReceiver<Evidence>,
-    door: QueueDoor,
-    news: Arc<Notify>,
+    handle: QueueHandle,
+    runners_changed: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -56,12 +59,11 @@ impl Watched {
         let client = client(simulator, scope);
         let named = named.iter().map(|path| repository(simulator, path)).collect();
         let pool = pool(client.scope(), named);
-        let (sender, evidence) = mpsc::unbounded_channel();
-        let publish = move |fact| drop(sender.send(fact));
-        let watch = QueueWatch::new(client, &[pool], interval, 1, publish, clock::now);
-        let (door, news) = (watch.door(), Arc::new(Notify::new()));
-        let task = tokio::spawn(watch.run(news.clone())).abort_handle();
-        Self { evidence, door, news, task }
+        let (publisher, evidence) = Publisher::channel();
+        let watch = QueueWatch::new(client, &[pool], interval, 1, publisher);
+        let (handle, runners_changed) = (watch.handle(), Arc::new(Notify::new()));
+        let task = tokio::spawn(watch.run(runners_changed.clone())).abort_handle();
+        Self { evidence, handle, runners_changed, task }
     }
 
     /// Waits for a fact.
@@ -131,11 +133,11 @@ async fn an_organizations_repositories_are_found_and_a_hint_adds_another_at_once
     let mut watched = Watched::new(&simulator, "acme", &[], HOUR);
     watched.until_queued(&repository(&simulator, "acme/tools"), 1).await;
     simulator.enqueue(job("acme/fresh"));
-    watched.door.look_soon(&repository(&simulator, "acme/fresh"));
+    watched.handle.poll_soon(&repository(&simulator, "acme/fresh"));
     watched.until_queued(&repository(&simulator, "acme/fresh"), 1).await;
     // Where jobs wait, news of runners are a reason to look again.
     simulator.enqueue(job("acme/tools"));
-    watched.news.notify_one();
+    watched.runners_changed.notify_one();
     watched.until_queued(&repository(&simulator, "acme/tools"), 2).await;
     let asked = |path: &str| simulator.requests().iter().any(|request| request.path.contains(path));
     assert!(!asked("acme/widgets"), "it was pushed to long ago");
@@ -176,16 +178,11 @@ async fn the_groups_that_pools_use_are_read_with_their_repositories() {
     let simulator = github().await;
     let client = client(&simulator, "acme");
     let pools = vec![pool(client.scope(), Vec::new())];
-    let read = Arc::new(Mutex::new(Vec::new()));
-    let (log, seen) = (read.clone(), Arc::new(Notify::new()));
-    let told = seen.clone();
-    let watch = tokio::spawn(watch_groups(client, pools, move |fact| {
-        log.lock().unwrap().push(fact);
-        told.notify_one();
-    }));
-    timeout(SOON, seen.notified()).await.unwrap();
+    let (publisher, mut evidence) = Publisher::channel();
+    let watch = tokio::spawn(watch_groups(client, pools, publisher));
+    let read = timeout(SOON, evidence.recv()).await.unwrap();
     watch.abort();
-    let Evidence::Groups { groups, .. } = read.lock().unwrap().remove(0) else { panic!("no groups") };
+    let Some(Evidence::Groups { groups, .. }) = read else { panic!("no groups: {read:?}") };
     let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["Default", "gpu"]);
     assert_eq!(groups[1].visibility, Visibility::Selected(vec![repository(&simulator, "acme/widgets")]));

@@ -60,6 +60,7 @@ fn fleet() -> Status {
     linux.phases.add(Phase::Idle);
     linux.phases.add(Phase::Busy);
     Status {
+        planned: None,
         draining: false,
         pools: vec![linux],
         runners: vec![RunnerReport {

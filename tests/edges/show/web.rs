@@ -16,7 +16,7 @@ use dayfly::{
         TroubleKind, TroubleReport, Why,
     },
     github,
-    http::{App, HostNames, Patience, Snapshot, serve_with},
+    http::{About, App, HostNames, Patience, serve_with},
     telemetry::Metrics,
 };
 use serde_json::{Value, json};
@@ -32,10 +32,10 @@ use super::{NOON, fleet, reference::check_http, runner, scope};
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// A server over a snapshot and a clock that tests set.
+/// A server over a report and a clock that tests set.
 struct Server {
     address: SocketAddr,
-    snapshot: watch::Sender<Arc<Snapshot>>,
+    reports: watch::Sender<Arc<Status>>,
     now: Arc<AtomicU64>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -44,30 +44,16 @@ struct Server {
 /// When it was noon.
 const AT_NOON: Instant = Instant::from_millis(5_000_000);
 
-fn snapshot(status: Status, planned_at: Option<Timestamp>) -> Arc<Snapshot> {
-    let rate = github::Rate {
-        limit: 5000,
-        remaining: 4990,
-        reset_at: AT_NOON + Duration::from_hours(1),
-        resource: "core".to_owned(),
-    };
-    Arc::new(Snapshot {
-        instance: "ci1".into(),
-        version: "0.1.0",
-        started_at: NOON,
-        planned: planned_at.map(|shown| ClockReading { at: AT_NOON, shown }),
-        status,
-        engines: BTreeMap::from([("local".parse().unwrap(), "docker")]),
-        rates: BTreeMap::from([(scope(), rate)]),
-    })
+fn report(status: Status, planned_at: Option<Timestamp>) -> Arc<Status> {
+    Arc::new(Status { planned: planned_at.map(|shown| ClockReading { at: AT_NOON, shown }), ..status })
 }
 
 impl Server {
-    fn start(first: Arc<Snapshot>) -> Self {
+    fn start(first: Arc<Status>) -> Self {
         Self::start_with(Patience::default(), first)
     }
 
-    fn start_with(patience: Patience, first: Arc<Snapshot>) -> Self {
+    fn start_with(patience: Patience, first: Arc<Status>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // Connections inherit it: the less fits into it, the sooner a response that is not read blocks.
         socket.set_send_buffer_size(4096).unwrap();
@@ -79,7 +65,21 @@ impl Server {
         let clock = Arc::clone(&now);
         let metrics = Arc::new(Metrics::new("0.1.0").unwrap());
         let app = App {
-            snapshot: receiver,
+            about: About {
+                instance: "ci1".into(),
+                version: "0.1.0",
+                started_at: NOON,
+                engines: BTreeMap::from([("local".parse().unwrap(), "docker")]),
+            },
+            reports: receiver,
+            rates: Arc::new(|of| {
+                (*of == scope()).then(|| github::Rate {
+                    limit: 5000,
+                    remaining: 4990,
+                    reset_at: AT_NOON + Duration::from_hours(1),
+                    resource: "core".to_owned(),
+                })
+            }),
             metrics: Arc::new(move || metrics.gather()),
             now: Arc::new(move || Instant::from_millis(clock.load(Ordering::SeqCst))),
             webhook: None,
@@ -89,7 +89,7 @@ impl Server {
         let task = tokio::spawn(serve_with(patience, listener, app, async {
             let _ = stopped.await;
         }));
-        Self { address, snapshot: sender, now, stop, task }
+        Self { address, reports: sender, now, stop, task }
     }
 
     async fn ask(&self, method: &str, path: &str) -> (u16, String, String) {
@@ -114,7 +114,7 @@ impl Server {
 
 #[tokio::test]
 async fn the_status_document_is_as_promised() {
-    let server = Server::start(snapshot(fleet(), Some(NOON)));
+    let server = Server::start(report(fleet(), Some(NOON)));
     let (status, head, body) = server.ask("GET", "/api/v1/status").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: application/json"), "{head}");
@@ -168,9 +168,9 @@ async fn the_status_document_is_as_promised() {
 
 #[tokio::test]
 async fn healthy_is_who_planned_within_the_minute() {
-    let server = Server::start(snapshot(fleet(), None));
+    let server = Server::start(report(fleet(), None));
     assert_eq!(server.get("/healthz").await, (503, "no plan yet\n".to_owned()));
-    server.snapshot.send_replace(snapshot(fleet(), Some(NOON)));
+    server.reports.send_replace(report(fleet(), Some(NOON)));
     assert_eq!(server.get("/healthz").await, (200, "ok\n".to_owned()));
     server.now.store(AT_NOON.as_millis() + 59_999, Ordering::SeqCst);
     assert_eq!(server.get("/healthz").await.0, 200);
@@ -183,9 +183,9 @@ async fn ready_is_who_has_seen_every_scope_and_host() {
     let mut status = fleet();
     status.scopes[0] = ScopeReport { url: scope(), up: false, last_listed_at: None, trouble: None };
     (status.hosts[0].up, status.hosts[0].last_listed_at) = (false, None);
-    let server = Server::start(snapshot(Status::default(), None));
+    let server = Server::start(report(Status::default(), None));
     assert_eq!(server.get("/readyz").await.0, 503, "before the first pass nothing is known");
-    server.snapshot.send_replace(snapshot(status, Some(NOON)));
+    server.reports.send_replace(report(status, Some(NOON)));
     let (code, body) = server.get("/readyz").await;
     assert_eq!(code, 503);
     assert_eq!(
@@ -193,17 +193,17 @@ async fn ready_is_who_has_seen_every_scope_and_host() {
         "the runners of https://github.com/acme have not been listed yet\nthe containers of host local have \
          not been listed yet\n"
     );
-    server.snapshot.send_replace(snapshot(fleet(), Some(NOON)));
+    server.reports.send_replace(report(fleet(), Some(NOON)));
     assert_eq!(server.get("/readyz").await, (200, "ok\n".to_owned()));
     let mut down = fleet();
     (down.scopes[0].up, down.hosts[0].up) = (false, false);
-    server.snapshot.send_replace(snapshot(down, Some(NOON)));
+    server.reports.send_replace(report(down, Some(NOON)));
     assert_eq!(server.get("/readyz").await.0, 200, "an outage does not make a running daemon unready");
 }
 
 #[tokio::test]
 async fn what_is_not_there_is_said_in_json() {
-    let server = Server::start(snapshot(fleet(), Some(NOON)));
+    let server = Server::start(report(fleet(), Some(NOON)));
     let (status, head, body) = server.ask("GET", "/nowhere/%22%3Cscript%3E").await;
     assert_eq!((status, head.contains("content-type: application/json")), (404, true));
     assert_eq!(body, r#"{"error":"/nowhere/%22%3Cscript%3E not found; GET / lists the paths"}"#);
@@ -217,7 +217,7 @@ async fn what_is_not_there_is_said_in_json() {
 
 #[tokio::test]
 async fn a_client_that_does_not_finish_its_request_is_cut() {
-    let server = Server::start(snapshot(fleet(), Some(NOON)));
+    let server = Server::start(report(fleet(), Some(NOON)));
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nhost: day").await.unwrap();
     let mut rest = Vec::new();
@@ -228,7 +228,7 @@ async fn a_client_that_does_not_finish_its_request_is_cut() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_clients() {
-    let server = Server::start(snapshot(fleet(), Some(NOON)));
+    let server = Server::start(report(fleet(), Some(NOON)));
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET /metrics HTTP/1.1\r\nhost: day").await.unwrap();
     assert_eq!(server.get("/healthz").await.0, 200);
@@ -258,7 +258,7 @@ async fn the_status_document_says_why() {
         job: None,
         detail: "no such image".to_owned(),
     })];
-    let server = Server::start(snapshot(status, Some(NOON)));
+    let server = Server::start(report(status, Some(NOON)));
     let document: Value = serde_json::from_str(&server.get("/api/v1/status").await.1).unwrap();
     check_http(&document);
     let trouble = |reason: &str, detail: &str| json!({"reason": reason, "since": "2026-11-22T11:59:55.000Z", "detail": detail});
@@ -279,7 +279,7 @@ async fn the_status_document_says_why() {
 
 #[tokio::test]
 async fn the_first_page_lists_the_others() {
-    let server = Server::start(snapshot(fleet(), Some(NOON)));
+    let server = Server::start(report(fleet(), Some(NOON)));
     let (status, head, body) = server.ask("GET", "/").await;
     assert_eq!(status, 200);
     assert!(
@@ -298,7 +298,7 @@ async fn the_first_page_lists_the_others() {
 
 #[tokio::test]
 async fn a_page_of_another_name_cannot_read_the_answers() {
-    let server = Server::start(snapshot(fleet(), Some(NOON)));
+    let server = Server::start(report(fleet(), Some(NOON)));
     for path in ["/", "/metrics", "/healthz", "/api/v1/status", "/nowhere", "/webhook"] {
         let (status, head, body) = server.ask_as("evil.example:9745", "GET", path).await;
         assert_eq!(status, 403, "{path}");
@@ -333,7 +333,7 @@ async fn stall(server: &Server) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_keep_no_one_else_out() {
-    let server = Server::start(snapshot(fleet(), Some(NOON)));
+    let server = Server::start(report(fleet(), Some(NOON)));
     let stalled = futures_util::future::join_all((0..300).map(|_| stall(&server))).await;
     let healthy = timeout(DEADLINE, server.get("/healthz")).await.expect("others are served");
     assert_eq!(healthy.0, 200);
@@ -343,7 +343,7 @@ async fn clients_that_do_not_read_keep_no_one_else_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_read_closes_the_connection() {
     let patience = Patience { answer: Duration::from_millis(300), ..Patience::default() };
-    let server = Server::start_with(patience, snapshot(fleet(), Some(NOON)));
+    let server = Server::start_with(patience, report(fleet(), Some(NOON)));
     let mut stream = stall(&server).await;
     // Writing fails once the server has closed its end.
     let closed = async { while stream.write_all(PIPELINED).await.is_ok() {} };
@@ -353,7 +353,7 @@ async fn an_answer_that_is_not_read_closes_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_client_keeps_a_connection_for_ever() {
     let patience = Patience { connection: Duration::from_millis(300), ..Patience::default() };
-    let server = Server::start_with(patience, snapshot(fleet(), Some(NOON)));
+    let server = Server::start_with(patience, report(fleet(), Some(NOON)));
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let busy = async {
         let mut buffer = [0; 4096];

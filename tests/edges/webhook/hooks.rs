@@ -8,7 +8,10 @@ use std::{
 };
 
 use dayfly::{
-    demand::{Repair, Repaired, Stale, watch_deliveries, watch_jobs},
+    demand::{
+        Publisher,
+        webhook::{Repair, Repaired, UnconfirmedJob, watch_deliveries, watch_unconfirmed_jobs},
+    },
     fleet::{
         Evidence, Instant, JobId,
         JobState::{self, Completed, Queued},
@@ -55,7 +58,7 @@ async fn look(repair: &mut Repair) -> (Result<Repaired, GithubError>, Vec<(u64, 
 async fn look_in_order(repair: &mut Repair) -> (Result<Repaired, GithubError>, Vec<(u64, JobState)>) {
     let told = Mutex::new(Vec::new());
     let now = dayfly::clock::now();
-    let (looked, ended) = repair.look(now, |evidence| told.lock().unwrap().push(evidence)).await;
+    let (looked, ended) = repair.poll(now, |evidence| told.lock().unwrap().push(evidence)).await;
     let jobs: Vec<(u64, JobState)> = told
         .into_inner()
         .unwrap()
@@ -150,13 +153,13 @@ async fn what_failed_is_read_in_the_log_and_at_rest_that_costs_nothing() {
         assert!(github.until(DEADLINE, |_| of_hook() >= 7).await.is_ok(), "after {before}");
         let mut repair = Repair::new(client(&github, scope));
         let (looked, mut jobs) = look(&mut repair).await;
-        assert_eq!(looked.unwrap(), Repaired { hooks: 1, told: 2, more: false });
+        assert_eq!(looked.unwrap(), Repaired { hooks: 1, recovered: 2, more: false });
         jobs.sort_unstable_by_key(|(id, _)| *id);
         assert_eq!(jobs, [(queued, Queued), (ended, Completed)], "what is over does not wait");
 
         let charged = github.charged();
         let (looked, jobs) = look(&mut repair).await;
-        assert_eq!((looked.unwrap().told, jobs), (0, Vec::new()));
+        assert_eq!((looked.unwrap().recovered, jobs), (0, Vec::new()));
         assert_eq!(github.charged(), charged, "nothing is new, and that was all that was asked");
         assert!(github.cancel(queued));
         let of_hook_now = of_hook();
@@ -176,11 +179,11 @@ async fn a_long_log_is_read_page_by_page_and_in_portions() {
     let mut repair = Repair::new(client(&github, "acme"));
     let mut told = BTreeSet::new();
     let (looked, jobs) = look(&mut repair).await;
-    assert_eq!(looked.unwrap(), Repaired { hooks: 1, told: 100, more: true });
+    assert_eq!(looked.unwrap(), Repaired { hooks: 1, recovered: 100, more: true });
     told.extend(jobs.iter().map(|(id, _)| *id));
     let charged = github.charged();
     let (looked, jobs) = look(&mut repair).await;
-    assert_eq!(looked.unwrap(), Repaired { hooks: 1, told: 30, more: false });
+    assert_eq!(looked.unwrap(), Repaired { hooks: 1, recovered: 30, more: false });
     assert_eq!(github.charged() - charged, 30, "the pages are not read again");
     told.extend(jobs.iter().map(|(id, _)| *id));
     assert_eq!(told, ids);
@@ -253,30 +256,25 @@ async fn both_repairs_begin_by_themselves() {
     let job = github.enqueue(Job::new("acme/widgets", &["linux"]));
     until_over(&github, 2).await;
     let client = client(&github, "acme/widgets");
-    let (repository, clock) = (client.scope().clone(), dayfly::clock::now);
-    let told: Arc<Mutex<Vec<Evidence>>> = Arc::default();
-    let publish = |told: &Arc<Mutex<Vec<Evidence>>>| {
-        let told = told.clone();
-        move |evidence| told.lock().unwrap().push(evidence)
-    };
-    let stale = move |_: Instant| {
-        let stale = |id| Stale {
+    let repository = client.scope().clone();
+    let (publisher, mut evidence) = Publisher::channel();
+    let unconfirmed = move |_: Instant| {
+        let unconfirmed = |id| UnconfirmedJob {
             pool: "linux".parse().unwrap(),
             repository: repository.clone(),
             job: JobId(id),
             seen_at: Instant::from_millis(u64::from(id == 1)),
         };
-        vec![stale(job), stale(1)]
+        vec![unconfirmed(job), unconfirmed(1)]
     };
     let mut watching = tokio::task::JoinSet::new();
-    watching.spawn(watch_jobs(client.clone(), stale, clock, publish(&told)));
-    let asked = || told.lock().unwrap().len();
-    assert!(github.until(DEADLINE, |_| asked() == 2).await.is_ok());
+    watching.spawn(watch_unconfirmed_jobs(client.clone(), unconfirmed, publisher.clone()));
+    let mut next = async || tokio::time::timeout(DEADLINE, evidence.recv()).await.unwrap().unwrap();
+    let (first, second) = (next().await, next().await);
+    assert!(matches!(&first, Evidence::Job { job: of, asked: true, .. } if of.id.0 == job), "{first:?}");
+    assert!(matches!(&second, Evidence::JobGone { job: JobId(1), .. }), "{second:?}");
     // Of two clocks GitHub's may be ahead: what came later than now counts too.
-    watching.spawn(watch_deliveries(client, clock, publish(&told)));
-    assert!(github.until(DEADLINE, |_| asked() == 3).await.is_ok());
-    let told = told.lock().unwrap();
-    assert!(matches!(&told[0], Evidence::Job { job: of, asked: true, .. } if of.id.0 == job), "{told:?}");
-    assert!(matches!(&told[1], Evidence::JobGone { job: JobId(1), .. }), "{told:?}");
-    assert!(matches!(&told[2], Evidence::Job { job: of, asked: false, .. } if of.id.0 == job), "{told:?}");
+    watching.spawn(watch_deliveries(client, publisher));
+    let third = next().await;
+    assert!(matches!(&third, Evidence::Job { job: of, asked: false, .. } if of.id.0 == job), "{third:?}");
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use dayfly::{
     fleet::{ClockReading, Evidence, Instant, Job, JobState, Status, Timestamp},
     github::{Identities, webhook::Secrets},
-    http::{App, HostNames, Snapshot, Webhook, serve},
+    http::{About, App, HostNames, Webhook, serve},
     telemetry::Metrics,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -139,18 +139,19 @@ impl Server {
             let webhook = Webhook::new(secrets, Arc::new(sink), Arc::new(recorder), Arc::new(|| CLOCK));
             webhook.knowing(identities)
         });
-        let (_, snapshot) = watch::channel(Arc::new(Snapshot {
-            instance: "ci1".into(),
-            version: "0.1.0",
-            started_at: NOON,
-            planned: None,
-            status: Status::default(),
-            engines: BTreeMap::new(),
-            rates: BTreeMap::new(),
-        }));
+        let about =
+            About { instance: "ci1".into(), version: "0.1.0", started_at: NOON, engines: BTreeMap::new() };
+        let (_, reports) = watch::channel(Arc::new(Status::default()));
         let names = HostNames::new(address, &[]);
-        let app =
-            App { snapshot, metrics: Arc::new(String::new), now: Arc::new(|| CLOCK.at), webhook, names };
+        let app = App {
+            about,
+            reports,
+            rates: Arc::new(|_| None),
+            metrics: Arc::new(String::new),
+            now: Arc::new(|| CLOCK.at),
+            webhook,
+            names,
+        };
         let task = tokio::spawn(serve(listener, app, std::future::pending()));
         // No connection is kept: the server may close an idle one just as it is used again.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();

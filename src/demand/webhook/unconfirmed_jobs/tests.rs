@@ -3,7 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use super::*;
-use crate::fleet::{JobFacts, JobReport, Unmatched};
+use crate::fleet::{ClockReading, JobFacts, JobReport, Unmatched};
 
 const NOW: Instant = Instant::from_millis(1_795_348_800_000);
 
@@ -34,13 +34,13 @@ fn report(id: u64, pool: Option<&str>, seconds: u64) -> JobReport {
     }
 }
 
-fn stale_jobs(jobs: Vec<JobReport>) -> Vec<Stale> {
+fn unconfirmed(jobs: Vec<JobReport>) -> Vec<UnconfirmedJob> {
     let pools = BTreeSet::from(["hooked".parse().unwrap()]);
-    stale(&Status { jobs, ..Status::default() }, &pools, ClockReading::default(), NOW)
+    unconfirmed_jobs(&Status { jobs, ..Status::default() }, &pools, NOW)
 }
 
 #[test]
-fn old_news_of_pools_with_webhooks_is_stale_the_oldest_first() {
+fn old_news_of_pools_with_webhooks_is_unconfirmed_the_oldest_first() {
     let jobs = vec![
         report(1, Some("hooked"), 120),
         report(2, Some("hooked"), 119),
@@ -48,13 +48,13 @@ fn old_news_of_pools_with_webhooks_is_stale_the_oldest_first() {
         report(4, Some("polled"), 500),
         report(5, None, 500),
     ];
-    let ids: Vec<u64> = stale_jobs(jobs).iter().map(|stale| stale.job.0).collect();
+    let ids: Vec<u64> = unconfirmed(jobs).iter().map(|job| job.job.0).collect();
     assert_eq!(ids, [3, 1]);
 }
 
 /// A GitHub that answers for jobs, and shows the repository's runs or does not.
 struct Github<A> {
-    look_ups: LookUps,
+    requests: JobRequests,
     answer: A,
     seen: fn() -> Result<Option<()>, GithubError>,
     asked: RefCell<Vec<u64>>,
@@ -64,7 +64,7 @@ struct Github<A> {
 impl<A: Fn(u64) -> Answer> Github<A> {
     fn new(answer: A) -> Self {
         let (asked, looked) = (RefCell::default(), RefCell::default());
-        Self { look_ups: LookUps::default(), answer, seen: || Ok(Some(())), asked, looked }
+        Self { requests: JobRequests::default(), answer, seen: || Ok(Some(())), asked, looked }
     }
 
     /// A round for the jobs 1, 2, …, so long after noon: what is told, how it ends, who was asked.
@@ -72,16 +72,16 @@ impl<A: Fn(u64) -> Answer> Github<A> {
         let jobs = (1..=jobs).map(|id| report(id, Some("hooked"), 500)).collect();
         let mut told = Vec::new();
         let ended = {
-            let look = |stale: Stale| {
-                self.asked.borrow_mut().push(stale.job.0);
-                std::future::ready((self.answer)(stale.job.0))
+            let look = |job: UnconfirmedJob| {
+                self.asked.borrow_mut().push(job.job.0);
+                std::future::ready((self.answer)(job.job.0))
             };
             let can_be_seen = |_| {
                 *self.looked.borrow_mut() += 1;
                 std::future::ready((self.seen)())
             };
             let tell = |evidence| told.push(evidence);
-            let asking = self.look_ups.round(stale_jobs(jobs), || NOW + later, look, can_be_seen, tell);
+            let asking = self.requests.round(unconfirmed(jobs), || NOW + later, look, can_be_seen, tell);
             futures_util::FutureExt::now_or_never(asking).unwrap()
         };
         (told, ended, self.asked.take())
@@ -146,13 +146,13 @@ fn a_404_is_no_end_of_a_job_where_nothing_can_be_read() {
 
 #[test]
 fn what_is_remembered_of_repositories_is_bounded() {
-    let mut look_ups = LookUps::default();
+    let mut requests = JobRequests::default();
     for at in 0..=REPOSITORIES as u64 {
         let repository: Scope = format!("https://github.com/acme/r{at}").parse().unwrap();
-        look_ups.remember(&repository, true, Instant::from_millis(at));
+        requests.remember(&repository, true, Instant::from_millis(at));
     }
-    assert_eq!(look_ups.readable.len(), REPOSITORIES);
-    assert!(!look_ups.readable.values().any(|(_, since)| *since == Instant::default()), "the oldest goes");
+    assert_eq!(requests.readable.len(), REPOSITORIES);
+    assert!(!requests.readable.values().any(|(_, since)| *since == Instant::default()), "the oldest goes");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_repository_that_is_refused_is_asked_less_and_less_often() {
     let asked_at = (0..300).filter(|minute| !github.round(2, Duration::from_mins(*minute)).2.is_empty());
     assert_eq!(asked_at.collect::<Vec<_>>(), [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
     let _ = github.round(0, Duration::from_hours(6));
-    assert!(github.look_ups.failing.is_empty(), "what nobody waits for is forgotten");
+    assert!(github.requests.failing.is_empty(), "what nobody waits for is forgotten");
 }
 
 #[test]
@@ -181,5 +181,5 @@ fn jobs_without_an_answer_do_not_keep_the_others_from_their_turn() {
     let (_, _, asked) = github.round(all, Duration::from_mins(1));
     assert_eq!(asked[..5], [21, 22, 23, 24, 25]);
     let _ = github.round(3, Duration::from_mins(2));
-    assert_eq!(github.look_ups.asked.len(), 3, "only those that are stale are remembered");
+    assert_eq!(github.requests.requested.len(), 3, "only those that are unconfirmed are remembered");
 }

@@ -8,8 +8,8 @@ use std::{
 
 use tracing::{debug, warn};
 
-use super::{LOOK, Part, REFUSED_PAUSE, Streak};
 use crate::{
+    backoff::Backoff,
     fleet::{ClockReading, Instant, Job, JobState},
     github::{
         Client, DeliveryRecord, GithubError, LogMark,
@@ -18,30 +18,43 @@ use crate::{
     text::chain,
 };
 
-/// How far back the first look goes: nobody waits for an older job (GitHub gives up on it).
+/// From one poll to the next.
+pub(super) const LOOK: Duration = Duration::from_mins(5);
+
+/// How soon after a refusal it is tried again: that takes a person.
+pub(super) const REFUSED_PAUSE: Duration = Duration::from_hours(1);
+
+/// How far back the first poll goes: nobody waits for an older job (GitHub gives up on it).
 const FIRST_LOOK: Duration = Duration::from_hours(24);
 
-/// How much of what was looked at is looked at again: deliveries take a while to stand in the log, and our
+/// How much of what was polled is polled again: deliveries take a while to appear in the log, and our
 /// clock is not GitHub's.
 const OVERLAP: Duration = Duration::from_mins(10);
 
-/// Pages of a hundred deliveries that one look reads of one hook.
+/// Pages of a hundred deliveries that one poll reads of one hook.
 const PAGES: usize = 10;
 
-/// Deliveries that are to be read, at most; the oldest are left to look-ups.
+/// Deliveries that are to be read, at most; the oldest are left to requests of single jobs.
 const LEFT: usize = 2 * PAGES * 100;
 
-/// After so many failures in a row the rest is left for the next look.
+/// After so many failures in a row the rest is left for the next poll.
 const FAILURES: u32 = 3;
 
 /// How often a delivery is tried that GitHub fails to show, and from one time to the next.
 const TRIES: u32 = 5;
 const RETRY: Duration = Duration::from_mins(4);
 
+/// What is read in one go: of no job that it is queued before it is known which are not any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Rest,
+    Queued,
+}
+
 /// How far the log of one hook was read.
 pub(super) struct Log {
     /// Failures to list it, and when that is tried again.
-    pub(super) streak: Streak,
+    pub(super) backoff: Backoff,
     pub(super) retry_at: Instant,
     mark: LogMark,
     /// Whatever was tried before was listed.
@@ -58,7 +71,7 @@ pub(super) struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            streak: Streak::new(LOOK, REFUSED_PAUSE),
+            backoff: Backoff::new(LOOK, REFUSED_PAUSE),
             retry_at: Instant::default(),
             mark: LogMark::default(),
             since: None,
@@ -192,7 +205,7 @@ impl Log {
     }
 }
 
-/// The deliveries that told of jobs and never arrived, each once.
+/// The deliveries that reported jobs and never arrived, each once.
 fn lost(deliveries: &[DeliveryRecord]) -> Vec<&DeliveryRecord> {
     let mut settled: BTreeSet<&str> =
         deliveries.iter().filter(|one| one.delivered).map(|one| one.guid.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Looks at the queues of a scope's repositories, by the schedule, and publishes what they show.
+//! Polls the queues of a scope's repositories by the schedule, and publishes what they show.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +9,17 @@ use std::{
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tracing::{debug, warn};
 
-use super::{
-    schedule::{Reach, Schedule, Shortfall},
-    streak::Streak,
-};
+use super::schedule::{Reach, Schedule, Shortfall};
 use crate::{
+    backoff::Backoff,
+    clock,
+    demand::Publisher,
     fleet::{Evidence, Instant, Pool, PoolName, Scope, Source, Target, Trouble, TroubleKind},
     github::{Client, GithubError, Look, PushedRepository, Queue, Repositories},
     text::chain,
 };
 
-/// Looks at once.
+/// Polls at once.
 const AT_ONCE: usize = 4;
 
 /// How often an organization's repositories are listed by when they were pushed to.
@@ -28,33 +28,33 @@ const FIND: Duration = Duration::from_mins(1);
 /// How long after a failure they are listed again at most.
 const LONGEST_RETRY: Duration = Duration::from_mins(15);
 
-/// Repositories that were not pushed to for so long are not looked at.
+/// Repositories that were not pushed to for so long are not polled.
 const PUSHED: Duration = Duration::from_hours(24 * 60);
 
 /// Hints that are remembered until the loop takes them.
 const MAX_HINTS: usize = 1000;
 
-/// Where others say that a repository's queue has changed.
+/// Makes the watch poll a repository sooner.
 #[derive(Clone, Default)]
-pub struct QueueDoor(Arc<Door>);
+pub struct QueueHandle(Arc<HandleState>);
 
 #[derive(Default)]
-struct Door {
+struct HandleState {
     hints: Mutex<BTreeSet<Scope>>,
     shortfall: Mutex<Option<Shortfall>>,
-    knocked: Notify,
+    notify: Notify,
 }
 
-impl QueueDoor {
-    /// Has a repository looked at as soon as may be. One that is not looked at so far is from now on,
-    /// if it is in the scope.
-    pub fn look_soon(&self, repository: &Scope) {
+impl QueueHandle {
+    /// Has a repository polled as soon as possible. One that is not polled so far is from now on, if it is in
+    /// the scope.
+    pub fn poll_soon(&self, repository: &Scope) {
         let mut hints = self.0.hints.lock().unwrap_or_else(PoisonError::into_inner);
         if hints.len() < MAX_HINTS {
             hints.insert(repository.clone());
         }
         drop(hints);
-        self.0.knocked.notify_one();
+        self.0.notify.notify_one();
     }
 
     /// What GitHub's limits do not allow of the configured interval, at the moment.
@@ -68,33 +68,32 @@ impl QueueDoor {
 }
 
 /// The queues of one scope.
-pub struct QueueWatch<P, C> {
+pub struct QueueWatch {
     client: Client,
     pools: Vec<PoolName>,
-    publish: P,
-    clock: C,
-    door: QueueDoor,
+    publisher: Publisher,
+    handle: QueueHandle,
     schedule: Schedule,
     queues: BTreeMap<Scope, Queue>,
-    /// What is pushed to is looked for, since a pool names no repositories.
+    /// Recently pushed repositories are searched for, since a pool names none.
     finds: bool,
     /// Failures of that.
-    finding: Streak,
+    finding: Backoff,
     /// What does not work, by repository; the scope itself stands for the list of repositories.
     troubles: BTreeMap<Scope, Trouble>,
-    /// Whether anything was said of the source so far, and what last.
-    told: bool,
-    told_kind: Option<TroubleKind>,
+    /// Whether the state of the source was published so far, and what last.
+    is_published: bool,
+    published_kind: Option<TroubleKind>,
 }
 
 /// What a piece of work has come to.
 enum Done {
-    Looked(Box<Queue>, Result<Look, GithubError>),
+    Polled(Box<Queue>, Result<Look, GithubError>),
     Found(Box<Repositories>, Result<Vec<PushedRepository>, GithubError>),
 }
 
-impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
-    /// A watch over the queues that the pools of the client's scope learn of jobs from, each looked at
+impl QueueWatch {
+    /// A watch over the queues that the pools of the client's scope get jobs from, each polled
     /// every `interval` while it is active and the limits of the credential allow it, which `shared_by`
     /// scopes share.
     pub fn new(
@@ -102,48 +101,46 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
         pools: &[Pool],
         interval: Duration,
         shared_by: u32,
-        publish: P,
-        clock: C,
+        publisher: Publisher,
     ) -> Self {
         let mut schedule = Schedule::new(interval, shared_by);
         let scope = client.scope().clone();
         let own = matches!(scope.target(), Target::Repository { .. });
         if own {
-            schedule.add(&scope, Reach::Own, clock());
+            schedule.add(&scope, Reach::Own, clock::now());
         }
         let named = pools.iter().flat_map(|pool| &pool.repositories).filter(|_| !own);
         for repository in named {
-            schedule.add(repository, Reach::Named, clock());
+            schedule.add(repository, Reach::Named, clock::now());
         }
         Self {
-            finding: Streak::new(FIND, LONGEST_RETRY),
+            finding: Backoff::new(FIND, LONGEST_RETRY),
             finds: !own && pools.iter().any(|pool| pool.repositories.is_empty()),
             pools: pools.iter().map(|pool| pool.name.clone()).collect(),
-            door: QueueDoor::default(),
+            handle: QueueHandle::default(),
             queues: BTreeMap::new(),
             troubles: BTreeMap::new(),
-            told: false,
-            told_kind: None,
+            is_published: false,
+            published_kind: None,
             client,
-            publish,
-            clock,
+            publisher,
             schedule,
         }
     }
 
-    /// Where webhooks and others knock.
-    pub fn door(&self) -> QueueDoor {
-        self.door.clone()
+    /// What makes it poll a repository sooner.
+    pub fn handle(&self) -> QueueHandle {
+        self.handle.clone()
     }
 
-    /// Watches for ever. `news` says that a runner took a job or ended, so that where jobs waited fewer
+    /// Watches forever. `runners_changed` reports that a runner took a job or ended, so that where jobs waited fewer
     /// may.
-    pub async fn run(mut self, news: Arc<Notify>) {
+    pub async fn run(mut self, runners_changed: Arc<Notify>) {
         let mut work: JoinSet<Done> = JoinSet::new();
         let mut finder = self.finds.then(|| Box::new(Repositories::new(self.client.clone())));
-        let mut find_at = (self.clock)();
+        let mut find_at = clock::now();
         loop {
-            let now = (self.clock)();
+            let now = clock::now();
             if now >= find_at
                 && let Some(mut repositories) = finder.take()
             {
@@ -154,30 +151,30 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                 });
             }
             let wake_at = self.begin(&mut work, now).min(if finder.is_some() { find_at } else { now + FIND });
-            let door = self.door.clone();
+            let handle = self.handle.clone();
             tokio::select! {
                 Some(done) = work.join_next(), if !work.is_empty() => match done {
-                    Ok(Done::Looked(queue, looked)) => self.looked(*queue, looked),
+                    Ok(Done::Polled(queue, looked)) => self.polled(*queue, looked),
                     Ok(Done::Found(repositories, found)) => {
                         finder = Some(repositories);
                         if let Some(wait) = self.found(found) {
-                            find_at = (self.clock)() + wait;
+                            find_at = clock::now() + wait;
                         }
                     }
                     // A panic is the process's end; nothing is ever cancelled.
                     Err(error) => debug!(%error, "a poll was aborted"),
                 },
-                () = door.0.knocked.notified() => self.hear(),
-                () = news.notified() => self.schedule.look_at_queued_soon(),
+                () = handle.0.notify.notified() => self.take_hints(),
+                () = runners_changed.notified() => self.schedule.poll_queued_soon(),
                 () = sleep(wake_at.since(now)) => {}
             }
         }
     }
 
-    /// Begins the looks that are due, and says when the next will be.
+    /// Begins the polls that are due, and returns when the next one is.
     fn begin(&mut self, work: &mut JoinSet<Done>, now: Instant) -> Instant {
         let rate = self.client.rate();
-        self.tell_shortfall(self.schedule.shortfall(rate.as_ref(), now));
+        self.report_shortfall(self.schedule.shortfall(rate.as_ref(), now));
         while work.len() < AT_ONCE
             && let Some((repository, at)) = self.schedule.next(rate.as_ref(), now)
         {
@@ -190,28 +187,32 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
             let mut queue = Box::new(queue);
             work.spawn(async move {
                 let looked = queue.look(now).await;
-                Done::Looked(queue, looked)
+                Done::Polled(queue, looked)
             });
         }
         now + FIND
     }
 
-    fn looked(&mut self, queue: Queue, looked: Result<Look, GithubError>) {
-        let (now, repository) = ((self.clock)(), queue.repository().clone());
+    fn polled(&mut self, queue: Queue, looked: Result<Look, GithubError>) {
+        let (now, repository) = (clock::now(), queue.repository().clone());
         self.queues.insert(repository.clone(), queue);
         match looked {
             Ok(look) => {
-                self.schedule.looked(&repository, &look, now);
+                self.schedule.polled(&repository, &look, now);
                 let Look { began, jobs, missing, .. } = look;
                 match missing {
                     None => {
-                        (self.publish)(Evidence::Queue { repository: repository.clone(), began, jobs });
+                        self.publisher.publish(Evidence::Queue {
+                            repository: repository.clone(),
+                            began,
+                            jobs,
+                        });
                         self.troubles.remove(&repository);
                     }
                     Some(missing) => {
-                        // What was seen is so; only of what was not seen nothing can be said.
+                        // What was shown is true; nothing is known of the rest.
                         for (job, state) in jobs {
-                            (self.publish)(Evidence::Job { job, state, at: began, asked: true });
+                            self.publisher.publish(Evidence::Job { job, state, at: began, asked: true });
                         }
                         let detail =
                             format!("the queue of {repository} could be read only in part: {missing}");
@@ -226,12 +227,12 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                 self.troubles.insert(repository, trouble);
             }
         }
-        self.tell_sources();
+        self.publish_source();
     }
 
     /// Takes in what was pushed to; or how long to wait, when that cannot be listed.
     fn found(&mut self, found: Result<Vec<PushedRepository>, GithubError>) -> Option<Duration> {
-        let (now, scope, mut wait) = ((self.clock)(), self.client.scope().clone(), None);
+        let (now, scope, mut wait) = (clock::now(), self.client.scope().clone(), None);
         match found {
             Ok(found) => {
                 for PushedRepository { repository, pushed_at } in &found {
@@ -241,30 +242,34 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                 for gone in self.schedule.forget_found(|known| found.contains(known), now) {
                     self.queues.remove(&gone);
                     self.troubles.remove(&gone);
-                    // What nobody looks at any more is nobody's demand.
-                    (self.publish)(Evidence::Queue { repository: gone, began: now, jobs: Vec::new() });
+                    // What is no longer polled is nobody's demand.
+                    self.publisher.publish(Evidence::Queue {
+                        repository: gone,
+                        began: now,
+                        jobs: Vec::new(),
+                    });
                 }
                 self.troubles.remove(&scope);
-                self.finding.end();
+                self.finding.reset();
             }
             Err(error) => {
                 let trouble = self.trouble(&scope, error);
                 self.troubles.insert(scope, trouble);
-                wait = Some(self.finding.fail().1);
+                wait = Some(self.finding.fail());
             }
         }
-        self.tell_sources();
+        self.publish_source();
         wait
     }
 
-    /// Takes the hints that were left at the door.
-    fn hear(&mut self) {
-        for repository in self.door.take() {
-            if self.schedule.look_soon(&repository) {
+    /// Takes the hints that were given since the last time.
+    fn take_hints(&mut self) {
+        for repository in self.handle.take() {
+            if self.schedule.poll_soon(&repository) {
                 continue;
             }
             if self.finds && is_of(&repository, self.client.scope()) {
-                self.schedule.add(&repository, Reach::Found, (self.clock)());
+                self.schedule.add(&repository, Reach::Found, clock::now());
             }
         }
     }
@@ -274,24 +279,25 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
         error.into()
     }
 
-    /// Says whether the source works, once for each change.
-    fn tell_sources(&mut self) {
+    /// Publishes whether the source works, once for each change.
+    fn publish_source(&mut self) {
         let trouble = self.troubles.values().next();
         let kind = trouble.map(|trouble| trouble.kind);
-        if self.told && self.told_kind == kind {
+        if self.is_published && self.published_kind == kind {
             return;
         }
-        (self.told, self.told_kind) = (true, kind);
+        (self.is_published, self.published_kind) = (true, kind);
         for pool in &self.pools {
             let (pool, trouble) = (pool.clone(), trouble.cloned());
-            (self.publish)(Evidence::Source { pool, source: Source::Queue, trouble });
+            self.publisher.publish(Evidence::Source { pool, source: Source::Queue, trouble });
         }
     }
 
-    /// Says aloud, once for each streak, that the limits do not allow what is configured.
-    fn tell_shortfall(&self, shortfall: Option<Shortfall>) {
-        let mut told = self.door.0.shortfall.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (None, Some(Shortfall { repositories, wanted, allowed, interval })) = (&*told, &shortfall) {
+    /// Logs, once for each streak, that the limits do not allow what is configured.
+    fn report_shortfall(&self, shortfall: Option<Shortfall>) {
+        let mut reported = self.handle.0.shortfall.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (None, Some(Shortfall { repositories, wanted, allowed, interval })) = (&*reported, &shortfall)
+        {
             let (scope, interval) = (self.client.scope(), interval.as_secs());
             warn!(
                 %scope, repositories, wanted, allowed, interval,
@@ -300,7 +306,7 @@ impl<P: Fn(Evidence) + Send, C: Fn() -> Instant + Send> QueueWatch<P, C> {
                  list fewer repositories in the pools, or use webhooks"
             );
         }
-        *told = shortfall;
+        *reported = shortfall;
     }
 }
 

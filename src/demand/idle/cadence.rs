@@ -1,5 +1,5 @@
-//! When a scope's registrations are listed next. Where all its pools are scale sets, messages, logs and the engines'
-//! events tell nearly everything, and a list is only needed often while something waits for it.
+//! When a scope's registrations are listed next. Where the job sources of all its pools report what runners do, these,
+//! logs and the engines' events show nearly everything, and a list is only needed often while something waits for it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -8,11 +8,18 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{
-    demand::list_interval,
-    fleet::{Phase, Pool, PoolName, RunnerReport, Scope, Status, Timestamp},
-    http::Snapshot,
-};
+use crate::fleet::{Phase, Pool, PoolName, RunnerReport, Scope, Status, Timestamp};
+
+/// How often the runners of a scope are listed at rest, where the job sources of all its pools report what the runners
+/// do.
+const LISTED: Duration = Duration::from_mins(1);
+
+/// How often the runners of a scope with these pools are listed at rest, where `usual` is the configured interval.
+pub fn list_interval<'p>(pools: impl IntoIterator<Item = &'p Pool>, usual: Duration) -> Duration {
+    let mut pools = pools.into_iter().peekable();
+    let is_reported = pools.peek().is_some() && pools.all(|pool| pool.demand.reports_runners());
+    if is_reported { usual.max(LISTED) } else { usual }
+}
 
 /// How often one scope is listed.
 pub(super) struct Cadence {
@@ -24,7 +31,7 @@ pub(super) struct Cadence {
 
 impl Cadence {
     /// That of a scope with these pools, where `usual` is the configured interval.
-    pub(super) fn new(scope: &Scope, pools: &[&Pool], usual: Duration) -> Self {
+    pub(super) fn new(scope: &Scope, pools: &[Pool], usual: Duration) -> Self {
         Self {
             scope: scope.clone(),
             pools: pools.iter().map(|pool| pool.name.clone()).collect(),
@@ -38,26 +45,26 @@ impl Cadence {
     pub(super) async fn wait(
         &self,
         began: Instant,
-        mut shown: watch::Receiver<Arc<Snapshot>>,
+        reports: &mut watch::Receiver<Arc<Status>>,
         interval: impl Fn(Duration) -> Duration,
     ) {
         loop {
             let base =
-                if self.at_rest == self.usual { self.usual } else { self.base(&shown.borrow_and_update()) };
+                if self.at_rest == self.usual { self.usual } else { self.base(&reports.borrow_and_update()) };
             let due = sleep_until(began + interval(base));
             if self.at_rest == self.usual {
                 return due.await;
             }
             tokio::select! {
                 () = due => return,
-                Ok(()) = shown.changed() => {}
+                Ok(()) = reports.changed() => {}
             }
         }
     }
 
-    fn base(&self, shown: &Snapshot) -> Duration {
-        let Some(planned) = shown.planned else { return self.usual };
-        if self.is_at_rest(&shown.status, planned.shown) { self.at_rest } else { self.usual }
+    fn base(&self, status: &Status) -> Duration {
+        let Some(planned) = status.planned else { return self.usual };
+        if self.is_at_rest(status, planned.shown) { self.at_rest } else { self.usual }
     }
 
     /// Whether nothing waits for a list: the last one succeeded, and no runner has been for longer than a usual
@@ -104,11 +111,11 @@ mod tests {
 
     fn cadence(demand: Demand) -> Cadence {
         let pool = pool(demand);
-        Cadence::new(&pool.scope, &[&pool], USUAL)
+        Cadence::new(&pool.scope, &[pool.clone()], USUAL)
     }
 
     /// The last pass, with a runner that has been in a phase for so long.
-    fn shown(up: bool, runner: Option<(Phase, Duration)>) -> Arc<Snapshot> {
+    fn shown(up: bool, runner: Option<(Phase, Duration)>) -> Arc<Status> {
         let pool = pool(Demand::ScaleSet);
         let instance: InstanceId = "ci1".parse().unwrap();
         let runners = runner.into_iter().map(|(phase, ago)| RunnerReport {
@@ -126,15 +133,8 @@ mod tests {
         });
         let scopes =
             vec![ScopeReport { url: pool.scope.clone(), up, last_listed_at: Some(NOW), trouble: None }];
-        Arc::new(Snapshot {
-            instance: "ci1".into(),
-            version: "0.1.0",
-            started_at: NOW,
-            planned: Some(ClockReading { shown: NOW, ..ClockReading::default() }),
-            status: Status { runners: runners.collect(), scopes, ..Status::default() },
-            engines: std::collections::BTreeMap::new(),
-            rates: std::collections::BTreeMap::new(),
-        })
+        let planned = Some(ClockReading { shown: NOW, ..ClockReading::default() });
+        Arc::new(Status { planned, runners: runners.collect(), scopes, ..Status::default() })
     }
 
     #[test]
@@ -148,17 +148,17 @@ mod tests {
             assert_eq!(interval(true, Some((phase, USUAL))), if sooner { 10 } else { 60 }, "{phase:?}");
             assert_eq!(interval(true, Some((phase, USUAL / 2))), 60, "{phase:?}");
         }
-        let jobs = cadence(Demand::Jobs { queue: false, webhook: false });
+        let jobs = cadence(Demand::IDLE);
         assert_eq!(jobs.base(&shown(true, None)), USUAL);
     }
 
     #[tokio::test]
     async fn what_comes_to_wait_for_a_list_makes_it_sooner() {
-        let (sender, seen) = watch::channel(shown(true, None));
+        let (sender, mut seen) = watch::channel(shown(true, None));
         let cadence = cadence(Demand::ScaleSet);
         // As long ago as the usual interval, and not as long as that at rest.
         let began = Instant::now().checked_sub(USUAL).unwrap();
-        let waiting = cadence.wait(began, seen, |base| base);
+        let waiting = cadence.wait(began, &mut seen, |base| base);
         tokio::pin!(waiting);
         assert!(futures_util::poll!(&mut waiting).is_pending());
         sender.send_replace(shown(true, Some((Phase::Stopping, USUAL))));

@@ -1,21 +1,35 @@
 //! Follows the logs of runners: they say first that a runner listens, and that it has a job.
 
-use std::{collections::BTreeMap, pin::pin};
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use futures_util::StreamExt;
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::debug;
 
-use super::observers::{Engine, Publisher};
 use crate::{
+    daemon::engine::Engine,
+    demand::Publisher,
     fleet::{ContainerId, Evidence, HostName, Phase, RunnerName, RunnerReport, Status},
     text::chain,
 };
 
+/// Follows the logs of whom each pass shows, for as long as the daemon runs.
+pub(super) async fn follow_logs(
+    mut reports: watch::Receiver<Arc<Status>>,
+    engines: BTreeMap<HostName, Engine>,
+    publisher: Publisher,
+) {
+    let mut followers = LogFollowers::default();
+    while reports.changed().await.is_ok() {
+        let status = Arc::clone(&reports.borrow_and_update());
+        followers.follow(&status, &engines, &publisher);
+    }
+}
+
 /// The logs that are being followed: of each runner that may still say that it listens or has a
 /// job, so of the idle ones at most.
 #[derive(Default)]
-pub(super) struct LogFollowers {
+struct LogFollowers {
     followed: BTreeMap<RunnerName, Followed>,
 }
 
@@ -29,16 +43,11 @@ struct Followed {
 impl LogFollowers {
     /// Follows whom the last pass shows to be without a job or without its name, and nobody else. A log
     /// that was followed to its end is not followed again.
-    pub(super) fn follow(
-        &mut self,
-        status: &Status,
-        engines: &BTreeMap<HostName, Engine>,
-        publisher: &Publisher,
-    ) {
+    fn follow(&mut self, status: &Status, engines: &BTreeMap<HostName, Engine>, publisher: &Publisher) {
         let wanted: BTreeMap<&RunnerName, (&ContainerId, &Engine, bool)> = status
             .runners
             .iter()
-            .filter(|runner| may_still_speak(runner))
+            .filter(|runner| may_still_log(runner))
             .filter_map(|runner| {
                 let engine = engines.get(runner.host.as_ref()?)?;
                 let busy = runner.phase == Phase::Busy;
@@ -71,17 +80,17 @@ impl Drop for LogFollowers {
     }
 }
 
-fn may_still_speak(runner: &RunnerReport) -> bool {
+fn may_still_log(runner: &RunnerReport) -> bool {
     match runner.phase {
         Phase::Starting | Phase::Idle | Phase::Stopping | Phase::Ghost | Phase::Unknown => true,
-        // What GitHub says is busy may still tell the name of its job.
+        // What GitHub says is busy may still log the name of its job.
         Phase::Busy => runner.job.is_none(),
         Phase::Finished | Phase::Orphaned => false,
     }
 }
 
-/// Follows one log to its end, or until the runner has a job. What was said before the daemon
-/// started is said again, which is how an adopted runner is known.
+/// Follows one log to its end, or until the runner has a job. What was logged before the daemon
+/// started is read again, which is how an adopted runner is known.
 async fn follow_log(
     engine: Engine,
     runner: RunnerName,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::streak::Streak;
 use crate::{
+    backoff::Backoff,
+    demand::Publisher,
     fleet::{Evidence, GroupPolicy, Pool, Target},
     github::{Client, GithubError, RunnerGroup},
     text::chain,
@@ -20,22 +21,22 @@ const RETRY: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hour
 
 /// Reads the groups that the pools of a scope use, now and again, and publishes their policy. A
 /// repository has none, so that there is nothing to do.
-pub async fn watch_groups(client: Client, pools: Vec<Pool>, publish: impl Fn(Evidence) + Send + Sync) {
+pub async fn watch_groups(client: Client, pools: Vec<Pool>, publisher: Publisher) {
     if let Target::Repository { .. } = client.scope().target() {
         return;
     }
-    let mut streak = Streak::new(RETRY.0, RETRY.1);
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     loop {
         let wait = match read(&client, &pools).await {
             Ok(groups) => {
-                streak.end();
-                publish(Evidence::Groups { scope: client.scope().clone(), groups });
+                backoff.reset();
+                publisher.publish(Evidence::Groups { scope: client.scope().clone(), groups });
                 READ
             }
             Err(error) => {
                 let (scope, error) = (client.scope(), chain(&error));
-                let (first, wait) = streak.fail();
-                if first {
+                let wait = backoff.fail();
+                if backoff.failures() == 1 {
                     warn!(
                         %scope, error,
                         "failed to list the runner groups, so jobs that they do not allow may be counted as \

@@ -44,7 +44,7 @@ fn one(reach: Reach, quiet_for: Duration) -> Schedule {
     let mut schedule = Schedule::new(BASE, 1);
     schedule.add(&repository("a"), reach, NOW - quiet_for);
     schedule.began(&repository("a"), NOW);
-    schedule.looked(&repository("a"), &look(None), NOW);
+    schedule.polled(&repository("a"), &look(None), NOW);
     schedule
 }
 
@@ -70,17 +70,17 @@ fn active_repositories_are_polled_often_and_quiet_ones_less_and_less_often() {
 #[test]
 fn a_job_makes_a_repository_active_and_news_makes_it_due() {
     let (a, mut schedule) = (repository("a"), one(Reach::Found, MINUTE * 600));
-    assert!(schedule.look_soon(&a) && !schedule.look_soon(&repository("b")));
+    assert!(schedule.poll_soon(&a) && !schedule.poll_soon(&repository("b")));
     assert_eq!(wait(&schedule, None), SHORTEST);
     schedule.began(&a, NOW);
     assert_eq!(schedule.next(None, NOW), None, "it is being looked at");
-    schedule.looked(&a, &look(Some(JobState::InProgress { runner: None })), NOW);
+    schedule.polled(&a, &look(Some(JobState::InProgress { runner: None })), NOW);
     assert_eq!(wait(&schedule, None), BASE);
-    schedule.look_at_queued_soon();
+    schedule.poll_queued_soon();
     assert_eq!(wait(&schedule, None), BASE, "nothing waits there");
     schedule.began(&a, NOW);
-    schedule.looked(&a, &look(Some(JobState::Queued)), NOW);
-    schedule.look_at_queued_soon();
+    schedule.polled(&a, &look(Some(JobState::Queued)), NOW);
+    schedule.poll_queued_soon();
     assert_eq!(wait(&schedule, None), SHORTEST);
 }
 
@@ -92,11 +92,11 @@ fn repositories_that_were_never_polled_come_first_and_then_the_longest_waiting()
     }
     for (name, ago) in [("a", 5), ("b", 9)] {
         schedule.began(&repository(name), NOW - SECOND * ago);
-        schedule.looked(&repository(name), &look(None), NOW - SECOND * ago);
+        schedule.polled(&repository(name), &look(None), NOW - SECOND * ago);
     }
     assert_eq!(schedule.next(None, NOW).unwrap().0, repository("c"));
     schedule.began(&repository("c"), NOW);
-    schedule.looked(&repository("c"), &look(None), NOW);
+    schedule.polled(&repository("c"), &look(None), NOW);
     assert_eq!(schedule.next(None, NOW), Some((repository("b"), NOW + SECOND)));
 }
 
@@ -107,12 +107,12 @@ fn failures_wait_ever_longer_or_as_long_as_github_says() {
         schedule.failed(&a, None, NOW);
         assert_eq!(wait(&schedule, None), SECOND * expected);
     }
-    schedule.look_soon(&a);
+    schedule.poll_soon(&a);
     assert_eq!(wait(&schedule, None), SECOND * 300, "news do not hurry what fails");
     schedule.failed(&a, Some(NOW + MINUTE * 20), NOW);
     assert_eq!(wait(&schedule, None), MINUTE * 20);
     schedule.began(&a, NOW);
-    schedule.looked(&a, &look(None), NOW);
+    schedule.polled(&a, &look(None), NOW);
     assert_eq!(wait(&schedule, None), BASE);
 }
 
@@ -123,12 +123,12 @@ fn the_rate_limit_stretches_what_is_charged_and_nothing_else() {
     let hour = MINUTE * 60;
     // Unchanged lists are free, so that there is no end to them.
     for _ in 0..60 {
-        schedule.looked(&a, &look(None), NOW);
+        schedule.polled(&a, &look(None), NOW);
     }
     assert_eq!(wait(&schedule, Some(&rate(600, hour))), BASE);
     assert_eq!(schedule.shortfall(Some(&rate(600, hour)), NOW), None);
     for _ in 0..60 {
-        schedule.looked(&a, &Look { charged: 2, ..look(None) }, NOW);
+        schedule.polled(&a, &Look { charged: 2, ..look(None) }, NOW);
     }
     schedule.paid_until = NOW;
     // 720 an hour, of which 4,500 and then 360 are left above the reserve of 500.
@@ -151,7 +151,7 @@ fn a_hundred_active_repositories_keep_to_the_pace_and_fall_short_with_a_warning(
         let (next, at) = schedule.next(None, now).unwrap();
         now = now.max(at);
         schedule.began(&next, now);
-        schedule.looked(&next, &Look { jobs: look(Some(JobState::Queued)).jobs, ..look(None) }, now);
+        schedule.polled(&next, &Look { jobs: look(Some(JobState::Queued)).jobs, ..look(None) }, now);
         looks += 1;
     }
     // Two requests each; a burst of half a minute's worth at the start.

@@ -1,4 +1,4 @@
-//! Repairs lost webhooks by asking for jobs one by one: those that only a webhook told of, and that nothing
+//! Repairs lost webhooks by requesting jobs individually: those that only a webhook reported, and that nothing
 //! has confirmed for a while.
 
 use std::{
@@ -10,35 +10,37 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::streak::Streak;
 use crate::{
-    fleet::{ClockReading, Evidence, Instant, Job, JobId, JobState, PoolName, Scope, Status},
+    backoff::Backoff,
+    clock,
+    demand::Publisher,
+    fleet::{Evidence, Instant, Job, JobId, JobState, PoolName, Scope, Status},
     github::{Client, GithubError},
     text::chain,
 };
 
-/// How long what was told of a job is believed.
+/// How long a report of a job is believed.
 const BELIEVED: Duration = Duration::from_mins(2);
 
 /// From the end of one round to the next; and at most, while GitHub answers nothing.
 const PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// Jobs that are asked for at most in one round of a minute: with one credential, 1200 requests an hour.
+/// Jobs that are requested at most in one round of a minute: with one credential, 1200 requests an hour.
 const ROUND: usize = 20;
 
 /// How long it is remembered whether a repository can be read.
 const READABLE: Duration = Duration::from_hours(1);
 
-/// How soon jobs of a repository are asked for again that GitHub did not tell of: after the first failure, and at most.
+/// How soon jobs of a repository are requested again that GitHub did not return: after the first failure, and at most.
 const RETRY: (Duration, Duration) = (PAUSE, Duration::from_hours(1));
 
 /// Repositories of which that is remembered.
 const REPOSITORIES: usize = 1000;
 
-/// A queued job to be asked for.
+/// A queued job to be requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
+pub struct UnconfirmedJob {
     /// The pool that it is demand of; its credential may see it.
     pub pool: PoolName,
     /// Its repository.
@@ -50,31 +52,36 @@ pub struct Stale {
 }
 
 /// The queued jobs of these pools that nothing has confirmed for two minutes, the oldest news first. What a
-/// look at a queue shows is confirmed by that. `clock` is what the status is written by.
-pub fn stale(status: &Status, pools: &BTreeSet<PoolName>, clock: ClockReading, now: Instant) -> Vec<Stale> {
+/// poll of a queue shows is confirmed by that.
+pub(super) fn unconfirmed_jobs(
+    status: &Status,
+    pools: &BTreeSet<PoolName>,
+    now: Instant,
+) -> Vec<UnconfirmedJob> {
+    let clock = status.planned.unwrap_or_default();
     let old = status.jobs.iter().filter(|job| now.since(clock.instant(job.seen_at)) >= BELIEVED);
-    let mut old: Vec<Stale> = old
+    let mut old: Vec<UnconfirmedJob> = old
         .filter_map(|job| {
             let pool = job.pool.as_ref().filter(|pool| pools.contains(*pool))?.clone();
             let (repository, seen_at) = (job.facts.repository.clone(), clock.instant(job.seen_at));
-            Some(Stale { pool, repository, job: job.id, seen_at })
+            Some(UnconfirmedJob { pool, repository, job: job.id, seen_at })
         })
         .collect();
-    old.sort_by_key(|stale| (stale.seen_at, stale.job));
+    old.sort_by_key(|job| (job.seen_at, job.job));
     old
 }
 
-/// Asks each minute for the jobs that are stale then, with the client of the scope that their pools are of,
+/// Requests the jobs that are unconfirmed each minute, with the client of the scope that their pools are of,
 /// and publishes what came. Never ends.
-pub async fn watch_jobs(
+pub async fn watch_unconfirmed_jobs(
     client: Client,
-    stale: impl Fn(Instant) -> Vec<Stale> + Send + Sync,
-    clock: impl Fn() -> Instant + Send + Sync,
-    publish: impl Fn(Evidence) + Send + Sync,
+    unconfirmed: impl Fn(Instant) -> Vec<UnconfirmedJob> + Send + Sync,
+    publisher: Publisher,
 ) {
-    let (mut look_ups, mut streak) = (LookUps::default(), Streak::new(PAUSE, LONGEST_PAUSE));
+    let (mut requests, mut backoff) = (JobRequests::default(), Backoff::new(PAUSE, LONGEST_PAUSE));
+    let publish = |evidence| publisher.publish(evidence);
     loop {
-        let look = |of: Stale| {
+        let request = |of: UnconfirmedJob| {
             let client = client.clone();
             async move { client.job(&of.repository, of.job).await }
         };
@@ -83,14 +90,16 @@ pub async fn watch_jobs(
             async move { client.queue_can_be_seen(&repository).await }
         };
         let mut pause = PAUSE;
-        match look_ups.round(stale(clock()), &clock, look, can_be_seen, &publish).await {
-            Ok(()) if look_ups.failing.is_empty() => streak.end(),
+        match requests.round(unconfirmed(clock::now()), clock::now, request, can_be_seen, publish).await {
+            Ok(()) if requests.failing.is_empty() => {
+                backoff.reset();
+            }
             Ok(()) => {}
             Err(error) => {
                 let stops = stops(&error);
                 let (scope, error) = (client.scope(), chain(&error));
-                let (first, wait) = streak.fail();
-                if first {
+                let wait = backoff.fail();
+                if backoff.failures() == 1 {
                     warn!(
                         %scope, error,
                         "failed to look up queued jobs that are known from webhooks, so some may have \
@@ -107,69 +116,67 @@ pub async fn watch_jobs(
     }
 }
 
-/// Whether GitHub answers nothing now, whatever it is asked.
+/// Whether GitHub responds to nothing now, whatever is requested.
 const fn stops(error: &GithubError) -> bool {
     matches!(error, GithubError::RateLimited { .. } | GithubError::Unreachable(_))
 }
 
 /// What is remembered from round to round.
 #[derive(Default)]
-struct LookUps {
-    /// When each of the stale jobs was last asked for, so that those without an answer go to the end.
-    asked: BTreeMap<(Scope, JobId), Instant>,
-    /// Repositories whose jobs GitHub did not tell of, and when they are asked for again.
-    failing: BTreeMap<Scope, (Streak, Instant)>,
+struct JobRequests {
+    /// When each of the unconfirmed jobs was last requested, so that those without a response go to the end.
+    requested: BTreeMap<(Scope, JobId), Instant>,
+    /// Repositories whose jobs GitHub did not return, and when they are requested again.
+    failing: BTreeMap<Scope, (Backoff, Instant)>,
     /// Whether a repository can be read, and since when that is known.
     readable: BTreeMap<Scope, (bool, Instant)>,
 }
 
-impl LookUps {
-    /// Asks for up to twenty jobs, one after the other, and tells what came: how far a job is, or that it was
+impl JobRequests {
+    /// Requests up to twenty jobs, one after the other, and publishes what came: how far a job is, or that it was
     /// deleted on GitHub. A job without an answer is left for a later round; a limit, and a GitHub that
     /// cannot be reached, end this one.
     ///
-    /// `look` asks for one job, `can_be_seen` for the runs of a repository; `None` is a 404. GitHub answers so
+    /// `request` requests one job, `can_be_seen` for the runs of a repository; `None` is a 404. GitHub answers so
     /// too where the credential may not read, so that of a job only counts in a repository that is readable.
     async fn round<L, S>(
         &mut self,
-        mut stale: Vec<Stale>,
+        mut jobs: Vec<UnconfirmedJob>,
         now: impl Fn() -> Instant,
-        look: impl Fn(Stale) -> L,
+        request: impl Fn(UnconfirmedJob) -> L,
         can_be_seen: impl Fn(Scope) -> S,
-        mut tell: impl FnMut(Evidence),
+        mut publish: impl FnMut(Evidence),
     ) -> Result<(), GithubError>
     where
         L: Future<Output = Result<Option<(Job, JobState)>, GithubError>>,
         S: Future<Output = Result<Option<()>, GithubError>>,
     {
-        let key = |stale: &Stale| (stale.repository.clone(), stale.job);
-        let current: BTreeSet<(Scope, JobId)> = stale.iter().map(key).collect();
-        self.asked.retain(|asked, _| current.contains(asked));
+        let key = |job: &UnconfirmedJob| (job.repository.clone(), job.job);
+        let current: BTreeSet<(Scope, JobId)> = jobs.iter().map(key).collect();
+        self.requested.retain(|requested, _| current.contains(requested));
         let concerned: BTreeSet<&Scope> = current.iter().map(|(repository, _)| repository).collect();
         self.failing.retain(|repository, _| concerned.contains(repository));
         let began = now();
-        stale.retain(|stale| {
-            self.failing.get(&stale.repository).is_none_or(|(_, retry_at)| began >= *retry_at)
-        });
-        stale.sort_by_cached_key(|stale| {
-            let asked_at = self.asked.get(&key(stale)).copied();
-            (asked_at.unwrap_or_default().max(stale.seen_at), stale.job)
+        jobs.retain(|job| self.failing.get(&job.repository).is_none_or(|(_, retry_at)| began >= *retry_at));
+        jobs.sort_by_cached_key(|job| {
+            let requested_at = self.requested.get(&key(job)).copied();
+            (requested_at.unwrap_or_default().max(job.seen_at), job.job)
         });
         let mut ended = Ok(());
-        for wanted in stale.into_iter().take(ROUND) {
+        for wanted in jobs.into_iter().take(ROUND) {
             let at = now();
             let (repository, id) = (wanted.repository.clone(), wanted.job);
-            self.asked.insert(key(&wanted), at);
-            let error = match look(wanted).await {
+            self.requested.insert(key(&wanted), at);
+            let error = match request(wanted).await {
                 Ok(Some((job, seen))) => {
                     self.failing.remove(&repository);
                     self.remember(&repository, true, at);
-                    tell(Evidence::Job { job, state: seen, at, asked: true });
+                    publish(Evidence::Job { job, state: seen, at, asked: true });
                     continue;
                 }
                 Ok(None) => match self.is_readable(&repository, at, &can_be_seen).await {
                     Ok(true) => {
-                        tell(Evidence::JobGone { repository, job: id, at });
+                        publish(Evidence::JobGone { repository, job: id, at });
                         continue;
                     }
                     Ok(false) => continue,
@@ -181,10 +188,10 @@ impl LookUps {
                 return Err(error);
             }
             // Of this job or its repository alone: others may be seen.
-            let fresh = || (Streak::new(RETRY.0, RETRY.1), at);
-            let (streak, retry_at) = self.failing.entry(repository).or_insert_with(fresh);
+            let fresh = || (Backoff::new(RETRY.0, RETRY.1), at);
+            let (backoff, retry_at) = self.failing.entry(repository).or_insert_with(fresh);
             if at >= *retry_at {
-                *retry_at = at + streak.fail().1;
+                *retry_at = at + backoff.fail();
             }
             ended = ended.and(Err(error));
         }

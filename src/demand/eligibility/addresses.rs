@@ -9,8 +9,8 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::streak::Streak;
 use crate::{
+    backoff::Backoff,
     fleet::{Pool, Scope},
     github::{Client, GithubError},
     text::chain,
@@ -24,11 +24,11 @@ const READ: Duration = Duration::from_hours(1);
 const RETRY: Duration = Duration::from_mins(1);
 
 /// Reads the numbers of the client's scope and of the repositories that its pools name, now and again; `known` is
-/// told after the first time. Never ends.
-pub async fn watch_addresses(client: Client, pools: Vec<Pool>, known: oneshot::Sender<()>) {
+/// notified after the first time. Never ends.
+pub(super) async fn watch_addresses(client: Client, pools: Vec<Pool>, known: oneshot::Sender<()>) {
     let named = pools.iter().flat_map(|pool| &pool.repositories);
     let configured: BTreeSet<&Scope> = named.chain([client.scope()]).collect();
-    let (mut streak, mut known) = (Streak::new(RETRY, READ), Some(known));
+    let (mut backoff, mut known) = (Backoff::new(RETRY, READ), Some(known));
     loop {
         let mut failed = false;
         for configured in &configured {
@@ -46,9 +46,9 @@ pub async fn watch_addresses(client: Client, pools: Vec<Pool>, known: oneshot::S
             let _ = known.send(());
         }
         if failed {
-            sleep(streak.fail().1).await;
+            sleep(backoff.fail()).await;
         } else {
-            streak.end();
+            backoff.reset();
             sleep(RETRY).await;
             // Whether anything came makes no difference: they are read either way.
             let _ = timeout(READ.saturating_sub(RETRY), client.identities().doubted()).await;

@@ -1,8 +1,8 @@
 //! Repairs lost webhooks by GitHub's own log of their deliveries: those that failed, as while the daemon was
-//! down, are read there and told as if they had come.
+//! down, are read there and published as if they had arrived.
 //!
-//! They are read and not asked for again: reading needs no right to change anything, and works where GitHub
-//! cannot reach us just now. What GitHub lost before it came into the log is found by look-ups.
+//! They are read and not redelivered: reading needs no right to change anything, and works where GitHub
+//! cannot reach us just now. What GitHub lost before it came into the log is found by requesting jobs.
 
 mod log;
 
@@ -14,28 +14,23 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use self::log::{Left, Log};
-use super::streak::Streak;
+use self::log::{LOOK, Left, Log, Part, REFUSED_PAUSE};
 use crate::{
+    clock,
+    demand::Publisher,
     fleet::{Evidence, Instant, JobId, JobState, Scope, Target},
     github::{Client, GithubError, HookRecord},
     text::chain,
 };
 
-/// From one look to the next.
-const LOOK: Duration = Duration::from_mins(5);
-
-/// How soon after a refusal it is tried again: that takes a person.
-const REFUSED_PAUSE: Duration = Duration::from_hours(1);
-
-/// From one look to the next while more is left: what is read has a share of the rate, of which mints need the
+/// From one poll to the next while more is left: what is read has a share of the rate, of which mints need the
 /// rest.
 const PORTION: Duration = Duration::from_secs(30);
 
 /// How long it is remembered which hooks there are.
 const HOOKS_FRESH: Duration = Duration::from_hours(1);
 
-/// Deliveries that one look reads in full, of all hooks together; the rest waits for the next.
+/// Deliveries that one poll reads in full, of all hooks together; the rest waits for the next.
 const READS: usize = 100;
 
 /// Jobs that are remembered to be over or in progress while their other deliveries are read.
@@ -46,11 +41,7 @@ const OUR_PATH: &str = "/webhook";
 
 /// Looks at the logs of a scope's hooks at once and every few minutes, and publishes what did not arrive.
 /// Never ends, but for an enterprise, whose hooks no API shows.
-pub async fn watch_deliveries(
-    client: Client,
-    clock: impl Fn() -> Instant + Send + Sync,
-    publish: impl Fn(Evidence) + Send + Sync,
-) {
+pub async fn watch_deliveries(client: Client, publisher: Publisher) {
     let scope = client.scope().clone();
     if let Target::Enterprise { .. } = scope.target() {
         return;
@@ -58,10 +49,10 @@ pub async fn watch_deliveries(
     let mut repair = Repair::new(client);
     let mut failing = false;
     loop {
-        let (repaired, ended) = repair.look(clock(), &publish).await;
-        let Repaired { hooks, told, .. } = repaired;
-        if told > 0 {
-            info!(%scope, told, "recovered failed webhook deliveries from GitHub's log");
+        let (repaired, ended) = repair.poll(clock::now(), |evidence| publisher.publish(evidence)).await;
+        let Repaired { hooks, recovered, .. } = repaired;
+        if recovered > 0 {
+            info!(%scope, recovered, "recovered failed webhook deliveries from GitHub's log");
         } else if ended.is_ok() {
             debug!(%scope, hooks, "no failed webhook deliveries");
         }
@@ -82,7 +73,7 @@ pub async fn watch_deliveries(
     }
 }
 
-/// From this look to the next.
+/// From this poll to the next.
 fn pause(repaired: &Repaired, ended: &Result<(), GithubError>) -> Duration {
     match ended {
         _ if repaired.more => PORTION,
@@ -101,29 +92,22 @@ pub struct Repair {
     begun: BTreeSet<(Scope, JobId)>,
 }
 
-/// What one look found.
+/// What one poll found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
-    /// Hooks of the scope that tell us of jobs.
+    /// Webhooks of the scope that report jobs to us.
     pub hooks: usize,
-    /// Deliveries that had failed and were told now.
-    pub told: usize,
-    /// Whether more is left for the next look.
+    /// Deliveries that had failed and were published now.
+    pub recovered: usize,
+    /// Whether more is left for the next poll.
     pub more: bool,
 }
 
-/// What is read in one go: of no job that it is queued before it is known which are not any more.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Rest,
-    Queued,
-}
-
-/// How a look fares.
+/// The progress of a poll.
 struct Progress {
     /// Deliveries that may still be read.
     reads: usize,
-    /// Hooks that are left to the next look.
+    /// Hooks that are left to the next poll.
     failed: BTreeSet<u64>,
     /// Whether GitHub answers nothing now.
     stopped: bool,
@@ -141,22 +125,22 @@ impl Progress {
 }
 
 impl Repair {
-    /// A repair of the hooks of the client's scope, which has looked at nothing yet.
+    /// A repair of the hooks of the client's scope, which has polled nothing yet.
     pub fn new(client: Client) -> Self {
         Self { client, listed_at: None, logs: BTreeMap::new(), begun: BTreeSet::new() }
     }
 
-    /// Looks at what failed since the last look, at first since a day ago, and tells it as hints: what is
+    /// Polls what failed since the last poll, at first since a day ago, and publishes it as hints: what is
     /// over first, so that a job that came and went meanwhile is never waiting. At rest that is one
     /// conditional request for each hook, and a list of the hooks once an hour.
     ///
-    /// An error is the first of one hook, and leaves its rest to the next look; the others are looked at.
+    /// An error is the first of one hook, and leaves its rest to the next poll; the others are polled.
     /// [`GithubError::Refused`] and no hooks mean that the credential may not see hooks: then look-ups of jobs
     /// are all the repair there is.
-    pub async fn look(
+    pub async fn poll(
         &mut self,
         now: Instant,
-        mut tell: impl FnMut(Evidence) + Send,
+        mut publish: impl FnMut(Evidence) + Send,
     ) -> (Repaired, Result<(), GithubError>) {
         if let Err(error) = self.list_hooks(now).await {
             return (Repaired::default(), Err(error));
@@ -172,32 +156,34 @@ impl Repair {
             }
             let listed = log.list(&self.client, hook, now).await;
             match &listed {
-                Ok(()) => log.streak.end(),
-                Err(_) => log.retry_at = now + log.streak.fail().1,
+                Ok(()) => {
+                    log.backoff.reset();
+                }
+                Err(_) => log.retry_at = now + log.backoff.fail(),
             }
             if let Err(error) = listed {
                 if let GithubError::Refused(_) = error {
-                    // Perhaps it is gone: ask for the list again.
+                    // Perhaps it was deleted: list them again.
                     self.listed_at = None;
                 }
                 progress.fails(hook, error);
             }
         }
-        let mut told = self.read(Part::Rest, &mut progress, now, &mut tell).await;
+        let mut recovered = self.read(Part::Rest, &mut progress, now, &mut publish).await;
         if !self.is_left(&progress, |left| left.part() == Part::Rest) {
-            told += self.read(Part::Queued, &mut progress, now, &mut tell).await;
+            recovered += self.read(Part::Queued, &mut progress, now, &mut publish).await;
         }
         let more = self.is_left(&progress, |_| true);
         if self.logs.values().all(|log| log.left.is_empty()) {
             // Whatever comes now is newer than their ends.
             self.begun.clear();
         }
-        (Repaired { hooks: self.logs.len(), told, more }, progress.ended)
+        (Repaired { hooks: self.logs.len(), recovered, more }, progress.ended)
     }
 
     /// Whether the log of some hook could not be listed the last time that it was tried.
     fn is_failing(&self) -> bool {
-        self.logs.values().any(|log| log.streak.is_going_on())
+        self.logs.values().any(|log| log.backoff.is_failing())
     }
 
     async fn list_hooks(&mut self, now: Instant) -> Result<(), GithubError> {
@@ -218,13 +204,13 @@ impl Repair {
         logs.flat_map(|(_, log)| log.left.values()).any(|left| left.failures == 0 && wanted(left))
     }
 
-    /// Reads a part of what is left, and tells it; says how much that was.
+    /// Reads a part of what is left and publishes it; returns how much that was.
     async fn read(
         &mut self,
         part: Part,
         progress: &mut Progress,
         now: Instant,
-        tell: &mut (impl FnMut(Evidence) + Send),
+        publish: &mut (impl FnMut(Evidence) + Send),
     ) -> usize {
         let mut found = Vec::new();
         for (&hook, log) in &mut self.logs {
@@ -242,7 +228,7 @@ impl Repair {
             JobState::Waiting => 2,
             JobState::Queued => 3,
         });
-        let mut told = 0;
+        let mut recovered = 0;
         for (job, state, at) in found {
             let key = (job.facts.repository.clone(), job.id);
             if let JobState::Completed | JobState::InProgress { .. } = state {
@@ -252,15 +238,15 @@ impl Repair {
             } else if self.begun.contains(&key) {
                 continue;
             }
-            tell(Evidence::Job { job, state, at, asked: false });
-            told += 1;
+            publish(Evidence::Job { job, state, at, asked: false });
+            recovered += 1;
         }
-        told
+        recovered
     }
 }
 
-/// The hooks that may be ours: those that tell of jobs at an address like ours, or, since a proxy can give
-/// us any address, all that tell of jobs. Reading another's log costs requests and does no harm.
+/// The hooks that may be ours: those that report jobs at an address like ours, or, since a proxy can give
+/// us any address, all that report jobs. Reading another's log costs requests and does no harm.
 fn ours(hooks: Vec<HookRecord>) -> BTreeSet<u64> {
     let telling: Vec<HookRecord> =
         hooks.into_iter().filter(|hook| hook.active && hook.tells_of_jobs).collect();
@@ -277,12 +263,12 @@ mod tests {
     #[test]
     fn the_next_poll_waits_whatever_is_left_and_refusals_of_one_hook_pause_nothing() {
         let refused = || Err(GithubError::Refused("403".to_owned()));
-        let repaired = |hooks: usize, more: bool| Repaired { hooks, told: 0, more };
+        let repaired = |hooks: usize, more: bool| Repaired { hooks, recovered: 0, more };
         assert_eq!(pause(&repaired(2, true), &Ok(())), PORTION);
         assert_eq!(pause(&repaired(2, true), &refused()), PORTION);
         assert_eq!(pause(&repaired(2, false), &refused()), LOOK);
         assert_eq!(pause(&repaired(0, false), &refused()), REFUSED_PAUSE);
-        assert_eq!(pause(&Repaired { told: 7, ..repaired(1, false) }, &Ok(())), LOOK);
+        assert_eq!(pause(&Repaired { recovered: 7, ..repaired(1, false) }, &Ok(())), LOOK);
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! Which repository's queue is looked at next, and when: the active ones at the configured interval, the
-//! quiet ones ever more rarely, all of them within what GitHub allows. Time is passed in.
+//! Which repository's queue is polled next, and when: the active ones at the configured interval, the
+//! quiet ones less and less often, all of them within what GitHub allows. Time is passed in.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    backoff::doubled,
     fleet::{Instant, Scope},
     github::{Look, Rate},
 };
 
-/// For so long after a push or a job a repository counts as active.
+/// How long after a push or a job a repository counts as active.
 const ACTIVE: Duration = Duration::from_mins(15);
 
-/// How many times as long ago as it is looked at, a quiet repository was last active.
+/// The interval of a quiet repository is the time since it was last active, divided by this.
 const QUIETER: u32 = 15;
 
 /// Requests a minute for the queues of all scopes of one credential. GitHub allows 900 points to everything
@@ -19,22 +20,22 @@ const QUIETER: u32 = 15;
 /// and removing runners.
 pub const REQUESTS_PER_MINUTE: u32 = 350;
 
-/// Looks may run ahead of that pace for so long.
+/// How far polls may run ahead of that pace.
 const BURST: Duration = Duration::from_secs(30);
 
-/// However much there is to hear, one repository is not looked at more often.
+/// No repository is polled more often, however often it is reported.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The longest wait after failures in a row.
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
-/// What a look is taken to cost before the first: two lists, and the jobs of a run.
+/// The assumed cost of a poll before the first one: two lists, and the jobs of a run.
 const USUAL_REQUESTS: f64 = 3.0;
 
-/// Of a look's requests as many are taken to be charged as were lately; so much counts the newest.
+/// Of a poll's requests as many are assumed to be charged as were lately; this is the weight of the newest.
 const NEWEST: f64 = 0.2;
 
-/// How a repository has come to be looked at, which says how rarely it may be.
+/// Why a repository is polled, which determines how rarely it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// It is the pool's own scope: always at the configured interval.
@@ -58,13 +59,13 @@ impl Reach {
 /// What polling of queues would need, and what it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortfall {
-    /// Repositories that are looked at.
+    /// Repositories that are polled.
     pub repositories: usize,
     /// Requests an hour that the configured interval needs.
     pub wanted: u64,
     /// Requests an hour that GitHub's limits leave for it.
     pub allowed: u64,
-    /// How often an active repository is looked at instead.
+    /// How often an active repository is polled instead.
     pub interval: Duration,
 }
 
@@ -82,11 +83,11 @@ struct Turn {
     reach: Reach,
     /// When it was last pushed to, or had jobs that were not over.
     active_at: Instant,
-    /// Whether jobs waited for a runner at the last look.
+    /// Whether jobs waited for a runner at the last poll.
     queued: bool,
-    looked_at: Option<Instant>,
-    /// Whether a look is under way.
-    looking: bool,
+    polled_at: Option<Instant>,
+    /// Whether a poll is under way.
+    is_polled: bool,
     /// Whether somebody knows that there is news.
     soon: bool,
     /// Failures in a row, and when to try again.
@@ -112,8 +113,8 @@ impl Schedule {
             reach,
             active_at: pushed_at,
             queued: false,
-            looked_at: None,
-            looking: false,
+            polled_at: None,
+            is_polled: false,
             soon: false,
             failures: 0,
             retry_at: Instant::default(),
@@ -124,11 +125,11 @@ impl Schedule {
         turn.active_at = turn.active_at.max(pushed_at);
     }
 
-    /// Keeps of the found repositories only those that pass, and those with jobs; tells the others.
+    /// Keeps of the found repositories only those that pass, and those with jobs; returns the others.
     pub(super) fn forget_found(&mut self, keep: impl Fn(&Scope) -> bool, now: Instant) -> Vec<Scope> {
         let gone = |(repository, turn): (&Scope, &Turn)| {
             let stays = turn.reach != Reach::Found
-                || turn.looking
+                || turn.is_polled
                 || turn.soon
                 || keep(repository)
                 || now.since(turn.active_at) < ACTIVE;
@@ -142,12 +143,12 @@ impl Schedule {
     }
 
     /// There is news of a repository; false when it is none of these.
-    pub(super) fn look_soon(&mut self, repository: &Scope) -> bool {
+    pub(super) fn poll_soon(&mut self, repository: &Scope) -> bool {
         self.turns.get_mut(repository).map(|turn| turn.soon = true).is_some()
     }
 
     /// A runner took a job or ended: where jobs waited, fewer may.
-    pub(super) fn look_at_queued_soon(&mut self) {
+    pub(super) fn poll_queued_soon(&mut self) {
         for turn in self.turns.values_mut().filter(|turn| turn.queued || turn.reach == Reach::Own) {
             turn.soon = true;
         }
@@ -157,24 +158,24 @@ impl Schedule {
     pub(super) fn next(&self, rate: Option<&Rate>, now: Instant) -> Option<(Scope, Instant)> {
         let stretch = self.stretch(rate, now);
         let paced = self.paid_until - BURST;
-        let turns = self.turns.iter().filter(|(_, turn)| !turn.looking);
+        let turns = self.turns.iter().filter(|(_, turn)| !turn.is_polled);
         let due = turns.map(|(repository, turn)| (turn.due(self.base, stretch, now), repository));
-        // Of those that are due the one that was told of, then the one that waits for longest.
+        // Of those that are due the one that was reported, then the one that waits for longest.
         let (due, repository) = due.min_by_key(|&(due, _)| due)?;
         Some((repository.clone(), due.max(paced)))
     }
 
-    /// A look begins.
+    /// A poll begins.
     pub(super) fn began(&mut self, repository: &Scope, now: Instant) {
         if let Some(turn) = self.turns.get_mut(repository) {
-            (turn.looking, turn.soon, turn.looked_at) = (true, false, Some(now));
+            (turn.is_polled, turn.soon, turn.polled_at) = (true, false, Some(now));
         }
     }
 
-    /// A look has ended well.
-    pub(super) fn looked(&mut self, repository: &Scope, look: &Look, now: Instant) {
+    /// A poll has succeeded.
+    pub(super) fn polled(&mut self, repository: &Scope, look: &Look, now: Instant) {
         let Some(turn) = self.turns.get_mut(repository) else { return };
-        (turn.looking, turn.failures) = (false, 0);
+        (turn.is_polled, turn.failures) = (false, 0);
         turn.queued = look.jobs.iter().any(|(_, state)| *state == crate::fleet::JobState::Queued);
         if !look.jobs.is_empty() {
             turn.active_at = now;
@@ -185,12 +186,12 @@ impl Schedule {
         self.pay(look.requests, now);
     }
 
-    /// A look has failed, and is worth no other before `retry_at`, where GitHub said so.
+    /// A poll has failed, and another is useless before `retry_at`, where GitHub says so.
     pub(super) fn failed(&mut self, repository: &Scope, retry_at: Option<Instant>, now: Instant) {
         let base = self.base;
         let Some(turn) = self.turns.get_mut(repository) else { return };
-        let wait = (base * 2_u32.pow(turn.failures.min(10))).min(LONGEST_RETRY.max(base));
-        turn.looking = false;
+        let wait = doubled(base, turn.failures, LONGEST_RETRY.max(base));
+        turn.is_polled = false;
         turn.failures = turn.failures.saturating_add(1);
         turn.retry_at = retry_at.unwrap_or(now + wait);
         self.pay(1, now);
@@ -209,7 +210,7 @@ impl Schedule {
         })
     }
 
-    /// How much longer all intervals must be for the rate limit to last until its window ends, if looks
+    /// How much longer all intervals must be for the rate limit to last until its window ends, if polls
     /// go on to be charged as they were.
     fn stretch(&self, rate: Option<&Rate>, now: Instant) -> f64 {
         let Some(rate) = rate.filter(|rate| now < rate.reset_at) else { return 1.0 };
@@ -230,7 +231,7 @@ impl Schedule {
 }
 
 impl Turn {
-    /// How often it is looked at while the limits allow it.
+    /// How often it is polled while the limits allow it.
     fn interval(&self, base: Duration, now: Instant) -> Duration {
         let quiet = now.since(self.active_at);
         if quiet < ACTIVE {
@@ -240,11 +241,11 @@ impl Turn {
     }
 
     fn due(&self, base: Duration, stretch: f64, now: Instant) -> Instant {
-        let Some(looked_at) = self.looked_at else { return Instant::default() };
+        let Some(polled_at) = self.polled_at else { return Instant::default() };
         let due = if self.soon {
-            looked_at + SHORTEST
+            polled_at + SHORTEST
         } else {
-            looked_at + self.interval(base, now).mul_f64(stretch)
+            polled_at + self.interval(base, now).mul_f64(stretch)
         };
         if self.failures > 0 { self.retry_at } else { due }
     }
@@ -254,7 +255,7 @@ impl Turn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestsPerHour {
     /// With nothing waiting: all of them conditional, and none charged while nothing changes. Each run
-    /// with jobs that are not over adds one for each look.
+    /// with jobs that are not over adds one for each poll.
     pub at_rest: u64,
     /// Those that are charged for each job: its run in the lists, and its states.
     pub charged_per_job: u64,
@@ -265,16 +266,16 @@ pub struct RequestsPerHour {
 /// and goes. Jobs of one run share the lists.
 const CHARGED_PER_JOB: u64 = 6;
 
-/// What polling needs at this interval when of these repositories so many are active.
+/// What polling needs at this interval with so many active and quiet repositories.
 pub fn requests_per_hour(interval: Duration, active: u32, quiet: u32, reach: Reach) -> RequestsPerHour {
     let base = interval.max(SHORTEST);
-    let looks = |count: u32, every: Duration| f64::from(count) * 3600.0 / every.as_secs_f64();
-    let looks_each_hour = looks(active, base) + looks(quiet, reach.longest(base));
-    // Two lists a look, and two more once a minute; what was pushed to is asked for once a minute too.
-    let held = looks(active, base.max(Duration::from_mins(1))) + looks(quiet, reach.longest(base));
+    let polls = |count: u32, every: Duration| f64::from(count) * 3600.0 / every.as_secs_f64();
+    let polls_each_hour = polls(active, base) + polls(quiet, reach.longest(base));
+    // Two lists a poll, and two more once a minute; what was pushed to is requested once a minute too.
+    let held = polls(active, base.max(Duration::from_mins(1))) + polls(quiet, reach.longest(base));
     let found = if reach == Reach::Found { 60.0 } else { 0.0 };
     RequestsPerHour {
-        at_rest: whole(looks_each_hour * 2.0 + held * 2.0 + found),
+        at_rest: whole(polls_each_hour * 2.0 + held * 2.0 + found),
         charged_per_job: CHARGED_PER_JOB,
     }
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::observers::{Engine, Publisher};
 use crate::{
+    backoff::Backoff,
     clock,
+    daemon::engine::Engine,
+    demand::Publisher,
     fleet::{Evidence, HostName, ImageState, PullPolicy},
     text::chain,
 };
 
-/// How often an engine is asked whether it still has an image.
+/// How often it is checked whether an engine still has an image.
 const IMAGE_LOOK: Duration = Duration::from_mins(1);
 
 /// How often a pull is repeated for `pull = "always"`.
@@ -35,7 +37,7 @@ pub(super) async fn keep_image(
         publisher.publish(Evidence::Image { host, image, state });
     };
     let (mut pauses, mut refresh_at) = (engine.pauses(), clock::now());
-    let (mut failing, mut retry) = (false, PULL_RETRY.0);
+    let mut backoff = Backoff::new(PULL_RETRY.0, PULL_RETRY.1);
     loop {
         let present = match docker.image(&image).await {
             Ok(present) => present,
@@ -59,7 +61,7 @@ pub(super) async fn keep_image(
                     "the engine has no image {image}, and `pull` is \"never\""
                 )));
             }
-            None if !failing => publish(ImageState::Pulling),
+            None if !backoff.is_failing() => publish(ImageState::Pulling),
             // Why the last attempt failed says more.
             None => {}
         }
@@ -71,7 +73,8 @@ pub(super) async fn keep_image(
         match docker.pull(&image).await {
             Ok(id) => {
                 publish(ImageState::Present(id));
-                (failing, retry, refresh_at) = (false, PULL_RETRY.0, clock::now() + IMAGE_REFRESH);
+                backoff.reset();
+                refresh_at = clock::now() + IMAGE_REFRESH;
                 sleep(IMAGE_LOOK).await;
             }
             Err(error) => {
@@ -80,15 +83,14 @@ pub(super) async fn keep_image(
                     debug!(%host, image, error, "failed to pull the image");
                     // The pools that wait for it say so.
                     publish(ImageState::Missing(error));
-                } else if failing {
+                } else if backoff.is_failing() {
                     debug!(%host, image, error, "failed to update the image");
                 } else {
                     warn!(%host, image, error, "failed to update the image, the present one stays in use");
                 }
-                failing = true;
+                let retry = backoff.fail();
                 refresh_at = clock::now() + retry;
                 sleep(retry).await;
-                retry = (retry * 2).min(PULL_RETRY.1);
             }
         }
     }

@@ -1,0 +1,61 @@
+//! The machine of an engine: its clock and its disk.
+
+use std::{path::Path, time::Duration};
+
+use tokio::time::sleep;
+use tracing::warn;
+
+use crate::{
+    clock,
+    daemon::engine::Engine,
+    demand::Publisher,
+    fleet::{Evidence, HostName},
+    host::{Facts, disk_is_low},
+};
+
+/// How often an engine's disk is checked.
+const DISK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Asks an engine for its clock until it answers, and reports one that differs much from this machine's.
+pub(super) async fn check_clock(engine: Engine, host: HostName) {
+    let mut pauses = engine.pauses();
+    loop {
+        // The engine's list reports why it cannot be reached.
+        if let Ok(facts) = engine.docker.facts().await {
+            return report_skew(&host, &facts);
+        }
+        pauses.wait().await;
+    }
+}
+
+/// Decisions compare times of one clock only, so it is just
+/// times in logs that would confuse people.
+fn report_skew(host: &HostName, facts: &Facts) {
+    if let Some(ahead) = facts.skew(clock::wall()) {
+        let (seconds, direction) = (ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
+        warn!(
+            %host, seconds,
+            "the clock of the engine's machine is {seconds} s {direction} this machine's; enable time \
+             synchronization on both, such as chrony or systemd-timesyncd"
+        );
+    }
+}
+
+/// Checks whether an engine's disk has room for more runners, where this process can see the disk.
+pub(super) async fn watch_disk(engine: Engine, host: HostName, min_free: u64, publisher: Publisher) {
+    let mut warned = false;
+    loop {
+        if let Ok(facts) = engine.docker.facts().await {
+            match disk_is_low(Path::new(&facts.storage_root), min_free) {
+                Ok(low) => publisher.publish(Evidence::DiskLow { host: host.clone(), low }),
+                Err(error) if !warned => {
+                    warned = true;
+                    let directory = facts.storage_root;
+                    warn!(%host, directory, %error, "cannot check the engine's disk, so `min_free_disk` has no effect");
+                }
+                Err(_) => {}
+            }
+        }
+        sleep(DISK_INTERVAL).await;
+    }
+}
