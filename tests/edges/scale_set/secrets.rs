@@ -34,8 +34,7 @@ async fn no_secret_shows_in_logs_at_any_level_under_the_caps() {
         .with_env_filter(filter)
         .with_writer(move || writer.clone())
         .finish();
-    // With a single subscriber, tracing decides in the first thread whether there is a listener.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    crate::subscribers::allow_several();
     let _guard = tracing::subscriber::set_default(subscriber);
     let (simulator, _directory, sets) = stand(quick()).await;
     let served = Served::begin(&sets, pool("linux", &["linux"]));
