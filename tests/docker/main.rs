@@ -6,5 +6,7 @@
 mod docker_edge;
 mod shell_image;
 mod simulated_runner;
+#[path = "../edges/subscribers.rs"]
+mod subscribers;
 #[path = "../../crates/simulator/tests/github/wire.rs"]
 mod wire;

@@ -12,4 +12,5 @@ mod keys;
 mod plumbing;
 mod scale_set;
 mod show;
+mod subscribers;
 mod webhook;

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use self::{
     containers::{follow_events, list_containers},
-    images::{images, keep_image},
+    images::keep_image,
     logs::follow_logs,
     machine::{check_clock, watch_disk},
 };
@@ -69,8 +69,9 @@ fn observe_hosts(parts: &Parts<'_>, tasks: &mut Tasks) {
             warn!(host = %name, "`min_free_disk` has no effect: the disk of a remote engine cannot be checked from this machine");
         }
     }
-    for (host, image, pull) in images(parts.config) {
-        if let Some(engine) = parts.engines.get(&host) {
+    for ((host, image), pull) in parts.config.images() {
+        if let Some(engine) = parts.engines.get(host) {
+            let (host, image) = (host.clone(), image.to_owned());
             observers.spawn(keep_image(engine.clone(), host, image, pull, publisher.clone()));
         }
     }

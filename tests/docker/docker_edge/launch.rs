@@ -208,6 +208,7 @@ async fn an_echoed_request_shows_nothing_of_the_jit_config() {
             .with_env_filter(EnvFilter::try_new(format!("trace,{}", LOG_CAPS.join(","))).unwrap())
             .with_writer(move || writer.clone())
             .finish();
+        crate::subscribers::allow_several();
         let guard = subscriber.set_default();
         let (runner, pool, secret) = (stand.name(), stand.pool(IDLE), SecretString::from(jit.clone()));
         let (instance, registration) = (&stand.instance, RegistrationId(23));
@@ -236,6 +237,7 @@ async fn everything_logged(stand: &Stand, filter: &[&str]) -> String {
         .with_env_filter(EnvFilter::try_new(filter.join(",")).unwrap())
         .with_writer(move || writer.clone())
         .finish();
+    crate::subscribers::allow_several();
     let guard = subscriber.set_default();
     let (_, id) = stand.run(IDLE).await;
     stand.docker.list().await.unwrap();

@@ -112,6 +112,7 @@ async fn what_is_not_ours_is_unlisted_and_left_alone() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    crate::subscribers::allow_several();
     let guard = subscriber.set_default();
     for _ in 0..2 {
         let listed = stand.docker.list().await.unwrap();

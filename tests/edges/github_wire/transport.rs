@@ -285,9 +285,6 @@ async fn no_secret_shows_in_debug_reports_or_errors_even_if_the_other_side_echoe
 #[tokio::test]
 async fn no_secret_shows_in_logs_at_any_level_under_the_caps() {
     let log = Log::default();
-    // With a single subscriber, tracing decides in the first thread whether there is a listener, and that may
-    // be another test's.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let _guard = log.listen();
     let world = World::new("acme/widgets", |request| match request.method {
         Method::POST => minted(),

@@ -215,6 +215,7 @@ impl Log {
         let filter = caps.fold(EnvFilter::new("trace"), EnvFilter::add_directive);
         let subscriber =
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone()).finish();
+        crate::subscribers::allow_several();
         tracing::subscriber::set_default(subscriber)
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Keeps what this thread logs at this level, under the caps, until the guard is dropped.
-    pub(crate) fn listen(&self, level: &str) -> (Dispatch, DefaultGuard) {
+    pub(crate) fn listen(&self, level: &str) -> DefaultGuard {
         let writer = self.clone();
         let caps = LOG_CAPS.iter().map(|cap| cap.parse().unwrap());
         let filter = caps.fold(EnvFilter::new(level), EnvFilter::add_directive);
@@ -27,8 +27,8 @@ impl Log {
             .with_env_filter(filter)
             .with_writer(move || writer.clone())
             .finish();
-        // With a single subscriber, tracing decides in the first thread whether there is a listener.
-        (Dispatch::new(NoSubscriber::default()), tracing::subscriber::set_default(subscriber))
+        crate::subscribers::allow_several();
+        tracing::subscriber::set_default(subscriber)
     }
 
     pub(crate) fn text(&self) -> String {

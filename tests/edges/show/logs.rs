@@ -37,6 +37,7 @@ fn logged_as(form: Form, filter: &str, speak: impl FnOnce()) -> String {
     let writer = lines.clone();
     let caps = ["bollard=info", "hyper=info", "octocrab=off"];
     let subscriber = subscriber(form, filter, &caps, move || writer.clone()).unwrap();
+    crate::subscribers::allow_several();
     // The guard also bridges the `log` crate, which bollard speaks through.
     let guard = subscriber.set_default();
     speak();
