@@ -4,10 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use dayfly::github::LOG_CAPS;
 use secrecy::ExposeSecret as _;
-use tracing::{
-    Dispatch,
-    subscriber::{DefaultGuard, NoSubscriber},
-};
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::EnvFilter;
 
 use super::stand::{Served, is_up, pool, quick, stand};
