@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::fleet::{HostName, Timestamp};
 
+/// The parts of the status document that stay the same.
 #[derive(Clone, Debug)]
 pub struct About {
     pub instance: Arc<str>,

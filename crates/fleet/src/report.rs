@@ -114,7 +114,7 @@ pub struct RunnerReport {
     pub ending: Option<Ending>,
     /// Its job, where its log has it.
     pub job: Option<String>,
-    /// Details of its job, where a queue, a webhook or a scale set reported them.
+    /// Details of its job, where a job source reported them.
     pub facts: Option<Arc<JobFacts>>,
 }
 
