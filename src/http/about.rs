@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::fleet::{HostName, Timestamp};
 
+/// The daemon, as it was started.
 #[derive(Clone, Debug)]
 pub struct About {
     pub instance: Arc<str>,
