@@ -111,7 +111,7 @@ mod tests {
 
     fn cadence(demand: Demand) -> Cadence {
         let pool = pool(demand);
-        Cadence::new(&pool.scope, &[pool.clone()], USUAL)
+        Cadence::new(&pool.scope, std::slice::from_ref(&pool), USUAL)
     }
 
     /// The last pass, with a runner that has been in a phase for so long.
