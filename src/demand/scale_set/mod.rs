@@ -1,7 +1,7 @@
 //! Job source: a pool as a runner scale set, for which GitHub assigns jobs and counts them. Finds or creates the set
 //! and keeps its one session open for as long as it can.
 //!
-//! [`SessionState`](session::SessionState) decides what to request next, without I/O and without a clock; [`serve()`]
+//! `SessionState` decides what to request next, without I/O and without a clock; [`serve()`]
 //! requests it. A set whose session somebody else has is waited for, for ever: two installations never serve one set.
 
 mod pool;
