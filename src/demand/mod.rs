@@ -7,8 +7,12 @@
 mod context;
 pub mod eligibility;
 pub mod idle;
+mod intervals;
 pub mod queue;
 pub mod scale_set;
 pub mod webhook;
 
-pub use self::context::{Publisher, ScopeContext, Tasks};
+pub use self::{
+    context::{Publisher, ScopeContext, Tasks},
+    intervals::times_an_hour,
+};

@@ -4,42 +4,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
-    time::Duration,
 };
 
 use super::{report::Line, scope::Seen, wording::counted};
 use crate::{
     config::Config,
     demand::{
+        eligibility::{ADDRESSES_INTERVAL, GROUPS_INTERVAL},
         idle::list_interval,
-        queue::{REQUESTS_PER_MINUTE, Reach, requests_per_hour},
+        queue::{FIND_INTERVAL, REQUESTS_PER_MINUTE, Reach, requests_per_hour},
+        times_an_hour,
+        webhook::{HOOKS_INTERVAL, JOBS_A_ROUND, LOG_INTERVAL, ROUND_INTERVAL},
     },
     fleet::{Demand, Pool, Scope, Target},
     github::CredentialKind,
 };
 
-const HOUR: Duration = Duration::from_hours(1);
-
 /// Runners in one page of a list.
 const PAGE: usize = 100;
-
-/// Listings of an organization's repositories in an hour.
-const FINDS: u64 = 60;
-
-/// Reads of a webhook's delivery log in an hour.
-const LOOKS_AT_LOG: u64 = 12;
-
-/// Listings of webhooks in an hour, which are charged.
-const HOOK_LISTS: u64 = 1;
-
-/// Reads of the address of a scope or a named repository in an hour.
-const ADDRESSES: u64 = 1;
-
-/// Listings of runner groups in an hour, which are charged.
-const GROUPS: u64 = 6;
-
-/// At most this many look-ups an hour of a scope's jobs that are known from webhooks only.
-const LOOK_UPS: u64 = 1200;
 
 /// The requests that share one budget.
 #[derive(Default)]
@@ -61,10 +43,6 @@ struct Asked<'a> {
 
 /// A line for each budget, in the order of the credentials' names.
 pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
-    let per_hour = |requests: u64, interval: Duration| {
-        let polls = HOUR.as_millis() / interval.as_millis().max(1);
-        requests.saturating_mul(u64::try_from(polls).unwrap_or(u64::MAX))
-    };
     let mut budgets: BTreeMap<(&str, &str, &str), Asked> = BTreeMap::new();
     for seen in seen {
         let site = seen.scope.site();
@@ -79,18 +57,20 @@ pub(super) fn lines(config: &Config, seen: &[Seen]) -> Vec<Line> {
         asked.rate = asked.rate.or(seen.rate.as_ref());
         let own = || config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.scope == seen.scope);
         let interval = list_interval(own(), config.poll_interval);
-        asked.listings += per_hour(u64::try_from(pages).unwrap_or(u64::MAX), interval);
+        asked.listings += times_an_hour(interval).saturating_mul(u64::try_from(pages).unwrap_or(u64::MAX));
         let any = |wanted: fn(&Pool) -> bool| u64::from(own().any(wanted));
         let is_enterprise = matches!(seen.scope.target(), Target::Enterprise { .. });
         let takes = any(|pool| pool.demand.has_webhooks());
         asked.hooks += seen.hooks;
-        asked.hook_lists += if is_enterprise { 0 } else { HOOK_LISTS * takes };
+        asked.hook_lists += if is_enterprise { 0 } else { times_an_hour(HOOKS_INTERVAL) * takes };
         asked.hooked += any(|pool| pool.demand == Demand::Jobs { queue: false, webhook: true });
         asked.finds += any(is_open);
         let named: BTreeSet<&Scope> = own().flat_map(|pool| &pool.repositories).collect();
-        asked.addresses += ADDRESSES * (named.len() as u64 + u64::from(!is_enterprise));
+        asked.addresses +=
+            times_an_hour(ADDRESSES_INTERVAL) * (named.len() as u64 + u64::from(!is_enterprise));
         let has_groups = |pool: &Pool| !matches!(pool.scope.target(), Target::Repository { .. });
-        asked.groups += GROUPS * u64::from(own().any(|pool| has_groups(pool) && pool.demand.counts_jobs()));
+        asked.groups += times_an_hour(GROUPS_INTERVAL)
+            * u64::from(own().any(|pool| has_groups(pool) && pool.demand.counts_jobs()));
         for pool in own() {
             if !pool.demand.polls_queues() {
                 continue;
@@ -123,7 +103,8 @@ fn is_open(pool: &Pool) -> bool {
 }
 
 fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line {
-    let (finds, logs) = (FINDS * asked.finds, LOOKS_AT_LOG * asked.hooks as u64);
+    let (finds, logs) =
+        (times_an_hour(FIND_INTERVAL) * asked.finds, times_an_hour(LOG_INTERVAL) * asked.hooks as u64);
     let charged = asked.groups + asked.hook_lists;
     let total =
         [queues, finds, logs, asked.addresses, charged].into_iter().fold(asked.listings, u64::saturating_add);
@@ -165,7 +146,7 @@ fn line(config: &Config, subject: &str, asked: &Asked<'_>, queues: u64) -> Line 
         let _ = write!(text, "\nthat includes the queues of {pools} without configured repositories");
     }
     if asked.hooked > 0 {
-        let bound = LOOK_UPS * asked.hooked;
+        let bound = times_an_hour(ROUND_INTERVAL) * JOBS_A_ROUND as u64 * asked.hooked;
         let _ = write!(
             text,
             "\njobs that are known from webhooks only are looked up: at most {bound} requests an hour"

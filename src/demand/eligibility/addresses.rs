@@ -18,7 +18,7 @@ use crate::{
 
 /// How often they are read, unless something comes under an address that is not the one known; each is a conditional
 /// request.
-const READ: Duration = Duration::from_hours(1);
+pub const ADDRESSES_INTERVAL: Duration = Duration::from_hours(1);
 
 /// How soon after a failure, and how soon at all.
 const RETRY: Duration = Duration::from_mins(1);
@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_mins(1);
 pub(super) async fn watch_addresses(client: Client, pools: Vec<Pool>, known: oneshot::Sender<()>) {
     let named = pools.iter().flat_map(|pool| &pool.repositories);
     let configured: BTreeSet<&Scope> = named.chain([client.scope()]).collect();
-    let (mut backoff, mut known) = (Backoff::new(RETRY, READ), Some(known));
+    let (mut backoff, mut known) = (Backoff::new(RETRY, ADDRESSES_INTERVAL), Some(known));
     loop {
         let mut failed = false;
         for configured in &configured {
@@ -51,7 +51,7 @@ pub(super) async fn watch_addresses(client: Client, pools: Vec<Pool>, known: one
             backoff.reset();
             sleep(RETRY).await;
             // Whether anything came makes no difference: they are read either way.
-            let _ = timeout(READ.saturating_sub(RETRY), client.identities().doubted()).await;
+            let _ = timeout(ADDRESSES_INTERVAL.saturating_sub(RETRY), client.identities().doubted()).await;
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How often they are read.
-const READ: Duration = Duration::from_mins(10);
+pub const GROUPS_INTERVAL: Duration = Duration::from_mins(10);
 
 /// How soon after a failure they are read again: after the first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
@@ -31,7 +31,7 @@ pub async fn watch_groups(client: Client, pools: Vec<Pool>, publisher: Publisher
             Ok(groups) => {
                 backoff.reset();
                 publisher.publish(Evidence::Groups { scope: client.scope().clone(), groups });
-                READ
+                GROUPS_INTERVAL
             }
             Err(error) => {
                 let (scope, error) = (client.scope(), chain(&error));

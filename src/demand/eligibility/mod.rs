@@ -9,7 +9,10 @@ use std::time::Duration;
 use tokio::{sync::oneshot, time::timeout};
 
 use self::addresses::watch_addresses;
-pub use self::groups::watch_groups;
+pub use self::{
+    addresses::ADDRESSES_INTERVAL,
+    groups::{GROUPS_INTERVAL, watch_groups},
+};
 use super::{ScopeContext, Tasks};
 
 /// How long the runner groups wait for the numbers of the configured repositories at most.

@@ -12,7 +12,7 @@ use tokio::sync::{
 
 pub use self::{
     schedule::{REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
-    watch::{QueueHandle, QueueWatch},
+    watch::{FIND_INTERVAL, QueueHandle, QueueWatch},
 };
 use super::{ScopeContext, Tasks};
 use crate::fleet::{Demand, Event, PoolName};

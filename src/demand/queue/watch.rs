@@ -23,7 +23,7 @@ use crate::{
 const AT_ONCE: usize = 4;
 
 /// How often an organization's repositories are listed by when they were pushed to.
-const FIND: Duration = Duration::from_mins(1);
+pub const FIND_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long after a failure they are listed again at most.
 const LONGEST_RETRY: Duration = Duration::from_mins(15);
@@ -114,7 +114,7 @@ impl QueueWatch {
             schedule.add(repository, Reach::Named, clock::now());
         }
         Self {
-            finding: Backoff::new(FIND, LONGEST_RETRY),
+            finding: Backoff::new(FIND_INTERVAL, LONGEST_RETRY),
             finds: !own && pools.iter().any(|pool| pool.repositories.is_empty()),
             pools: pools.iter().map(|pool| pool.name.clone()).collect(),
             handle: QueueHandle::default(),
@@ -144,13 +144,14 @@ impl QueueWatch {
             if now >= find_at
                 && let Some(mut repositories) = finder.take()
             {
-                find_at = now + FIND;
+                find_at = now + FIND_INTERVAL;
                 work.spawn(async move {
                     let found = repositories.pushed_since(now - PUSHED).await;
                     Done::Found(repositories, found)
                 });
             }
-            let wake_at = self.begin(&mut work, now).min(if finder.is_some() { find_at } else { now + FIND });
+            let wake_at =
+                self.begin(&mut work, now).min(if finder.is_some() { find_at } else { now + FIND_INTERVAL });
             let handle = self.handle.clone();
             tokio::select! {
                 Some(done) = work.join_next(), if !work.is_empty() => match done {
@@ -190,7 +191,7 @@ impl QueueWatch {
                 Done::Polled(queue, looked)
             });
         }
-        now + FIND
+        now + FIND_INTERVAL
     }
 
     fn polled(&mut self, queue: Queue, looked: Result<Look, GithubError>) {

@@ -14,7 +14,8 @@ use std::{
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use self::log::{LOOK, Left, Log, Part, REFUSED_PAUSE};
+pub use self::log::LOG_INTERVAL;
+use self::log::{Left, Log, Part, REFUSED_PAUSE};
 use crate::{
     clock,
     demand::Publisher,
@@ -28,7 +29,7 @@ use crate::{
 const PORTION: Duration = Duration::from_secs(30);
 
 /// How long it is remembered which hooks there are.
-const HOOKS_FRESH: Duration = Duration::from_hours(1);
+pub const HOOKS_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Deliveries that one poll reads in full, of all hooks together; the rest waits for the next.
 const READS: usize = 100;
@@ -79,7 +80,7 @@ fn pause(repaired: &Repaired, ended: &Result<(), GithubError>) -> Duration {
         _ if repaired.more => PORTION,
         // Not even which hooks there are.
         Err(GithubError::Refused(_)) if repaired.hooks == 0 => REFUSED_PAUSE,
-        _ => LOOK,
+        _ => LOG_INTERVAL,
     }
 }
 
@@ -187,7 +188,7 @@ impl Repair {
     }
 
     async fn list_hooks(&mut self, now: Instant) -> Result<(), GithubError> {
-        if self.listed_at.is_none_or(|at| now.since(at) >= HOOKS_FRESH) {
+        if self.listed_at.is_none_or(|at| now.since(at) >= HOOKS_INTERVAL) {
             let hooks = ours(self.client.hooks().await?);
             self.logs.retain(|id, _| hooks.contains(id));
             for id in hooks {
@@ -266,9 +267,9 @@ mod tests {
         let repaired = |hooks: usize, more: bool| Repaired { hooks, recovered: 0, more };
         assert_eq!(pause(&repaired(2, true), &Ok(())), PORTION);
         assert_eq!(pause(&repaired(2, true), &refused()), PORTION);
-        assert_eq!(pause(&repaired(2, false), &refused()), LOOK);
+        assert_eq!(pause(&repaired(2, false), &refused()), LOG_INTERVAL);
         assert_eq!(pause(&repaired(0, false), &refused()), REFUSED_PAUSE);
-        assert_eq!(pause(&Repaired { recovered: 7, ..repaired(1, false) }, &Ok(())), LOOK);
+        assert_eq!(pause(&Repaired { recovered: 7, ..repaired(1, false) }, &Ok(())), LOG_INTERVAL);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 pub use self::{
-    deliveries::{Repair, Repaired, watch_deliveries},
-    unconfirmed_jobs::{UnconfirmedJob, watch_unconfirmed_jobs},
+    deliveries::{HOOKS_INTERVAL, LOG_INTERVAL, Repair, Repaired, watch_deliveries},
+    unconfirmed_jobs::{JOBS_A_ROUND, ROUND_INTERVAL, UnconfirmedJob, watch_unconfirmed_jobs},
 };
 use super::{ScopeContext, Tasks, queue::QueueHandle};
 use crate::fleet::{Demand, Evidence, JobState, PoolName};

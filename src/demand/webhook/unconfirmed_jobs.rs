@@ -23,17 +23,17 @@ use crate::{
 const BELIEVED: Duration = Duration::from_mins(2);
 
 /// From the end of one round to the next; and at most, while GitHub answers nothing.
-const PAUSE: Duration = Duration::from_mins(1);
+pub const ROUND_INTERVAL: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// Jobs that are requested at most in one round of a minute: with one credential, 1200 requests an hour.
-const ROUND: usize = 20;
+pub const JOBS_A_ROUND: usize = 20;
 
 /// How long it is remembered whether a repository can be read.
 const READABLE: Duration = Duration::from_hours(1);
 
 /// How soon jobs of a repository are requested again that GitHub did not return: after the first failure, and at most.
-const RETRY: (Duration, Duration) = (PAUSE, Duration::from_hours(1));
+const RETRY: (Duration, Duration) = (ROUND_INTERVAL, Duration::from_hours(1));
 
 /// Repositories of which that is remembered.
 const REPOSITORIES: usize = 1000;
@@ -78,7 +78,7 @@ pub async fn watch_unconfirmed_jobs(
     unconfirmed: impl Fn(Instant) -> Vec<UnconfirmedJob> + Send + Sync,
     publisher: Publisher,
 ) {
-    let (mut requests, mut backoff) = (JobRequests::default(), Backoff::new(PAUSE, LONGEST_PAUSE));
+    let (mut requests, mut backoff) = (JobRequests::default(), Backoff::new(ROUND_INTERVAL, LONGEST_PAUSE));
     let publish = |evidence| publisher.publish(evidence);
     loop {
         let request = |of: UnconfirmedJob| {
@@ -89,7 +89,7 @@ pub async fn watch_unconfirmed_jobs(
             let client = client.clone();
             async move { client.queue_can_be_seen(&repository).await }
         };
-        let mut pause = PAUSE;
+        let mut pause = ROUND_INTERVAL;
         match requests.round(unconfirmed(clock::now()), clock::now, request, can_be_seen, publish).await {
             Ok(()) if requests.failing.is_empty() => {
                 backoff.reset();
@@ -109,7 +109,7 @@ pub async fn watch_unconfirmed_jobs(
                     debug!(%scope, error, "failed to look up queued jobs");
                 }
                 // What fails for one repository must not make the jobs of others wait.
-                pause = if stops { wait } else { PAUSE };
+                pause = if stops { wait } else { ROUND_INTERVAL };
             }
         }
         sleep(pause).await;
@@ -163,7 +163,7 @@ impl JobRequests {
             (requested_at.unwrap_or_default().max(job.seen_at), job.job)
         });
         let mut ended = Ok(());
-        for wanted in jobs.into_iter().take(ROUND) {
+        for wanted in jobs.into_iter().take(JOBS_A_ROUND) {
             let at = now();
             let (repository, id) = (wanted.repository.clone(), wanted.job);
             self.requested.insert(key(&wanted), at);

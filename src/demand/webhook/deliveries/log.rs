@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// From one poll to the next.
-pub(super) const LOOK: Duration = Duration::from_mins(5);
+pub const LOG_INTERVAL: Duration = Duration::from_mins(5);
 
 /// How soon after a refusal it is tried again: that takes a person.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_hours(1);
@@ -71,7 +71,7 @@ pub(super) struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self {
-            backoff: Backoff::new(LOOK, REFUSED_PAUSE),
+            backoff: Backoff::new(LOG_INTERVAL, REFUSED_PAUSE),
             retry_at: Instant::default(),
             mark: LogMark::default(),
             since: None,

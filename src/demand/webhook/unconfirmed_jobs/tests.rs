@@ -175,9 +175,9 @@ fn a_repository_that_is_refused_is_asked_less_and_less_often() {
 #[test]
 fn jobs_without_an_answer_do_not_keep_the_others_from_their_turn() {
     let mut github = Github::new(|_| Err(GithubError::Refused("403".to_owned())));
-    let all = ROUND as u64 + 5;
+    let all = JOBS_A_ROUND as u64 + 5;
     let (_, _, asked) = github.round(all, Duration::ZERO);
-    assert_eq!(asked.len(), ROUND, "a round is bounded");
+    assert_eq!(asked.len(), JOBS_A_ROUND, "a round is bounded");
     let (_, _, asked) = github.round(all, Duration::from_mins(1));
     assert_eq!(asked[..5], [21, 22, 23, 24, 25]);
     let _ = github.round(3, Duration::from_mins(2));
