@@ -162,7 +162,7 @@ fn a_refused_token_is_refreshed_and_the_same_is_asked_again() {
     walk.respond(Response::Refreshed(Ok(session("one"))));
     let news = walk.respond(Response::Acknowledged(Err(ScaleSetError::TokenExpired)));
     assert!(trouble(&news).is_some_and(|(kind, why)| {
-        kind == TroubleKind::GithubFailed && why.contains("the session is gone")
+        kind == TroubleKind::GithubFailed && why.contains("the session no longer exists")
     }));
     assert_eq!(walk.0.set(), Ok(SET), "it is still ours");
     assert_eq!(walk.requests(), "close one");

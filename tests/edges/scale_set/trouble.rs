@@ -24,7 +24,7 @@ fn offering() -> Settings {
 }
 
 fn session_lost(evidence: &Evidence) -> bool {
-    fails_with(evidence, "the session is gone")
+    fails_with(evidence, "the session no longer exists")
 }
 
 #[tokio::test]
