@@ -60,7 +60,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         self.list_registrations(&scope, began).await
     }
 
-    /// Lists a scope's registrations; `began` is when.
+    /// Lists a scope's registrations; `began` is the time of the call.
     pub async fn list_registrations(&self, scope: &Scope, began: Instant) -> Evidence {
         let scope = scope.clone();
         let Some(api) = self.scopes.get(&scope) else {
@@ -82,7 +82,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
                 }
                 Err(error) => {
                     tracing::debug!(%scope, error = chain(&error), "failed to list the runners of pools with an API of their own");
-                    // The scope's numbers for these may be others than those by which they are removed.
+                    // The scope's ids of these may differ from those by which they are removed.
                     registrations.retain(|runner| {
                         let name = RunnerName::parse(&runner.name);
                         name.is_none_or(|name| !pools.iter().any(|pool| pool.as_str() == name.pool()))

@@ -9,7 +9,7 @@ use crate::{backoff::Backoff, host::Docker};
 /// The delay after a failure of an engine: after the first one, and at most.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
-/// An engine, and whether its last list succeeded: what all of its observers go by.
+/// An engine, and whether its last list succeeded, which all of its observers use.
 #[derive(Clone)]
 pub(super) struct Engine {
     pub(super) docker: Docker,
@@ -21,7 +21,7 @@ impl Engine {
         Self { docker, listed: watch::Sender::new(false) }
     }
 
-    /// Takes in whether a list succeeded.
+    /// Records whether a list succeeded.
     pub(super) fn was_listed(&self, listed: bool) {
         self.listed.send_if_modified(|before| std::mem::replace(before, listed) != listed);
     }

@@ -48,8 +48,8 @@ use crate::{
 /// Connections that wait to be accepted at most.
 const BACKLOG: u32 = 1024;
 
-/// How long whatever is under way may take to end when the daemon does. A launch that gets there leaves
-/// nothing to clear away, and a session that is closed need not expire.
+/// How long actions in flight may take when the daemon stops. A launch that succeeds leaves nothing to clean
+/// up, and a session that is closed need not expire.
 const SHUTDOWN: Duration = Duration::from_secs(4);
 
 /// A daemon that holds its lock and its address, and has not begun to plan.
@@ -87,8 +87,7 @@ impl Daemon {
         self.app.reports.clone()
     }
 
-    /// What makes the daemon drain when it is called: launch nothing, remove the idle, let the
-    /// busy finish.
+    /// A function that makes the daemon drain: launch nothing, remove idle runners, let busy ones finish.
     pub fn drain(&self) -> impl Fn() + Send + Sync + 'static {
         let publisher = self.planner.publisher.clone();
         move || publisher.publish(Evidence::Drain(true))

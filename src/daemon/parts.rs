@@ -172,10 +172,10 @@ fn engine(config: &Config, host: &HostConfig, metrics: Arc<Metrics>) -> (HostNam
     (name, Engine::new(docker))
 }
 
-/// Makes this run's runner names unlike any other's.
+/// Makes this run's runner names unique.
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
-    // The standard library seeds its hashers from the operating system; the time makes sure.
+    // The standard library seeds its hashers from the operating system; the time is added to be sure.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     RandomState::new().hash_one((now, std::process::id()))
 }

@@ -34,10 +34,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// From this on a difference of two clocks is a suspend.
 const SLEPT: Duration = Duration::from_secs(1);
 
-/// Facts that one pass takes in at most.
+/// The maximum number of facts per pass.
 const AT_ONCE: usize = 1024;
 
-/// The loop and all that it talks to.
+/// The loop and its channels.
 pub(super) struct Planner {
     pub(super) fleet: Fleet,
     pub(super) edges: Arc<BoundedEdges>,
@@ -49,7 +49,7 @@ pub(super) struct Planner {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) failures: Failures,
-    /// What is under way, the writing of failures included.
+    /// Actions in flight, including the writing of diagnostics.
     pub(super) actions: TaskTracker,
     /// How long the machine had been suspended before the last pass.
     pub(super) suspended: Duration,
@@ -77,7 +77,7 @@ impl Planner {
         }
     }
 
-    /// Plans until `shutdown`, and returns the actions that are still under way. Containers are left running.
+    /// Plans until `shutdown`, and returns the actions that are still in flight. Containers are left running.
     pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> TaskTracker {
         let mut heartbeat = interval(HEARTBEAT);
         let mut wake_at = None;
@@ -158,6 +158,6 @@ async fn next_hint(hints: &mut Option<Receiver<Evidence>>) -> Evidence {
 
 /// Notifies systemd, where there is one.
 pub(super) fn notify_systemd(state: sd_notify::NotifyState<'_>) {
-    // Nobody listens when it was not started by systemd.
+    // There is no listener when it was not started by systemd.
     let _ = sd_notify::notify(&[state]);
 }

@@ -11,7 +11,7 @@ pub enum StartError {
     /// Another daemon runs, or the state directory cannot be written.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The address of the web server cannot be had.
+    /// The web server cannot listen on its address.
     #[error("cannot listen on {0}; set http.listen to another address")]
     Listen(SocketAddr, #[source] std::io::Error),
     /// A scope's client cannot be made.

@@ -129,7 +129,7 @@ fn house_words(text: &str) -> Vec<&'static str> {
 fn shown_texts(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap();
-    let is_help = path.ends_with("cli/options.rs") || path.ends_with("cli/runner_api.rs");
+    let is_help = path.ends_with("cli/arguments.rs") || path.ends_with("cli/runner_api.rs");
     let (mut shown, mut in_string) = (String::new(), false);
     for line in text.lines() {
         let comment = line.trim_start();

@@ -1,4 +1,4 @@
-//! Sees to it that engines have the images of their pools, off any job's way.
+//! Pulls the images of the pools in the background, before any job needs them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const IMAGE_LOOK: Duration = Duration::from_mins(1);
 /// How often a pull is repeated for `pull = "always"`.
 const IMAGE_REFRESH: Duration = Duration::from_mins(15);
 
-/// How long after a failed pull it is tried again, the first time and at most.
+/// The first and the longest delay before a failed pull is retried.
 const PULL_RETRY: (Duration, Duration) = (Duration::from_secs(15), Duration::from_mins(10));
 
 /// Keeps one image on one engine, for as long as the daemon runs.
@@ -81,7 +81,7 @@ pub(super) async fn keep_image(
                 let error = chain(&error);
                 if !matches!(docker.image(&image).await, Ok(Some(_))) {
                     debug!(%host, image, error, "failed to pull the image");
-                    // The pools that wait for it say so.
+                    // The pools that wait for it report that.
                     publish(ImageState::Missing(error));
                 } else if backoff.is_failing() {
                     debug!(%host, image, error, "failed to update the image");

@@ -1,4 +1,4 @@
-//! Follows the logs of runners: they say first that a runner listens, and that it has a job.
+//! Follows the logs of runners, which show first that a runner listens and that it has a job.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
@@ -41,8 +41,8 @@ struct Followed {
 }
 
 impl LogFollowers {
-    /// Follows whom the last pass shows to be without a job or without its name, and nobody else. A log
-    /// that was followed to its end is not followed again.
+    /// Follows the runners that have no job, or no name of their job, after the last pass. A log that was
+    /// followed to its end is not followed again.
     fn follow(&mut self, status: &Status, engines: &BTreeMap<HostName, Engine>, publisher: &Publisher) {
         let wanted: BTreeMap<&RunnerName, (&ContainerId, &Engine, bool)> = status
             .runners

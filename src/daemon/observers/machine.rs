@@ -16,7 +16,8 @@ use crate::{
 /// How often an engine's disk is checked.
 const DISK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Asks an engine for its clock until it answers, and reports one that differs much from this machine's.
+/// Reads an engine's clock, retrying until it responds, and reports one that differs much from this
+/// machine's.
 pub(super) async fn check_clock(engine: Engine, host: HostName) {
     let mut pauses = engine.pauses();
     loop {
@@ -28,8 +29,7 @@ pub(super) async fn check_clock(engine: Engine, host: HostName) {
     }
 }
 
-/// Decisions compare times of one clock only, so it is just
-/// times in logs that would confuse people.
+/// Decisions compare times of one clock only, so only times in logs would be confusing.
 fn report_skew(host: &HostName, facts: &Facts) {
     if let Some(ahead) = facts.skew(clock::wall()) {
         let (seconds, direction) = (ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });

@@ -1,5 +1,5 @@
-//! The numbers by which GitHub knows the configured scopes and repositories, so that one that was renamed or
-//! transferred is still known.
+//! GitHub's ids of the configured scopes and repositories, so that renamed or transferred ones are still
+//! recognized.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -33,7 +33,7 @@ pub(super) async fn watch_addresses(client: Client, pools: Vec<Pool>, known: one
         let mut failed = false;
         for configured in &configured {
             if let Err(error) = client.identify(configured).await {
-                // What cannot be seen at all is logged by whoever needs it.
+                // What cannot be read at all is logged by its user.
                 debug!(%configured, error = chain(&error), "failed to read the id of a scope");
                 failed = true;
                 if let GithubError::RateLimited { .. } | GithubError::Unreachable(_) = error {

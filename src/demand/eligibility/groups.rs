@@ -1,4 +1,4 @@
-//! The policy of a scope's runner groups, which decides whose jobs its runners may have.
+//! The access policy of a scope's runner groups, which decides which jobs its runners may have.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub const GROUPS_INTERVAL: Duration = Duration::from_mins(10);
 /// How soon after a failure they are read again: after the first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
 
-/// Reads the groups that the pools of a scope use, now and again, and publishes their policy. A
-/// repository has none, so that there is nothing to do.
+/// Lists the runner groups that the pools of a scope use, periodically, and publishes their policy. A
+/// repository has none.
 pub async fn watch_groups(client: Client, pools: Vec<Pool>, publisher: Publisher) {
     if let Target::Repository { .. } = client.scope().target() {
         return;

@@ -88,7 +88,7 @@ struct Turn {
     polled_at: Option<Instant>,
     /// Whether a poll is under way.
     is_polled: bool,
-    /// Whether somebody knows that there is news.
+    /// Whether there is a notification.
     soon: bool,
     /// Failures in a row, and when to try again.
     failures: u32,

@@ -1,8 +1,8 @@
 //! Job source: a pool as a runner scale set, for which GitHub assigns jobs and counts them. Finds or creates the set
 //! and keeps its one session open for as long as it can.
 //!
-//! `SessionState` decides what to request next, without I/O and without a clock; [`serve()`]
-//! requests it. A set whose session somebody else has is waited for, for ever: two installations never serve one set.
+//! `SessionState` decides what to request next, without I/O and without a clock; [`serve()`] requests it. If another
+//! client has the session of a set, the pool waits for it forever: two installations never serve one set.
 
 mod pool;
 mod remove;

@@ -1,18 +1,18 @@
-//! Removes a pool's set from GitHub, unless somebody else serves it.
+//! Removes a pool's set from GitHub, unless another client is using it.
 
 use super::{ScaleSetPool, session::owner_in, session_file};
 use crate::github::scale_set::{ScaleSetError, ScaleSets};
 
-/// What came of a removal.
+/// The result of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// The set is gone.
     Removed,
     /// There was none.
     NoSuchSet,
-    /// Somebody else has its session, so it was left alone.
+    /// Another client has its session, so it was not removed.
     ServedElsewhere {
-        /// Whose session it is, where GitHub says so.
+        /// The owner of the session, where GitHub reports it.
         owner: Option<String>,
         /// GitHub's own words.
         says: String,

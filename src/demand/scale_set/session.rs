@@ -42,7 +42,7 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) enum Response {
     Ensured(Result<Ensured, ScaleSetError>),
-    /// Whether the session is gone; if not, the next request shows whether it is in the way.
+    /// Whether the session no longer exists; if not, the next request shows whether it is in the way.
     Closed(bool),
     Opened(Result<Session, ScaleSetError>),
     /// Or not: nothing waits for it.
@@ -440,7 +440,7 @@ impl LabelDifference {
     }
 }
 
-/// What people want to know of a job; `None` when its repository's name is none.
+/// The details of a job; `None` when its repository's name is invalid.
 fn facts(scope: &Scope, job: Job, at: Timestamp) -> Option<JobFacts> {
     let repository = scope.repository(&job.repository)?;
     let run_id = job.run.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The id of the session that a daemon holds, in a file of its own: after a kill the next daemon
-//! closes that session in place of waiting for GitHub to let it expire. A cache, and no more.
+//! The id of the open session, in a file: after a kill the next daemon closes that session instead of waiting
+//! for its expiry. Only a cache.
 
 use std::{fs, io, path::Path};
 
@@ -22,8 +22,7 @@ pub(super) fn read(file: &Path) -> Option<SavedSession> {
     Some(SavedSession { set: ScaleSetId(set.parse().ok()?), session: SessionId::parse(session)? })
 }
 
-/// Writes a session down. Whoever can read its id can do nothing without a credential; still it is
-/// nobody else's business.
+/// Saves a session's id. It is useless without a credential; still only this user can read it.
 pub(super) fn write(file: &Path, set: ScaleSetId, session: &SessionId) -> io::Result<()> {
     if let Some(folder) = file.parent() {
         files::make_private_dir(folder)?;

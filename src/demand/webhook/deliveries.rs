@@ -28,7 +28,7 @@ use crate::{
 /// rest.
 const PORTION: Duration = Duration::from_secs(30);
 
-/// How long it is remembered which hooks there are.
+/// How long the list of webhooks is cached.
 pub const HOOKS_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Deliveries that one poll reads in full, of all hooks together; the rest waits for the next.
@@ -37,11 +37,11 @@ const READS: usize = 100;
 /// Jobs that are remembered to be over or in progress while their other deliveries are read.
 const BEGUN: usize = 10_000;
 
-/// What the path of a hook's address ends with when it is ours.
+/// The suffix of the payload URL of this daemon's webhooks.
 const OUR_PATH: &str = "/webhook";
 
-/// Looks at the logs of a scope's hooks at once and every few minutes, and publishes what did not arrive.
-/// Never ends, but for an enterprise, whose hooks no API shows.
+/// Reads the logs of a scope's webhooks at once and every few minutes, and publishes what did not arrive.
+/// Never ends, except for an enterprise, whose webhooks no API shows.
 pub async fn watch_deliveries(client: Client, publisher: Publisher) {
     let scope = client.scope().clone();
     if let Target::Enterprise { .. } = scope.target() {

@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// Jobs that are requested at most in one round of a minute: with one credential, 1200 requests an hour.
 pub const JOBS_A_ROUND: usize = 20;
 
-/// How long it is remembered whether a repository can be read.
+/// How long it is cached whether a repository can be read.
 const READABLE: Duration = Duration::from_hours(1);
 
 /// How soon jobs of a repository are requested again that GitHub did not return: after the first failure, and at most.

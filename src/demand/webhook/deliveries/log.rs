@@ -21,7 +21,7 @@ use crate::{
 /// From one poll to the next.
 pub const LOG_INTERVAL: Duration = Duration::from_mins(5);
 
-/// How soon after a refusal it is tried again: that takes a person.
+/// The delay after a refusal, which needs a person to act.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_hours(1);
 
 /// How far back the first poll goes: nobody waits for an older job (GitHub gives up on it).
