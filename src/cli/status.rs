@@ -2,7 +2,7 @@
 
 pub(super) mod daemon;
 mod page;
-mod wording;
+pub(super) mod wording;
 mod wrong;
 
 use std::{

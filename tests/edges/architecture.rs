@@ -63,9 +63,6 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("text", &[]),
 ];
 
-/// Where files still import each other in a circle: by the beginning of their paths. None is to be added.
-const TOLERATED_CIRCLES: [&str; 0] = [];
-
 /// Ways to open a file that wait for the other end of a pipe, or read without a bound. Other modules than
 /// `files` have no use for them; the simulator and the demo open what they made themselves.
 const OPENS: [&str; 6] =
@@ -194,17 +191,11 @@ fn the_core_is_pure() {
 
 #[test]
 fn no_files_import_each_other() {
-    let mut tolerated = BTreeSet::from(TOLERATED_CIRCLES);
     for folder in ["src", "crates/fleet/src", "crates/simulator/src"] {
-        for circle in Modules::of(folder).circles() {
-            let files: Vec<String> = circle.into_iter().map(|file| format!("{folder}/{file}")).collect();
-            let known =
-                TOLERATED_CIRCLES.iter().find(|known| files.iter().all(|file| file.starts_with(**known)));
-            let known = known.unwrap_or_else(|| panic!("these files import each other: {files:?}"));
-            tolerated.remove(known);
-        }
+        let modules = Modules::of(folder);
+        let circles = modules.circles();
+        assert!(circles.is_empty(), "these files of {folder} import each other: {circles:?}");
     }
-    assert!(tolerated.is_empty(), "no circle is left in {tolerated:?}: strike it from TOLERATED_CIRCLES");
 }
 
 #[test]

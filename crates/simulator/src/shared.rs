@@ -1,10 +1,8 @@
 //! What the server's connections and the handle share.
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::world::World;
@@ -19,8 +17,7 @@ pub(super) struct Shared {
 impl Shared {
     /// The world, with everything in it that time alone brings about up to date.
     pub(super) fn world(&self) -> (MutexGuard<'_, World>, Timestamp) {
-        // A panic while it was held is a bug that the panicking side reports; the state is plain.
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut world = self.world.lock();
         let now = now();
         world.settle(now);
         (world, now)

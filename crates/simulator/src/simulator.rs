@@ -3,10 +3,11 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},

@@ -11,7 +11,7 @@ use rustix::termios::tcgetwinsize;
 
 use super::daemon::{is_complete, is_up};
 use crate::{
-    cli::terminal,
+    cli::{status::wording::reason, terminal},
     fleet::Phase,
     http::status_document::{RunnerEntry, StatusDocument},
     simulator::Snapshot,
@@ -126,8 +126,8 @@ impl Live {
                 (count > 0).then(|| format!("{count} {}", phase.as_str()))
             };
             let phases: Vec<_> = Phase::ALL.iter().filter_map(count).collect();
-            let held =
-                pool.held.as_ref().map_or_else(String::new, |held| format!("   launches paused: {held}"));
+            let held = pool.held.as_ref();
+            let held = held.map_or_else(String::new, |held| format!("   launches paused: {}", reason(held)));
             let (desired, max) = (pool.desired, pool.max);
             self.pool.set_message(format!("pool    wants {desired} of {max}: {}{held}", phases.join(", ")));
         }

@@ -21,7 +21,7 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
 }
 
 /// A reason in words; an unknown reason of a newer daemon is shown as it is.
-pub(super) fn reason(word: &str) -> String {
+pub(in crate::cli) fn reason(word: &str) -> String {
     let known = Held::ALL.iter().find(|held| held.as_str() == word);
     known.map_or_else(|| cell(word, MOST), |held| held.in_words().to_owned())
 }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tracing::{debug, warn};
 
@@ -49,7 +50,7 @@ impl QueueHandle {
     /// Has a repository polled as soon as possible. One that is not polled so far is from now on, if it is in
     /// the scope.
     pub fn poll_soon(&self, repository: &Scope) {
-        let mut hints = self.0.hints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hints = self.0.hints.lock();
         if hints.len() < MAX_HINTS {
             hints.insert(repository.clone());
         }
@@ -59,11 +60,11 @@ impl QueueHandle {
 
     /// What GitHub's limits do not allow of the configured interval, at the moment.
     pub fn shortfall(&self) -> Option<Shortfall> {
-        self.0.shortfall.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.shortfall.lock().clone()
     }
 
     fn take(&self) -> BTreeSet<Scope> {
-        std::mem::take(&mut *self.0.hints.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.hints.lock())
     }
 }
 
@@ -296,7 +297,7 @@ impl QueueWatch {
 
     /// Logs, once for each streak, that the limits do not allow what is configured.
     fn report_shortfall(&self, shortfall: Option<Shortfall>) {
-        let mut reported = self.handle.0.shortfall.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reported = self.handle.0.shortfall.lock();
         if let (None, Some(Shortfall { repositories, wanted, allowed, interval })) = (&*reported, &shortfall)
         {
             let (scope, interval) = (self.client.scope(), interval.as_secs());

@@ -112,7 +112,7 @@ impl Message {
 
 impl JobMessage {
     fn read(element: &RawValue) -> Option<Self> {
-        let wire: Wire<'_> = parsed(element)?;
+        let wire: JobMessageBody<'_> = parsed(element)?;
         let runner = || Some(text(wire.runner_name)).filter(|runner| !runner.is_empty());
         match text(wire.message_type).as_str() {
             "JobAvailable" => {
@@ -125,7 +125,7 @@ impl JobMessage {
     }
 }
 
-impl Wire<'_> {
+impl JobMessageBody<'_> {
     fn job(&self) -> Job {
         let (owner, repository) = (text(self.owner_name), text(self.repository_name));
         Job {
@@ -157,7 +157,7 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire<'a> {
+struct JobMessageBody<'a> {
     #[serde(borrow)]
     message_type: Option<&'a RawValue>,
     #[serde(borrow)]
