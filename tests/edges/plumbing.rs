@@ -90,6 +90,19 @@ fn links_between_pages_lead_somewhere() {
     }
 }
 
+#[test]
+fn the_files_that_contributors_are_sent_to_exist() {
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let named = text.split('`').skip(1).step_by(2);
+    let is_path = |name: &&str| name.contains('/') && !name.contains("NAME") && !name.starts_with('/');
+    let paths: Vec<&str> = named.filter(is_path).collect();
+    assert!(paths.len() > 20, "the paths were not found");
+    for path in paths {
+        let found = [path.to_owned(), format!("src/{path}")];
+        assert!(found.iter().any(|path| root().join(path).exists()), "CONTRIBUTING.md names {path}");
+    }
+}
+
 /// A heading as links name it.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
