@@ -13,12 +13,13 @@ pub struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
+    doublings: u32,
 }
 
 impl Backoff {
     /// No failure so far: the first one is followed by the delay `first`, none by more than `longest`.
     pub const fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest, failures: 0 }
+        Self { first, longest, failures: 0, doublings: 0 }
     }
 
     /// Counts a failure, and returns the delay before the next attempt.
@@ -28,7 +29,9 @@ impl Backoff {
 
     /// As [`Backoff::fail`], with another bound than the usual one.
     pub fn fail_within(&mut self, longest: Duration) -> Duration {
-        let delay = doubled(self.first, self.failures, longest);
+        let delay = doubled(self.first, self.doublings, longest);
+        // What a bound has cut off does not count under a longer one.
+        self.doublings = self.doublings.saturating_add(u32::from(delay < longest));
         self.failures = self.failures.saturating_add(1);
         delay
     }
@@ -46,7 +49,7 @@ impl Backoff {
     /// Ends the streak after a success. Returns whether there was one.
     pub const fn reset(&mut self) -> bool {
         let was_failing = self.is_failing();
-        self.failures = 0;
+        (self.failures, self.doublings) = (0, 0);
         was_failing
     }
 }
@@ -66,6 +69,16 @@ mod tests {
         assert!(backoff.reset());
         assert!(!backoff.reset());
         assert_eq!((backoff.fail(), backoff.fail_within(SECOND)), (SECOND, SECOND));
+    }
+
+    #[test]
+    fn failures_under_a_short_bound_do_not_lead_to_the_end_of_a_long_one() {
+        let mut backoff = Backoff::new(SECOND, 4 * SECOND);
+        for _ in 0..20 {
+            backoff.fail();
+        }
+        let delays = [0; 2].map(|_| backoff.fail_within(100 * SECOND).as_secs());
+        assert_eq!(delays, [4, 8]);
     }
 
     #[test]

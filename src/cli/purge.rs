@@ -27,6 +27,10 @@ pub(super) fn run(global: &Global, purge: &Purge) -> anyhow::Result<ExitCode> {
     let path = config::find(global.config.as_deref(), config::environment())?;
     let config = config::load_for(&path, config::environment(), &Machine::here(), Tokens::Needed)?;
     let pools = chosen(purge, &config)?;
+    if pools.is_empty() {
+        writeln!(stdout(), "nothing to remove: no pool has demand = [\"scale-set\"]")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // A running daemon would create its scale set again.
     let _lock = InstanceLock::acquire(&config.state_dir, &config.instance)
         .context("scale sets can be removed only while the daemon is stopped")?;
@@ -48,12 +52,7 @@ pub(super) fn run(global: &Global, purge: &Purge) -> anyhow::Result<ExitCode> {
 fn chosen<'c>(purge: &Purge, config: &'c Config) -> anyhow::Result<Vec<&'c PoolConfig>> {
     let is_set = |pool: &&PoolConfig| pool.pool.demand == Demand::ScaleSet;
     if purge.pools.is_empty() {
-        let pools: Vec<_> = config.pools.iter().filter(is_set).collect();
-        ensure!(
-            !pools.is_empty(),
-            "no pool has demand = [\"scale-set\"], so there is nothing to remove from GitHub"
-        );
-        return Ok(pools);
+        return Ok(config.pools.iter().filter(is_set).collect());
     }
     let pool = |name: &String| {
         let found = config.pools.iter().find(|pool| pool.pool.name.as_str() == name);

@@ -293,6 +293,10 @@ impl Reading<'_> {
                     "run this command as root, for example with sudo",
                 );
             }
+            Err(FileError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => at.error(
+                format_args!("names a file that this user may not read: {whose}{}", path.display()),
+                "run this command with sudo, or as the user that owns the file",
+            ),
             Err(FileError::Io(error)) => at.error(
                 format_args!("names a file that cannot be read: {whose}{error}"),
                 format_args!("put {content} there, {}", guarded.how()),

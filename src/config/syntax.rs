@@ -56,6 +56,9 @@ fn hint(line: &str, told: &str) -> &'static str {
     if line == "[[pool]]" {
         return "write [[pool]] and its keys first, and [pool.container] below them";
     }
+    if line.starts_with('[') && told.contains("unclosed") {
+        return "close the brackets of the section's name, as in [http] and [[pool]]";
+    }
     if line.starts_with('[') {
         return "each section may occur once, except [[pool]]";
     }

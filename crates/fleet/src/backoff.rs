@@ -14,8 +14,10 @@ pub(super) const PROOF: Duration = Duration::from_secs(30);
 pub(super) struct Backoff {
     /// The number of failures; those at the same time count once.
     pub(super) failures: u32,
-    /// Whether the last one stands for several.
-    pub(super) shared: bool,
+    /// How many the last one stands for.
+    together: u32,
+    /// What there was before the last one.
+    before: Option<Box<Backoff>>,
     /// When the last one was counted.
     pub(super) last_at: Instant,
     pub(super) retry_at: Instant,
@@ -25,17 +27,19 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Records a failure of something that was begun at `begun`. Returns whether it counts as another
-    /// failure.
-    pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Instant, now: Instant) -> bool {
-        detail.clone_into(&mut self.detail);
+    /// Records a failure of something that was begun at `begun`. Returns when it was counted: now, or with the last
+    /// one.
+    pub(super) fn failed(&mut self, held: Held, detail: &str, begun: Instant, now: Instant) -> Instant {
         // The immediate retry begins at the moment of the failure, and counts.
         if self.failures > 0 && (begun < self.last_at || now == self.last_at) {
-            self.shared = true;
-            return false;
+            detail.clone_into(&mut self.detail);
+            self.together += 1;
+            return self.last_at;
         }
+        self.before = Some(Box::new(Self { before: None, ..self.clone() }));
+        detail.clone_into(&mut self.detail);
         self.failures += 1;
-        self.shared = false;
+        self.together = 1;
         self.last_at = now;
         self.held = Some(held);
         let (first, last) = match held {
@@ -50,7 +54,19 @@ impl Backoff {
             _ => doubled.max(first).min(last),
         };
         self.retry_at = now + delay;
-        true
+        now
+    }
+
+    /// Takes back one of the failures that were counted at `counted_at`: it was none. With the last of them, they never
+    /// happened.
+    pub(super) fn take_back(&mut self, counted_at: Instant) {
+        if self.failures == 0 || self.last_at != counted_at {
+            return;
+        }
+        self.together = self.together.saturating_sub(1);
+        if self.together == 0 {
+            *self = self.before.take().map_or_else(Self::default, |before| *before);
+        }
     }
 
     /// Records that a runner begun at `begun` has proven to work.
@@ -106,6 +122,21 @@ mod tests {
         assert_eq!(backoff.retry_at, at(20));
         backoff.failed(Held::BackingOff, "", at(20), at(21));
         assert_eq!((backoff.failures, backoff.retry_at), (2, at(26)));
+    }
+
+    #[test]
+    fn failures_that_were_counted_together_are_taken_back_together() {
+        let mut backoff = Backoff::default();
+        backoff.failed(Held::BackingOff, "", at(1), at(2));
+        let before = backoff.clone();
+        let counted = [20, 21].map(|now| backoff.failed(Held::BackingOff, "", at(10), at(now)));
+        assert_eq!((counted, backoff.failures), ([at(20); 2], 2));
+        backoff.take_back(at(20));
+        assert_eq!(backoff.failures, 2, "one of them is a failure");
+        backoff.take_back(at(20));
+        assert_eq!(backoff, Backoff { before: None, ..before });
+        backoff.take_back(at(20));
+        assert_eq!(backoff.failures, 1, "that is of another time");
     }
 
     #[test]

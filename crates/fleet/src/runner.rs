@@ -4,7 +4,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    backoff::Backoff,
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
     job::{JobFacts, QUEUE_LAG},
     name::{HostName, RunnerName},
@@ -115,8 +114,8 @@ pub(super) enum Life {
         /// What is known so far, and how it was counted.
         exit: Exit,
         reason: ExitReason,
-        /// The pool's failures before this exit was counted as another; `None` when it was not.
-        uncounted: Option<Box<Backoff>>,
+        /// When it was counted as a failure of the pool; `None` when it was not.
+        counted_at: Option<Instant>,
     },
     /// Ended.
     Down(Exit),

@@ -149,6 +149,8 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         let refused = || Err(GithubError::Refused("403".to_owned()));
+        assert!(held.learn(refused(), now).is_err());
+        held.admit(now + Duration::from_mins(2)).expect("an outage before it makes a refusal no longer");
         for _ in 0..4 {
             assert!(held.learn(refused(), now).is_err());
         }

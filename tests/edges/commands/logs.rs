@@ -30,9 +30,9 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// An address that was free just now.
+/// A free address, which no other test is given before the daemon listens on it: they use 127.0.0.1.
 async fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind("127.0.0.2:0").await.unwrap().local_addr().unwrap().to_string()
 }
 
 /// Starts the daemon at this address with its log in the pipe; with `name_stream` the pipe looks like the

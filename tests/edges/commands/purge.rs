@@ -55,4 +55,9 @@ async fn a_set_is_removed_unless_another_installation_serves_it() {
     sets.close(set.id, &session.id).await.unwrap();
     let said = stand.run(&["purge", "--yes", "linux"]).await;
     assert!(said.code() == 0 && names().is_empty(), "{said:?}");
+
+    let url = simulator.scope_url("acme");
+    stand.configure(&format!("[[pool]]\nname = \"linux\"\nurl = \"{url}\"\nlabels = [\"linux\"]\n"));
+    let said = stand.run(&["purge", "--yes"]).await;
+    assert!(said.code() == 0 && said.out.starts_with("nothing to remove"), "{said:?}");
 }

@@ -118,6 +118,7 @@ fn text_that_is_not_toml_gets_a_hint() {
             2,
             "write [[pool]] and its keys first, and [pool.container] below them",
         ),
+        ("[[pool]\n", 1, "close the brackets of the section's name, as in [http] and [[pool]]"),
         ("[http]\n[http]\n", 2, "each section may occur once, except [[pool]]"),
     ] {
         let problems = Written::new(text).problems();

@@ -34,12 +34,11 @@ impl Fleet {
         };
         (*at, *missed) = ((*at).max(now), false);
         let reason = runner.exit_reason(&exit, now);
-        let before = self.pools.get(name.pool()).map(|pool| Box::new(pool.backoff.clone()));
-        let counted = self.count_end(name, reason, Some(&exit), now);
+        let counted_at = self.count_end(name, reason, Some(&exit), now);
         if let Some(runner) = self.runners.get_mut(name)
             && let Contained::Present { life, .. } = &mut runner.contained
         {
-            *life = Life::Ended { exit, reason, uncounted: before.filter(|_| counted) };
+            *life = Life::Ended { exit, reason, counted_at };
         }
     }
 
@@ -62,13 +61,10 @@ impl Fleet {
         let had_job = runner.latch.is_some();
         match before {
             Life::Ended { reason: counted, .. } if counted == reason && runner.job_ended == had_job => {}
-            Life::Ended { uncounted, .. } => {
+            Life::Ended { counted_at, .. } => {
                 // The full information replaces what was known at first.
-                if let (Some(uncounted), Some(pool)) = (uncounted, self.pools.get_mut(name.pool()))
-                    && pool.backoff.last_at == ended_at
-                    && !pool.backoff.shared
-                {
-                    pool.backoff = *uncounted;
+                if let (Some(counted_at), Some(pool)) = (counted_at, self.pools.get_mut(name.pool())) {
+                    pool.backoff.take_back(counted_at);
                 }
                 self.count_end(name, reason, Some(&exit), ended_at);
             }
@@ -91,16 +87,16 @@ impl Fleet {
         self.tell_end(name, reason.unwrap_or(ExitReason::Vanished), exit, job_duration);
     }
 
-    /// Records what the exit of a container means for its pool. Returns whether it counts as another failure
-    /// of the pool.
+    /// Records what the exit of a container means for its pool. Returns when it was counted as a failure of
+    /// the pool, if it was.
     fn count_end(
         &mut self,
         name: &RunnerName,
         reason: ExitReason,
         exit: Option<&Exit>,
         now: Instant,
-    ) -> bool {
-        let Some(runner) = self.runners.get_mut(name) else { return false };
+    ) -> Option<Instant> {
+        let runner = self.runners.get_mut(name)?;
         (runner.retries, runner.retry_at, runner.ended_at) = (0, Instant::default(), Some(now));
         let exit_code = exit.map(|exit| exit.code);
         runner.ending = Some(Ending { reason, at: self.clock.timestamp(now), exit_code });
@@ -118,13 +114,11 @@ impl Fleet {
         };
         // Once for each runner, as soon as it is known that it had a job.
         let job_ended = had_job && !std::mem::replace(&mut runner.job_ended, had_job);
-        let Some(pool) = self.pools.get_mut(name.pool()) else { return false };
+        let pool = self.pools.get_mut(name.pool())?;
         if job_ended {
             pool.demand.runner_ended(name, now);
         }
-        held.is_some_and(|held| {
-            pool.backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now)
-        })
+        held.map(|held| pool.backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now))
     }
 
     /// Reports the exit of a container, once everything about it is known.

@@ -160,6 +160,21 @@ fn a_failure_is_not_forgotten_because_one_that_came_with_it_was_none() {
 }
 
 #[test]
+fn two_jobs_that_ended_together_are_no_failure() {
+    let mut board = Board::new("ss", pool(policy(2, 2)), host());
+    board.plan();
+    let runners = [0, 1].map(|which| board.letters[which].1.clone());
+    for runner in &runners {
+        board.died(runner, 1);
+    }
+    board.later(300);
+    for runner in &runners {
+        board.exited(runner, exit(Some("build"), 1, board.now));
+    }
+    assert_eq!(board.failures(), 0);
+}
+
+#[test]
 fn a_job_that_ended_is_counted_once_for_a_scale_set() {
     let mut pool = pool(policy(0, 10));
     pool.demand = Demand::ScaleSet;
