@@ -159,15 +159,15 @@ mod tests {
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let socket = folder.path().join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
-        for (path, told) in [
+        for (path, reported) in [
             (&*pipe, "is a pipe, not a regular file"),
             (&socket, "is a socket, not a regular file"),
             (folder.path(), "is a directory, not a regular file"),
             (Path::new("/dev/zero"), "is a device, not a regular file"),
         ] {
-            assert_eq!(read(path, MAX_TEXT).unwrap_err().to_string(), told);
-            assert_eq!(open_private(path).unwrap_err().to_string(), told);
-            assert_eq!(write_private(path, b"x").unwrap_err().to_string(), told);
+            assert_eq!(read(path, MAX_TEXT).unwrap_err().to_string(), reported);
+            assert_eq!(open_private(path).unwrap_err().to_string(), reported);
+            assert_eq!(write_private(path, b"x").unwrap_err().to_string(), reported);
         }
         let missing = read(&folder.path().join("none"), MAX_TEXT).unwrap_err();
         assert!(matches!(&missing, FileError::Io(error) if error.kind() == io::ErrorKind::NotFound));

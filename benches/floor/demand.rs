@@ -32,20 +32,25 @@ struct Way {
     demand: Demand,
     min_idle: u32,
     /// Whether a job is answered at once, rather than at the next look.
-    told: bool,
+    reported: bool,
 }
 
 const WAYS: [Way; 5] = [
-    Way { name: "idle", demand: Demand::IDLE, min_idle: 1, told: false },
-    Way { name: "queue", demand: Demand::Jobs { queue: true, webhook: false }, min_idle: 0, told: false },
-    Way { name: "webhook", demand: Demand::Jobs { queue: false, webhook: true }, min_idle: 0, told: true },
+    Way { name: "idle", demand: Demand::IDLE, min_idle: 1, reported: false },
+    Way { name: "queue", demand: Demand::Jobs { queue: true, webhook: false }, min_idle: 0, reported: false },
+    Way {
+        name: "webhook",
+        demand: Demand::Jobs { queue: false, webhook: true },
+        min_idle: 0,
+        reported: true,
+    },
     Way {
         name: "webhook and queue",
         demand: Demand::Jobs { queue: true, webhook: true },
         min_idle: 0,
-        told: true,
+        reported: true,
     },
-    Way { name: "scale-set", demand: Demand::ScaleSet, min_idle: 0, told: true },
+    Way { name: "scale-set", demand: Demand::ScaleSet, min_idle: 0, reported: true },
 ];
 
 pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Result<()> {
@@ -89,7 +94,7 @@ async fn measure_way(way: &Way, stand: &Stand, quick: bool, table: &mut Table) -
     };
     let busy = asked(&github, EACH * jobs, work).await;
     for (what, (requests, charged)) in [("at rest", at_rest), ("with 200 jobs an hour", busy)] {
-        table.told(
+        table.reported(
             format!("{}, {what}: GitHub calls an hour", way.name),
             format!("{requests}, of the rate limit {charged}"),
         );
@@ -138,10 +143,10 @@ async fn answered(
     let (rest, worst) = (median(&rests), rests.iter().max().copied().unwrap_or_default());
     let figure = format!("{}, longest {} (mint {})", millis(rest), millis(worst), millis(median(&mints)));
     let what = format!("{}: job queued to create request, without mint", way.name);
-    if way.told {
+    if way.reported {
         table.judged(what, figure, "<= 20 ms", rest <= TARGET);
     } else {
-        table.told(what, figure);
+        table.reported(what, figure);
     }
     Ok(())
 }

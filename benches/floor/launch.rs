@@ -122,7 +122,7 @@ fn report(table: &mut Table, count: usize, floors: &[Vec<Times>], ours: &[Times]
         if what.ends_with("running") && (5..=150).contains(&count) {
             table.judged(what, figure, "<= 1.05", ratio <= 1.05);
         } else {
-            table.told(what, figure);
+            table.reported(what, figure);
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
     // Buffers that are used only at the start are given back after a while, if at all.
     let settle = Duration::from_secs(if quick { 5 } else { 25 });
     let (many, more) = if quick { (5, None) } else { (50, Some(100)) };
-    table.told("binary", mebibytes(fs::metadata(BINARY)?.len()));
+    table.reported("binary", mebibytes(fs::metadata(BINARY)?.len()));
     let github = stand.github().await?;
 
     let mut idle = Process::start(stand, &github, 0)?;
@@ -55,7 +55,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
     first.until_idle(many).await?;
     println!("dayfly run with {many} runners: settling");
     sleep(settle).await;
-    table.told(format!("resident memory, {many} runners launched"), first.memory()?.shown());
+    table.reported(format!("resident memory, {many} runners launched"), first.memory()?.shown());
     first.kill().await?;
 
     let before = Seen::of(stand, &github).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn measure(stand: &Stand, quick: bool, table: &mut Table) -> Re
         "all kept, 0, 0",
         before == after && kept == many,
     );
-    table.told(format!("resident memory, {many} runners adopted"), second.memory()?.shown());
+    table.reported(format!("resident memory, {many} runners adopted"), second.memory()?.shown());
     second.kill().await?;
 
     if let Some(more) = more {

@@ -17,7 +17,7 @@ impl Table {
     }
 
     /// A figure for its own sake.
-    pub(crate) fn told(&mut self, what: impl Into<String>, figure: String) {
+    pub(crate) fn reported(&mut self, what: impl Into<String>, figure: String) {
         self.0.push([what.into(), figure, String::new(), String::new()]);
     }
 }

@@ -77,17 +77,17 @@ async fn measure(quick: bool) -> Result<()> {
     // The buffers of all connections exist before memory is measured.
     load.run(Kind::Good, lasting / 2).await?;
     let floor = load.run(Kind::Floor, lasting).await?;
-    table.told("GET /healthz, the same server", shown(&floor));
+    table.reported("GET /healthz, the same server", shown(&floor));
     let before = server.memory()?;
 
     let good = load.run(Kind::Good, lasting).await?;
-    table.told("deliveries accepted", shown(&good));
+    table.reported("deliveries accepted", shown(&good));
     let refused = load.run(Kind::Forged, lasting).await?;
-    table.told("forged deliveries refused", shown(&refused));
+    table.reported("forged deliveries refused", shown(&refused));
     let mixed = load.run(Kind::Mixed, lasting).await?;
-    table.told("half of them forged", shown(&mixed));
+    table.reported("half of them forged", shown(&mixed));
     let doubled = load.run(Kind::Doubled, lasting).await?;
-    table.told("repeated deliveries", shown(&doubled));
+    table.reported("repeated deliveries", shown(&doubled));
     let after = server.memory()?;
 
     let grown = after.saturating_sub(before);
@@ -97,18 +97,18 @@ async fn measure(quick: bool) -> Result<()> {
         "+4 MiB",
         grown <= GROWTH,
     );
-    let told = server.stop().await?;
+    let reported = server.stop().await?;
     let sent = load.accepted();
     table.judged(
         "deliveries accepted, and passed on",
-        format!("{} of {}", told.jobs, sent.jobs),
+        format!("{} of {}", reported.jobs, sent.jobs),
         "all, once",
-        told == sent,
+        reported == sent,
     );
     println!("\n{table}");
     ensure!(refused.all(401), "forged deliveries were answered with {:?}", refused.statuses);
     ensure!(good.all(202) && doubled.all(202), "{:?} {:?}", good.statuses, doubled.statuses);
-    ensure!(told == sent, "told were {told:?} of {sent:?}");
+    ensure!(reported == sent, "told were {reported:?} of {sent:?}");
     ensure!(grown <= GROWTH, "the server's memory grew by {}", mebibytes(grown));
     Ok(())
 }

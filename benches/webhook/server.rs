@@ -90,13 +90,13 @@ pub(crate) async fn serve() -> Result<()> {
     metrics.expect_webhooks();
     let (sender, mut evidence) = mpsc::channel(ROOM);
     let counting = tokio::spawn(async move {
-        let mut told = Told::default();
+        let mut reported = Told::default();
         while let Some(evidence) = evidence.recv().await {
             if let Evidence::Job { job, .. } = evidence {
-                told.add(job.id.0);
+                reported.add(job.id.0);
             }
         }
-        told
+        reported
     });
     let counted = metrics.clone();
     let webhook = Webhook::new(

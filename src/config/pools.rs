@@ -194,8 +194,9 @@ fn known_host<'h>(
     let found = hosts.iter().find(|host| host.host.name.as_str() == name);
     let at_hosts = at.root("hosts");
     // A host with errors has been reported already.
-    let told = file.hosts.contains_key(name) || at_hosts.key(name).is_broken() || at.key("host").is_broken();
-    if found.is_none() && !told && name != LOCAL {
+    let reported =
+        file.hosts.contains_key(name) || at_hosts.key(name).is_broken() || at.key("host").is_broken();
+    if found.is_none() && !reported && name != LOCAL {
         let known: Vec<&str> = file.hosts.keys().map(String::as_str).collect();
         at.key("host").error(format_args!("there is no [hosts.{}]", shown(name)), did_you_mean(name, &known));
     }

@@ -37,15 +37,15 @@ pub(super) fn problems(file: &Path, text: &str, errors: &[Error]) -> Result<(), 
             .entry(line)
             .or_insert_with(|| format!("column {column}: {}", error.message().replace('\n', ", ")));
     }
-    let told = broken.into_iter().take(SYNTAX_ERRORS).map(|(line, told)| {
-        let hint = hint(text.lines().nth(line - 1).unwrap_or_default(), &told);
-        problem(Some(line), told, hint)
+    let reported = broken.into_iter().take(SYNTAX_ERRORS).map(|(line, reported)| {
+        let hint = hint(text.lines().nth(line - 1).unwrap_or_default(), &reported);
+        problem(Some(line), reported, hint)
     });
-    Err(Problems(told.collect()))
+    Err(Problems(reported.collect()))
 }
 
 /// The hint for a line with a syntax error.
-fn hint(line: &str, told: &str) -> &'static str {
+fn hint(line: &str, reported: &str) -> &'static str {
     let line = line.trim();
     if line.contains(['“', '”', '‘', '’', '„']) {
         return "use plain quotation marks: \"…\"";
@@ -56,13 +56,13 @@ fn hint(line: &str, told: &str) -> &'static str {
     if line == "[[pool]]" {
         return "write [[pool]] and its keys first, and [pool.container] below them";
     }
-    if line.starts_with('[') && told.contains("unclosed") {
+    if line.starts_with('[') && reported.contains("unclosed") {
         return "close the brackets of the section's name, as in [http] and [[pool]]";
     }
     if line.starts_with('[') {
         return "each section may occur once, except [[pool]]";
     }
-    if told.ends_with("duplicate key") {
+    if reported.ends_with("duplicate key") {
         return "each key may occur once";
     }
     let (key, value) = line.split_once('=').unwrap_or((line, ""));

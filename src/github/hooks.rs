@@ -165,8 +165,9 @@ impl Client {
             StatusCode::OK => {
                 let wire: RequestBody = reply.answer.json()?;
                 let payload = wire.request.payload;
-                let told = payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at));
-                Ok(told.map(|told| match told {
+                let reported =
+                    payload.map_or(Ok(Told::Nothing), |json| read_job(json.get().as_bytes(), came_at));
+                Ok(reported.map(|reported| match reported {
                     Told::Job(mut job, state, numbers) => {
                         if Identities::place([self.identities()], &mut job, numbers) {
                             Told::Job(job, state, numbers)
@@ -174,7 +175,7 @@ impl Client {
                             Told::Nothing
                         }
                     }
-                    told => told,
+                    reported => reported,
                 }))
             }
             StatusCode::NOT_FOUND => Err(GithubError::NotFound),

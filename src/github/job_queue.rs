@@ -134,8 +134,8 @@ impl Queue {
             Target::Enterprise { enterprise } => Some(enterprise.clone()),
             _ => None,
         };
-        let told = |(job, state)| (Job { enterprise: enterprise.clone(), ..job }, state);
-        let jobs = self.runs.values().flat_map(Known::jobs).map(told).collect();
+        let reported = |(job, state)| (Job { enterprise: enterprise.clone(), ..job }, state);
+        let jobs = self.runs.values().flat_map(Known::jobs).map(reported).collect();
         let Cost { requests, charged } = cost;
         Ok(Look { began, jobs, missing, requests, charged })
     }

@@ -96,14 +96,14 @@ mod tests {
 
     #[test]
     fn sshs_words_come_with_what_to_do() {
-        for (words, told) in [
+        for (words, reported) in [
             ("me@ci1: Permission denied (publickey).", "SSH_AUTH_SOCK"),
             ("No ED25519 host key is known\r\nHost key verification failed.\r\n", "known_hosts"),
             ("Could not resolve hostname ci1: Name or service not known", "check the name"),
             ("connect to host ci1 port 22: Connection refused", "`ssh me@ci1 docker version`"),
         ] {
             let text = refused("me@ci1", &io::Error::other(words));
-            assert!(text.contains(told) && text.lines().count() == 1, "{text}");
+            assert!(text.contains(reported) && text.lines().count() == 1, "{text}");
         }
     }
 }

@@ -156,7 +156,7 @@ impl Docker {
             frames: None,
             lines: Lines::default(),
             heard: VecDeque::new(),
-            told: 0,
+            reported: 0,
             over: false,
             streams: self.streams().subscribe(),
             busy,
@@ -232,7 +232,7 @@ struct Follower {
     frames: Option<Frames>,
     lines: Lines,
     heard: VecDeque<Said>,
-    told: usize,
+    reported: usize,
     over: bool,
     streams: watch::Receiver<()>,
     busy: watch::Receiver<bool>,
@@ -245,7 +245,7 @@ impl Follower {
     async fn next(&mut self) -> Result<Option<Said>, HostError> {
         loop {
             if let Some(said) = self.heard.pop_front() {
-                self.told += 1;
+                self.reported += 1;
                 return Ok(Some(said));
             }
             if self.over {
@@ -295,7 +295,7 @@ impl Follower {
             return Ok(());
         }
         match self.docker.story(&self.id).await {
-            Ok(story) => self.heard = story.heard.into_iter().skip(self.told).collect(),
+            Ok(story) => self.heard = story.heard.into_iter().skip(self.reported).collect(),
             Err(Fault::Said(..)) => {}
             Err(fault) => return Err(fault.into()),
         }

@@ -118,48 +118,51 @@ impl Webhook {
         headers: &HeaderMap,
         body: Body,
     ) -> (DeliveryResult, String) {
-        let told = |result: DeliveryResult, why: &str| (result, why.to_owned());
+        let reported = |result: DeliveryResult, why: &str| (result, why.to_owned());
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let Some(encoding) = Encoding::of(text(header::CONTENT_TYPE.as_str())) else {
-            return told(
+            return reported(
                 DeliveryResult::Unsupported,
                 "the content type must be application/json or application/x-www-form-urlencoded",
             );
         };
         let too_large = "the body has more than 1 MiB";
         if text(header::CONTENT_LENGTH.as_str()).parse().is_ok_and(|length: usize| length > MAX_BODY) {
-            return told(DeliveryResult::TooLarge, too_large);
+            return reported(DeliveryResult::TooLarge, too_large);
         }
         let mut is_full = false;
         let (body, _room) = match timeout(BODY_TIMEOUT, received(body, &self.0.bodies, &mut is_full)).await {
             Ok(Some(received)) => received,
-            Ok(None) => return told(DeliveryResult::TooLarge, too_large),
-            Err(_) if is_full => return told(DeliveryResult::Overloaded, "too many deliveries at once"),
-            Err(_) => return told(DeliveryResult::TimedOut, "timed out reading the body"),
+            Ok(None) => return reported(DeliveryResult::TooLarge, too_large),
+            Err(_) if is_full => return reported(DeliveryResult::Overloaded, "too many deliveries at once"),
+            Err(_) => return reported(DeliveryResult::TimedOut, "timed out reading the body"),
         };
         // The same response for a missing signature and a wrong one.
         if !self.0.secrets.signed(text("x-hub-signature-256"), &body) {
             self.warn_of_bad_signature();
-            return told(DeliveryResult::BadSignature, "the signature does not match the webhook's secret");
+            return reported(
+                DeliveryResult::BadSignature,
+                "the signature does not match the webhook's secret",
+            );
         }
         let id = text(DELIVERY_ID);
         if self.0.seen().contains(id) {
-            return told(DeliveryResult::Duplicate, "already received");
+            return reported(DeliveryResult::Duplicate, "already received");
         }
         let clock = (self.0.clock)();
         match webhook::read(event, encoding, &body, clock) {
-            Ok(Told::Ping) => told(DeliveryResult::Accepted, "pong"),
-            Ok(Told::Nothing) => told(DeliveryResult::Ignored, "ignored"),
+            Ok(Told::Ping) => reported(DeliveryResult::Accepted, "pong"),
+            Ok(Told::Nothing) => reported(DeliveryResult::Ignored, "ignored"),
             Ok(Told::Job(mut job, state, numbers)) => {
                 if !Identities::place(self.0.identities.get().into_iter().flatten(), &mut job, numbers) {
-                    return told(DeliveryResult::Ignored, "ignored");
+                    return reported(DeliveryResult::Ignored, "ignored");
                 }
                 if (self.0.sink)(Evidence::Job { job: *job, state, at: clock.at, asked: false }) {
                     // Only now: a refused delivery may be sent again.
                     self.0.seen().remember(id);
-                    told(DeliveryResult::Accepted, "accepted")
+                    reported(DeliveryResult::Accepted, "accepted")
                 } else {
-                    told(DeliveryResult::Overloaded, "too many deliveries are waiting")
+                    reported(DeliveryResult::Overloaded, "too many deliveries are waiting")
                 }
             }
             Err(why) => {

@@ -77,10 +77,10 @@ async fn a_second_daemon_of_the_instance_refuses_to_start_in_one_line() {
         }
         let second = second.stdin(Stdio::null()).output();
         let second = second.unwrap();
-        let told = String::from_utf8(second.stderr).unwrap();
-        assert_eq!(second.status.code(), Some(2), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
-        assert!(told.contains(&format!("another daemon of instance {}", world.instance)), "{told}");
+        let reported = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(second.status.code(), Some(2), "{reported}");
+        assert_eq!(reported.lines().count(), 1, "{reported}");
+        assert!(reported.contains(&format!("another daemon of instance {}", world.instance)), "{reported}");
     }
     assert_eq!(world.idle("linux", 1).await.len(), 1, "the first is not disturbed");
     assert_eq!(world.github.count(Endpoint::Mint), 1);

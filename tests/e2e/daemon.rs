@@ -62,7 +62,8 @@ impl Daemon {
             Some(line["address"].as_str().expect("an address").to_owned())
         })
         .await;
-        until("it has planned", async || daemon.get("/healthz").await.filter(|told| told == "ok\n")).await;
+        until("it has planned", async || daemon.get("/healthz").await.filter(|reported| reported == "ok\n"))
+            .await;
         daemon
     }
 

@@ -43,9 +43,9 @@ async fn a_polled_queue_launches_runners_from_nothing() {
     }
     served(&world, 5).await;
     empty_again(&world).await;
-    let told = world.logged(&["has job \\\"build\\\" of acme/widgets"]).len();
+    let reported = world.logged(&["has job \\\"build\\\" of acme/widgets"]).len();
     let waited = world.metric("dayfly_job_queue_seconds_count{pool=\"linux\"}").await;
-    assert_eq!(told, waited, "what the log tells, the metric counts");
+    assert_eq!(reported, waited, "what the log tells, the metric counts");
     assert_eq!(world.exits("linux", "completed").await, 5, "one job each");
 }
 
@@ -139,8 +139,8 @@ async fn a_job_that_no_pool_serves_is_reported_once_with_the_reason() {
         (world.github.count(Endpoint::ListRuns) > looks + 3).then_some(())
     })
     .await;
-    let told = world.logged(&["\"level\":\"WARN\"", "train", "lacks gpu"]);
-    assert_eq!(told.len(), 1, "{told:#?}");
+    let reported = world.logged(&["\"level\":\"WARN\"", "train", "lacks gpu"]);
+    assert_eq!(reported.len(), 1, "{reported:#?}");
 }
 
 #[tokio::test]

@@ -98,8 +98,8 @@ async fn a_runner_out_of_memory_is_named_as_such() {
     assert_eq!(record["out_of_memory"], true, "{record}");
     assert_eq!((&record["reason"], &record["job"]), (&"oom".into(), &"greedy".into()), "{record}");
     let name = record["runner"].as_str().unwrap();
-    let told = world.logged(&["\"level\":\"WARN\"", name, "\"reason\":\"oom\""]);
-    assert_eq!(told.len(), 1, "{told:?}");
+    let reported = world.logged(&["\"level\":\"WARN\"", name, "\"reason\":\"oom\""]);
+    assert_eq!(reported.len(), 1, "{reported:?}");
     assert_eq!(world.exits("linux", "oom").await, 1);
     world.idle("linux", 1).await;
 }

@@ -28,8 +28,8 @@ async fn a_pool_without_its_image_mints_nothing_and_starts_by_itself_once_it_is_
     assert_eq!(world.asked(Endpoint::Mint, "acme/widgets"), 0);
     assert_eq!(world.status().await.held("waiting"), Some("image_missing"));
     assert_eq!(world.metric("dayfly_pool_held{pool=\"waiting\",reason=\"image_missing\"}").await, 1);
-    let told = world.logged(&["\"level\":\"WARN\"", "\"pool\":\"waiting\"", &later, "\\\"never\\\""]);
-    assert_eq!(told.len(), 1, "once, with why: {told:?}");
+    let reported = world.logged(&["\"level\":\"WARN\"", "\"pool\":\"waiting\"", &later, "\\\"never\\\""]);
+    assert_eq!(reported.len(), 1, "once, with why: {reported:?}");
 
     engine::tag(&world.engine, &world.image, &later).await;
     world.github.enqueue(waiting.job());

@@ -83,8 +83,9 @@ async fn an_engine_that_refuses_to_inspect_images_is_reported_once_and_by_name()
     world.start().await;
     world.until("it is held", |status| status.held("linux") == Some("image_unknown")).await;
     until("it was refused again", async || (proxy.stuck() >= 3).then_some(())).await;
-    let told = world.logged(&["\"level\":\"WARN\"", "inspect image: forbidden by a proxy (HTTP status 403)"]);
-    assert_eq!(told.len(), 1, "{told:?}");
+    let reported =
+        world.logged(&["\"level\":\"WARN\"", "inspect image: forbidden by a proxy (HTTP status 403)"]);
+    assert_eq!(reported.len(), 1, "{reported:?}");
     proxy.hold(None);
     // It is asked ever more rarely, up to once a minute.
     within(Duration::from_mins(3), "its runner comes", async || {

@@ -356,11 +356,11 @@ impl World {
     fn show_log(&self) {
         let log = Arc::clone(&self.log);
         let Ok(log) = log.lock() else { return };
-        let told = |line: &&String| {
+        let reported = |line: &&String| {
             ["INFO", "WARN", "ERROR"].iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")))
         };
-        let told: Vec<&String> = log.iter().filter(told).collect();
-        for line in &told[told.len().saturating_sub(SHOWN)..] {
+        let reported: Vec<&String> = log.iter().filter(reported).collect();
+        for line in &reported[reported.len().saturating_sub(SHOWN)..] {
             // There is no one to read it when standard error is closed.
             let _ = writeln!(std::io::stderr(), "{line}");
         }

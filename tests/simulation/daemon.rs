@@ -322,14 +322,14 @@ impl Day {
 
     /// Handles what the world reports by itself.
     fn listen(&mut self) {
-        let (told, soon) = {
+        let (reported, soon) = {
             let mut world = self.world();
-            if world.asleep() || world.told.is_empty() && world.look_soon.is_empty() {
+            if world.asleep() || world.reported.is_empty() && world.look_soon.is_empty() {
                 return;
             }
-            (std::mem::take(&mut world.told), std::mem::take(&mut world.look_soon))
+            (std::mem::take(&mut world.reported), std::mem::take(&mut world.look_soon))
         };
-        for evidence in told {
+        for evidence in reported {
             self.observe(evidence);
         }
         self.pass();
@@ -411,7 +411,7 @@ impl Day {
         world.scope_sight.fill(Sight::Unseen);
         world.host_sight.fill(Sight::Unseen);
         world.following.fill(false);
-        world.told.clear();
+        world.reported.clear();
         world.look_soon.clear();
         world.abandon_calls();
         let delay = match world.random.index(4) {

@@ -100,13 +100,13 @@ fn a_day_ends_the_same_without_webhooks() {
 
 #[test]
 fn a_seed_is_a_whole_day() {
-    let told = [(); 2].map(|()| {
+    let reported = [(); 2].map(|()| {
         let mut day = Day::new(7, true);
         day.live().expect("a good day");
         day.trace()
     });
-    assert!(told[0].len() > 1000, "an eventful day");
-    assert!(told[0] == told[1], "the same seed lived two different days");
+    assert!(reported[0].len() > 1000, "an eventful day");
+    assert!(reported[0] == reported[1], "the same seed lived two different days");
 }
 
 /// Lives one day with its trace, and fails if it does.

@@ -21,7 +21,7 @@ pub(crate) struct Set {
     started: Vec<(String, usize)>,
     over: Vec<String>,
     /// The last report.
-    pub(crate) told: u32,
+    pub(crate) reported: u32,
     told_at: u64,
 }
 
@@ -88,7 +88,7 @@ impl World {
 
     fn tell_assigned(&mut self, pool: usize) {
         let jobs = self.assigned(pool);
-        (self.sets[pool].told, self.sets[pool].told_at) = (jobs, self.now);
+        (self.sets[pool].reported, self.sets[pool].told_at) = (jobs, self.now);
         let name = self.setting.pools[pool].pool.name.clone();
         self.tell(Evidence::Assigned { pool: name, jobs: Some(jobs), at: Instant::from_millis(self.now) });
         self.after(POLL, Happening::SetSilence(pool, self.life));
@@ -98,7 +98,7 @@ impl World {
     pub(crate) fn set_silence(&mut self, pool: usize) {
         let set = &self.sets[pool];
         if set.open && set.told_at + POLL <= self.now && set.coming_at.is_none() {
-            let (name, jobs) = (self.setting.pools[pool].pool.name.clone(), set.told);
+            let (name, jobs) = (self.setting.pools[pool].pool.name.clone(), set.reported);
             self.sets[pool].told_at = self.now;
             self.tell(Evidence::Assigned {
                 pool: name,

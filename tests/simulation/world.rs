@@ -240,7 +240,7 @@ pub(crate) struct World {
     pub(crate) next_call: u64,
     pub(crate) asking: Asking,
     /// What is reported to the daemon without a request.
-    pub(crate) told: Vec<Evidence>,
+    pub(crate) reported: Vec<Evidence>,
     /// Container listings that should come soon, by host.
     pub(crate) look_soon: Vec<usize>,
     /// The longest that a job waited on a pool that has nothing to do with what fails (rule 9).
@@ -294,7 +294,7 @@ impl World {
             calls: BTreeMap::new(),
             next_call: 0,
             asking: Asking::default(),
-            told: Vec::new(),
+            reported: Vec::new(),
             look_soon: Vec::new(),
             longest_wait_apart: 0,
             violation: None,
@@ -379,7 +379,7 @@ impl World {
     /// Tells the daemon, if there is one.
     pub(crate) fn tell(&mut self, evidence: Evidence) {
         if self.alive {
-            self.told.push(evidence);
+            self.reported.push(evidence);
         }
     }
 

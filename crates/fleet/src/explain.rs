@@ -18,7 +18,7 @@ pub fn explain<'p>(
 ) -> Vec<String> {
     let facts = &job.facts;
     let repository = facts.repository.path();
-    let mut told = vec![match state {
+    let mut reported = vec![match state {
         JobState::Queued => format!(
             "Job {:?} of {repository} has been queued since {} and asks for {}.",
             facts.name,
@@ -39,7 +39,7 @@ pub fn explain<'p>(
         JobState::Completed => format!("Job {:?} of {repository} has finished.", facts.name),
     }];
     if matches!(state, JobState::InProgress { .. } | JobState::Completed) {
-        return told;
+        return reported;
     }
     match place(job, pools.clone()) {
         Placement::Pool(name) => {
@@ -48,7 +48,7 @@ pub fn explain<'p>(
                 .filter(|(pool, group)| pool.name != name && verdict(job, pool, *group) == Verdict::Serves)
                 .map(|(pool, _)| pool.name.as_str())
                 .collect();
-            told.push(match others[..] {
+            reported.push(match others[..] {
                 [] => format!("Pool {} serves it.", name.as_str()),
                 _ => format!(
                     "Pool {} serves it; {} could too, but pools with fewer labels, then a higher priority, \
@@ -58,21 +58,22 @@ pub fn explain<'p>(
                 ),
             });
             if let Some((pool, _)) = pools.clone().find(|(pool, _)| pool.name == name) {
-                told.extend(by_source(pool));
+                reported.extend(by_source(pool));
             }
             let report = status.and_then(|status| status.pools.iter().find(|pool| pool.name == name));
-            told.extend(report.map(at_work));
+            reported.extend(report.map(at_work));
         }
         Placement::Unmatched(_) | Placement::Foreign => {
-            told.push("No pool serves it.".to_owned());
+            reported.push("No pool serves it.".to_owned());
             let seen: Vec<_> = pools.map(|(pool, group)| (pool, group, verdict(job, pool, group))).collect();
             if seen.iter().all(|(.., verdict)| *verdict == Verdict::OtherScope) {
-                told.push(format!("No pool's url covers {}.", facts.repository));
+                reported.push(format!("No pool's url covers {}.", facts.repository));
             }
-            told.extend(seen.iter().filter_map(|(pool, group, verdict)| refusal(job, pool, *group, verdict)));
+            reported
+                .extend(seen.iter().filter_map(|(pool, group, verdict)| refusal(job, pool, *group, verdict)));
         }
     }
-    told
+    reported
 }
 
 /// The usual fix for a label that no pool serves.

@@ -32,5 +32,5 @@ pub(super) struct KnownJob {
     /// log.
     pub(super) sure_at: Instant,
     pub(super) placement: Placement,
-    pub(super) told: Option<Unmatched>,
+    pub(super) reported: Option<Unmatched>,
 }

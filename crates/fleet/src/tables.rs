@@ -382,17 +382,17 @@ fn a_template_that_changed_rolls_the_idle_one_at_a_time() {
 fn a_job_that_waits_beside_an_idle_runner_is_reported_once() {
     let mut board = Board::new("i", pool(policy(0, 4)), host());
     board.queue(1);
-    let told = |board: &mut Board| {
+    let reported = |board: &mut Board| {
         let plan = board.fleet.plan(board.now);
         let stuck = plan.events.iter().filter(|event| matches!(event, Event::JobStuck { .. })).count();
         (stuck, plan.wake_at)
     };
-    let (stuck, wake_at) = told(&mut board);
+    let (stuck, wake_at) = reported(&mut board);
     assert_eq!((stuck, wake_at.is_some()), (0, true));
     board.now = board.now + 10 * MINUTE;
-    assert_eq!(told(&mut board).0, 1);
+    assert_eq!(reported(&mut board).0, 1);
     board.now = board.now + 10 * MINUTE;
-    assert_eq!(told(&mut board).0, 0);
+    assert_eq!(reported(&mut board).0, 0);
 }
 
 /// A window of a day on Berlin's clock. Boards are set up at 10:00:01 there, on a Friday.

@@ -258,8 +258,8 @@ mod tests {
         }
         assert_eq!(streaks, [1, 2, 3]);
         let failures = fleet.status().failures;
-        let told: Vec<_> = failures.iter().map(|failure| (failure.step, failure.reason)).collect();
-        assert_eq!(told, [(Step::Removal, "engine_failed")]);
+        let reported: Vec<_> = failures.iter().map(|failure| (failure.step, failure.reason)).collect();
+        assert_eq!(reported, [(Step::Removal, "engine_failed")]);
     }
 
     #[test]

@@ -86,22 +86,22 @@ async fn message(State(shared): State<Arc<Shared>>, Query(Session { session }): 
 }
 
 async fn acquire(State(shared): State<Arc<Shared>>, Json(of): Json<JobOf>) -> StatusCode {
-    told(&shared, |world, now| world.acquire(&of.session, of.job, now))
+    reported(&shared, |world, now| world.acquire(&of.session, of.job, now))
 }
 
 async fn decline(State(shared): State<Arc<Shared>>, Json(of): Json<JobOf>) -> StatusCode {
-    told(&shared, |world, _| world.decline(&of.session, of.job))
+    reported(&shared, |world, _| world.decline(&of.session, of.job))
 }
 
 async fn complete(State(shared): State<Arc<Shared>>, Json(of): Json<JobOf>) -> StatusCode {
-    told(&shared, |world, now| world.complete(&of.session, of.job, of.succeeded, now))
+    reported(&shared, |world, now| world.complete(&of.session, of.job, of.succeeded, now))
 }
 
 async fn leave(State(shared): State<Arc<Shared>>, Json(Session { session }): Json<Session>) -> StatusCode {
-    told(&shared, |world, _| world.leave(&session))
+    reported(&shared, |world, _| world.leave(&session))
 }
 
-fn told(shared: &Shared, tell: impl FnOnce(&mut World, Timestamp) -> bool) -> StatusCode {
+fn reported(shared: &Shared, tell: impl FnOnce(&mut World, Timestamp) -> bool) -> StatusCode {
     let taken = {
         let (mut world, now) = shared.world();
         tell(&mut world, now)

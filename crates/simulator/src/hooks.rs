@@ -155,8 +155,8 @@ impl Hooks {
     /// The webhooks for a repository.
     pub(super) fn told_of(&self, repository: &str) -> Vec<u64> {
         let owner = repository.split('/').next().unwrap_or_default();
-        let told = |hook: &Hook| hook.scope == repository || hook.scope == owner;
-        self.known.iter().filter(|(_, hook)| told(hook)).map(|(id, _)| *id).collect()
+        let reported = |hook: &Hook| hook.scope == repository || hook.scope == owner;
+        self.known.iter().filter(|(_, hook)| reported(hook)).map(|(id, _)| *id).collect()
     }
 
     /// Puts a delivery on its way, as the faults will have it.

@@ -120,7 +120,7 @@ mod tests {
     fn what_is_no_key_is_named_and_not_shown() {
         let block =
             |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
-        for (text, told) in [
+        for (text, reported) in [
             (String::new(), "is empty"),
             ("canary".to_owned(), "contains no private key in PEM format"),
             (block("ENCRYPTED PRIVATE KEY", "canary"), "encrypted with a passphrase"),
@@ -138,7 +138,7 @@ mod tests {
             ("ssh-ed25519 canary me@here\n".to_owned(), "public SSH key"),
         ] {
             let error = private_key(text.as_bytes()).err().unwrap();
-            assert!(error.contains(told) && !error.contains("canary"), "{text}: {error}");
+            assert!(error.contains(reported) && !error.contains("canary"), "{text}: {error}");
         }
         assert!(private_key(b"\xff\xfe").is_err());
     }

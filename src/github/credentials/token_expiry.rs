@@ -55,8 +55,8 @@ impl Expiry {
         let at = headers.get(HEADER).and_then(|value| parse(value.to_str().ok()?)).or(memory.at)?;
         memory.at = Some(at);
         let left = at.since(github_clock(headers, wall).unwrap_or(wall).shown);
-        let told = memory.warned_at.is_some_and(|told| wall.at.since(told) < AGAIN);
-        if left >= SOON || told {
+        let reported = memory.warned_at.is_some_and(|reported| wall.at.since(reported) < AGAIN);
+        if left >= SOON || reported {
             return None;
         }
         memory.warned_at = Some(wall.at);

@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_token_is_called_what_it_is() {
-        for (content, told) in [
+        for (content, reported) in [
             (&b"\xff\xfeg\0h\0p\0"[..], "UTF-16"),
             (b"GITHUB_TOKEN=ghp_secret\nOTHER=1\n", "2 lines of text"),
             (b"GITHUB_TOKEN=\n", "it is empty"),
@@ -209,7 +209,7 @@ mod tests {
         ] {
             let (_directory, source) = source_with(content);
             let text = source.read().await.unwrap_err().to_string();
-            assert!(text.contains(told) && !text.contains("ghp_sec"), "{text}");
+            assert!(text.contains(reported) && !text.contains("ghp_sec"), "{text}");
         }
     }
 

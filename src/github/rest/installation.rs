@@ -246,7 +246,7 @@ impl RestClient {
             }
             _ => return self.refused(endpoint, reply),
         };
-        GithubError::Refused(reply.answer.told(endpoint, scope, &reply.complaint, &hint))
+        GithubError::Refused(reply.answer.reported(endpoint, scope, &reply.complaint, &hint))
     }
 }
 

@@ -48,11 +48,11 @@ impl Answer {
             return GithubError::failed(format!("unexpected status {status} when {what} {scope}"));
         }
         let hint = self.hint(endpoint, scope, source, grant, complaint);
-        GithubError::Refused(self.told(endpoint, scope, complaint, &hint))
+        GithubError::Refused(self.reported(endpoint, scope, complaint, &hint))
     }
 
     /// The text of an error: the response, the request, and what to do.
-    pub(super) fn told(&self, endpoint: Endpoint, scope: &Scope, complaint: &str, hint: &str) -> String {
+    pub(super) fn reported(&self, endpoint: Endpoint, scope: &Scope, complaint: &str, hint: &str) -> String {
         let says = if complaint.is_empty() { String::new() } else { format!(" ({complaint})") };
         format!("GitHub answered {}{says} when {} {scope}: {hint}", self.status.as_u16(), asked(endpoint))
     }

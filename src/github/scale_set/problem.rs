@@ -182,9 +182,10 @@ mod tests {
 
     #[test]
     fn the_words_are_kept_on_one_line_with_the_activity_and_without_the_token() {
-        let told = problem(400, &[("activityid", "abc-1")], r#"{"message":"bad\ns3cret","typeName":"X"}"#);
+        let reported =
+            problem(400, &[("activityid", "abc-1")], r#"{"message":"bad\ns3cret","typeName":"X"}"#);
         assert_eq!(
-            told.error("polling").to_string(),
+            reported.error("polling").to_string(),
             "the scale-set service answered 400 (bad [token], activity abc-1) when polling"
         );
         let plain = problem(400, &[("content-type", "text/plain; charset=utf-8")], "capacity is wrong\n");

@@ -159,7 +159,9 @@ mod tests {
         let wait = Duration::from_hours(1);
         assert!(held.learn(Err(GithubError::RateLimited { wait }), now).is_err());
         let later = now + Duration::from_mins(59);
-        assert!(matches!(held.admit(later), Err(GithubError::RateLimited { wait: told }) if told == wait));
+        assert!(
+            matches!(held.admit(later), Err(GithubError::RateLimited { wait: reported }) if reported == wait)
+        );
         held.admit(now + Duration::from_mins(61)).unwrap();
     }
 }

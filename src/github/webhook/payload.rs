@@ -84,7 +84,7 @@ pub fn read(
 pub(in crate::github) fn read_job(json: &[u8], clock: ClockReading) -> Result<Told, Malformed> {
     let wire: JobEvent = serde_json::from_slice(json)
         .map_err(|error| Malformed::NoSuchPayload { line: error.line(), column: error.column() })?;
-    wire.told(clock)
+    wire.reported(clock)
 }
 
 /// A payload of an event of jobs, as sent.
@@ -133,7 +133,7 @@ struct EventEnterprise {
 
 impl JobEvent {
     /// What it tells; `clock` is GitHub's when it came.
-    fn told(self, clock: ClockReading) -> Result<Told, Malformed> {
+    fn reported(self, clock: ClockReading) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;
         let state = match action.as_str() {
             "queued" => JobState::Queued,
@@ -209,12 +209,12 @@ mod tests {
         })
     }
 
-    fn told(payload: &Value) -> Result<Told, Malformed> {
+    fn reported(payload: &Value) -> Result<Told, Malformed> {
         read(DeliveryEvent::WorkflowJob, Encoding::Json, payload.to_string().as_bytes(), CLOCK)
     }
 
     fn job(payload: &Value) -> (Box<Job>, JobState) {
-        match told(payload).unwrap() {
+        match reported(payload).unwrap() {
             Told::Job(job, state, _) => (job, state),
             other => panic!("{other:?}"),
         }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_not_there_is_no_trouble() {
-        assert_eq!(told(&with("/action", json!("requeued"))), Ok(Told::Nothing));
+        assert_eq!(reported(&with("/action", json!("requeued"))), Ok(Told::Nothing));
         assert_eq!(read(DeliveryEvent::Other, Encoding::Json, b"\xff", CLOCK), Ok(Told::Nothing));
         assert_eq!(read(DeliveryEvent::Ping, Encoding::Form, b"", CLOCK), Ok(Told::Ping));
         let bare = json!({
@@ -293,19 +293,19 @@ mod tests {
             with("/workflow_job/labels", json!(["secret", 3])),
             with("/repository", json!(null)),
         ] {
-            let refused = told(&broken).unwrap_err();
+            let refused = reported(&broken).unwrap_err();
             assert!(matches!(refused, Malformed::NoSuchPayload { .. }), "{refused}");
             assert!(!refused.to_string().contains("secret"), "{refused}");
         }
         for address in ["https://github.com/acme", "acme/widgets", "https://github.com/a/b/c", "file:///a/b"]
         {
-            let refused = told(&with("/repository/html_url", json!(address)));
+            let refused = reported(&with("/repository/html_url", json!(address)));
             assert_eq!(refused, Err(Malformed::NoRepository), "{address}");
         }
         let many: Vec<String> = (0..=MAX_LABELS).map(|n| n.to_string()).collect();
-        assert_eq!(told(&with("/workflow_job/labels", json!(many))), Err(Malformed::TooManyLabels));
+        assert_eq!(reported(&with("/workflow_job/labels", json!(many))), Err(Malformed::TooManyLabels));
         let long = json!(["x".repeat(MAX_TEXT + 1)]);
-        assert_eq!(told(&with("/workflow_job/labels", long)), Err(Malformed::TooManyLabels));
+        assert_eq!(reported(&with("/workflow_job/labels", long)), Err(Malformed::TooManyLabels));
     }
 
     #[test]
@@ -321,7 +321,7 @@ mod tests {
         let written: String = form_urlencoded::byte_serialize(payload().to_string().as_bytes()).collect();
         let form = format!("other=1&payload={written}");
         let read_form = |body: &str| read(DeliveryEvent::WorkflowJob, Encoding::Form, body.as_bytes(), CLOCK);
-        assert_eq!(read_form(&form), told(&payload()));
+        assert_eq!(read_form(&form), reported(&payload()));
         assert_eq!(read_form("load=1"), Err(Malformed::NoPayload));
         assert!(matches!(read_form("payload=%"), Err(Malformed::NoSuchPayload { .. })));
     }

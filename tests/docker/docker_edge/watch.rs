@@ -37,7 +37,7 @@ type Events = BoxStream<'static, Result<Happened, HostError>>;
 /// Starts containers until one is reported: from then on all are.
 async fn subscribed(stand: &Stand) -> Events {
     let mut events = stand.docker.events();
-    let told = async {
+    let reported = async {
         loop {
             tokio::select! {
                 event = events.next() => break event.unwrap().unwrap(),
@@ -45,7 +45,7 @@ async fn subscribed(stand: &Stand) -> Events {
             }
         }
     };
-    soon(told).await;
+    soon(reported).await;
     events
 }
 
@@ -71,13 +71,13 @@ async fn events_of_ours_and_of_no_one_else_are_reported() {
     stand.ended(&id).await;
     stand.docker.remove(&id).await.unwrap();
 
-    let mut told = Vec::new();
-    while !matches!(told.last(), Some(Happened::Destroyed { .. })) {
+    let mut reported = Vec::new();
+    while !matches!(reported.last(), Some(Happened::Destroyed { .. })) {
         let happened = soon(events.next()).await.unwrap().unwrap();
         assert_eq!(whose(&happened).instance(), stand.instance.as_str());
         // The kernel may kill more than one process.
-        if *whose(&happened) == runner && told.last() != Some(&happened) {
-            told.push(happened);
+        if *whose(&happened) == runner && reported.last() != Some(&happened) {
+            reported.push(happened);
         }
     }
     let (runner, id) = (|| runner.clone(), || id.clone());
@@ -87,7 +87,7 @@ async fn events_of_ours_and_of_no_one_else_are_reported() {
         Happened::Died { runner: runner(), id: id(), code: Some(0) },
         Happened::Destroyed { runner: runner(), id: id() },
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 /// Stands between the edge and the engine, and can cut what is between them.
@@ -139,8 +139,8 @@ async fn an_event_stream_that_ends_in_silence_ends_with_an_error() {
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
     let docker = docker_at(&endpoint, &"ci1".parse().unwrap(), &Arc::default());
-    let told: Vec<_> = soon(docker.events().collect()).await;
-    assert!(matches!(told[..], [Err(HostError::Failed { .. })]), "{told:?}");
+    let reported: Vec<_> = soon(docker.events().collect()).await;
+    assert!(matches!(reported[..], [Err(HostError::Failed { .. })]), "{reported:?}");
 }
 
 #[tokio::test]

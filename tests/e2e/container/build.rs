@@ -93,9 +93,9 @@ async fn build(
     let name = format!("{}:{}{suffix}", engine::REPOSITORY, world.instance);
     let options =
         BuildImageOptionsBuilder::new().t(&name).rm(true).forcerm(true).buildargs(&arguments).target(target);
-    let told = world.engine.build_image(options.build(), None, Some(body_full(context.into())));
+    let reported = world.engine.build_image(options.build(), None, Some(body_full(context.into())));
     let mut output = String::new();
-    let built = told
+    let built = reported
         .try_for_each(|step| {
             output.extend(step.stream);
             std::future::ready(Ok(()))

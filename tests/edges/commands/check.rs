@@ -341,7 +341,7 @@ async fn risks_are_warnings_with_what_they_mean() {
 }
 
 /// The words that `check` has for a simulator set up so, with these keys in the pool.
-async fn told(settings: Settings, scope: &str, keys: &str) -> Said {
+async fn reported(settings: Settings, scope: &str, keys: &str) -> Said {
     let simulator = Simulator::start(settings).await.unwrap();
     simulator.push("acme/widgets", keys.contains("allow_public"));
     let stand = Stand::new();
@@ -359,17 +359,17 @@ fn with_group(policy: GroupPolicy) -> Settings {
 #[tokio::test(flavor = "multi_thread")]
 async fn public_repositories_are_admitted_only_by_the_word_of_the_operator() {
     let open = || with_group(GroupPolicy { allows_public_repositories: true, ..GroupPolicy::default() });
-    let said = told(open(), "acme", "").await;
+    let said = reported(open(), "acme", "").await;
     assert!(said.line(&["serves public repositories too:"]).starts_with("[fail]"), "{said:?}");
-    let said = told(open(), "acme", "allow_public = true\n").await;
+    let said = reported(open(), "acme", "allow_public = true\n").await;
     assert!(said.line(&["serves all repositories, public ones too"]).starts_with("[ok]"), "{said:?}");
     assert!(!said.out.contains("[fail] pool"), "{said:?}");
-    let said = told(Settings::default(), "acme", "allow_public = true\n").await;
+    let said = reported(Settings::default(), "acme", "allow_public = true\n").await;
     assert!(
         said.line(&["does not allow public repositories, so allow_public has no effect"])
             .starts_with("[warn]")
     );
-    let said = told(Settings::default(), "acme/widgets", "allow_public = true\n").await;
+    let said = reported(Settings::default(), "acme/widgets", "allow_public = true\n").await;
     assert!(
         said.line(&["a public repository, which allow_public = true allows"]).starts_with("[ok]"),
         "{said:?}"
@@ -383,34 +383,34 @@ async fn a_groups_repositories_are_reported_and_compared_with_the_pools() {
         with_group(GroupPolicy { visibility: "selected", repositories, ..GroupPolicy::default() })
     };
     let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\"]\n";
-    let said = told(group(&["acme/widgets", "acme/tools"]), "acme", queue).await;
+    let said = reported(group(&["acme/widgets", "acme/tools"]), "acme", queue).await;
     let line = said.line(&["serves only these repositories"]);
     assert!(line.starts_with("[ok]") && line.contains("acme/widgets, acme/tools"), "{line}");
-    let said = told(group(&["acme/tools"]), "acme", queue).await;
+    let said = reported(group(&["acme/tools"]), "acme", queue).await;
     assert!(said.line(&["does not serve acme/widgets"]).starts_with("[fail]"), "{said:?}");
     let workflows = vec!["acme/widgets/.github/workflows/ci.yml@main".to_owned()];
-    let said = told(with_group(GroupPolicy { workflows, ..GroupPolicy::default() }), "acme", "").await;
+    let said = reported(with_group(GroupPolicy { workflows, ..GroupPolicy::default() }), "acme", "").await;
     assert!(said.line(&["serves only these workflows", "ci.yml"]).starts_with("[ok]"), "{said:?}");
     let inherited = with_group(GroupPolicy { inherited: true, ..GroupPolicy::default() });
-    assert!(told(inherited, "acme", "").await.line(&["belongs to the enterprise"]).starts_with("[fail]"));
+    assert!(reported(inherited, "acme", "").await.line(&["belongs to the enterprise"]).starts_with("[fail]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_of_learning_of_jobs_is_explained_and_tried() {
-    let said = told(Settings::default(), "acme", "").await;
+    let said = reported(Settings::default(), "acme", "").await;
     let line = said.line(&["job source idle"]);
     assert!(line.starts_with("[ok]") && line.contains("keeps 1 idle"), "{line}");
 
     let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\", \"gone\"]\n";
-    let said = told(Settings::default(), "acme", queue).await;
+    let said = reported(Settings::default(), "acme", queue).await;
     assert!(said.line(&["polls for queued jobs"]).starts_with("[ok]"));
     assert!(said.line(&["queues of 1 of its repositories"]).starts_with("[ok]"), "{said:?}");
     let line = said.line(&["the queue of acme/gone cannot be read"]);
     assert!(line.starts_with("[fail]") && line.contains("Actions: read"), "{line}");
 
-    let said = told(Settings::default(), "acme", "demand = [\"queue\"]\n").await;
+    let said = reported(Settings::default(), "acme", "demand = [\"queue\"]\n").await;
     assert!(said.line(&["recently pushed"]).starts_with("[ok]"));
-    let said = told(Settings::default(), "acme", "demand = [\"scale-set\"]\n").await;
+    let said = reported(Settings::default(), "acme", "demand = [\"scale-set\"]\n").await;
     assert!(said.line(&["job source scale-set"]).starts_with("[ok]"));
 }
 
@@ -419,7 +419,7 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     // Each 10 s: one page of runners, and two lists for each of two repositories.
     let queue = "demand = [\"queue\"]\nrepositories = [\"widgets\", \"tools\"]\n";
     let limited = |limit| Settings { rate_limit: Some(limit), ..Settings::default() };
-    let line = told(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
+    let line = reported(limited(5000), "acme", queue).await.line(&["rate limit of credential \"default\""]);
     for part in [
         "[ok]",
         "2049 requests an hour at rest",
@@ -432,13 +432,13 @@ async fn the_requests_of_an_hour_are_computed_and_held_to_the_limit() {
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let line = told(limited(1500), "acme", queue).await.line(&["rate limit of credential"]);
+    let line = reported(limited(1500), "acme", queue).await.line(&["rate limit of credential"]);
     assert!(line.starts_with("[warn]") && line.contains("set poll.interval to \"20s\""), "{line}");
     let set = "demand = [\"scale-set\"]\n";
-    let line = told(limited(5000), "acme", set).await.line(&["rate limit of credential \"default\""]);
+    let line = reported(limited(5000), "acme", set).await.line(&["rate limit of credential \"default\""]);
     assert!(line.contains("61 requests an hour at rest: 60 for lists of runners"), "{line}");
     let without = Settings { rate_limit: None, ..Settings::default() };
-    assert!(told(without, "acme", "").await.line(&["reports no rate limit"]).starts_with("[ok]"));
+    assert!(reported(without, "acme", "").await.line(&["reports no rate limit"]).starts_with("[ok]"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,15 +70,16 @@ async fn labels_are_shown_added_set_and_removed_and_those_that_stay_are_reported
         [head, "größe custom", linux, own, "x y custom"]
     );
 
-    let (code, rows, told) = table(&["remove", "hand", "x y", "linux", "nothing", "größe"]).await;
-    assert_eq!((code, &rows[..]), (1, &[head, linux, own].map(str::to_owned)[..]), "{told}");
-    let told: Vec<_> = told.lines().collect();
-    assert_eq!(told.len(), 2, "{told:?}");
+    let (code, rows, reported) = table(&["remove", "hand", "x y", "linux", "nothing", "größe"]).await;
+    assert_eq!((code, &rows[..]), (1, &[head, linux, own].map(str::to_owned)[..]), "{reported}");
+    let reported: Vec<_> = reported.lines().collect();
+    assert_eq!(reported.len(), 2, "{reported:?}");
     assert!(
-        told[0].starts_with("label \"linux\" was not removed from hand: ") && told[0].contains("read-only"),
-        "{told:?}"
+        reported[0].starts_with("label \"linux\" was not removed from hand: ")
+            && reported[0].contains("read-only"),
+        "{reported:?}"
     );
-    assert_eq!(told[1], "label \"nothing\" was not removed from hand: it has no such label");
+    assert_eq!(reported[1], "label \"nothing\" was not removed from hand: it has no such label");
 
     let said = stand.run(&["labels", "remove", "hand", "nothing", "--json"]).await;
     assert_eq!((said.code(), &said.json()["not_removed"][0]["name"]), (1, &"nothing".into()), "{said:?}");

@@ -106,8 +106,12 @@ async fn runners_are_removed_but_none_that_has_a_job_and_the_others_all_the_same
         "{said:?}"
     );
     for line in ["busy (id", "lying (id"] {
-        let told = said.err.lines().find(|told| told.starts_with(line)).unwrap_or_else(|| panic!("{said:?}"));
-        assert!(told.ends_with("not removed: it is running a job"), "{told}");
+        let reported = said
+            .err
+            .lines()
+            .find(|reported| reported.starts_with(line))
+            .unwrap_or_else(|| panic!("{said:?}"));
+        assert!(reported.ends_with("not removed: it is running a job"), "{reported}");
     }
     assert!(said.err.contains("nobody: not removed: there is no such runner"), "{said:?}");
     let left: Vec<_> = simulator.snapshot().runners.into_iter().map(|runner| runner.name).collect();

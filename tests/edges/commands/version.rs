@@ -67,10 +67,10 @@ async fn a_newest_version_that_cannot_be_learnt_is_a_warning_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn before_the_first_runner_the_version_is_in_the_images_tag_or_unknown() {
     let line_of = |image| line(newest("2.336.0"), Presence::Offline, image);
-    let told = line_of("dayfly-test/absent:2.320.0").await;
+    let reported = line_of("dayfly-test/absent:2.320.0").await;
     assert!(
-        told.starts_with("[warn]") && told.contains("2.320.0 of the runner (from the image tag"),
-        "{told}"
+        reported.starts_with("[warn]") && reported.contains("2.320.0 of the runner (from the image tag"),
+        "{reported}"
     );
     let untold = line_of("dayfly-test/absent:latest").await;
     assert!(untold.starts_with("[ok]") && untold.contains("does not show its runner version"), "{untold}");

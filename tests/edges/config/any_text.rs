@@ -90,14 +90,14 @@ proptest! {
         value in "[^\\x00]{0,12}|\\[\\{ max = 3 \\}\\]",
     ) {
         let written = Written::new(&text).with(&name, &value);
-        let told = match written.load_with(Tokens::Needed) {
+        let reported = match written.load_with(Tokens::Needed) {
             Err(problems) => {
                 prop_assert!(!problems.0.is_empty());
                 problems.0
             }
             Ok(config) => config.warnings,
         };
-        for problem in &told {
+        for problem in &reported {
             let line = problem.to_string();
             prop_assert!(!line.contains('\n') && !line.contains("cannot be read"), "{line}");
         }

@@ -64,7 +64,7 @@ fn a_number_is_an_app_id_too_and_the_key_may_be_systemds() {
 fn half_an_app_or_too_much_of_it_is_refused() {
     let no_id = r#"1: credentials.default.app_id: is missing; set it to the App's client id, which its settings show, for example app_id = "Iv23liAbCdEf""#;
     let both = "1: credentials.default: has both a token and a GitHub App; keep one: a token_… key, or app_id with private_key_file";
-    for (keys, told) in [
+    for (keys, reported) in [
         ("installation_id = 42\nprivate_key_file = \"dayfly.toml\"", no_id),
         (
             "app_id = 7",
@@ -87,12 +87,12 @@ fn half_an_app_or_too_much_of_it_is_refused() {
             "2: credentials.default.app_id: must be a string in quotes, or a number, not a list",
         ),
     ] {
-        let told = [format!("dayfly.toml:{told}")];
+        let reported = [format!("dayfly.toml:{reported}")];
         let lines: Vec<_> = head(&format!("[credentials.default]\n{keys}"))
             .into_iter()
             .filter(|line| !line.contains("others may read"))
             .collect();
-        assert_eq!(lines, told, "{keys}");
+        assert_eq!(lines, reported, "{keys}");
     }
 }
 

@@ -8,7 +8,7 @@ use super::{SOUND, Written, head, pool};
 
 #[test]
 fn credentials_say_one_place_for_the_token() {
-    for (keys, told) in [
+    for (keys, reported) in [
         (
             "",
             r#"1: credentials.default: has no token; write token_file = "…", or for a GitHub App app_id and private_key_file"#,
@@ -39,7 +39,7 @@ fn credentials_say_one_place_for_the_token() {
     ] {
         assert_eq!(
             head(&format!("[credentials.default]\n{keys}")),
-            [format!("dayfly.toml:{told}")],
+            [format!("dayfly.toml:{reported}")],
             "{keys}"
         );
     }
@@ -74,7 +74,7 @@ fn plain_http_is_for_who_says_so() {
 fn a_token_file_is_checked_but_not_read() {
     let written = Written::new(format!("[credentials.default]\ntoken_file = \"token\"{SOUND}"));
     let token = written.directory.path().join("token");
-    let line = |told: &str| [format!("dayfly.toml:2: credentials.default.token_file: {told}")];
+    let line = |reported: &str| [format!("dayfly.toml:2: credentials.default.token_file: {reported}")];
     assert_eq!(
         written.problems(),
         line(

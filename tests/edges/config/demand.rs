@@ -42,7 +42,7 @@ fn each_way_is_read() {
 #[test]
 fn what_could_never_learn_of_a_job_is_refused() {
     let why = r#"must be at least 1: with demand = ["idle"] nothing else would ever launch a runner; raise it, or let the pool poll for queued jobs with demand = ["queue"]"#;
-    for (keys, told) in [
+    for (keys, reported) in [
         ("min_idle = 0", format!("min_idle: {why}")),
         (
             "schedule = [{ hours = \"20:00-06:00\", timezone = \"UTC\", min_idle = 0 }]",
@@ -64,7 +64,7 @@ fn what_could_never_learn_of_a_job_is_refused() {
                 .to_owned(),
         ),
     ] {
-        assert_eq!(pool(keys), [format!("dayfly.toml:6: pool \"linux\": {told}")], "{keys}");
+        assert_eq!(pool(keys), [format!("dayfly.toml:6: pool \"linux\": {reported}")], "{keys}");
     }
 }
 
@@ -72,8 +72,10 @@ fn what_could_never_learn_of_a_job_is_refused() {
 fn a_secret_is_held_to_what_tokens_are() {
     let written =
         Written::new(format!("[http]\nwebhook_secret_file = \"hook\"{SOUND}demand = [\"webhook\"]\n"));
-    let told = written.problems();
-    assert!(told[0].starts_with("dayfly.toml:2: http.webhook_secret_file: names a file that cannot be read"));
+    let reported = written.problems();
+    assert!(
+        reported[0].starts_with("dayfly.toml:2: http.webhook_secret_file: names a file that cannot be read")
+    );
     assert!(written.load_with(Tokens::Unneeded).is_ok());
     written.secret("hook");
     assert_eq!(written.warnings(), [""; 0]);
@@ -113,7 +115,7 @@ fn repositories_are_those_of_the_scope() {
     assert_eq!(read, ["acme/widgets", "acme/tools"]);
     let config = named(ENTERPRISE, r#"["one/a", "two/b"]"#).load();
     assert_eq!(config.pools[0].pool.repositories[1].as_str(), "https://github.com/two/b");
-    for (url, list, told) in [
+    for (url, list, reported) in [
         (
             REPOSITORY,
             "[\"a\"]",
@@ -137,7 +139,11 @@ fn repositories_are_those_of_the_scope() {
             r#"repositories.0: "a" is not the name of a repository; write ORGANIZATION/REPOSITORY"#,
         ),
     ] {
-        assert_eq!(named(url, list).problems(), [format!("dayfly.toml:7: pool \"linux\": {told}")], "{url}");
+        assert_eq!(
+            named(url, list).problems(),
+            [format!("dayfly.toml:7: pool \"linux\": {reported}")],
+            "{url}"
+        );
     }
     let missing = at(ENTERPRISE, "demand = [\"queue\"]\n").problems();
     assert!(

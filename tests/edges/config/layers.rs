@@ -36,7 +36,7 @@ fn the_environment_wins_over_the_file() {
 
 #[test]
 fn a_wrong_variable_is_named() {
-    for (name, value, told) in [
+    for (name, value, reported) in [
         ("DAYFLY_POLL__INTERVAL", "soon", r#"poll.interval: must be a duration such as "10s" or "1h30m""#),
         (
             "DAYFLY_HOSTS__LOCAL__MAX_RUNNERS",
@@ -61,7 +61,7 @@ fn a_wrong_variable_is_named() {
             r#"pool 1: labels: must not be empty; for example ["self-hosted", "linux", "x64"]"#,
         ),
     ] {
-        assert_eq!(Written::new(SOUND).with(name, value).problems(), [format!("{name}: {told}")]);
+        assert_eq!(Written::new(SOUND).with(name, value).problems(), [format!("{name}: {reported}")]);
     }
     let docker_host = Written::new(SOUND).with("DOCKER_HOST", "npipe://x").problems();
     assert_eq!(docker_host.len(), 1, "{docker_host:?}");

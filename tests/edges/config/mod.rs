@@ -75,9 +75,9 @@ impl Written {
     }
 
     /// The reported lines, without the temporary directory.
-    fn lines(&self, told: &impl ToString) -> Vec<String> {
+    fn lines(&self, reported: &impl ToString) -> Vec<String> {
         let directory = format!("{}/", self.directory.path().display());
-        told.to_string().replace(&directory, "").lines().map(str::to_owned).collect()
+        reported.to_string().replace(&directory, "").lines().map(str::to_owned).collect()
     }
 
     fn problems(&self) -> Vec<String> {
@@ -175,7 +175,7 @@ max = "four"
 
 #[test]
 fn unknown_keys_are_refused_at_every_level_with_the_nearest_known_one() {
-    for (text, told) in [
+    for (text, reported) in [
         ("statedir = 1", r#"1: statedir: is not a known key; did you mean "state_dir"?"#),
         ("[hosts.a]\nmemry = 1", r#"2: hosts.a.memry: is not a known key; did you mean "memory"?"#),
         (
@@ -190,7 +190,7 @@ theme = 1",
         ),
         ("[poll]\nintervall = 1", r#"2: poll.intervall: is not a known key; did you mean "interval"?"#),
     ] {
-        assert_eq!(head(text), [format!("dayfly.toml:{told}")]);
+        assert_eq!(head(text), [format!("dayfly.toml:{reported}")]);
     }
     assert_eq!(
         pool("maximum = 3\n[pool.container]\nmemmory = 3\n"),
@@ -217,9 +217,10 @@ fn broken_toml_is_reported_with_line_and_column_and_without_its_text() {
 fn a_file_that_cannot_be_read_at_all_is_one_line() {
     let written = Written::new("");
     let missing = written.directory.path().join("missing.toml");
-    let told = config::load_for(&missing, std::iter::empty(), &written.machine, Tokens::Needed).unwrap_err();
+    let reported =
+        config::load_for(&missing, std::iter::empty(), &written.machine, Tokens::Needed).unwrap_err();
     assert_eq!(
-        written.lines(&told),
+        written.lines(&reported),
         ["missing.toml: cannot be read: No such file or directory (os error 2); check that it exists and \
              that this user can read it"]
     );

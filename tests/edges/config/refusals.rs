@@ -3,13 +3,13 @@
 use super::{SOUND, Written, head, pool};
 
 /// Checks the error for a line of the pool, without the place and the pool's name.
-fn hold(line: usize, text: &str, told: &str) {
-    assert_eq!(pool(text), [format!("dayfly.toml:{line}: pool \"linux\": {told}")], "{text}");
+fn hold(line: usize, text: &str, reported: &str) {
+    assert_eq!(pool(text), [format!("dayfly.toml:{line}: pool \"linux\": {reported}")], "{text}");
 }
 
 #[test]
 fn numbers_out_of_reason_are_refused() {
-    for (keys, told) in [
+    for (keys, reported) in [
         ("max = -3", "max: must be a whole number, 0 or more"),
         ("max = 0", "max: must be at least 1; remove the pool if it is not wanted"),
         ("max = 4_000_000_000", "max: is too large: must be at most 10000"),
@@ -45,7 +45,7 @@ fn numbers_out_of_reason_are_refused() {
         ),
         ("container.pids = 0", "container.pids: must not be 0; a runner needs some hundred"),
     ] {
-        hold(6, keys, told);
+        hold(6, keys, reported);
     }
     assert_eq!(
         head("poll.interval = \"1ms\""),
@@ -70,7 +70,7 @@ fn a_host_name_of_the_web_server_has_no_scheme_port_or_path() {
 
 #[test]
 fn labels_that_no_job_could_match_are_refused() {
-    let told = |list: &str| Written::new(SOUND.replace(r#"["self-hosted", "linux"]"#, list)).problems();
+    let reported = |list: &str| Written::new(SOUND.replace(r#"["self-hosted", "linux"]"#, list)).problems();
     let long = format!(r#"["self-hosted", "{}"]"#, "x".repeat(300));
     let many: Vec<_> = (0..101).map(|i| format!("\"l{i}\"")).collect();
     for (list, expected) in [
@@ -93,13 +93,13 @@ fn labels_that_no_job_could_match_are_refused() {
         (r#"["self-hosted", 3]"#, "labels.1: must be a string in quotes, not a whole number"),
         (&format!("[{}]", many.join(",")), "labels: are 101, but GitHub accepts at most 100"),
     ] {
-        assert_eq!(told(list), [format!("dayfly.toml:5: pool \"linux\": {expected}")], "{list}");
+        assert_eq!(reported(list), [format!("dayfly.toml:5: pool \"linux\": {expected}")], "{list}");
     }
 }
 
 #[test]
 fn pools_must_name_what_there_is() {
-    for (text, told) in [
+    for (text, reported) in [
         (
             "credentials = \"defualt\"\n[credentials.default]\ntoken_env = \"GITHUB_TOKEN\"\n",
             r#"credentials: there is no [credentials.defualt]; did you mean "default"?"#,
@@ -107,7 +107,7 @@ fn pools_must_name_what_there_is() {
         ("credentials = \"acme\"\n", "credentials: there is no [credentials.acme]; none is configured"),
         ("host = \"remote\"\n[hosts.big]\n", "host: there is no [hosts.remote]; known names: big"),
     ] {
-        hold(6, text, told);
+        hold(6, text, reported);
     }
     // A wrong value is reported where it is, and only there.
     assert_eq!(
@@ -165,7 +165,7 @@ fn scopes_that_are_none_are_refused_without_their_passwords() {
 #[test]
 fn what_this_version_does_not_serve_is_said_and_never_ignored() {
     let no_docker = r#"container.docker: must be "none": this version does not support it yet; leave it out"#;
-    for (keys, told) in [
+    for (keys, reported) in [
         ("container.docker = \"socket\"", no_docker),
         ("container.docker = \"dind\"", no_docker),
         (
@@ -178,7 +178,7 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
             r#"container.pull: must be one of "always", "missing", "never"; did you mean "always"?"#,
         ),
     ] {
-        hold(6, keys, told);
+        hold(6, keys, reported);
     }
     assert_eq!(
         head("[hosts.local]\nengine = \"swarm\""),
@@ -191,7 +191,7 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
 #[test]
 fn containers_are_checked_before_docker_would() {
     let no_mount = r#"is not a mount; write "SOURCE:TARGET" or "SOURCE:TARGET:ro", SOURCE an absolute path or a volume's name"#;
-    for (keys, told) in [
+    for (keys, reported) in [
         (
             "image = \"\"",
             r#"image: must be an image reference; for example "ghcr.io/actions/actions-runner:latest""#,
@@ -220,7 +220,7 @@ fn containers_are_checked_before_docker_would() {
         ("ulimits = { nofile = -2 }", "ulimits.nofile: must be -1 (no limit) or more"),
         ("network = \"\"", "network: must not be empty; leave it out"),
     ] {
-        hold(7, &format!("[pool.container]\n{keys}"), &format!("container.{told}"));
+        hold(7, &format!("[pool.container]\n{keys}"), &format!("container.{reported}"));
     }
 }
 

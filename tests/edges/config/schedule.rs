@@ -55,7 +55,7 @@ fn days_may_pass_the_week_and_hours_the_midnight() {
 #[test]
 fn what_is_no_window_is_refused_with_its_line() {
     let hours = r#"hours: must be HH:MM-HH:MM; for example "08:00-18:00", or "22:00-06:00" for a night"#;
-    for (keys, told) in [
+    for (keys, reported) in [
         (
             format!("days = \"mon-fry\", hours = \"08:00-18:00\", {BERLIN}"),
             r#"days: contains "mon-fry", which is not a day of the week; write "mon-fri", "sat,sun" or "daily""#,
@@ -91,8 +91,8 @@ fn what_is_no_window_is_refused_with_its_line() {
         ),
         (format!("hour = \"08:00-18:00\", {BERLIN}"), r#"hour: is not a known key; did you mean "hours"?"#),
     ] {
-        let told = format!("dayfly.toml:8: pool \"linux\": schedule.0.{told}");
-        assert!(pool(&window(&keys)).contains(&told), "{told}: {:?}", pool(&window(&keys)));
+        let reported = format!("dayfly.toml:8: pool \"linux\": schedule.0.{reported}");
+        assert!(pool(&window(&keys)).contains(&reported), "{reported}: {:?}", pool(&window(&keys)));
     }
 }
 

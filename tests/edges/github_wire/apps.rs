@@ -184,12 +184,15 @@ async fn clocks_may_differ_by_a_minute_and_a_half_and_by_more_it_is_reported() {
         client.list().await.unwrap();
         assert_eq!(minted(&simulator), 1, "{ahead}");
     }
-    for (ahead, told) in [(900, "(behind)"), (-900, "(ahead)")] {
+    for (ahead, reported) in [(900, "(behind)"), (-900, "(ahead)")] {
         let simulator = github().await;
         simulator.set(|settings| settings.clock_ahead = ahead);
         let text = refusal(&simulator, "acme", &app()).await;
         let minutes = ["15 min", "14 min 59 s"].iter().any(|minutes| text.contains(minutes));
-        assert!(minutes && text.contains("clock differs from GitHub's by") && text.contains(told), "{text}");
+        assert!(
+            minutes && text.contains("clock differs from GitHub's by") && text.contains(reported),
+            "{text}"
+        );
     }
 }
 

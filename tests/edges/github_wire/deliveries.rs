@@ -42,15 +42,15 @@ fn payload(job: u64) -> Value {
 
 /// A read at that time, and its result.
 async fn look(repair: &mut Repair, now: Instant) -> (Repaired, Result<(), GithubError>, Vec<u64>) {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let (repaired, ended) = repair
         .poll(now, |evidence| match evidence {
-            Evidence::Job { job, .. } => told.push(job.id.0),
+            Evidence::Job { job, .. } => reported.push(job.id.0),
             other => panic!("no hint: {other:?}"),
         })
         .await;
-    told.sort_unstable();
-    (repaired, ended, told)
+    reported.sort_unstable();
+    (repaired, ended, reported)
 }
 
 #[tokio::test]
@@ -82,16 +82,16 @@ async fn deliveries_that_cannot_be_read_keep_no_other_back() {
     })
     .await;
     let mut repair = Repair::new(world.client.clone());
-    let (repaired, ended, told) = look(&mut repair, noon()).await;
+    let (repaired, ended, reported) = look(&mut repair, noon()).await;
     assert!(ended.is_ok(), "{ended:?}");
-    assert_eq!((repaired, told), (Repaired { hooks: 1, recovered: 1, more: false }, vec![11]));
+    assert_eq!((repaired, reported), (Repaired { hooks: 1, recovered: 1, more: false }, vec![11]));
 
     let before = world.seen().len();
     mends.store(true, Ordering::SeqCst);
     assert!(look(&mut repair, noon() + Duration::from_mins(1)).await.2.is_empty());
     assert_eq!(world.seen().len() - before, 1, "the list alone: what cannot be read is not read again");
-    let (.., told) = look(&mut repair, noon() + Duration::from_mins(5)).await;
-    assert_eq!(told, [16], "what GitHub failed to show is tried again");
+    let (.., reported) = look(&mut repair, noon() + Duration::from_mins(5)).await;
+    assert_eq!(reported, [16], "what GitHub failed to show is tried again");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_hook_that_is_refused_or_fails_stops_no_other() {
     })
     .await;
     let mut repair = Repair::new(world.client.clone());
-    let (repaired, ended, told) = look(&mut repair, noon()).await;
-    assert_eq!((repaired, told), (Repaired { hooks: 3, recovered: 1, more: false }, vec![3]));
+    let (repaired, ended, reported) = look(&mut repair, noon()).await;
+    assert_eq!((repaired, reported), (Repaired { hooks: 3, recovered: 1, more: false }, vec![3]));
     assert!(matches!(ended, Err(GithubError::Refused(_))), "the first is told: {ended:?}");
 }

@@ -12,9 +12,9 @@ use super::world::{World, answer, complains, runners, says};
 #[tokio::test]
 async fn a_token_file_that_is_replaced_is_used_at_once_and_no_request_fails() {
     let valid = Arc::new(Mutex::new("ghp_one".to_owned()));
-    let told = Arc::clone(&valid);
+    let reported = Arc::clone(&valid);
     let world = World::new("acme", move |request| {
-        if request.header("authorization") == Some(&format!("Bearer {}", told.lock().unwrap())) {
+        if request.header("authorization") == Some(&format!("Bearer {}", reported.lock().unwrap())) {
             says(200, &runners(0, []))
         } else {
             complains(401, "Bad credentials")
@@ -36,9 +36,9 @@ async fn a_token_file_that_is_replaced_is_used_at_once_and_no_request_fails() {
 #[tokio::test]
 async fn a_token_s_end_is_known_from_its_answers() {
     let end = Arc::new(Mutex::new("2099-12-01 09:00:00 UTC"));
-    let told = Arc::clone(&end);
+    let reported = Arc::clone(&end);
     let world = World::new("acme", move |_| {
-        let header = [("github-authentication-token-expiration", *told.lock().unwrap())];
+        let header = [("github-authentication-token-expiration", *reported.lock().unwrap())];
         answer(200, &header, runners(0, []).to_string())
     })
     .await;

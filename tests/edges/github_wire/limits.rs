@@ -50,13 +50,13 @@ async fn a_secondary_limit_without_a_time_waits_a_minute() {
 async fn when_the_budget_runs_low_mints_go_on_and_the_interval_stretches() {
     let reset = (now_secs() + 3600).to_string();
     let remaining = Arc::new(Mutex::new("680"));
-    let told = Arc::clone(&remaining);
+    let reported = Arc::clone(&remaining);
     let world = World::new("acme/widgets", move |request| {
         let mut response =
             if request.method == Method::POST { minted() } else { says(200, &runners(1, [1])) };
         for (name, value) in [
             ("x-ratelimit-limit", "5000"),
-            ("x-ratelimit-remaining", *told.lock().unwrap()),
+            ("x-ratelimit-remaining", *reported.lock().unwrap()),
             ("x-ratelimit-reset", &reset),
             ("x-ratelimit-resource", "core"),
         ] {
@@ -85,8 +85,8 @@ async fn when_the_budget_runs_low_mints_go_on_and_the_interval_stretches() {
 #[tokio::test]
 async fn listings_that_are_refused_are_tried_less_and_less_often_until_one_is_not() {
     let status = Arc::new(Mutex::new(401));
-    let told = Arc::clone(&status);
-    let world = World::new("acme", move |_| match *told.lock().unwrap() {
+    let reported = Arc::clone(&status);
+    let world = World::new("acme", move |_| match *reported.lock().unwrap() {
         200 => says(200, &runners(1, [1])),
         status => complains(status, "Bad credentials"),
     })

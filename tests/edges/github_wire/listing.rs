@@ -59,9 +59,9 @@ async fn all_of_1250_runners_are_listed_along_links_and_an_unchanged_list_costs_
 #[tokio::test]
 async fn a_list_that_changed_is_not_served_from_memory() {
     let busy = Arc::new(Mutex::new(false));
-    let told = Arc::clone(&busy);
+    let reported = Arc::clone(&busy);
     let world = World::new("acme", move |request| {
-        let busy = *told.lock().unwrap();
+        let busy = *reported.lock().unwrap();
         let etag = format!("\"{busy}\"");
         if request.header("if-none-match") == Some(&etag) {
             return answer(304, &[], "");

@@ -152,10 +152,10 @@ async fn child(test: &str, directory: &Path, variables: &BTreeMap<&str, String>)
         command.env_remove(name).env_remove(name.to_lowercase());
     }
     let output = command.envs(variables).stdin(Stdio::null()).output().await.unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let reported = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        output.status.success() && told.contains("1 passed"),
-        "{told}\n{}",
+        output.status.success() && reported.contains("1 passed"),
+        "{reported}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
     output

@@ -36,10 +36,10 @@ async fn a_mint_sends_what_github_wants_and_returns_what_it_gave() {
 #[tokio::test]
 async fn an_organizations_group_is_looked_up_once_for_many_mints_and_again_after_a_404() {
     let gone = Arc::new(Mutex::new(false));
-    let told = Arc::clone(&gone);
+    let reported = Arc::clone(&gone);
     let world = World::new("acme", move |request| {
         if !request.uri.path().ends_with("/runner-groups") {
-            return if *told.lock().unwrap() { complains(404, "Not Found") } else { minted() };
+            return if *reported.lock().unwrap() { complains(404, "Not Found") } else { minted() };
         }
         let link = [("link", "</organizations/1/actions/runner-groups?page=2>; rel=\"next\"")];
         let (headers, group) = match request.page() {

@@ -88,9 +88,9 @@ async fn redirects_of_the_same_origin_are_followed_where_the_method_stays() {
 #[tokio::test]
 async fn a_rotated_token_is_taken_up_and_its_list_is_asked_for_afresh() {
     let valid = Arc::new(Mutex::new(TOKEN.to_owned()));
-    let told = Arc::clone(&valid);
+    let reported = Arc::clone(&valid);
     let world = World::new("acme", move |request| {
-        if request.header("authorization") == Some(&format!("Bearer {}", told.lock().unwrap())) {
+        if request.header("authorization") == Some(&format!("Bearer {}", reported.lock().unwrap())) {
             answer(200, &[("etag", "\"one\"")], runners(1, [1]).to_string())
         } else {
             complains(401, "Bad credentials")
@@ -315,8 +315,8 @@ fn without_certificate_authorities_https_says_what_to_install_and_http_works() {
             .env("SSL_CERT_DIR", "/nonexistent")
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.contains("1 passed"), "{told}");
+        let reported = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && reported.contains("1 passed"), "{reported}");
         return;
     }
     tokio::runtime::Runtime::new().unwrap().block_on(async {

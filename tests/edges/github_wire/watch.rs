@@ -158,19 +158,19 @@ async fn trouble_and_its_end_are_reported_once_each() {
     let simulator = github().await;
     simulator.fault(Fault::new(FaultKind::Status(500)).on(Endpoint::ListRuns).times(1));
     let mut watched = Watched::new(&simulator, "acme/widgets", &[], Duration::from_secs(1));
-    let told = |fact: &Evidence| match fact {
+    let reported = |fact: &Evidence| match fact {
         Evidence::Source { source: Source::Queue, trouble, .. } => Some(trouble.is_some()),
         Evidence::Queue { .. } => {
             panic!("a look that failed shows nothing, and one that did not says so first")
         }
         _ => None,
     };
-    assert!(watched.until(told).await);
-    let told = |fact: &Evidence| match fact {
+    assert!(watched.until(reported).await);
+    let reported = |fact: &Evidence| match fact {
         Evidence::Source { trouble, .. } => Some(trouble.is_some()),
         _ => None,
     };
-    assert!(!watched.until(told).await);
+    assert!(!watched.until(reported).await);
 }
 
 #[tokio::test]
@@ -243,9 +243,9 @@ async fn an_organization_that_no_redirect_leads_to_is_found_by_its_number() {
     let _guard = log.listen();
     // Who has the name `acme`, and what number 1 is called.
     let names = Arc::new(Mutex::new((Some(1), "acme")));
-    let told = Arc::clone(&names);
+    let reported = Arc::clone(&names);
     let world = World::new("acme", move |request| {
-        let (id, name) = *told.lock().unwrap();
+        let (id, name) = *reported.lock().unwrap();
         match request.uri.path() {
             "/api/v3/orgs/acme" if id.is_some() && request.header("if-none-match").is_some() => {
                 answer(304, &[], "")

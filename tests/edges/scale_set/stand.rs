@@ -70,7 +70,7 @@ pub(crate) struct Served {
     pub(crate) capacity: watch::Sender<u32>,
     pub(crate) stop: CancellationToken,
     pub(crate) task: JoinHandle<()>,
-    told: Arc<Mutex<Vec<Evidence>>>,
+    reported: Arc<Mutex<Vec<Evidence>>>,
 }
 
 impl Served {
@@ -86,41 +86,41 @@ impl Served {
     ) -> Self {
         let (capacity, most) = watch::channel(100);
         let stop = CancellationToken::new();
-        let told: Arc<Mutex<Vec<Evidence>>> = Arc::default();
+        let reported: Arc<Mutex<Vec<Evidence>>> = Arc::default();
         let runners = ScaleSetRunners::new(sets.clone());
         let task = tokio::spawn({
-            let (stop, told, runners) = (stop.clone(), Arc::clone(&told), runners.clone());
+            let (stop, reported, runners) = (stop.clone(), Arc::clone(&reported), runners.clone());
             async move {
                 let publish = |evidence: Evidence| {
                     at_each(&evidence, &stop);
-                    told.lock().unwrap().push(evidence);
+                    reported.lock().unwrap().push(evidence);
                 };
                 serve(&runners, &pool, most, stop.clone(), publish).await;
             }
         });
-        Self { runners, capacity, stop, task, told }
+        Self { runners, capacity, stop, task, reported }
     }
 
     /// Passes everything that was published so far to a closure.
-    pub(crate) fn told<T>(&self, look: impl FnOnce(&[Evidence]) -> T) -> T {
-        look(&self.told.lock().unwrap())
+    pub(crate) fn reported<T>(&self, look: impl FnOnce(&[Evidence]) -> T) -> T {
+        look(&self.reported.lock().unwrap())
     }
 
     /// How many pieces of news are such.
     pub(crate) fn count(&self, such: impl Fn(&Evidence) -> bool) -> usize {
-        self.told(|news| news.iter().filter(|news| such(news)).count())
+        self.reported(|news| news.iter().filter(|news| such(news)).count())
     }
 
     /// Waits until this many were published.
     pub(crate) async fn heard(&self, what: &str, times: usize, such: impl Fn(&Evidence) -> bool) {
         let met = eventually(|| self.count(&such) >= times).await;
-        assert!(met, "{what} was not told: {}", self.told(|news| format!("{news:#?}")));
+        assert!(met, "{what} was not told: {}", self.reported(|news| format!("{news:#?}")));
     }
 
     /// Waits until this many jobs are reported as assigned.
     pub(crate) async fn assigned(&self, jobs: u32) {
         let last = || {
-            self.told(|news| {
+            self.reported(|news| {
                 news.iter().rev().find_map(|news| match news {
                     Evidence::Assigned { jobs, .. } => *jobs,
                     _ => None,
@@ -128,7 +128,7 @@ impl Served {
             })
         };
         let met = eventually(|| last() == Some(jobs)).await;
-        assert!(met, "{jobs} assigned jobs were not told: {}", self.told(|news| format!("{news:#?}")));
+        assert!(met, "{jobs} assigned jobs were not told: {}", self.reported(|news| format!("{news:#?}")));
     }
 
     /// Stops it and waits for its end.

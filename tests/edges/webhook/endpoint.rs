@@ -17,15 +17,15 @@ use super::{DEADLINE, Delivery, SECRET, Server, payload, queued, signature};
 async fn without_a_secret_there_is_no_webhook() {
     let server = Server::start_with(None).await;
     assert_eq!(server.deliver(queued("1", 1)).await, 404);
-    assert!(server.told().is_empty());
+    assert!(server.reported().is_empty());
 }
 
 #[tokio::test]
 async fn a_signed_job_is_accepted_and_reported_as_a_hint() {
     let server = Server::start().await;
     assert_eq!(server.send("POST", queued("1", 70_000_000_001)).await, (202, "accepted".to_owned()));
-    let told = server.told();
-    assert_eq!((told[0].0.id, told[0].1.clone()), (JobId(70_000_000_001), JobState::Queued));
+    let reported = server.reported();
+    assert_eq!((reported[0].0.id, reported[0].1.clone()), (JobId(70_000_000_001), JobState::Queued));
     assert_eq!(server.counted("workflow_job", "accepted"), 1);
     assert_eq!(server.counted("workflow_job", "bad_signature"), 0);
 }
@@ -43,7 +43,7 @@ async fn a_form_is_signed_as_it_was_sent() {
     let over_the_payload = signature(SECRET, json.as_bytes());
     let wrong = delivery.with("content-type", kind).with("x-hub-signature-256", &over_the_payload);
     assert_eq!(server.deliver(wrong).await, 401);
-    assert_eq!(server.told().len(), 1);
+    assert_eq!(server.reported().len(), 1);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn what_is_not_signed_with_the_secret_gets_one_answer_whatever_is_wrong() 
     }
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(answers.first().unwrap().0, 401);
-    assert!(server.told().is_empty());
+    assert!(server.reported().is_empty());
     let counted = server.counted("workflow_job", "bad_signature") + server.counted("ping", "bad_signature");
     assert_eq!(counted, many);
     assert_eq!(server.deliver(good).await, 202, "a refused delivery does not use its id up");
@@ -83,7 +83,7 @@ async fn a_ping_is_welcomed_and_unknown_events_are_ignored() {
     assert_eq!(server.deliver(Delivery::new("x", "4", "{}").without("x-github-event")).await, 202);
     let unknown = payload("requeued", 1).to_string();
     assert_eq!(server.deliver(Delivery::new("workflow_job", "5", unknown)).await, 202);
-    assert!(server.told().is_empty());
+    assert!(server.reported().is_empty());
     assert_eq!((server.counted("ping", "accepted"), server.counted("other", "ignored")), (1, 3));
     assert_eq!(server.counted("workflow_job", "ignored"), 1);
 }
@@ -104,7 +104,7 @@ async fn what_comes_twice_is_reported_once_but_only_when_it_was_accepted() {
     let nameless = queued("3", 1).without("x-github-delivery");
     assert_eq!(server.deliver(nameless.clone()).await, 202);
     assert_eq!(server.deliver(nameless).await, 202);
-    assert_eq!(server.told().len(), 4);
+    assert_eq!(server.reported().len(), 4);
     assert_eq!(server.counted("workflow_job", "overloaded"), 1);
     assert_eq!(server.counted("workflow_job", "duplicate"), 1);
 }
@@ -120,7 +120,7 @@ async fn what_is_no_delivery_is_refused_with_the_reason() {
     assert_eq!(server.deliver(queued("1", 1).without("content-type")).await, 415);
     let (status, why) = server.send("GET", queued("1", 1)).await;
     assert_eq!((status, why.as_str()), (405, r#"{"error":"/webhook accepts POST only"}"#));
-    assert!(server.told().is_empty());
+    assert!(server.reported().is_empty());
     assert_eq!(server.counted("workflow_job", "malformed"), 1);
     assert_eq!(server.counted("workflow_job", "unsupported"), 2);
 }
@@ -218,8 +218,9 @@ async fn a_job_of_what_was_renamed_is_reported_under_the_address_of_the_configur
         let id = format!("id-{job}");
         assert_eq!(server.deliver(Delivery::new("workflow_job", &id, body.to_string())).await, 202);
     }
-    let told: Vec<Scope> = server.told().iter().map(|(job, _)| job.facts.repository.clone()).collect();
-    assert_eq!(told, ["acme/widgets", "acme/widgets", "acme/tools", "x/y"].map(scope));
+    let reported: Vec<Scope> =
+        server.reported().iter().map(|(job, _)| job.facts.repository.clone()).collect();
+    assert_eq!(reported, ["acme/widgets", "acme/widgets", "acme/tools", "x/y"].map(scope));
 }
 
 #[tokio::test]
@@ -237,8 +238,9 @@ async fn an_organization_and_its_repository_agree_on_a_job_and_a_new_one_of_the_
         let delivery = Delivery::new("workflow_job", &job.to_string(), body.to_string());
         assert_eq!(server.deliver(delivery).await, 202);
     }
-    let told: Vec<Scope> = server.told().iter().map(|(job, _)| job.facts.repository.clone()).collect();
-    assert_eq!(told, ["acme/widgets", "acme/widgets"].map(scope));
+    let reported: Vec<Scope> =
+        server.reported().iter().map(|(job, _)| job.facts.repository.clone()).collect();
+    assert_eq!(reported, ["acme/widgets", "acme/widgets"].map(scope));
     assert_eq!(server.counted("workflow_job", "ignored"), 1);
     assert_eq!(repository.current(&scope("acme/widgets")), scope("newacme/gadgets"));
 }

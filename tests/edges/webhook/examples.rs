@@ -10,23 +10,23 @@ async fn every_example_is_understood() {
     let server = Server::start().await;
     for (name, body) in examples() {
         let event = name.split('.').next().unwrap();
-        let before = server.told().len();
+        let before = server.reported().len();
         let status = server.deliver(Delivery::new(event, &name, body.clone())).await;
-        let told = server.told().split_off(before);
+        let reported = server.reported().split_off(before);
         let expected = match name.split('.').nth(1).unwrap() {
             _ if event == "ping" => {
-                assert_eq!((status, told.len()), (200, 0), "{name}");
+                assert_eq!((status, reported.len()), (200, 0), "{name}");
                 continue;
             }
             _ if event == "workflow_run" => {
-                assert_eq!((status, told.len()), (202, 0), "{name}");
+                assert_eq!((status, reported.len()), (202, 0), "{name}");
                 continue;
             }
             // One of these has the status "waiting", and one a runner.
             "queued" => JobState::Queued,
             "waiting" => JobState::Waiting,
             "completed" => JobState::Completed,
-            "in_progress" => match told.first() {
+            "in_progress" => match reported.first() {
                 Some((_, JobState::InProgress { runner: Some(runner) })) => {
                     assert!(runner.starts_with("GitHub Actions "), "{name}");
                     JobState::InProgress { runner: Some(runner.clone()) }
@@ -35,8 +35,8 @@ async fn every_example_is_understood() {
             },
             other => panic!("{name}: {other} is a new example"),
         };
-        assert_eq!((status, told.len()), (202, 1), "{name}");
-        let (job, state) = &told[0];
+        assert_eq!((status, reported.len()), (202, 1), "{name}");
+        let (job, state) = &reported[0];
         assert_eq!(*state, expected, "{name}");
         let payload: Value = serde_json::from_slice(&body).unwrap();
         let (there, repository) = (&payload["workflow_job"], &payload["repository"]);

@@ -56,10 +56,10 @@ async fn look(repair: &mut Repair) -> (Result<Repaired, GithubError>, Vec<(u64, 
 
 /// One read of the logs, and what it reported, in that order.
 async fn look_in_order(repair: &mut Repair) -> (Result<Repaired, GithubError>, Vec<(u64, JobState)>) {
-    let told = Mutex::new(Vec::new());
+    let reported = Mutex::new(Vec::new());
     let now = dayfly::clock::now();
-    let (looked, ended) = repair.poll(now, |evidence| told.lock().unwrap().push(evidence)).await;
-    let jobs: Vec<(u64, JobState)> = told
+    let (looked, ended) = repair.poll(now, |evidence| reported.lock().unwrap().push(evidence)).await;
+    let jobs: Vec<(u64, JobState)> = reported
         .into_inner()
         .unwrap()
         .into_iter()
@@ -81,11 +81,11 @@ async fn jobs_are_reported_as_they_go_along_by_json_and_by_form() {
     let id = github.enqueue(Job::new("acme", &["Linux", "x64"]).of("acme/widgets").named("build (a)"));
     assert!(github.cancel(id));
     until_over(&github, 6).await;
-    let mut told = server.told();
-    told.sort_by_key(|(_, state)| *state == Completed);
-    let states: Vec<&JobState> = told.iter().map(|(_, state)| state).collect();
+    let mut reported = server.reported();
+    reported.sort_by_key(|(_, state)| *state == Completed);
+    let states: Vec<&JobState> = reported.iter().map(|(_, state)| state).collect();
     assert_eq!(states, [&Queued, &Queued, &Completed, &Completed]);
-    let (job, _) = &told[0];
+    let (job, _) = &reported[0];
     assert_eq!((job.id.0, job.labels.as_slice()), (id, &["Linux".to_owned(), "x64".to_owned()][..]));
     assert_eq!(job.facts.repository.as_str(), github.scope_url("acme/widgets"));
     assert_eq!((job.facts.name.as_str(), job.public), ("build (a)", Some(false)));
@@ -110,7 +110,7 @@ async fn doubled_late_and_forged_deliveries_report_no_more_than_happened() {
     };
     assert!(github.until(DEADLINE, |_| all()).await.is_ok());
     let last = github.enqueue(Job::new("acme", &["linux"]));
-    let over = || server.told().iter().any(|(job, _)| job.id.0 == last);
+    let over = || server.reported().iter().any(|(job, _)| job.id.0 == last);
     assert!(github.until(DEADLINE, |_| over()).await.is_ok());
     let forged: BTreeSet<u64> = github
         .deliveries()
@@ -119,10 +119,10 @@ async fn doubled_late_and_forged_deliveries_report_no_more_than_happened() {
         .filter_map(|delivery| delivery.job)
         .collect();
     assert!(!forged.is_empty() && server.counted("workflow_job", "duplicate") > 0);
-    let told: BTreeSet<u64> = server.told().iter().map(|(job, _)| job.id.0).collect();
+    let reported: BTreeSet<u64> = server.reported().iter().map(|(job, _)| job.id.0).collect();
     let expected: BTreeSet<u64> = ids.difference(&forged).copied().chain([last]).collect();
-    assert_eq!(told, expected);
-    assert_eq!(server.told().len(), told.len(), "each delivery is told once");
+    assert_eq!(reported, expected);
+    assert_eq!(server.reported().len(), reported.len(), "each delivery is told once");
 }
 
 #[tokio::test]
@@ -133,10 +133,10 @@ async fn deliveries_that_were_kept_back_come_later() {
     github.set_hook_faults(HookFaults { held: true, ..HookFaults::default() });
     let id = github.enqueue(Job::new("acme", &["linux"]));
     assert!(github.cancel(id));
-    assert!(server.told().is_empty());
+    assert!(server.reported().is_empty());
     github.let_deliveries_go();
     until_over(&github, 3).await;
-    assert_eq!(server.told().len(), 2);
+    assert_eq!(server.reported().len(), 2);
 }
 
 #[tokio::test]
@@ -177,16 +177,16 @@ async fn a_long_log_is_read_page_by_page_and_in_portions() {
     let ids: BTreeSet<u64> = (0..130).map(|_| github.enqueue(Job::new("acme", &["linux"]))).collect();
     until_over(&github, 131).await;
     let mut repair = Repair::new(client(&github, "acme"));
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     let (looked, jobs) = look(&mut repair).await;
     assert_eq!(looked.unwrap(), Repaired { hooks: 1, recovered: 100, more: true });
-    told.extend(jobs.iter().map(|(id, _)| *id));
+    reported.extend(jobs.iter().map(|(id, _)| *id));
     let charged = github.charged();
     let (looked, jobs) = look(&mut repair).await;
     assert_eq!(looked.unwrap(), Repaired { hooks: 1, recovered: 30, more: false });
     assert_eq!(github.charged() - charged, 30, "the pages are not read again");
-    told.extend(jobs.iter().map(|(id, _)| *id));
-    assert_eq!(told, ids);
+    reported.extend(jobs.iter().map(|(id, _)| *id));
+    assert_eq!(reported, ids);
 }
 
 #[tokio::test]
@@ -200,19 +200,19 @@ async fn after_an_outage_no_job_waits_that_came_and_went_meanwhile() {
     }
     until_over(&github, 271).await;
     let mut repair = Repair::new(client(&github, "acme"));
-    let (mut told, mut looks) = (Vec::new(), 0);
+    let (mut reported, mut looks) = (Vec::new(), 0);
     loop {
         let (looked, jobs) = look_in_order(&mut repair).await;
         let first_queued = jobs.iter().position(|(_, state)| *state == Queued).unwrap_or(jobs.len());
         assert!(jobs[first_queued..].iter().all(|(_, state)| *state == Queued), "ends come first: {jobs:?}");
-        told.extend(jobs);
+        reported.extend(jobs);
         looks += 1;
         if !looked.unwrap().more {
             break;
         }
     }
     assert_eq!(looks, 3, "270 deliveries, a hundred in each");
-    let of = |wanted: JobState| told.iter().filter(move |(_, state)| *state == wanted).map(|(id, _)| *id);
+    let of = |wanted: JobState| reported.iter().filter(move |(_, state)| *state == wanted).map(|(id, _)| *id);
     assert_eq!(of(Completed).collect::<BTreeSet<u64>>(), over);
     assert_eq!(of(Queued).collect::<BTreeSet<u64>>(), waiting);
 }

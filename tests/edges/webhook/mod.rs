@@ -44,7 +44,7 @@ struct Server {
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
     room: Arc<AtomicUsize>,
-    told: Arc<Mutex<Vec<Evidence>>>,
+    reported: Arc<Mutex<Vec<Evidence>>>,
     metrics: Arc<Metrics>,
     task: JoinHandle<()>,
 }
@@ -124,8 +124,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let metrics = Arc::new(Metrics::new("0.1.0").unwrap());
         metrics.expect_webhooks();
-        let (room, told) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(Mutex::new(Vec::new())));
-        let (space, list, counted) = (room.clone(), told.clone(), metrics.clone());
+        let (room, reported) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(Mutex::new(Vec::new())));
+        let (space, list, counted) = (room.clone(), reported.clone(), metrics.clone());
         let webhook = secrets.map(|secrets| {
             let sink = move |evidence| {
                 let mut list = list.lock().unwrap();
@@ -155,7 +155,7 @@ impl Server {
         let task = tokio::spawn(serve(listener, app, std::future::pending()));
         // No connection is kept: the server may close an idle one just as it is used again.
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-        Self { address, client, room, told, metrics, task }
+        Self { address, client, room, reported, metrics, task }
     }
 
     async fn send(&self, method: &str, delivery: Delivery) -> (u16, String) {
@@ -178,9 +178,10 @@ impl Server {
     }
 
     /// What it reported about jobs, oldest first.
-    fn told(&self) -> Vec<(Job, JobState)> {
-        let told = self.told.lock().unwrap();
-        told.iter()
+    fn reported(&self) -> Vec<(Job, JobState)> {
+        let reported = self.reported.lock().unwrap();
+        reported
+            .iter()
             .map(|evidence| match evidence {
                 Evidence::Job { job, state, at, asked: false } if *at == CLOCK.at => {
                     (job.clone(), state.clone())

@@ -36,7 +36,7 @@ impl Beliefs {
             Evidence::Queue { repository, began, jobs } => {
                 let began = began.as_millis();
                 for (job, state) in jobs {
-                    self.told(job, state, began, true);
+                    self.reported(job, state, began, true);
                 }
                 let shown: BTreeSet<JobId> = jobs.iter().map(|(job, _)| job.id).collect();
                 let at = world.setting.repositories.iter().position(|other| other == repository);
@@ -55,7 +55,7 @@ impl Beliefs {
                 if !asked && *state == JobState::Queued {
                     self.hints.push(job.clone());
                 }
-                self.told(job, state, at.as_millis(), *asked);
+                self.reported(job, state, at.as_millis(), *asked);
             }
             Evidence::JobGone { job, .. } => {
                 let belief = self.jobs.entry(usize::try_from(job.0).expect("ours")).or_default();
@@ -81,7 +81,7 @@ impl Beliefs {
         }
     }
 
-    fn told(&mut self, job: &Job, state: &JobState, at: u64, asked: bool) {
+    fn reported(&mut self, job: &Job, state: &JobState, at: u64, asked: bool) {
         let index = usize::try_from(job.id.0).expect("ours");
         let belief = self.jobs.entry(index).or_default();
         belief.told_at = belief.told_at.max(at);

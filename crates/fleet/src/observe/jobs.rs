@@ -105,8 +105,14 @@ impl Fleet {
         let Some(known) = self.jobs.known.get_mut(&key) else {
             let placement = self.place(&job);
             if placement != Placement::Foreign && self.jobs.known.len() < MOST {
-                let known =
-                    KnownJob { job, state, seen_at: at, sure_at, placement: placement.clone(), told: None };
+                let known = KnownJob {
+                    job,
+                    state,
+                    seen_at: at,
+                    sure_at,
+                    placement: placement.clone(),
+                    reported: None,
+                };
                 self.jobs.known.insert(key.clone(), known);
                 self.replace_job(&key, placement, now);
             }
@@ -268,7 +274,7 @@ impl Fleet {
         let Some(known) = self.jobs.known.get(key) else { return };
         let queued = known.state == JobState::Queued && now.since(known.job.queued_at) < MAX_QUEUE_AGE;
         let reason = match &placement {
-            Placement::Unmatched(reason) if queued && known.told != Some(*reason) => Some(*reason),
+            Placement::Unmatched(reason) if queued && known.reported != Some(*reason) => Some(*reason),
             _ => None,
         };
         if let Some(reason) = reason {
@@ -277,7 +283,7 @@ impl Fleet {
             self.events.push(Event::JobUnmatched { job, reason, detail });
         }
         let Some(known) = self.jobs.known.get_mut(key) else { return };
-        known.told = reason.or(known.told);
+        known.reported = reason.or(known.reported);
         if let Placement::Pool(before) = &known.placement
             && (placement != known.placement || !queued)
             && let Some(pool) = self.pools.get_mut(before)

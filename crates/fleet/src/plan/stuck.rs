@@ -44,11 +44,11 @@ impl Fleet {
         }
         let reports = self.job_reports();
         for (pool, id) in stuck {
-            let told = reports.iter().find(|job| job.id == id && job.pool.as_ref() == Some(&pool));
+            let reported = reports.iter().find(|job| job.id == id && job.pool.as_ref() == Some(&pool));
             let Some(state) = self.pools.get_mut(&pool) else { continue };
             state.demand.stuck_reported(id);
             let groups = self.scopes.get(&state.pool.scope).map_or(&[][..], |scope| &scope.groups);
-            if let Some(job) = told {
+            if let Some(job) = reported {
                 let detail = causes(job, &state.pool, group_of(&state.pool, groups));
                 self.events.push(Event::JobStuck { pool, facts: job.facts.clone(), detail });
             }

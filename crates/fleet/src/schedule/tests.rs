@@ -123,15 +123,15 @@ fn at(text: &str) -> Timestamp {
 
 /// The next changes from a moment on.
 fn changes(schedule: &Schedule, from: &str, count: usize) -> Vec<(String, u32)> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut now = at(from);
     for _ in 0..count {
         let (_, Some(next)) = schedule.min_idle_at(0, now) else { break };
         now = next;
         let shown = now.to_string().replace(":00.000Z", "Z");
-        told.push((shown, schedule.min_idle_at(0, now).0));
+        reported.push((shown, schedule.min_idle_at(0, now).0));
     }
-    told
+    reported
 }
 
 fn expect(schedule: Window, from: &str, expected: &[(&str, u32)]) {
@@ -236,11 +236,11 @@ fn a_night_belongs_to_the_day_on_which_it_begins() {
 fn of_several_windows_the_first_counts() {
     let lunch = window("mtwtf--", (12, 0), (13, 0), "Europe/Berlin", 1);
     let office = window("mtwtf--", (8, 0), (18, 0), "Europe/Berlin", 5);
-    let told = changes(&Schedule(vec![lunch.clone(), office.clone()]), "2026-06-01T00:00Z", 4);
-    let numbers: Vec<u32> = told.iter().map(|(_, number)| *number).collect();
+    let reported = changes(&Schedule(vec![lunch.clone(), office.clone()]), "2026-06-01T00:00Z", 4);
+    let numbers: Vec<u32> = reported.iter().map(|(_, number)| *number).collect();
     assert_eq!(numbers, [5, 1, 5, 0]);
-    let told = changes(&Schedule(vec![office, lunch]), "2026-06-01T00:00Z", 4);
-    assert_eq!(told.iter().map(|(_, number)| *number).collect::<Vec<_>>(), [5, 0, 5, 0]);
+    let reported = changes(&Schedule(vec![office, lunch]), "2026-06-01T00:00Z", 4);
+    assert_eq!(reported.iter().map(|(_, number)| *number).collect::<Vec<_>>(), [5, 0, 5, 0]);
 }
 
 #[test]

@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_could_mean_something_else_is_refused_with_the_address_to_write() {
-        for (text, told) in [
+        for (text, reported) in [
             ("acme/widgets", "write https://github.com/acme/widgets, or"),
             ("enterprises/big", "write https://github.com/enterprises/big, or"),
             ("https://api.github.com/orgs/acme", "such as https://github.com/acme"),
@@ -216,7 +216,7 @@ mod tests {
             ),
         ] {
             let error = text.parse::<Scope>().unwrap_err().to_string();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(reported), "{text}: {error}");
         }
     }
 

@@ -45,17 +45,17 @@ fn a_replacement_does_not_wait_for_how_its_predecessor_ended() {
     for letters in ["i", "b", "s"] {
         let (mut board, runner) = board(letters);
         board.died(&runner, 137);
-        let (signs, told) = board.events();
-        assert_eq!((signs.as_str(), told.len()), ("+", 0), "{letters}: nothing is removed or told yet");
+        let (signs, reported) = board.events();
+        assert_eq!((signs.as_str(), reported.len()), ("+", 0), "{letters}: nothing is removed or told yet");
         assert_eq!(board.fleet.status().runners[0].phase, Phase::Finished);
         board.later(300);
         let mut details = exit(None, 137, board.now);
         details.out_of_memory = true;
         board.exited(&runner, details);
-        let (signs, told) = board.events();
+        let (signs, reported) = board.events();
         assert_eq!(signs, "x", "{letters}");
-        let [Event::Exited { reason: ExitReason::OutOfMemory, exit: Some(_), .. }] = &told[..] else {
-            panic!("{letters}: once, and in full: {told:?}")
+        let [Event::Exited { reason: ExitReason::OutOfMemory, exit: Some(_), .. }] = &reported[..] else {
+            panic!("{letters}: once, and in full: {reported:?}")
         };
         // Neither a second word of the same nor a list makes it end twice.
         board.died(&runner, 137);
@@ -72,9 +72,9 @@ fn a_list_completes_an_end_whose_details_never_came() {
     board.later(300);
     board.letters[0].0 = 'F';
     board.look(|_| true);
-    let (signs, told) = board.events();
-    assert_eq!((signs.as_str(), told.len()), ("x", 1));
-    let Event::Exited { job, .. } = &told[0] else { unreachable!() };
+    let (signs, reported) = board.events();
+    assert_eq!((signs.as_str(), reported.len()), ("x", 1));
+    let Event::Exited { job, .. } = &reported[0] else { unreachable!() };
     assert_eq!(job.as_deref(), Some("build"), "its log told it");
 }
 
@@ -97,14 +97,14 @@ fn what_vanishes_before_its_end_was_read_is_reported_by_its_code() {
     let (mut board, runner) = board("i");
     board.died(&runner, 137);
     board.plan();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..2 {
         board.later(60_000);
         board.look(|letter| letter != 'i');
-        told.extend(board.events().1);
+        reported.extend(board.events().1);
     }
-    let [Event::Exited { reason: ExitReason::Killed, exit: Some(exit), .. }] = &told[..] else {
-        panic!("{told:?}")
+    let [Event::Exited { reason: ExitReason::Killed, exit: Some(exit), .. }] = &reported[..] else {
+        panic!("{reported:?}")
     };
     assert_eq!(exit.code, 137);
 }
@@ -200,19 +200,19 @@ fn an_image_that_the_engine_does_not_talk_about_holds_its_pool_until_it_does() {
         let image = Template::default().image;
         fleet.observe(Evidence::Image { host: host_name(), image, state }, now);
         let plan = fleet.plan(now);
-        let told = plan.events.into_iter().find_map(|event| match event {
+        let reported = plan.events.into_iter().find_map(|event| match event {
             Event::Held { held, detail, .. } => Some((held, detail)),
             _ => None,
         });
-        (plan.actions.len(), told)
+        (plan.actions.len(), reported)
     };
     let unknown = || ImageState::Unknown("inspect image: forbidden".to_owned());
     let missing = |why: &str| ImageState::Missing(why.to_owned());
-    let told = |held, detail: &str| Some((Some(held), detail.to_owned()));
-    assert_eq!(step(unknown()), (0, told(Held::ImageUnknown, "inspect image: forbidden")));
+    let reported = |held, detail: &str| Some((Some(held), detail.to_owned()));
+    assert_eq!(step(unknown()), (0, reported(Held::ImageUnknown, "inspect image: forbidden")));
     assert_eq!(step(unknown()), (0, None), "once");
-    assert_eq!(step(ImageState::Pulling), (0, told(Held::ImagePulling, "")));
-    assert_eq!(step(missing("no such tag")), (0, told(Held::ImageMissing, "no such tag")));
+    assert_eq!(step(ImageState::Pulling), (0, reported(Held::ImagePulling, "")));
+    assert_eq!(step(missing("no such tag")), (0, reported(Held::ImageMissing, "no such tag")));
     assert_eq!(step(missing("no such tag, request 2")), (0, None), "once per streak, however it is worded");
     assert_eq!(step(unknown()), (0, None), "more is known");
     assert_eq!(step(ImageState::Present("sha256:1".to_owned())), (1, Some((None, String::new()))));

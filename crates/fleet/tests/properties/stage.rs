@@ -325,9 +325,9 @@ impl Stage {
         prop_assert!(rooms.values().all(|&room| room <= MAX), "rule 5: {rooms:?}");
         prop_assert!(rooms.values().sum::<u32>() <= HOST_MAX, "rule 5: {rooms:?}");
         for runner in self.fleet.status().runners {
-            let told = self.truth.get(&runner.name).is_some_and(|t| t.job_told && Self::up(t));
+            let reported = self.truth.get(&runner.name).is_some_and(|t| t.job_told && Self::up(t));
             let idle = matches!(runner.phase, Phase::Idle | Phase::Starting | Phase::Stopping | Phase::Ghost);
-            prop_assert!(!(told && idle), "rule 1: the latch fell: {runner:?}");
+            prop_assert!(!(reported && idle), "rule 1: the latch fell: {runner:?}");
         }
         Ok(())
     }

@@ -116,8 +116,8 @@ impl World {
     /// Tells all hooks that it concerns of a job.
     pub(crate) fn tell(&mut self, job: u64, action: &str, now: Timestamp) {
         let Some(repository) = self.repository_of(job) else { return };
-        let told = self.hooks.told_of(&repository);
-        if told.is_empty() {
+        let reported = self.hooks.told_of(&repository);
+        if reported.is_empty() {
             return;
         }
         let asked = self.nobody();
@@ -130,7 +130,7 @@ impl World {
         let mut payload = self.about(&asked, &repository);
         payload["action"] = json!(action);
         payload["workflow_job"] = row;
-        for hook in told {
+        for hook in reported {
             self.hooks.send(hook, "workflow_job", payload.clone(), &mut self.random, now);
         }
     }

@@ -257,6 +257,6 @@ impl ScaleSets {
 
 impl Set {
     fn assigned(&self) -> usize {
-        self.jobs.values().filter(|told| **told != Told::Offered).count()
+        self.jobs.values().filter(|reported| **reported != Told::Offered).count()
     }
 }

@@ -62,9 +62,9 @@ async fn exchange_with(
     body: Option<Value>,
 ) -> Value {
     let answer = wire::ask(simulator, method.clone(), path, body.as_ref()).await;
-    let told = answer.json();
+    let reported = answer.json();
     seen.push((method, path.to_owned(), body, answer));
-    told.unwrap_or_default()
+    reported.unwrap_or_default()
 }
 
 /// Every other call, with the ways in which it can go.

@@ -160,8 +160,11 @@ async fn each_token_has_a_budget_and_is_refused_when_it_is_used_up() {
     assert!(number(&refused, "x-ratelimit-reset") > 1_700_000_000);
     assert!(!refused.header("x-github-request-id").is_empty());
     assert_eq!(as_token("second", RUNNERS).await.status, 200);
-    let told = as_token("first", "/rate_limit").await.json().unwrap();
-    assert_eq!((&told["resources"]["core"]["remaining"], &told["rate"]["limit"]), (&json!(0), &json!(2)));
+    let reported = as_token("first", "/rate_limit").await.json().unwrap();
+    assert_eq!(
+        (&reported["resources"]["core"]["remaining"], &reported["rate"]["limit"]),
+        (&json!(0), &json!(2))
+    );
 }
 
 #[tokio::test]

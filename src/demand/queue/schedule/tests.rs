@@ -193,8 +193,8 @@ fn what_is_not_found_any_more_is_forgotten_unless_it_has_jobs() {
 
 #[test]
 fn the_requests_of_an_hour_can_be_predicted() {
-    let told = |active, quiet, reach| requests_per_hour(BASE, active, quiet, reach).at_rest;
-    assert_eq!(told(1, 0, Reach::Own), 720 + 120);
-    assert_eq!(told(0, 10, Reach::Named), 1200 + 1200);
-    assert_eq!(told(2, 100, Reach::Found), 2 * 840 + 800 + 800 + 60);
+    let reported = |active, quiet, reach| requests_per_hour(BASE, active, quiet, reach).at_rest;
+    assert_eq!(reported(1, 0, Reach::Own), 720 + 120);
+    assert_eq!(reported(0, 10, Reach::Named), 1200 + 1200);
+    assert_eq!(reported(2, 100, Reach::Found), 2 * 840 + 800 + 800 + 60);
 }

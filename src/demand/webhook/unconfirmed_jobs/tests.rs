@@ -70,7 +70,7 @@ impl<A: Fn(u64) -> Answer> Github<A> {
     /// A round for the jobs 1, 2, …, so long after noon: what is told, how it ends, who was asked.
     fn round(&mut self, jobs: u64, later: Duration) -> (Vec<Evidence>, Result<(), GithubError>, Vec<u64>) {
         let jobs = (1..=jobs).map(|id| report(id, Some("hooked"), 500)).collect();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let ended = {
             let look = |job: UnconfirmedJob| {
                 self.asked.borrow_mut().push(job.job.0);
@@ -80,11 +80,11 @@ impl<A: Fn(u64) -> Answer> Github<A> {
                 *self.looked.borrow_mut() += 1;
                 std::future::ready((self.seen)())
             };
-            let tell = |evidence| told.push(evidence);
+            let tell = |evidence| reported.push(evidence);
             let asking = self.requests.round(unconfirmed(jobs), || NOW + later, look, can_be_seen, tell);
             futures_util::FutureExt::now_or_never(asking).unwrap()
         };
-        (told, ended, self.asked.take())
+        (reported, ended, self.asked.take())
     }
 }
 
@@ -116,9 +116,9 @@ fn what_is_answered_is_reported_as_asked_for_whatever_becomes_of_others() {
         3 => Err(failed()),
         _ => Ok(None),
     });
-    let (told, ended, _) = github.round(4, Duration::ZERO);
+    let (reported, ended, _) = github.round(4, Duration::ZERO);
     let completed = Evidence::Job { job: job(1), state: JobState::Completed, at: NOW, asked: true };
-    assert_eq!(told, [completed, gone(4)]);
+    assert_eq!(reported, [completed, gone(4)]);
     assert!(matches!(ended, Err(GithubError::Refused(_))), "it is said, and the others are asked for");
     assert_eq!(github.looked.take(), 0, "a job was seen there, so the repository is readable");
 }
@@ -127,21 +127,21 @@ fn what_is_answered_is_reported_as_asked_for_whatever_becomes_of_others() {
 fn a_404_is_no_end_of_a_job_where_nothing_can_be_read() {
     let mut github = Github::new(|_| Ok(None));
     github.seen = || Ok(None);
-    let (told, ended, asked) = github.round(3, Duration::ZERO);
-    assert!(told.is_empty() && ended.is_ok() && asked.len() == 3, "{told:?}");
+    let (reported, ended, asked) = github.round(3, Duration::ZERO);
+    assert!(reported.is_empty() && ended.is_ok() && asked.len() == 3, "{reported:?}");
     assert_eq!(*github.looked.borrow(), 1, "the repository is looked at once");
     github.seen = || Ok(Some(()));
     assert!(github.round(3, Duration::from_mins(59)).0.is_empty());
-    let (told, ..) = github.round(3, Duration::from_hours(1));
-    assert_eq!((told.len(), *github.looked.borrow()), (3, 2), "and again after an hour");
+    let (reported, ..) = github.round(3, Duration::from_hours(1));
+    assert_eq!((reported.len(), *github.looked.borrow()), (3, 2), "and again after an hour");
 
     let mut github = Github::new(|_| Ok(None));
     github.seen = || Err(failed());
-    let (told, ended, _) = github.round(1, Duration::ZERO);
-    assert!(told.is_empty() && ended.is_err());
+    let (reported, ended, _) = github.round(1, Duration::ZERO);
+    assert!(reported.is_empty() && ended.is_err());
     github.seen = || Ok(Some(()));
-    let (told, ..) = github.round(1, Duration::from_mins(1));
-    assert_eq!(told.len(), 1, "a failure says nothing of the repository");
+    let (reported, ..) = github.round(1, Duration::from_mins(1));
+    assert_eq!(reported.len(), 1, "a failure says nothing of the repository");
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn what_is_remembered_of_repositories_is_bounded() {
 #[test]
 fn a_limit_ends_the_round() {
     let mut github = Github::new(|_| Err(GithubError::RateLimited { wait: Duration::ZERO }));
-    let (told, ended, asked) = github.round(2, Duration::ZERO);
-    assert!(told.is_empty() && matches!(ended, Err(GithubError::RateLimited { .. })));
+    let (reported, ended, asked) = github.round(2, Duration::ZERO);
+    assert!(reported.is_empty() && matches!(ended, Err(GithubError::RateLimited { .. })));
     assert_eq!(asked, [1]);
 }
 

@@ -89,12 +89,12 @@ async fn a_classic_token_without_its_scope_fails_and_one_with_it_does_not() {
 async fn a_tokens_scopes_are_held_to_what_the_pools_need() {
     let with = |scopes: &str| Settings { token_scopes: Some(scopes.to_owned()), ..Settings::default() };
     let both = "demand = [\"queue\", \"webhook\"]\nrepositories = [\"widgets\"]\n";
-    let said = told(with("admin:org"), "acme", both).await;
+    let said = reported(with("admin:org"), "acme", both).await;
     assert!(said.line(&["the token has the scope \"admin:org\""]).starts_with("[ok]"));
     for lacking in ["lacks the scope \"repo\"", "lacks the scope \"admin:org_hook\""] {
         assert!(said.line(&[lacking]).starts_with("[warn]"), "{lacking}: {said:?}");
     }
-    let said = told(with("admin:org, repo, admin:org_hook"), "acme", both).await;
+    let said = reported(with("admin:org, repo, admin:org_hook"), "acme", both).await;
     assert!(!said.out.contains("lacks the scope"), "{said:?}");
 }
 

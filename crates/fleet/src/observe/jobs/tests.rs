@@ -368,7 +368,7 @@ fn the_runners_name_in_a_job_latches_and_links_facts() {
 #[test]
 fn an_unmatched_job_is_reported_once_for_each_reason() {
     let mut table = Table::new();
-    let told = |table: &mut Table| {
+    let reported = |table: &mut Table| {
         table.plan();
         let unmatched = |event: &Event| match event {
             Event::JobUnmatched { reason, .. } => Some(*reason),
@@ -381,14 +381,14 @@ fn an_unmatched_job_is_reported_once_for_each_reason() {
         table.observe(Evidence::Job { job, state: JobState::Queued, at: table.now, asked: true });
         table.pass_by(MINUTE);
     }
-    assert_eq!(told(&mut table), [Unmatched::Labels]);
+    assert_eq!(reported(&mut table), [Unmatched::Labels]);
     let job = Job { labels: vec!["linux".to_owned()], public: Some(true), ..table.job(1, &[]) };
     for visibility in [Visibility::Private, Visibility::All] {
         let job = Evidence::Job { job: job.clone(), state: JobState::Queued, at: table.now, asked: true };
         table.observe(group(visibility));
         table.observe(job);
     }
-    assert_eq!(told(&mut table), [Unmatched::Labels, Unmatched::Group, Unmatched::PublicRepository]);
+    assert_eq!(reported(&mut table), [Unmatched::Labels, Unmatched::Group, Unmatched::PublicRepository]);
     assert_eq!(table.queued(), [0]);
 }
 

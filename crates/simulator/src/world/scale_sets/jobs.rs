@@ -41,7 +41,7 @@ impl World {
             .scale_sets
             .sets
             .get(&id)
-            .is_some_and(|set| set.jobs.values().any(|told| *told == Told::Started))
+            .is_some_and(|set| set.jobs.values().any(|reported| *reported == Told::Started))
         {
             return false;
         }
@@ -70,10 +70,10 @@ impl World {
             };
             let free = self.queued.contains(&job) && !self.scale_sets.sets.iter().any(elsewhere);
             let Some(set) = self.scale_sets.sets.get_mut(&id).filter(|_| free) else { continue };
-            if let Some(told) = set.jobs.get_mut(&job)
-                && *told == Told::Offered
+            if let Some(reported) = set.jobs.get_mut(&job)
+                && *reported == Told::Offered
             {
-                *told = Told::Assigned;
+                *reported = Told::Assigned;
                 let message =
                     self.jobs.get(&job).map(|record| message("JobAssigned", job, record, json!({})));
                 set.pending.extend(message);
@@ -109,13 +109,13 @@ impl World {
 
     pub(crate) fn scale_set_statistics(&self, id: i64) -> Value {
         let Some(set) = self.scale_sets.sets.get(&id) else { return Value::Null };
-        let told = |what| set.jobs.values().filter(|told| **told == what).count();
+        let reported = |what| set.jobs.values().filter(|reported| **reported == what).count();
         let ids = self.scale_sets.runners.iter().filter(|(_, of)| **of == id).map(|(runner, _)| runner);
         let registered: Vec<_> = ids.filter_map(|runner| self.registrations.get(runner)).collect();
-        let busy = told(Told::Started);
+        let busy = reported(Told::Started);
         let assigned = set.claimed.map_or(set.assigned(), |claimed| claimed as usize);
         json!({
-            "totalAvailableJobs": told(Told::Offered),
+            "totalAvailableJobs": reported(Told::Offered),
             "totalAcquiredJobs": 0,
             "totalAssignedJobs": assigned,
             "totalRunningJobs": busy,
@@ -196,17 +196,17 @@ impl World {
     fn tell_of_jobs(&mut self) {
         for set in self.scale_sets.sets.values_mut() {
             let Set { jobs, pending, .. } = set;
-            jobs.retain(|&id, told| {
+            jobs.retain(|&id, reported| {
                 let Some(record) = self.jobs.get(&id) else { return false };
                 let runner = || {
                     let name = record.view.runner.clone().unwrap_or_default();
                     let there = self.registrations.values().find(|there| there.name == name);
                     json!({ "runnerId": there.map_or(0, |there| there.id), "runnerName": name })
                 };
-                match (record.view.state, *told) {
-                    (JobState::Queued, Told::Started) => *told = Told::Assigned,
+                match (record.view.state, *reported) {
+                    (JobState::Queued, Told::Started) => *reported = Told::Assigned,
                     (JobState::InProgress, Told::Assigned) => {
-                        *told = Told::Started;
+                        *reported = Told::Started;
                         pending.push_back(message("JobStarted", id, record, runner()));
                     }
                     (JobState::InProgress | JobState::Completed(_), Told::Offered) => return false,
