@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures, and clears away whatever came of it.
+/// Measures, and removes everything that the measurement created.
 async fn run(options: Options) -> Result<()> {
     let stand = Stand::new().await.context("the benchmark needs a Docker Engine")?;
     let cores = available_parallelism().map_or(0, usize::from);

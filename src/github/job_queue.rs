@@ -29,7 +29,7 @@ const MAX_JOB_REQUESTS: u32 = 200;
 /// Runs in which nothing is queued and nothing has changed, whose jobs are asked for in one look.
 const QUIET_RUNS: usize = 20;
 
-/// Runs of one look whose jobs GitHub may fail to tell before the look itself has failed.
+/// Runs of one poll whose jobs GitHub may fail to list before the poll itself has failed.
 const MAX_FAILURES: u32 = 3;
 
 /// Jobs that are remembered of one repository, about; those of further runs are left for later.
@@ -214,7 +214,7 @@ impl Queue {
         let first = rest.address_in(repository, &path)?;
         let read = |reply: &Response| {
             let wire: JobsPage = reply.answer.json()?;
-            // As this answer has just told it.
+            // As of this response.
             let clock = client.clock();
             let (rows, unreadable) = rest.readable(wire.jobs, "jobs", repository);
             // Those that are over need not be remembered.
@@ -251,7 +251,7 @@ impl Known {
         self.asked.as_ref().map_or_else(Instant::default, |(at, _)| *at)
     }
 
-    /// Its jobs, with what the run tells of them.
+    /// Its jobs, with what the run reports of them.
     fn jobs(&self) -> impl Iterator<Item = (Job, JobState)> {
         self.pages.rows().map(|(job, state)| {
             let (public, workflows) = (self.run.public, self.run.workflows.clone());

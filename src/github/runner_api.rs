@@ -1,4 +1,4 @@
-//! The calls that passes make, whoever serves them: the REST API or a scale set.
+//! The calls that passes make, which the REST API or a scale set serves.
 
 use std::future::Future;
 

@@ -77,7 +77,7 @@ impl Proxy {
         self.shared.open.send_replace(!cut);
     }
 
-    /// Holds requests up whose first line contains a text; those held stay so for ever.
+    /// Holds requests up whose first line contains a text; those held are never released.
     pub(crate) fn hold(&self, hold: Option<Hold>) {
         *self.shared.hold.lock().unwrap() = hold;
     }

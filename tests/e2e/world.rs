@@ -292,7 +292,7 @@ impl World {
         .await
     }
 
-    /// The daemon's containers, whatever their state.
+    /// The daemon's containers, in any state.
     pub(crate) async fn containers(&self) -> Vec<Container> {
         engine::containers(&self.engine, &self.instance).await
     }

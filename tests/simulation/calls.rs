@@ -48,7 +48,7 @@ pub(crate) enum Answer {
     Engine(HostError),
 }
 
-/// How a call goes wrong, whatever is done.
+/// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Failed,

@@ -38,8 +38,8 @@ const INTERVAL: u64 = 10 * SECOND;
 const LANES: usize = 8;
 
 /// How long after the last fault everything is in order again: a refused version is tried every
-/// ten minutes, and GitHub lets go of a lost runner's registration after fifteen, which the daemon
-/// finds out by asking ever more seldom.
+/// ten minutes, and GitHub releases a lost runner's registration after fifteen, which the daemon
+/// finds out by retries that back off.
 const SETTLED_WITHIN: u64 = 60 * MINUTE;
 
 /// How long it must then stay so.

@@ -1,4 +1,4 @@
-//! What the service says when it does not do what was asked: exceptions, told apart by the names of
+//! What the service says when it does not do what was asked: exceptions, distinguished by the names of
 //! their types, since their statuses differ from server to server.
 
 use http::StatusCode;

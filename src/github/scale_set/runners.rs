@@ -29,7 +29,7 @@ const AGENTS: &str = "distributedtask/pools/0/agents";
 
 /// The runners of the set that we hold the session of. Cheap to clone; clones share the set.
 ///
-/// Without a session nothing is minted: the set may be somebody else's, and its jobs with it.
+/// Without a session nothing is minted: the set may be another client's, and its jobs with it.
 #[derive(Clone, Debug)]
 pub struct ScaleSetRunners {
     sets: ScaleSets,

@@ -208,7 +208,7 @@ pub(in crate::github) fn tls(needed: bool, ca_file: Option<&Path>) -> Result<Cli
         return Ok(known.clone());
     }
     let mut roots = RootCertStore::empty();
-    // The library reads whatever it is pointed to, and passes over what is not there.
+    // The library reads any file that SSL_CERT_FILE names, and ignores a missing one.
     if let Some(file) = std::env::var_os("SSL_CERT_FILE")
         && let Err(error @ (FileError::NotRegular(_) | FileError::TooLarge(_))) =
             files::open(Path::new(&file), files::MAX_TEXT)

@@ -9,7 +9,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::stage::{START, Stage, host_name, queue_of, scope, shown, trouble};
 
-/// Something that may happen next. Numbers choose among what is there, whatever there is.
+/// Something that may happen next. Numbers choose among what exists, however much that is.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
     Wait(u16),

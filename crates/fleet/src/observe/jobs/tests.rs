@@ -1,4 +1,4 @@
-//! What is told of jobs, in any order, as demand.
+//! Demand from reports of jobs that arrive in any order.
 
 mod scale_sets;
 
