@@ -42,7 +42,7 @@ enum Part {
     Launch,
     /// From an event to the request that answers it, and GitHub calls at rest
     News,
-    /// From a waiting job to the request that answers it, by each way of learning of it
+    /// From a queued job to the request that answers it, by each job source
     Demand,
     /// Restart with adoption, and memory
     Process,

@@ -65,8 +65,8 @@ impl GithubError {
         Self::Failed { detail: detail.into(), source: Some(source) }
     }
 
-    /// The same error once more, for each caller that waited for the same attempt. Only what an attempt to get
-    /// a token can end with keeps its kind.
+    /// The same error once more, for each caller that waited for the same attempt. Only what an attempt to
+    /// get a token can end with keeps its kind.
     pub(super) fn repeated(&self) -> Self {
         match self {
             Self::Refused(text) => Self::Refused(text.clone()),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::fleet::{Scope, Target};
 
-/// What makes the next look-up of an address conditional.
+/// What makes the next lookup of an address conditional.
 #[derive(Default)]
 pub(super) struct LookedUp(Mutex<BTreeMap<Scope, Validator>>);
 

@@ -63,7 +63,7 @@ impl Identities {
         self.known().current(configured)
     }
 
-    /// Takes in the number of what is configured, and its address at GitHub, as GitHub returns them to a lookup.
+    /// Takes in the number of what is configured, and its address at GitHub, from the response to a lookup.
     pub fn learn(&self, configured: &Scope, id: u64, now: &Scope) {
         let mut known = self.known();
         let by_number = match configured.target() {
@@ -104,7 +104,7 @@ impl Identities {
         placed
     }
 
-    /// Returns once something came under an address that is not the one last learned.
+    /// Returns once something came under an address that is not the last known one.
     pub async fn doubted(&self) {
         let doubt = Arc::clone(&self.known().doubt);
         doubt.notified().await;

@@ -200,7 +200,7 @@ impl Limits {
         }
     }
 
-    /// Learns from a response that was received now; returns how long a rate limit lasts, if it is one.
+    /// Updates from a response that was received now; returns how long a rate limit lasts, if it is one.
     pub(super) fn learn(
         &self,
         endpoint: Endpoint,

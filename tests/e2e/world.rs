@@ -339,7 +339,7 @@ pub(crate) fn clear(instance: &str) {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // It must be dead before its containers are looked for.
+        // It must be dead before its containers are listed.
         self.daemon = None;
         if thread::panicking() {
             self.show_log();

@@ -1,5 +1,5 @@
-//! The daemon's shell in small: looks, tasks, passes, and its sudden death. The core and the
-//! carrying-out of its plans are the real ones; only runtime and timers are the world's.
+//! A small model of the daemon's shell: listings, tasks, passes, and its sudden death. The core and
+//! the execution of its plans are the real ones; only runtime and timers are the world's.
 
 mod beliefs;
 mod brief;
@@ -115,7 +115,7 @@ impl Day {
         Self::of(seed, setting, random, traced)
     }
 
-    /// The day of the same seed, in which GitHub sends no webhooks and the daemon looks instead.
+    /// The day of the same seed, in which GitHub sends no webhooks and the daemon polls instead.
     pub(crate) fn without_hints(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut setting = Setting::draw(&mut random);

@@ -130,7 +130,7 @@ impl Simulator {
         self.shared.change(|world, _| world.faults.clear());
     }
 
-    /// While `on`, every connection is cut at once and nothing is answered, to anybody.
+    /// While `on`, every connection is cut at once and no request is answered.
     pub fn outage(&self, on: bool) {
         self.outage.send_replace(on);
     }

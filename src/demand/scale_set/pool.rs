@@ -22,7 +22,7 @@ pub struct ScaleSetPool {
     /// Whom GitHub names to others as the session's owner.
     pub owner: String,
     /// Where the session's id is kept, so that a daemon that was killed need not wait until GitHub
-    /// lets go of its session. Without it nothing is lost but that time.
+    /// releases its session. Without it nothing is lost but that time.
     pub session_file: Option<PathBuf>,
     /// How long it waits for what.
     pub waits: Waits,

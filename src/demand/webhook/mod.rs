@@ -32,8 +32,8 @@ pub fn start(context: ScopeContext<'_>, tasks: &mut Tasks) {
     tasks.observers.spawn(watch_unconfirmed_jobs(client.clone(), unconfirmed, publisher.clone()));
 }
 
-/// Takes in what webhooks report, `false` where there is no room, and where it comes out: bounded, since anybody's
-/// jobs cause webhooks.
+/// Takes in what webhooks report, `false` where there is no room, and where it comes out: bounded, since jobs
+/// of any user cause webhooks.
 pub fn hints(
     queues: Vec<QueueHandle>,
 ) -> (impl Fn(Evidence) -> bool + Send + Sync + 'static, mpsc::Receiver<Evidence>) {

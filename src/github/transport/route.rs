@@ -50,8 +50,8 @@ impl Route {
         self.proxy.as_ref().map(|proxy| shown(proxy.uri()))
     }
 
-    /// What requests bear for the proxy. It sees them only where they are not encrypted; else the
-    /// request for a tunnel bears it.
+    /// The proxy authorization of requests. The proxy sees it only where they are not encrypted; else
+    /// the request for a tunnel has it.
     pub(in crate::github) fn authorization(&self) -> Option<HeaderValue> {
         self.proxy.as_ref().filter(|_| !self.https)?.basic_auth().cloned()
     }

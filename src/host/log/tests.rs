@@ -184,7 +184,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever a container prints, what is kept of it is bounded.
+    /// What is kept of a log is bounded, no matter what the container prints.
     #[test]
     fn no_log_breaks_its_reader(frames in vec((any::<bool>(), vec(piece(), 0..6)), 0..12), middle in any::<bool>()) {
         let (mut story, mut longest) = (Story::default(), 0);

@@ -141,7 +141,7 @@ impl Stage {
                 let state = match how % 6 {
                     0 => JobState::Waiting,
                     1 => JobState::Queued,
-                    // Whoever has a job by GitHub's word has one.
+                    // A runner that GitHub reports as having a job has one.
                     2 => JobState::InProgress { runner: Some("somebody".to_owned()) },
                     3 => JobState::Completed,
                     4 => return self.observe(Evidence::JobGone { repository, job: job.id, at }),

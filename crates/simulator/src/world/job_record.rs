@@ -31,7 +31,7 @@ pub enum Conclusion {
     Failed,
     /// The runner vanished and its lease ended.
     Lost,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
 }
 

@@ -57,7 +57,7 @@ pub(super) struct Log {
     pub(super) backoff: Backoff,
     pub(super) retry_at: Instant,
     mark: LogMark,
-    /// Whatever was tried before was listed.
+    /// Every delivery that was tried before this has been listed.
     since: Option<Instant>,
     /// Deliveries after that which were listed already.
     listed: BTreeSet<u64>,
