@@ -18,7 +18,7 @@ const SUSPEND_AWARE: ClockId = ClockId::Monotonic;
 /// A century, so that moments before the machine was booted can be represented too.
 const BEFORE_BOOT: Duration = Duration::from_hours(24 * 365 * 100);
 
-/// The moment now: the same in all parts of the process, whatever happens to the wall clock.
+/// The moment now: the same in all parts of the process, and unaffected by steps of the wall clock.
 pub fn now() -> Instant {
     Instant::default() + BEFORE_BOOT + read(SUSPEND_AWARE)
 }

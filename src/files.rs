@@ -81,13 +81,14 @@ pub fn line(path: &str) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-/// Opens a file for writing that nobody else can read, and makes it if it is not there. What it holds stays.
+/// Opens a file for writing that no other user can read, and creates it if it does not exist. Its content
+/// stays.
 pub fn open_private(path: &Path) -> Result<File, FileError> {
-    // A link that somebody put there would lead elsewhere.
+    // A symbolic link that another user created there would lead elsewhere.
     open_regular(path, OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW, PRIVATE)
 }
 
-/// Writes a file that nobody else can read.
+/// Writes a file that no other user can read.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = open_private(path)?;
     // One that was there may be open to others.
@@ -96,8 +97,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)
 }
 
-/// Makes a directory, and those that it is in, which nobody else can look into. One that is there stays as it
-/// is.
+/// Creates a directory and its parents, which no other user can list. One that exists is left as it is.
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

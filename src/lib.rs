@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
-//! (whatever reads files) → files
-//! (whatever tries again) → backoff
-//! (whatever shows errors) → text
+//! (every module that reads files) → files
+//! (every module that retries) → backoff
+//! (every module that shows errors) → text
 //! ```
 //!
 //! - [`backoff`] says how long to wait after failures in a row.

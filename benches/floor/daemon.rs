@@ -70,7 +70,7 @@ impl Running {
     }
 }
 
-/// A page of a daemon, by the simplest request there is.
+/// A page of a daemon, by the simplest possible request.
 pub(crate) async fn page(address: SocketAddr, path: &str) -> Result<String> {
     let mut connection = TcpStream::connect(address).await?;
     connection.write_all(format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n").as_bytes()).await?;

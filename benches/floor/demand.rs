@@ -1,4 +1,4 @@
-//! How soon a waiting job is answered by each way of learning of it, and what each way asks of GitHub.
+//! How soon a runner is created for a queued job by each job source, and how many GitHub calls each makes.
 
 use std::{fs, time::Duration};
 
@@ -31,7 +31,7 @@ struct Way {
     name: &'static str,
     demand: Demand,
     min_idle: u32,
-    /// Whether a job is answered at once, rather than at the next look.
+    /// Whether a job is reported at once, rather than found by the next poll.
     reported: bool,
 }
 
@@ -120,7 +120,7 @@ async fn answered(
     table: &mut Table,
 ) -> Result<()> {
     let mut samples = Vec::new();
-    // The first is not counted: it looks for the runner group, as one an hour does.
+    // The first is not counted: it requests the runner groups, as one an hour does.
     for number in 0..=count {
         let mint_before = news::minted_for(daemon).await?;
         let mut events = std::pin::pin!(news::events(stand));
@@ -135,7 +135,7 @@ async fn answered(
         let over = github.until(PATIENCE, |now| now.completed() == number + 1).await;
         over.map_err(|_| anyhow::anyhow!("job {job} was not served"))?;
         timeout(PATIENCE, daemon.idle(0)).await.context("the pool does not become empty")??;
-        // Not in step with the looks.
+        // Not in step with the polls.
         sleep(Duration::from_millis(fastrand::u64(500..1500))).await;
     }
     let rests: Vec<Duration> = samples.iter().map(Sample::rest).collect();

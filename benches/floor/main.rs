@@ -42,7 +42,7 @@ enum Part {
     Launch,
     /// From an event to the request that answers it, and GitHub calls at rest
     News,
-    /// From a waiting job to the request that answers it, by each way of learning of it
+    /// From a queued job to the request that answers it, by each job source
     Demand,
     /// Restart with adoption, and memory
     Process,
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Measures, and clears away whatever came of it.
+/// Measures, and removes everything that the measurement created.
 async fn run(options: Options) -> Result<()> {
     let stand = Stand::new().await.context("the benchmark needs a Docker Engine")?;
     let cores = available_parallelism().map_or(0, usize::from);

@@ -176,7 +176,7 @@ pub(crate) fn events(stand: &Stand) -> impl Stream<Item = Result<EventMessage, E
         ("type", vec!["container".to_owned()]),
         ("label", vec![format!("{LABEL_INSTANCE}={}", stand.instance)]),
     ]);
-    // From now on, even if the connection is made only with the first look.
+    // From now on, even if the connection is made only by the first poll.
     let now = jiff::Timestamp::now();
     let since = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
     stand.docker.events(Some(EventsOptionsBuilder::new().since(&since).filters(&filters).build()))

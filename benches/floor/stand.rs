@@ -189,7 +189,7 @@ impl Stand {
     /// Removes the image, unless it existed before.
     pub(crate) async fn remove_image(&self) {
         if !self.image_was_there {
-            // Somebody else may use it by now.
+            // Another process may use it by now.
             let _ = image::remove(&self.docker, &self.image).await;
         }
     }

@@ -1,5 +1,5 @@
-//! The load generator: connections that stay open, each with one request at a time, with hand-written
-//! requests, so that it costs less than what it measures.
+//! The load generator: connections that stay open, each with one request at a time. The requests
+//! are composed without an HTTP client, so that it costs less than what it measures.
 
 use std::{
     collections::BTreeMap,

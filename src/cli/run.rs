@@ -40,7 +40,7 @@ fn run_configured(global: &Global) -> anyhow::Result<()> {
     }
     let runtime = runtime()?;
     let served = runtime.block_on(serve(config));
-    // A DNS look-up or a file access in progress must not delay the exit.
+    // A DNS lookup or a file access in progress must not delay the exit.
     runtime.shutdown_background();
     served
 }

@@ -105,7 +105,7 @@ pub fn load_for(
     let warnings = findings.verdict()?;
     match config {
         Some(config) => Ok(Config { warnings, ..config }),
-        // Unreachable: whatever is missing has been recorded as an error.
+        // Unreachable: everything that is missing has been recorded as an error.
         None => Err(whole("cannot be read".to_owned(), "").into()),
     }
 }

@@ -63,8 +63,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Takes the lock and the address, and starts to observe everything that is configured. Waits for
-    /// nobody: a scope or engine that cannot be reached is no reason not to start. Has to be called within
-    /// a runtime.
+    /// none of it: an unreachable scope or engine does not prevent a start. Must be called within a runtime.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         limits::raise_open_files();
         let lock = InstanceLock::acquire(&config.state_dir, &config.instance)?;

@@ -42,7 +42,7 @@ pub(super) struct Planner {
     pub(super) fleet: Fleet,
     pub(super) edges: Arc<BoundedEdges>,
     pub(super) evidence: UnboundedReceiver<Evidence>,
-    /// Hints from outside, if there are any: bounded, since anybody's jobs cause them.
+    /// Hints from outside, if there are any: bounded, since jobs of any user cause them.
     pub(super) hints: Option<Receiver<Evidence>>,
     pub(super) publisher: Publisher,
     pub(super) reports: watch::Sender<Arc<Status>>,
@@ -138,7 +138,7 @@ impl Planner {
         self.metrics.record_pass(&events, &status, wall.shown, took);
         self.reports.send_replace(Arc::new(status));
         for event in events {
-            // Nobody need listen.
+            // There may be no receiver.
             let _ = self.events.send(event);
         }
         wake_at

@@ -53,7 +53,7 @@ impl Publisher {
         (Self(sender), receiver)
     }
 
-    /// Publishes a fact. When nobody receives it, the process is about to end.
+    /// Publishes a fact. When no task receives it, the process is about to end.
     pub fn publish(&self, evidence: Evidence) {
         let _ = self.0.send(evidence);
     }

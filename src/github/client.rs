@@ -112,7 +112,7 @@ impl Client {
         Ok(self.0.list.list(self.rest()).await?.runners.into_values().collect())
     }
 
-    /// Mints a runner of any name, for people who mint by hand.
+    /// Mints a runner of any name, for manual API commands.
     pub async fn mint_named(
         &self,
         name: &str,

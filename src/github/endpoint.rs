@@ -1,4 +1,4 @@
-//! The requests to GitHub that are told apart.
+//! The requests to GitHub that metrics and logs distinguish.
 
 /// The kinds of requests, as metrics and logs name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ pub enum GithubError {
     /// 422 to a removal: the runner has a job.
     #[error("GitHub reports that the runner is running a job")]
     Busy,
-    /// 404 to a look-up or a removal.
+    /// 404 to a lookup or a removal.
     #[error("GitHub has no such runner")]
     NotFound,
     /// 409 to a mint.
@@ -65,8 +65,8 @@ impl GithubError {
         Self::Failed { detail: detail.into(), source: Some(source) }
     }
 
-    /// The same error once more, for whoever waited for the same attempt. Only what an attempt to get a token
-    /// can end with keeps its kind.
+    /// The same error once more, for each caller that waited for the same attempt. Only what an attempt to
+    /// get a token can end with keeps its kind.
     pub(super) fn repeated(&self) -> Self {
         match self {
             Self::Refused(text) => Self::Refused(text.clone()),

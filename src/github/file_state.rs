@@ -22,7 +22,7 @@ impl FileState {
         Self::seen(std::fs::metadata(path))
     }
 
-    /// The same without holding up whatever else this thread does.
+    /// The same without blocking the other tasks of this thread.
     pub(super) async fn looked_up(path: &Path) -> Self {
         Self::seen(tokio::fs::metadata(path).await)
     }

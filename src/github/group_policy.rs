@@ -20,7 +20,7 @@ impl Client {
     }
 
     /// What a repository of the organization is called: its own name, and that of the configuration if it was
-    /// renamed since. All are the organization's, whatever that is called by now.
+    /// renamed since. All are the organization's, under any name that it has by now.
     fn names_of(&self, row: &GroupRepository) -> Vec<Scope> {
         let Some(named) = self.scope().repository(&row.full_name) else { return Vec::new() };
         let numbers = Numbers { repository: row.id, owner: None };
@@ -32,8 +32,8 @@ impl Client {
         }
     }
 
-    /// The policy of one group. Whom an enterprise's group serves are organizations, which cannot be told
-    /// from a job, so it counts as open to all.
+    /// The policy of one group. An enterprise's group serves organizations, which a job does not
+    /// name, so it counts as open to all.
     pub async fn group_policy(&self, group: RunnerGroup) -> Result<GroupPolicy, GithubError> {
         let of_organization = matches!(self.scope().target(), Target::Organization { .. });
         let visibility = match group.visibility.as_deref() {

@@ -151,7 +151,7 @@ impl Client {
         Ok(Some((deliveries, true)))
     }
 
-    /// What a delivery in a hook's log tells of a job, whether it arrived or not: an event of jobs is read
+    /// What a delivery in a hook's log reports of a job, whether it arrived or not: an event of jobs is read
     /// as if it came at `came_at`. [`GithubError::NotFound`] when the log does not have it any more.
     pub async fn delivered_job(
         &self,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::fleet::{Scope, Target};
 
-/// What makes the next look-up of an address conditional.
+/// What makes the next lookup of an address conditional.
 #[derive(Default)]
 pub(super) struct LookedUp(Mutex<BTreeMap<Scope, Validator>>);
 
@@ -25,7 +25,7 @@ impl LookedUp {
             return Ok(());
         }
         let known = self.0.lock().get(configured).cloned();
-        // By the address of the configuration, whatever is known of it: GitHub redirects from there.
+        // By the address of the configuration, even if a newer one is known: GitHub redirects from there.
         let address = rest.site_address(&configured.api_path())?;
         let reply =
             rest.ask(Request { known: known.as_ref(), ..Request::get(Endpoint::Scope, address) }).await?;

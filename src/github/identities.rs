@@ -40,7 +40,7 @@ struct Known {
     doubt: Arc<Notify>,
 }
 
-/// What the numbers that come with a repository's name tell of it. The least of several answers is the surest.
+/// What the numbers that come with a repository's name say about it. The least of several is the surest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Placed {
     /// It is the configured repository of this address.
@@ -63,7 +63,7 @@ impl Identities {
         self.known().current(configured)
     }
 
-    /// Takes in the number of what is configured, and its address at GitHub, as GitHub answers to a look-up of it.
+    /// Takes in the number of what is configured, and its address at GitHub, from the response to a lookup.
     pub fn learn(&self, configured: &Scope, id: u64, now: &Scope) {
         let mut known = self.known();
         let by_number = match configured.target() {
@@ -104,7 +104,7 @@ impl Identities {
         placed
     }
 
-    /// Returns once something came under an address that is not the one last learned.
+    /// Returns once something came under an address that is not the last known one.
     pub async fn doubted(&self) {
         let doubt = Arc::clone(&self.known().doubt);
         doubt.notified().await;

@@ -13,8 +13,8 @@ use crate::fleet::{Job, JobId, JobState, Scope};
 
 impl Client {
     /// Gets one job of a repository on the same GitHub; `None` for a 404: GitHub does not have it (any more),
-    /// or does not show the repository, which [`Client::queue_can_be_seen`] tells apart. The job's record
-    /// tells neither its workflow nor whether the repository is public.
+    /// or does not show the repository, which [`Client::queue_can_be_seen`] distinguishes. The job's record
+    /// names neither its workflow nor whether the repository is public.
     pub async fn job(&self, repository: &Scope, id: JobId) -> Result<Option<(Job, JobState)>, GithubError> {
         let address = self.rest().address_in(repository, &format!("/actions/jobs/{}", id.0))?;
         let reply = self.rest().ask(Request::get(Endpoint::Job, address)).await?;
@@ -28,7 +28,7 @@ impl Client {
         }
     }
 
-    /// As [`Client::job`], with what the job's run tells where that can be read.
+    /// As [`Client::job`], with what the job's run reports where that can be read.
     pub async fn look_up(
         &self,
         repository: &Scope,

@@ -26,10 +26,10 @@ const MAX_JOB_PAGES: usize = 50;
 /// token does.
 const MAX_JOB_REQUESTS: u32 = 200;
 
-/// Runs in which nothing is queued and nothing has changed, whose jobs are asked for in one look.
+/// Runs in which nothing is queued and nothing has changed, whose jobs are requested in one poll.
 const QUIET_RUNS: usize = 20;
 
-/// Runs of one look whose jobs GitHub may fail to tell before the look itself has failed.
+/// Runs of one poll whose jobs GitHub may fail to list before the poll itself has failed.
 const MAX_FAILURES: u32 = 3;
 
 /// Jobs that are remembered of one repository, about; those of further runs are left for later.
@@ -72,7 +72,7 @@ pub struct Look {
 /// What is remembered of a run.
 struct Known {
     run: Run,
-    /// When its jobs were asked for, and what the run looked like then.
+    /// When its jobs were requested, and the state of the run then.
     asked: Option<(Instant, (String, String, u64))>,
     /// Its jobs that are not over.
     pages: Pages<(Job, JobState)>,
@@ -106,7 +106,7 @@ impl Queue {
         &self.repository
     }
 
-    /// Polls the queue; `began` is now. What was learned before an error is kept, so that the next poll
+    /// Polls the queue; `began` is now. What was read before an error is kept, so that the next poll
     /// continues from there; an error says nothing about any job.
     pub async fn look(&mut self, began: Instant) -> Result<Look, GithubError> {
         let (mut cost, mut missing) = (Cost::default(), None);
@@ -119,7 +119,7 @@ impl Queue {
             (self.held, self.held_listed_at) = (held, Some(began));
         }
         listed.extend(self.held.iter().map(|run| (run.id, run.clone())));
-        // In this order, since a run mostly goes from one to the other while we look.
+        // In this order, since a run mostly goes from one to the other during the poll.
         for state in ["queued", "in_progress"] {
             let runs = self.list(state, &mut cost, &mut missing).await?;
             listed.extend(runs.into_iter().map(|run| (run.id, run)));
@@ -214,7 +214,7 @@ impl Queue {
         let first = rest.address_in(repository, &path)?;
         let read = |reply: &Response| {
             let wire: JobsPage = reply.answer.json()?;
-            // As this answer has just told it.
+            // As of this response.
             let clock = client.clock();
             let (rows, unreadable) = rest.readable(wire.jobs, "jobs", repository);
             // Those that are over need not be remembered.
@@ -251,7 +251,7 @@ impl Known {
         self.asked.as_ref().map_or_else(Instant::default, |(at, _)| *at)
     }
 
-    /// Its jobs, with what the run tells of them.
+    /// Its jobs, with what the run reports of them.
     fn jobs(&self) -> impl Iterator<Item = (Job, JobState)> {
         self.pages.rows().map(|(job, state)| {
             let (public, workflows) = (self.run.public, self.run.workflows.clone());

@@ -51,7 +51,7 @@ pub struct Rate {
 impl Rate {
     /// Reads the `x-ratelimit-*` headers; `None` where there are none, as on GHES by default.
     ///
-    /// `wall` is this machine's clock when they came: the end of the window is told by GitHub's.
+    /// `wall` is this machine's clock when they came: the end of the window is a time of GitHub's.
     pub fn parse(headers: &HeaderMap, wall: ClockReading) -> Option<Self> {
         let number = |name| text(headers, name)?.parse::<u64>().ok();
         let reset = Timestamp::from_millis(number("x-ratelimit-reset")?.saturating_mul(1000));
@@ -134,7 +134,7 @@ pub(super) fn limited(
 }
 
 /// Whether the text of a 403 is that of a secondary limit. GitHub gives no other sign when it sends
-/// no `retry-after`; its documentation says to look at the message. "Abuse detection" is the older
+/// no `retry-after`; its documentation says to check the message. "Abuse detection" is the older
 /// wording, which GHES still uses.
 fn says_secondary_limit(complaint: &str) -> bool {
     let complaint = complaint.to_ascii_lowercase();
@@ -200,7 +200,7 @@ impl Limits {
         }
     }
 
-    /// Learns from a response that was received now; returns how long a rate limit lasts, if it is one.
+    /// Updates from a response that was received now; returns how long a rate limit lasts, if it is one.
     pub(super) fn learn(
         &self,
         endpoint: Endpoint,
@@ -241,7 +241,7 @@ impl Limits {
         self.memory().rate(endpoint).cloned()
     }
 
-    /// What GitHub's clock showed at the last answer that told.
+    /// What GitHub's clock showed at the last response that reported it.
     pub(super) fn clock(&self) -> Option<ClockReading> {
         self.memory().clock
     }

@@ -102,7 +102,7 @@ async fn ask(
     }
 }
 
-/// Reads what came with a 201. The registration exists from then on, whatever else is missing, so
+/// Reads what came with a 201. The registration exists from then on, even if all else is missing, so
 /// its id must not get lost in an error.
 fn minted(reply: &Response) -> Result<MintedRunner, GithubError> {
     let body: Value = reply.answer.json()?;

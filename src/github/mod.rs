@@ -9,7 +9,7 @@
 //! 2. `transport`: one exchange with one server.
 //! 3. `limits`: what GitHub lets a token do, and the pace that keeps to it.
 //! 4. `credentials`: tokens and Apps, their files, their renewal, their expiry.
-//! 5. `rest`: one request to the REST API, with whatever token it takes.
+//! 5. `rest`: one request to the REST API, with the token that it needs.
 //! 6. `paging`: lists of many pages, requested only if they have changed.
 //! 7. `runner_list`, `runner_groups`, `mint`: what the runner API remembers; `client` puts it together.
 //! 8. One file for each other part of the API; and, on the same client, `scale_set`. `webhook` reads what GitHub

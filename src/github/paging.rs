@@ -52,7 +52,7 @@ impl<T> Pages<T> {
         self.0.values().any(|known| std::ptr::eq(Arc::as_ptr(known), page))
     }
 
-    /// Only the first page, and of it only what tells whether it has changed.
+    /// Only the first page, and of it only what shows whether it has changed.
     pub(super) fn mark(first: &Page<T>) -> Self {
         let Page { address, validator, .. } = first;
         let (address, validator) = (address.clone(), validator.clone());
@@ -97,7 +97,7 @@ pub(super) struct List<'a, T> {
 /// The pages that a walk along a list met.
 pub(super) struct Walked<T> {
     pub(super) pages: Vec<Arc<Page<T>>>,
-    /// Why there may be more, unless the walk was told to stop.
+    /// Why there may be more, unless the caller ended the walk.
     pub(super) cut: Option<Cut>,
 }
 

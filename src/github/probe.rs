@@ -37,8 +37,8 @@ pub struct Probe {
 
 impl Client {
     /// Gets the details of the organization or repository. That it can be seen does not mean that its runners
-    /// can: [`Client::records`] and [`Client::groups`] tell that. What may manage an enterprise's runners may
-    /// not look at the enterprise, so there its runners are looked at.
+    /// can: [`Client::records`] and [`Client::groups`] show that. A token that may manage an enterprise's
+    /// runners may not read the enterprise, so there its runners are listed.
     pub async fn probe(&self) -> Result<Probe, GithubError> {
         let path = match self.scope().target() {
             Target::Enterprise { .. } => "/actions/runners?per_page=1",

@@ -53,7 +53,7 @@ impl Repositories {
         let first = rest.address("/repos?sort=pushed&direction=desc&per_page=100")?;
         let read = |reply: &Response| {
             let RepositoryPage(rows) = reply.answer.json()?;
-            // As this answer has just told it.
+            // As of this response.
             let clock = self.client.clock();
             let (rows, unreadable) = rest.readable(rows, "repositories", scope);
             let rows = rows.iter().filter_map(|row| pushed(row, scope, clock)).collect();
@@ -74,7 +74,7 @@ fn pushed(wire: &RepositoryBody, organization: &Scope, clock: ClockReading) -> O
         return None;
     }
     let named = organization.repository(wire.full_name.as_deref()?)?;
-    // It is the organization's, whatever that is called by now.
+    // It is the organization's, under any name that it has by now.
     let repository = within(organization, &named)?;
     // Never pushed to is null.
     let pushed_at = wire.pushed_at.map(|at| clock.instant(at)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The calls that passes make, whoever serves them: the REST API or a scale set.
+//! The calls that passes make, which the REST API or a scale set serves.
 
 use std::future::Future;
 
@@ -29,7 +29,7 @@ pub struct MintedRunner {
 /// A scope's registrations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Listing {
-    /// Everybody's.
+    /// Those of all installations.
     pub registrations: Vec<Registration>,
     /// The names of listed runners that cannot be read, where the name can be.
     pub unreadable: Vec<Option<String>>,

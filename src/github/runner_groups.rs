@@ -220,7 +220,7 @@ impl RunnerGroup {
 }
 
 /// The group of a name; of two the organization's own before the enterprise's. "Default" is
-/// whichever group GitHub marks so, since it can be renamed.
+/// the group that GitHub marks so, since it can be renamed.
 fn find<'g>(groups: &'g [RunnerGroup], name: &str) -> Option<&'g RunnerGroup> {
     let named = groups.iter().filter(|group| group.name.eq_ignore_ascii_case(name));
     let default = || groups.iter().find(|group| group.default && name.eq_ignore_ascii_case("default"));

@@ -141,7 +141,7 @@ impl RunnerList {
                 return self.confirmed(rest, Shown { runners, unreadable }, &walked).await;
             }
             if walks_left == 0 || walked.pages.len() == 1 {
-                // What cannot be completed is not kept, lest a 304 confirm it for ever.
+                // What cannot be completed is not kept: every later 304 would confirm it.
                 *self.pages.lock() = Pages::default();
                 return Err(GithubError::failed(format!(
                     "incomplete list: GitHub reports {counted} runners but listed {received}"

@@ -27,7 +27,7 @@ pub struct RunnerRecord {
     pub version: Option<String>,
     /// The number of its runner group.
     pub group: Option<u64>,
-    /// Whether it takes only one job; GHES up to 3.12 does not tell.
+    /// Whether it takes only one job; GHES up to 3.12 does not report it.
     pub ephemeral: Option<bool>,
 }
 

@@ -77,7 +77,7 @@ pub(super) struct JobsPage {
 }
 
 impl RepositoryBody {
-    /// Whether it is public, where that is told. An internal repository is not.
+    /// Whether it is public, where that is reported. An internal repository is not.
     pub(super) fn public(&self) -> Option<bool> {
         match self.visibility.as_deref() {
             Some("public") => Some(true),
@@ -93,7 +93,7 @@ impl RunBody {
         let name = self.repository.as_ref().and_then(|known| known.full_name.clone());
         let name = name.unwrap_or_else(|| repository.path().to_owned());
         // `path` is that of the file in the run's repository, with or without the ref; what it calls
-        // is told in full.
+        // is named in full.
         let own = self.path.filter(|path| !path.is_empty()).map(|path| match self.head_branch {
             Some(branch) if !path.contains('@') => format!("{name}/{path}@refs/heads/{branch}"),
             _ => format!("{name}/{path}"),

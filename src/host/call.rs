@@ -1,4 +1,4 @@
-//! The requests to an engine that are told apart.
+//! The requests to an engine that metrics and logs distinguish.
 
 use std::fmt;
 

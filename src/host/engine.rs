@@ -210,7 +210,7 @@ impl Engine {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        // Other requests wait for this, whatever the deadline of this one.
+        // Other requests wait for this, so the deadline of this one does not apply.
         let patience = self.deadlines.look;
         let made = timeout(patience, self.endpoint.connect()).await;
         let made = made.map_err(|_| self.unanswered(call, patience))?.map_err(Fault::Silent)?;

@@ -52,7 +52,7 @@ impl Docker {
     /// How a container exited, after an inspection that shows it as exited; `None` when it has disappeared
     /// since.
     ///
-    /// `OOMKilled` is false while the container runs, whatever happened in it, and true after the end
+    /// `OOMKilled` is false while the container runs, even after a kill in it, and true after the end
     /// if any of its processes was killed, even when the first one exited with 0 (tried, Engine 20.10).
     pub(super) async fn ended(
         &self,
@@ -85,7 +85,7 @@ impl Docker {
     }
 
     /// Reads the beginning of the log, and its end when it is longer: at most [`LOG_HEAD`] and
-    /// [`LOG_TAIL_ENTRIES`], whatever a job has printed.
+    /// [`LOG_TAIL_ENTRIES`], however much a job has printed.
     pub(super) async fn story(&self, id: &ContainerId) -> Result<Story, Fault> {
         let mut story = Story::default();
         if !self.read_log(id, "all", Lines::default(), LOG_HEAD, &mut story).await? {

@@ -233,7 +233,7 @@ impl Story {
         self.version_refused && self.job.is_none()
     }
 
-    /// The end of the log as text, whatever bytes it has.
+    /// The end of the log as text; bytes that are not UTF-8 are replaced.
     pub(super) fn tail(&mut self) -> String {
         String::from_utf8_lossy(self.tail.make_contiguous()).into_owned()
     }

@@ -101,7 +101,7 @@ pub(super) fn prioritized(text: &str, level: Level) -> String {
     lines
 }
 
-/// Writes `message name=value name="another value"`, whatever type a value has.
+/// Writes `message name=value name="another value"`, with values of any type.
 pub(super) struct OneStyle;
 
 impl<'writer> FormatFields<'writer> for OneStyle {

@@ -1,4 +1,4 @@
-//! Restarts: the daemon ends in whatever way, its runners go on, and the next start takes them over.
+//! Restarts: the daemon stops or is killed, its runners go on, and the next start takes them over.
 
 use std::{process::Stdio, time::Duration};
 

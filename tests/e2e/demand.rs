@@ -1,4 +1,4 @@
-//! Every way of learning of waiting jobs, from nothing to nothing: a pool that keeps no runner idle.
+//! Every job source, from no runner to none again: a pool that keeps no runner idle.
 
 use std::process::{Command, Output};
 

@@ -1,5 +1,5 @@
-//! `dayfly demo` as a process: it serves all jobs though its daemon is killed, and leaves nothing, whatever
-//! becomes of it.
+//! `dayfly demo` as a process: it serves all jobs though its daemon is killed, and leaves nothing
+//! behind, however it ends.
 
 use std::{
     fs,

@@ -69,7 +69,7 @@ async fn what_belongs_to_another_instance_is_never_touched() {
         (status.runners.is_empty() && world.containers().await.is_empty()).then_some(())
     })
     .await;
-    // One more look of everybody at everything.
+    // Every observer lists everything once more.
     let listed = world.github.count(Endpoint::ListRunners);
     world
         .github_until("GitHub is looked at again", |_| {

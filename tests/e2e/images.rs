@@ -9,7 +9,7 @@ use crate::{
     world::{World, pool, within},
 };
 
-/// An image is looked for once a minute.
+/// The daemon checks for an image once a minute.
 const FOUND: Duration = Duration::from_mins(2);
 
 #[tokio::test]

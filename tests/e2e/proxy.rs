@@ -77,7 +77,7 @@ impl Proxy {
         self.shared.open.send_replace(!cut);
     }
 
-    /// Holds requests up whose first line contains a text; those held stay so for ever.
+    /// Holds requests up whose first line contains a text; those held are never released.
     pub(crate) fn hold(&self, hold: Option<Hold>) {
         *self.shared.hold.lock().unwrap() = hold;
     }
@@ -138,7 +138,7 @@ async fn requests(
             match hold {
                 Some(Hold::Request(text)) if line.contains(text) => {
                     *shared.stuck.lock().unwrap() += 1;
-                    // Whoever asked may give up; nothing of it goes further.
+                    // The client may give up; nothing of the request is forwarded.
                     while from.read(&mut chunk).await? > 0 {}
                     return Ok(());
                 }

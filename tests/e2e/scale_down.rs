@@ -1,4 +1,4 @@
-//! Scaling down: in the one safe order, and never a runner with a job, whatever GitHub says.
+//! Scaling down: in the one safe order, and never a runner with a job, even if GitHub reports it as idle.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! No secret leaves: the token and all JIT configs are looked for wherever the daemon writes.
+//! No secret leaves: the test searches for the token and all JIT configs wherever the daemon writes.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 

@@ -87,7 +87,7 @@ async fn an_engine_that_refuses_to_inspect_images_is_reported_once_and_by_name()
         world.logged(&["\"level\":\"WARN\"", "inspect image: forbidden by a proxy (HTTP status 403)"]);
     assert_eq!(reported.len(), 1, "{reported:?}");
     proxy.hold(None);
-    // It is asked ever more rarely, up to once a minute.
+    // The retries back off, up to once a minute.
     within(Duration::from_mins(3), "its runner comes", async || {
         (world.status().await.count("linux", "idle") == 1).then_some(())
     })

@@ -292,7 +292,7 @@ impl World {
         .await
     }
 
-    /// The daemon's containers, whatever their state.
+    /// The daemon's containers, in any state.
     pub(crate) async fn containers(&self) -> Vec<Container> {
         engine::containers(&self.engine, &self.instance).await
     }
@@ -339,7 +339,7 @@ pub(crate) fn clear(instance: &str) {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // It must be dead before its containers are looked for.
+        // It must be dead before its containers are listed.
         self.daemon = None;
         if thread::panicking() {
             self.show_log();

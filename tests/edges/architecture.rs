@@ -242,8 +242,8 @@ fn imports_are_read_in_every_form() {
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["daemon", "fleet", "host"]);
 }
 
-/// The items that must have a doc comment. Fields and variants need one only for a unit, a source or a caveat,
-/// which the lint `missing_docs` cannot tell apart.
+/// The items that must have a doc comment. Fields and variants need one only for a unit, a source or a
+/// caveat, which the lint `missing_docs` cannot distinguish.
 #[test]
 fn every_public_item_has_a_doc_comment() {
     const KINDS: [&str; 11] = [

@@ -73,7 +73,7 @@ fn links_between_pages_lead_somewhere() {
     for page in pages {
         let text = fs::read_to_string(&page).unwrap();
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            // The second are GitHub's pages of whichever repository shows this file.
+            // The second are GitHub's pages of the repository that shows this file.
             if link.contains("://") || link.starts_with("../../actions/") {
                 continue;
             }

@@ -48,7 +48,7 @@ pub(crate) enum Answer {
     Engine(HostError),
 }
 
-/// How a call goes wrong, whatever is done.
+/// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Failed,
@@ -72,7 +72,7 @@ pub(crate) struct Call {
     /// The asking task, unlike any other.
     pub(crate) serial: u64,
     why: Option<Why>,
-    /// Nobody waits for the answer any more.
+    /// No task waits for the answer any more.
     abandoned: bool,
     answer: Option<Answer>,
     answered: bool,
@@ -228,7 +228,7 @@ impl World {
         self.calls.insert(id, call);
     }
 
-    /// The answer is there: the task to wake, if anybody still waits.
+    /// The answer is there: the task to wake, if it still waits.
     pub(crate) fn reply(&mut self, id: u64) -> Option<usize> {
         let call = self.calls.get_mut(&id)?;
         if call.abandoned {

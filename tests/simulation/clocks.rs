@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// Somebody sets the clock of the daemon's machine, forward or back.
+    /// An operator sets the clock of the daemon's machine, forward or back.
     pub(crate) fn set_clock(&mut self) {
         if !self.calm {
             let before = std::mem::replace(&mut self.clocks.machine, self.clocks.random.of(&WRONG) * 1000);

@@ -1,5 +1,5 @@
-//! The daemon's shell in small: looks, tasks, passes, and its sudden death. The core and the
-//! carrying-out of its plans are the real ones; only runtime and timers are the world's.
+//! A small model of the daemon's shell: listings, tasks, passes, and its sudden death. The core and
+//! the execution of its plans are the real ones; only runtime and timers are the world's.
 
 mod beliefs;
 mod brief;
@@ -38,8 +38,8 @@ const INTERVAL: u64 = 10 * SECOND;
 const LANES: usize = 8;
 
 /// How long after the last fault everything is in order again: a refused version is tried every
-/// ten minutes, and GitHub lets go of a lost runner's registration after fifteen, which the daemon
-/// finds out by asking ever more seldom.
+/// ten minutes, and GitHub releases a lost runner's registration after fifteen, which the daemon
+/// finds out by retries that back off.
 const SETTLED_WITHIN: u64 = 60 * MINUTE;
 
 /// How long it must then stay so.
@@ -115,7 +115,7 @@ impl Day {
         Self::of(seed, setting, random, traced)
     }
 
-    /// The day of the same seed, in which GitHub sends no webhooks and the daemon looks instead.
+    /// The day of the same seed, in which GitHub sends no webhooks and the daemon polls instead.
     pub(crate) fn without_hints(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut setting = Setting::draw(&mut random);

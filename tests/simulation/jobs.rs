@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// A job that looks like ours and is not, or does not even look so.
+    /// A job that no pool serves: with an unknown label, or for runners of GitHub.
     fn arrive_for_nobody(&mut self, pool: usize) {
         let repository = self.a_repository_of(pool);
         let labels = if self.random.chance(500) {

@@ -28,9 +28,9 @@ pub(crate) enum Nature {
     OutOfMemory,
     /// The kernel kills a process of its job, and the job fails.
     JobOutOfMemory,
-    /// Somebody kills it.
+    /// An operator kills it.
     Killed,
-    /// Somebody removes it by force.
+    /// An operator removes it by force.
     Vanishes,
     /// Ends with code 1, sooner or later.
     Crashes,
@@ -230,7 +230,7 @@ impl World {
     pub(crate) fn exits(&mut self, container: usize, code: i64, out_of_memory: bool) {
         let calm = self.calm;
         let c = &mut self.containers[container];
-        // Whoever was to die and has not when faults stop lives on.
+        // A container that has not failed yet when faults stop keeps running.
         let spared =
             calm && matches!(c.nature, Nature::Killed | Nature::Crashes) && !c.stop_sent && code != 0;
         if !c.is_up() || spared {
@@ -279,7 +279,7 @@ impl World {
         let c = &self.containers[container];
         let registration = c.registration;
         if c.has_job() {
-            // GitHub lets go of a lost runner after ten to fifteen minutes.
+            // GitHub releases a lost runner after ten to fifteen minutes.
             let job = c.job;
             let delay = self.random.within(8 * MINUTE, 15 * MINUTE);
             if let Some(job) = job {

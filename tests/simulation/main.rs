@@ -1,4 +1,4 @@
-//! The deterministic simulation test: the real core and the real carrying-out of plans, in seeded
+//! The deterministic simulation test: the real core and the real execution of plans, in seeded
 //! worlds that move inside every call. Safety is checked after every step, liveness when faults
 //! stop, by the rules of `design.md` §3; all days together must meet every case there is.
 //!

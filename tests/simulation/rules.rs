@@ -308,7 +308,7 @@ impl Day {
         self.check_pace(pool, max, now);
     }
 
-    /// Rule 9: what fails is tried ever more slowly. Three minutes after the first failure without
+    /// Rule 9: what fails is retried with a growing delay. Three minutes after the first failure without
     /// one good runner since, every runner that is wanted may have failed twice in a minute (before
     /// and after the last one that was thought good), and a few have been tried singly.
     fn check_pace(&mut self, pool: usize, max: usize, now: u64) {

@@ -59,7 +59,7 @@ pub(crate) enum Alone {
     Pool(usize),
 }
 
-/// How the daemon learns of a pool's queued jobs.
+/// The job source of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Idle,
@@ -93,7 +93,7 @@ pub(crate) struct PoolSetting {
     pub(crate) pool: Pool,
     pub(crate) scope: usize,
     pub(crate) host: usize,
-    /// How the daemon learns of queued jobs.
+    /// Its job source.
     pub(crate) source: Source,
     /// The pools whose jobs its runners can take too, itself included.
     pub(crate) serves: Vec<usize>,
@@ -194,7 +194,7 @@ impl Setting {
         }
     }
 
-    /// The same day, with looks instead of hints.
+    /// The same day, with polls instead of hints.
     pub(crate) fn without_hints(&mut self) {
         for pool in &mut self.pools {
             if pool.source.hears() {

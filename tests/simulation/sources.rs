@@ -1,5 +1,5 @@
-//! How news of jobs reach the daemon: polls of queues, webhooks, look-ups of single jobs, and the policies of
-//! runner groups. Late, twice, out of order, incomplete, or not at all.
+//! How reports of jobs reach the daemon: polls of queues, webhooks, lookups of single jobs, and the policies
+//! of runner groups. Late, twice, out of order, incomplete, or not at all.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ impl Sources {
 }
 
 impl World {
-    /// A daemon begins: it knows nothing, and looks.
+    /// A daemon begins: it knows nothing, and polls.
     pub(crate) fn begin_sources(&mut self) {
         let life = self.life;
         self.sources.last_look.fill(None);
@@ -182,7 +182,7 @@ impl World {
         }
     }
 
-    /// One of the last looks once more: as a set it is the same in any order, and with doubles.
+    /// One of the last polls once more: as a set it is the same in any order, and with duplicates.
     pub(crate) fn a_look_again(&self, which: u64) -> Option<Evidence> {
         let looks = &self.sources.last_look;
         let index = usize::try_from(which % looks.len() as u64).expect("few");

@@ -162,11 +162,11 @@ impl World {
         self.tell_of(kind);
     }
 
-    /// What the daemon learns of its own accord when a trouble begins or ends.
+    /// What the daemon observes without a call when a trouble begins or ends.
     fn tell_of(&mut self, kind: Kind) {
         match kind {
             Kind::ImageMissing(host) => {
-                // The daemon looks for images now and then only.
+                // The daemon checks for images only now and then.
                 let delay = self.random.within(0, 90 * SECOND);
                 self.after(delay, Happening::TellImage(host, self.life));
             }
@@ -202,7 +202,7 @@ impl World {
                 _ => ImageState::Missing("no such image".to_owned()),
             }
         } else if self.fails(self.setting.faults.engine) {
-            // The next look is answered.
+            // The next check is answered.
             self.after(10 * SECOND, Happening::TellImage(host, self.life));
             ImageState::Unknown("forbidden".to_owned())
         } else {

@@ -50,7 +50,7 @@ pub(crate) enum Happening {
     /// An approval is given.
     Approve(usize),
     Cancel(usize),
-    /// Somebody else's runner takes a job.
+    /// A runner of another installation takes a job.
     Stranger(usize),
     /// GitHub ends a job of itself.
     JobEnds(usize),
@@ -209,7 +209,7 @@ pub(crate) struct World {
     /// The number of the daemon's life, which is unique even while it is dead.
     pub(crate) life: u64,
     pub(crate) alive: bool,
-    /// How the last look of this life at each scope and host went.
+    /// How the last listing of each scope and host in this life went.
     pub(crate) scope_sight: Vec<Sight>,
     pub(crate) host_sight: Vec<Sight>,
     /// Whether the logs of a host's runners are followed: from its first list on, until a listing fails.
@@ -376,7 +376,7 @@ impl World {
         !self.calm && self.random.chance(permille)
     }
 
-    /// Tells the daemon, if there is one.
+    /// Delivers evidence to the daemon, if one runs.
     pub(crate) fn tell(&mut self, evidence: Evidence) {
         if self.alive {
             self.reported.push(evidence);

@@ -83,7 +83,7 @@ pub struct Container {
 pub enum ContainerState {
     /// Created but never started.
     Created,
-    /// Running (or paused, or restarting: whatever may hold a live runner).
+    /// Running (or paused, or restarting: any state that may hold a live runner).
     Up,
     /// No longer running.
     Down(Exit),

@@ -351,7 +351,7 @@ impl Fleet {
 }
 
 /// What belongs to a runner. The order of their names puts runners of one pool side by side, so what
-/// belonged to the one before is looked at first: with thousands of them the look-ups in the maps
+/// belonged to the one before is checked first: with thousands of them the lookups in the maps
 /// would be most of a pass.
 pub(super) struct Nearby<'a> {
     pools: Last<'a, PoolName, PoolState>,

@@ -61,7 +61,7 @@ pub enum JobState {
         /// The runner's name, where it is known.
         runner: Option<String>,
     },
-    /// Finished, whatever the result.
+    /// Finished, with any result.
     Completed,
 }
 
@@ -99,7 +99,7 @@ impl Demand {
         matches!(self, Self::Jobs { queue: true, .. })
     }
 
-    /// Whether webhooks report its jobs, whatever else does.
+    /// Whether webhooks report its jobs, with or without other sources.
     pub const fn has_webhooks(self) -> bool {
         matches!(self, Self::Jobs { webhook: true, .. })
     }

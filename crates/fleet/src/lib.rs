@@ -18,8 +18,8 @@
 //!    Scope    where runners are registered: runner groups, and whether its runners can be listed
 //! ```
 //!
-//! Where to look: `observe` turns evidence into state, `plan` decides, `runner` has the table of phases,
-//! `matching` decides which pool serves a job, `report` and `event` have everything that is shown.
+//! Where to start reading: `observe` turns evidence into state, `plan` decides, `runner` has the table of
+//! phases, `matching` decides which pool serves a job, `report` and `event` have everything that is shown.
 
 mod action;
 mod backoff;

@@ -91,7 +91,7 @@ impl Fleet {
         }
     }
 
-    /// Marks the runners that must be removed whatever the demand is.
+    /// Marks the runners that must be removed regardless of demand.
     fn mark_unfit(&mut self, pass: &mut Pass) {
         let mut rolling: BTreeMap<&str, u32> = BTreeMap::new();
         for runner in self.runners.values() {

@@ -45,7 +45,7 @@ pub struct Policy {
     pub min_idle: u32,
     /// Other numbers of idle runners at certain hours.
     pub schedule: Schedule,
-    /// The maximum number of runners, whatever the demand.
+    /// The maximum number of runners, regardless of demand.
     pub max: u32,
     /// Pools with a larger number have priority where a host has no room for all.
     pub priority: i32,

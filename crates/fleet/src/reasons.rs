@@ -198,7 +198,7 @@ reasons! {
     Source {
         /// Polls the queues of repositories.
         Queue = "queue",
-        /// GitHub's webhooks, and the look-ups that make up for lost ones.
+        /// GitHub's webhooks, and the lookups that make up for lost ones.
         Webhook = "webhook",
         /// The messages of a runner scale set.
         ScaleSet = "scale_set",

@@ -24,7 +24,7 @@ use super::*;
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// One pool on one host, told in letters.
+/// One pool on one host, with a letter for each runner.
 struct Board {
     fleet: Fleet,
     now: Instant,
@@ -39,12 +39,12 @@ pub(super) fn host_name() -> HostName {
     "local".parse().unwrap()
 }
 
-/// What the wall clock shows where nobody has set it.
+/// What the wall clock shows while it has not been set.
 fn shown(at: Instant) -> Timestamp {
     ClockReading::default().timestamp(at)
 }
 
-/// A queue of these jobs, as a look at their repository shows it.
+/// A queue of these jobs, as a poll of their repository shows it.
 fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Instant, began: Instant) -> Evidence {
     let repository: Scope = "https://github.com/acme/widgets".parse().unwrap();
     let job = |id| Job {

@@ -49,7 +49,7 @@ const BODY_LIMIT: usize = 1 << 20;
 
 const ACCEPTED_PERMISSIONS: HeaderName = HeaderName::from_static("x-accepted-github-permissions");
 
-/// What a token without a permission hears.
+/// The message to a token without a permission.
 const NOT_ACCESSIBLE: &str = "Resource not accessible by personal access token";
 
 /// When and whether an answer is sent.

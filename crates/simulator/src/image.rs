@@ -107,7 +107,7 @@ pub async fn remove(docker: &Docker, reference: &str) -> Result<(), EngineError>
 fn joined<T>(joined: Result<Result<T, ImageError>, tokio::task::JoinError>) -> Result<T, ImageError> {
     joined.unwrap_or_else(|error| match error.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
-        // Nobody cancels these.
+        // These are never cancelled.
         Err(_) => Err(ImageError::Slow),
     })
 }
@@ -115,7 +115,7 @@ fn joined<T>(joined: Result<Result<T, ImageError>, tokio::task::JoinError>) -> R
 /// What goes into the image.
 struct Files {
     binary: PathBuf,
-    /// Interpreter and libraries, by the paths that they are looked for.
+    /// Interpreter and libraries, by the paths at which the loader searches for them.
     libraries: BTreeSet<PathBuf>,
 }
 
@@ -164,7 +164,7 @@ impl Files {
         let binary = (self.binary.as_path(), Path::new("dayfly"));
         let libraries = self.libraries.iter().map(|path| (path.as_path(), path.as_path()));
         for (path, name) in libraries.chain([binary]) {
-            // Followed, where it is a link: only the path by which it is looked for must exist.
+            // Followed, where it is a link: only the path at which the loader searches for it must exist.
             let file = File::open(path).map_err(unreadable(path))?;
             let length = file.metadata().map_err(unreadable(path))?.len();
             entry(&mut tar, name.strip_prefix("/").unwrap_or(name), 0o755, length, file)

@@ -63,7 +63,7 @@ pub fn run() -> ExitCode {
         }
     };
     let code = runtime.block_on(wrapper(&terminal, jit.as_deref()));
-    // Not waited for: a name look-up could hang there.
+    // Not waited for: a name lookup could hang there.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
@@ -245,7 +245,7 @@ impl Listener<'_> {
             self.job = Some((message.clone(), false));
             match client.post(wire::ACQUIRE, &of).await {
                 Ok(answer) if answer.status == StatusCode::OK => {}
-                // Somebody else's by now.
+                // Another runner has it by now.
                 Ok(_) => {
                     self.job = None;
                     continue;

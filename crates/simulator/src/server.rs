@@ -55,6 +55,6 @@ async fn connection(stream: TcpStream, router: Router) {
             }
         }
     });
-    // Whatever ends a connection early is the client's to notice.
+    // The client notices when a connection ends early.
     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }

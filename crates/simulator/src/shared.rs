@@ -23,7 +23,7 @@ impl Shared {
         (world, now)
     }
 
-    /// Changes the world, and wakes whoever waits for a change.
+    /// Changes the world, and wakes every task that waits for a change.
     pub(super) fn change<T>(&self, edit: impl FnOnce(&mut World, Timestamp) -> T) -> T {
         let (mut world, now) = self.world();
         let outcome = edit(&mut world, now);

@@ -29,7 +29,7 @@ use super::{
     world::{World, job_record::JobView, snapshot::Snapshot},
 };
 
-/// How often a condition is looked at when nothing announces a change, as lags and leases do not.
+/// How often a condition is checked when nothing announces a change, as lags and leases do not.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A running simulator. Dropping it ends the server and every connection to it.
@@ -38,7 +38,7 @@ pub struct Simulator {
     address: SocketAddr,
     outage: watch::Sender<bool>,
     server: JoinHandle<()>,
-    /// Sends what hooks are told, once there are any.
+    /// Sends the deliveries of hooks, once there are any.
     sender: OnceLock<JoinHandle<()>>,
 }
 
@@ -130,12 +130,12 @@ impl Simulator {
         self.shared.change(|world, _| world.faults.clear());
     }
 
-    /// While `on`, every connection is cut at once and nothing is answered, to anybody.
+    /// While `on`, every connection is cut at once and no request is answered.
     pub fn outage(&self, on: bool) {
         self.outage.send_replace(on);
     }
 
-    /// Puts a registration into a scope that no container stands behind: somebody else's runner, or
+    /// Puts a registration without a container into a scope: a runner of another installation, or
     /// a leftover. `None` when there is no such scope.
     pub fn register(&self, scope: &str, name: &str, labels: &[&str], presence: Presence) -> Option<u64> {
         let labels = labels.iter().map(|&label| label.to_owned()).collect();
@@ -210,7 +210,7 @@ impl Simulator {
                 return Err(Box::new(snapshot));
             }
             let look = (Instant::now() + LOOK).min(deadline);
-            // Either a change or the time to look again; both lead to the next look.
+            // Either a change or the time of the next check; both lead to the next check.
             drop(timeout_at(look, self.shared.changed.notified()).await);
         }
     }

@@ -25,7 +25,7 @@ pub(super) struct Connect {
     pub(super) secret: String,
 }
 
-/// A session; whoever knows its id is the runner.
+/// A session; a client that knows its id is taken for the runner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) session: String,

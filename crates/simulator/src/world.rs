@@ -35,7 +35,7 @@ use self::{
     scale_sets::ScaleSets,
 };
 
-/// The version that a connected runner tells.
+/// The version that a connected runner reports.
 pub(super) const RUNNER_VERSION: &str = "2.336.0";
 
 /// The group id that GitHub keeps for its own runners.
@@ -116,7 +116,7 @@ pub(super) enum MintRefused {
 const READ_ONLY: [&str; 4] = ["self-hosted", "linux", "x64", "arm64"];
 
 impl Registration {
-    /// Whether a label of it stays whatever people do. Runners by JIT config have no such labels.
+    /// Whether a label of it cannot be removed. Runners by JIT config have no such labels.
     pub(super) fn is_read_only(&self, label: &str) -> bool {
         matches!(self.runner, Runner::Pretended(_)) && READ_ONLY.contains(&label)
     }
@@ -339,7 +339,7 @@ impl World {
         self.settle_scale_sets(now);
     }
 
-    /// How long ago a session was last heard of; `None` while it polls.
+    /// How long ago a session last sent a request; `None` while it polls.
     fn silence(&self, session: &str, now: Timestamp) -> Option<Duration> {
         let session = self.sessions.get(session)?;
         session.quiet_since.map(|since| now.since(since))

@@ -176,7 +176,7 @@ fn print_changes(runners: &[RunnerEntry<'_>], shown: &mut BTreeMap<String, Strin
     });
 }
 
-/// The end of a name is what tells runners of one pool apart.
+/// The end of a name is what distinguishes the runners of one pool.
 fn short(name: &str) -> &str {
     name.get(name.len().saturating_sub(8)..).unwrap_or(name)
 }

@@ -45,8 +45,8 @@ pub(super) async fn list_containers(
     }
 }
 
-/// Follows an engine's events: ends and out-of-memory kills are evidence at once, and whatever
-/// happened is a reason to list again.
+/// Follows an engine's events: ends and out-of-memory kills are evidence at once, and every
+/// event is a reason to list again.
 pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
     let (ends, mut pauses) = (Arc::new(Semaphore::new(ENDS)), engine.pauses());
     loop {

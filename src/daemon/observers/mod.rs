@@ -1,5 +1,5 @@
-//! The observers: each watches one thing for as long as the daemon runs and publishes evidence. A slow or dead scope or
-//! host delays nobody else.
+//! The observers: each watches one thing for as long as the daemon runs and publishes evidence. A slow or
+//! dead scope or host delays no other.
 //!
 //! ```text
 //! each scope ─ eligibility, idle, queue, webhook, scale_set (crate::demand)

@@ -42,7 +42,7 @@ pub(super) async fn watch_addresses(client: Client, pools: Vec<Pool>, known: one
             }
         }
         if let Some(known) = known.take() {
-            // Nobody need wait for it.
+            // There may be no receiver.
             let _ = known.send(());
         }
         if failed {

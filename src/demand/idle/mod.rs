@@ -1,5 +1,5 @@
-//! Job source: what runners are observed to do. The runners of each scope are listed, which every pool needs, whatever
-//! other source it has.
+//! Job source: what runners are observed to do. The runners of each scope are listed, which every pool
+//! needs, with or without another source.
 
 mod cadence;
 

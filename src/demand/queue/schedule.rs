@@ -107,7 +107,7 @@ impl Schedule {
         }
     }
 
-    /// Looks at a repository from now on, or learns when it was pushed to.
+    /// Polls a repository from now on, or updates when it was last pushed to.
     pub(super) fn add(&mut self, repository: &Scope, reach: Reach, pushed_at: Instant) {
         let turn = self.turns.entry(repository.clone()).or_insert(Turn {
             reach,

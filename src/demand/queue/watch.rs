@@ -244,7 +244,7 @@ impl QueueWatch {
                 for gone in self.schedule.forget_found(|known| found.contains(known), now) {
                     self.queues.remove(&gone);
                     self.troubles.remove(&gone);
-                    // What is no longer polled is nobody's demand.
+                    // What is no longer polled is no pool's demand.
                     self.publisher.publish(Evidence::Queue {
                         repository: gone,
                         began: now,

@@ -22,7 +22,7 @@ pub struct ScaleSetPool {
     /// Whom GitHub names to others as the session's owner.
     pub owner: String,
     /// Where the session's id is kept, so that a daemon that was killed need not wait until GitHub
-    /// lets go of its session. Without it nothing is lost but that time.
+    /// releases its session. Without it nothing is lost but that time.
     pub session_file: Option<PathBuf>,
     /// How long it waits for what.
     pub waits: Waits,
@@ -45,7 +45,7 @@ impl ScaleSetPool {
 /// How long a pool waits before it tries again.
 #[derive(Clone, Copy, Debug)]
 pub struct Waits {
-    /// After somebody else's session was in the way, or the set is not what the pool says.
+    /// After the session of another client was in the way, or the set is not what the pool says.
     pub conflict: Duration,
     /// After the first failure in a row; each further one doubles it.
     pub first: Duration,
@@ -67,7 +67,7 @@ impl Default for Waits {
 }
 
 /// How an installation names itself as a session's owner, so that another one that wants the same
-/// set can tell its operator where to look.
+/// set can name the present owner to its operator.
 pub(super) fn owner(instance: &InstanceId) -> String {
     let host = files::line("/proc/sys/kernel/hostname").unwrap_or_default();
     let at = if host.is_empty() { "" } else { "@" };

@@ -1,5 +1,5 @@
 //! What to request next, given the responses so far, and what they mean. No I/O and no clock: pauses are durations,
-//! and times are given by whoever makes the requests.
+//! and times are given by the caller that makes the requests.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

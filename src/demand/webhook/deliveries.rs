@@ -136,7 +136,7 @@ impl Repair {
     /// conditional request for each hook, and a list of the hooks once an hour.
     ///
     /// An error is the first of one hook, and leaves its rest to the next poll; the others are polled.
-    /// [`GithubError::Refused`] and no hooks mean that the credential may not see hooks: then look-ups of jobs
+    /// [`GithubError::Refused`] and no hooks mean that the credential may not see hooks: then lookups of jobs
     /// are all the repair there is.
     pub async fn poll(
         &mut self,
@@ -176,7 +176,7 @@ impl Repair {
         }
         let more = self.is_left(&progress, |_| true);
         if self.logs.values().all(|log| log.left.is_empty()) {
-            // Whatever comes now is newer than their ends.
+            // Every later delivery is newer than their ends.
             self.begun.clear();
         }
         (Repaired { hooks: self.logs.len(), recovered, more }, progress.ended)

@@ -17,7 +17,7 @@ use crate::fleet::{Demand, Evidence, JobState, PoolName};
 /// At most this many hints wait for the planner; those beyond are refused, and stay in GitHub's log of deliveries.
 const HINTS: usize = 4096;
 
-/// Repairs the lost webhooks of a scope that pools have as a source, whatever other source they have: a pool can name
+/// Repairs the lost webhooks of a scope that pools have as a source, with or without others: a pool can name
 /// repositories, and the queues of these alone are polled for it.
 pub fn start(context: ScopeContext<'_>, tasks: &mut Tasks) {
     let pools = context.pools_with(Demand::has_webhooks);
@@ -32,8 +32,8 @@ pub fn start(context: ScopeContext<'_>, tasks: &mut Tasks) {
     tasks.observers.spawn(watch_unconfirmed_jobs(client.clone(), unconfirmed, publisher.clone()));
 }
 
-/// Takes in what webhooks report, `false` where there is no room, and where it comes out: bounded, since anybody's
-/// jobs cause webhooks.
+/// Takes in what webhooks report, `false` where there is no room, and where it comes out: bounded, since jobs
+/// of any user cause webhooks.
 pub fn hints(
     queues: Vec<QueueHandle>,
 ) -> (impl Fn(Evidence) -> bool + Send + Sync + 'static, mpsc::Receiver<Evidence>) {

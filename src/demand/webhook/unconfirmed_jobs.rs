@@ -116,7 +116,7 @@ pub async fn watch_unconfirmed_jobs(
     }
 }
 
-/// Whether GitHub responds to nothing now, whatever is requested.
+/// Whether GitHub responds to no request at all now.
 const fn stops(error: &GithubError) -> bool {
     matches!(error, GithubError::RateLimited { .. } | GithubError::Unreachable(_))
 }

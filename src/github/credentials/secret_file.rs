@@ -16,7 +16,7 @@ pub(super) fn open_to_others(path: &Path) -> Option<u32> {
     (found.is_file() && mode & 0o077 != 0).then_some(mode)
 }
 
-/// Reads a secret's file without holding up whatever else this thread does.
+/// Reads a secret's file without blocking the other tasks of this thread.
 pub(super) async fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     let path = path.to_owned();
     let reading = tokio::task::spawn_blocking(move || files::read(&path, files::MAX_SECRET));

@@ -35,7 +35,7 @@ impl Expiry {
         self.memory().at
     }
 
-    /// Learns from a response that was received now; returns the remaining time of the token, if that is to
+    /// Updates from a response that was received now; returns the remaining time of the token, if that is to
     /// be logged now.
     pub(in crate::github) fn learn(
         &self,

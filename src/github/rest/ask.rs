@@ -1,4 +1,4 @@
-//! A request with the token of the scope's credential, whichever that is.
+//! A request with the token of the scope's credential, of either kind.
 
 use http::StatusCode;
 
@@ -29,7 +29,7 @@ impl RestClient {
     async fn bearer(&self, refused: Option<&Token>) -> Result<Bearer, GithubError> {
         let credential = self.credential();
         let bearer = if let Some(app) = credential.app() {
-            // Boxed, since it is mostly at hand, and the futures of two more requests would be part of every other.
+            // Boxed: the token is mostly cached, and two more requests would enlarge every other future.
             Box::pin(self.installation_bearer(app, refused.map(|token| token.generation))).await?
         } else {
             let token = match refused {

@@ -204,7 +204,7 @@ mod tests {
             ("Sorry. Your account was suspended.", Reason::Suspended),
             ("Must have admin rights to Repository.", Reason::NotAdmin),
         ] {
-            // Responses to fine-grained tokens and Apps have the permission header whatever the reason is.
+            // Responses to fine-grained tokens and Apps have the permission header for every reason.
             assert_eq!(reason(&[permissions], complaint), expected, "{complaint}");
             assert!(!hint(&expected, token()).contains("PERMISSION"));
         }

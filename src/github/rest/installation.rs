@@ -1,5 +1,5 @@
 //! The tokens of a GitHub App: which installation serves a scope, and that installation's token, minted once for
-//! everybody who needs it and renewed before it expires.
+//! all callers and renewed before it expires.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
-//! One request to the REST API for one scope: with whatever token it takes, within that token's limits, and with
-//! what every response means that means the same for all requests. In layers: `rest_client` knows addresses,
-//! `send` sends a request with a given token, `installation` gets an App's tokens by that, and `ask` puts them
-//! together.
+//! One request to the REST API for one scope: with the token that it needs, within that token's limits, and
+//! with the meaning of those responses that mean the same for all requests. In layers: `rest_client` knows
+//! addresses, `send` sends a request with a given token, `installation` gets an App's tokens by that, and
+//! `ask` puts them together.
 
 mod ask;
 mod forbidden;

@@ -1,4 +1,4 @@
-//! What metrics are told of each request.
+//! What metrics record of each request.
 
 use std::{sync::Arc, time::Duration};
 

@@ -8,7 +8,7 @@ use crate::github::{
     transport::{Origin, encoded},
 };
 
-/// What every request to the service bears (actions/scaleset, `client.go`).
+/// The query parameter of every request to the service (actions/scaleset, `client.go`).
 const API_VERSION: (&str, &str) = ("api-version", "6.0-preview");
 
 /// An address that GitHub gave, if it can be asked. A token that came over TLS does not leave over

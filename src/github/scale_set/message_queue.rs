@@ -1,4 +1,4 @@
-//! The message queue of a session: the long poll, and saying that a message was heard.
+//! The message queue of a session: the long poll, and the acknowledgement of a message.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const CAPACITY: HeaderName = HeaderName::from_static("x-scalesetmaxcapacity");
 
 impl ScaleSets {
     /// Waits for the next message after `last` (0 is none), up to a minute and a half; `None` when
-    /// there was nothing to tell. `capacity` is how many runners the set may have in all, and no
+    /// there was none. `capacity` is how many runners the set may have in all, and no
     /// more jobs than that will be assigned to it.
     pub async fn poll(
         &self,

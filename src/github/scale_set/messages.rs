@@ -1,8 +1,8 @@
-//! What the messages of a session tell.
+//! What the messages of a session report.
 //!
 //! Messages are untrusted: their size, number of jobs and texts are limited, and what cannot be read is
 //! skipped individually. The number of wanted runners is in the statistics only: a message has at most fifty
-//! jobs, whatever else happened.
+//! jobs, no matter how many changed.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub(super) fn assigned_in(statistics: &Value) -> Option<u32> {
     Some(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
 }
 
-/// A job that a runner has, as a message tells of it. Texts are shortened, and empty where they were missing.
+/// A job that a runner has, as a message reports it. Texts are shortened, and empty where they were missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Job {
     /// The name that people see.
@@ -81,7 +81,7 @@ impl Message {
     }
 
     /// Reads the body of a poll's answer. An empty one is no message, as the service sends now and
-    /// then (actions-runner-controller#4285); of another one whatever can be read is read, as long
+    /// then (actions-runner-controller#4285); of another one all that can be read is read, as long
     /// as it is a JSON object.
     pub fn read(body: &[u8]) -> Result<Option<Self>, GithubError> {
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);

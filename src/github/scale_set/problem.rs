@@ -1,4 +1,4 @@
-//! What the service says when it does not do what was asked: exceptions, told apart by the names of
+//! What the service says when it does not do what was asked: exceptions, distinguished by the names of
 //! their types, since their statuses differ from server to server.
 
 use http::StatusCode;
@@ -15,7 +15,7 @@ pub enum ScaleSetError {
     /// The set does not exist, any more or not yet: find or create it by name.
     #[error("GitHub has no such scale set")]
     NoSuchSet,
-    /// Somebody else has a session with the set: wait.
+    /// Another client has a session with the set: wait.
     #[error("the scale set has another open session: {says}")]
     Conflict {
         /// The service's own words, which may name the owner.

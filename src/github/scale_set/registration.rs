@@ -36,8 +36,8 @@ const UNKNOWN_LIFETIME: Duration = Duration::from_mins(5);
 /// An admin token is renewed this long before it expires (actions/scaleset, `client.go`).
 const RENEWED_BEFORE: Duration = Duration::from_mins(1);
 
-/// How long an admin token is used whatever it says. Where our clock is wrong, each would otherwise be
-/// taken for an old one; and one that is old indeed is refused and then renewed.
+/// How long an admin token is used regardless of its expiry. Where our clock is wrong, each would otherwise
+/// be taken for an old one; and one that is old indeed is refused and then renewed.
 const USED_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// The service as a registration gave it.

@@ -47,7 +47,7 @@ impl Registrations {
         Self { waits, newest: Mutex::new(Newest::new(waits)), registering: SingleFlight::default() }
     }
 
-    /// The service; a new registration when the one at hand is about to expire or was refused, unless
+    /// The service; a new registration when the current one is about to expire or was refused, unless
     /// one has failed a short while ago.
     pub(super) async fn service(
         &self,

@@ -29,7 +29,7 @@ const AGENTS: &str = "distributedtask/pools/0/agents";
 
 /// The runners of the set that we hold the session of. Cheap to clone; clones share the set.
 ///
-/// Without a session nothing is minted: the set may be somebody else's, and its jobs with it.
+/// Without a session nothing is minted: the set may be another client's, and its jobs with it.
 #[derive(Clone, Debug)]
 pub struct ScaleSetRunners {
     sets: ScaleSets,
@@ -122,7 +122,7 @@ impl ScaleSetRunners {
 }
 
 impl ScaleSets {
-    /// The runners of all scale sets of the scope, everybody's, in full. An incomplete list is an
+    /// The runners of all scale sets of the scope, of all clients, in full. An incomplete list is an
     /// error. It is the same for each of the scope's sets, so that asking once for all is enough.
     ///
     /// The scope's own list has these runners too. While that does not change, and nothing of ours was minted or
@@ -165,7 +165,7 @@ impl ScaleSets {
 }
 
 impl RunnerApi for ScaleSetRunners {
-    /// Everybody's in the scope, as [`ScaleSets::list`].
+    /// Those of all clients in the scope, as [`ScaleSets::list`].
     async fn list(&self) -> Result<Listing, GithubError> {
         self.sets.list().await
     }

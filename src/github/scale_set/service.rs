@@ -120,7 +120,7 @@ impl ScaleSets {
         self.exchange(call.endpoint, &way, foreign, token).await
     }
 
-    /// One exchange: with its token, reported, and told apart.
+    /// One exchange: sends the token, reports the request, and classifies the response.
     pub(super) async fn exchange(
         &self,
         endpoint: &'static str,
@@ -143,7 +143,7 @@ impl ScaleSets {
         if let Some(way) = ways.iter().find(|way| way.origin() == origin) {
             return Ok(Arc::clone(way));
         }
-        // GitHub may move a service; what is not used any more goes first.
+        // GitHub may move a service; the oldest entry is removed first.
         if ways.len() >= MAX_WAYS {
             ways.remove(0);
         }

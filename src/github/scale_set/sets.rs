@@ -39,7 +39,7 @@ pub struct ScaleSet {
     pub update_disabled: Option<bool>,
 }
 
-/// A set that is there now, whoever made it.
+/// A set that exists now, just created or found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ensured {
     /// The set.
@@ -57,7 +57,7 @@ pub(super) const SETS: &str = "runtime/runnerscalesets";
 #[derive(Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
 pub(super) struct ServiceList<T> {
-    /// What counts, whatever the list holds.
+    /// The total that the service reports; `value` may hold fewer.
     pub(super) count: Option<usize>,
     pub(super) value: Option<Vec<Row<T>>>,
 }

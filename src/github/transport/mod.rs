@@ -105,8 +105,8 @@ pub(in crate::github) struct Transport {
 }
 
 impl Transport {
-    /// The way to `origin` with what goes with a credential. Every request bears a secret, so that one without TLS
-    /// stays on this machine unless the operator says otherwise.
+    /// The way to `origin` with what goes with a credential. Every request has a secret, so that one without
+    /// TLS stays on this machine unless the operator says otherwise.
     pub(in crate::github) fn new(
         origin: Origin,
         deadline: Duration,
@@ -278,7 +278,7 @@ fn cause_of(error: octocrab::Error) -> BoxError {
     }
 }
 
-/// Sets what every request bears, replacing what octocrab has put there.
+/// Sets the headers of every request, replacing those that octocrab has set.
 fn with_headers(mut request: Request<OctoBody>, proxy: Option<&HeaderValue>) -> Request<OctoBody> {
     if let Some(OwnHeaders(own)) = request.extensions_mut().remove::<OwnHeaders>() {
         let headers = request.headers_mut();

@@ -50,8 +50,8 @@ impl Route {
         self.proxy.as_ref().map(|proxy| shown(proxy.uri()))
     }
 
-    /// What requests bear for the proxy. It sees them only where they are not encrypted; else the
-    /// request for a tunnel bears it.
+    /// The proxy authorization of requests. The proxy sees it only where they are not encrypted; else
+    /// the request for a tunnel has it.
     pub(in crate::github) fn authorization(&self) -> Option<HeaderValue> {
         self.proxy.as_ref().filter(|_| !self.https)?.basic_auth().cloned()
     }
@@ -208,7 +208,7 @@ pub(in crate::github) fn tls(needed: bool, ca_file: Option<&Path>) -> Result<Cli
         return Ok(known.clone());
     }
     let mut roots = RootCertStore::empty();
-    // The library reads whatever it is pointed to, and passes over what is not there.
+    // The library reads any file that SSL_CERT_FILE names, and ignores a missing one.
     if let Some(file) = std::env::var_os("SSL_CERT_FILE")
         && let Err(error @ (FileError::NotRegular(_) | FileError::TooLarge(_))) =
             files::open(Path::new(&file), files::MAX_TEXT)

@@ -1,4 +1,4 @@
-//! A token as requests bear it.
+//! A token as requests send it.
 
 use std::sync::Arc;
 

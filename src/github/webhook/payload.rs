@@ -132,7 +132,7 @@ struct EventEnterprise {
 }
 
 impl JobEvent {
-    /// What it tells; `clock` is GitHub's when it came.
+    /// What it reports; `clock` is GitHub's when it came.
     fn reported(self, clock: ClockReading) -> Result<Told, Malformed> {
         let Self { action, workflow_job, repository, enterprise } = self;
         let state = match action.as_str() {

@@ -1,4 +1,4 @@
-//! The lines of a log, and what they tell.
+//! The lines of a log, and what they mean.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -96,7 +96,7 @@ fn a_refused_version_is_distinguished_from_words_about_it() {
         let mut story = Story::default();
         story.line(line.as_bytes());
         assert_eq!(story.version_refused(), refused, "{line}");
-        // Whoever has had a job was not refused, whatever the job prints.
+        // A runner that has had a job was not refused, no matter what the job prints.
         story.line(b"2026-01-01 00:00:00Z: Running job: x");
         assert!(!story.version_refused());
     }
@@ -184,7 +184,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever a container prints, what is kept of it is bounded.
+    /// What is kept of a log is bounded, no matter what the container prints.
     #[test]
     fn no_log_breaks_its_reader(frames in vec((any::<bool>(), vec(piece(), 0..6)), 0..12), middle in any::<bool>()) {
         let (mut story, mut longest) = (Story::default(), 0);

@@ -137,7 +137,7 @@ async fn a_running_daemon_reports_its_pools_and_what_holds_them_and_ends_by_sigt
     assert_eq!((said.code(), said.err.as_str()), (0, ""), "{said:?}");
     assert!(said.out.contains("no runners") && said.out.contains("/acme"), "{said:?}");
 
-    // Whoever asks for the status may not be allowed to read the token.
+    // A user who requests the status may not be allowed to read the token.
     std::fs::remove_file(stand.path().join("token")).unwrap();
     let said = finish(daemon.ask(&stand, &["status", "--json"])).await;
     let document = said.json();

@@ -82,7 +82,7 @@ fn a_token_file_is_checked_but_not_read() {
              owned by the user that runs this, with mode 0600"
         )
     );
-    // Whoever only wants to talk to the daemon needs no token.
+    // A command that only talks to the daemon needs no token.
     assert!(written.load_with(Tokens::Unneeded).is_ok());
     fs::write(&token, "").unwrap();
     assert_eq!(written.problems(), line("names an empty file; put the token there"));

@@ -259,7 +259,7 @@ async fn an_app_that_was_installed_again_is_found_again() {
     client.list().await.unwrap();
     simulator.set(|settings| settings.apps[0].installations[0].id = 43);
     simulator.revoke_installation_tokens();
-    // The number that is known is gone, which takes one request to learn.
+    // The number that is known is gone, which takes one request to find out.
     client.list().await.unwrap_err();
     client.list().await.unwrap();
     assert_eq!(client.app_grant().unwrap().installation_id, 43);

@@ -38,7 +38,7 @@ fn job() -> Job {
     Job::new("acme", &["self-hosted", "Linux"]).of("acme/widgets").lasting(HOUR)
 }
 
-/// A look, now.
+/// A poll, now.
 async fn look_at(queue: &mut Queue) -> Result<Look, GithubError> {
     queue.look(clock::now()).await
 }

@@ -222,7 +222,7 @@ fn a_client_survives_the_runtime_that_it_was_first_used_in() {
     first.block_on(world.client.list()).unwrap();
     drop(first);
     let second = tokio::runtime::Runtime::new().unwrap();
-    // octocrab's worker is gone with its runtime; that is one failure, not one for ever.
+    // octocrab's worker is gone with its runtime; that is one failure, not a permanent one.
     let outcomes = [second.block_on(world.client.list()), second.block_on(world.client.list())];
     assert_eq!(outcomes[1].as_ref().unwrap().registrations.len(), 1);
 }

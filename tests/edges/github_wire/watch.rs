@@ -135,7 +135,7 @@ async fn an_organizations_repositories_are_found_and_a_hint_adds_another_at_once
     simulator.enqueue(job("acme/fresh"));
     watched.handle.poll_soon(&repository(&simulator, "acme/fresh"));
     watched.until_queued(&repository(&simulator, "acme/fresh"), 1).await;
-    // Where jobs wait, news of runners are a reason to look again.
+    // Where jobs wait, a change of runners causes another poll.
     simulator.enqueue(job("acme/tools"));
     watched.runners_changed.notify_one();
     watched.until_queued(&repository(&simulator, "acme/tools"), 2).await;

@@ -54,7 +54,7 @@ async fn a_registration_that_failed_is_not_tried_again_by_every_request() {
         assert_eq!(look(&patient).await.unwrap_err().to_string(), first);
     }
     assert_eq!((knobs.count(Route::Registration, 401), knobs.count(Route::Registration, 200)), (5, 0));
-    // And once the time has come it is, without anybody's doing.
+    // And once the time has come it is, on its own.
     let sets = ScaleSets::with_waits(client, waits());
     knobs.fault(Route::Registration, 5, REFUSED);
     look(&sets).await.unwrap_err();
@@ -148,7 +148,7 @@ async fn a_set_is_found_after_a_lost_reply_or_when_another_client_created_it() {
     let lost = sets.ensure("Default", "linux", &[]).await.unwrap_err();
     assert!(matches!(lost, ScaleSetError::Github(GithubError::Failed { .. })), "{lost}");
     assert!(!sets.ensure("Default", "linux", &[]).await.unwrap().created);
-    // Not there at the first look, and taken at the creation.
+    // Not found by the first request, and taken at the creation.
     let elsewhere = ScaleSetFault::Exception { status: 400, type_name: "Exists", message: "taken" };
     simulator.scale_sets().fault(Route::Create, 1, elsewhere);
     let text = sets.ensure("Default", "other", &[]).await.unwrap_err().to_string();

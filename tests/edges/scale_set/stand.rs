@@ -182,7 +182,7 @@ pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     assert!(eventually(condition).await, "not in time: {what}");
 }
 
-/// Deletes a set of the default group, whoever serves it; says whether there was one.
+/// Deletes a set of the default group, even while it is served; returns whether there was one.
 pub(crate) async fn delete(sets: &ScaleSets, name: &str) -> Result<bool, ScaleSetError> {
     match sets.find("Default", name).await? {
         Some(set) => sets.delete(&set).await,

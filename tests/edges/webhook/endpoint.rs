@@ -125,7 +125,7 @@ async fn what_is_no_delivery_is_refused_with_the_reason() {
     assert_eq!(server.counted("workflow_job", "unsupported"), 2);
 }
 
-/// The status of the response to a hand-written request.
+/// The status of the response to a raw request.
 async fn raw(server: &Server, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(

@@ -1,5 +1,5 @@
-//! The simulator's webhooks against the endpoint, whatever happens to them on the way, and the repair of
-//! what did not arrive.
+//! The simulator's webhooks against the endpoint, with failures on the way, and the repair of
+//! lost deliveries.
 
 use std::{
     collections::BTreeSet,

@@ -67,7 +67,7 @@ impl Installation {
         Ok(Self { instance, pools, hosts, runners, per_pool })
     }
 
-    /// The same at its limits, and told of jobs.
+    /// The same at its limits, with queues and webhooks as job sources.
     pub(crate) fn crowded(runners: usize, pools: usize) -> Result<Self> {
         let mut all = Self::new(runners, pools)?;
         for pool in &mut all.pools {
@@ -77,7 +77,7 @@ impl Installation {
         Ok(all)
     }
 
-    /// A look at the queue of one repository for each pool, `jobs` in all.
+    /// A poll of the queue of one repository for each pool, `jobs` in all.
     pub(crate) fn queues(&self, jobs: usize, began: Instant) -> Result<Vec<Evidence>> {
         let per_pool = jobs / self.pools.len();
         let queues = self.pools.iter().enumerate().map(|(number, pool)| {
@@ -188,7 +188,7 @@ impl Installation {
     }
 }
 
-/// The last of each pool is idle, whatever the pool's size.
+/// The last of each pool is idle, regardless of the pool's size.
 fn is_busy(nth: usize) -> bool {
     nth % 10 < BUSY_OF_TEN
 }

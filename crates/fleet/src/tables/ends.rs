@@ -1,4 +1,4 @@
-//! Ends of containers, told in two steps: that one ended, and how.
+//! Ends of containers, reported in two steps: that one ended, and how.
 
 use super::*;
 

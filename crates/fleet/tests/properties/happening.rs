@@ -9,7 +9,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::stage::{START, Stage, host_name, queue_of, scope, shown, trouble};
 
-/// Something that may happen next. Numbers choose among what is there, whatever there is.
+/// Something that may happen next. Numbers choose among what exists, however much that is.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
     Wait(u16),
@@ -141,7 +141,7 @@ impl Stage {
                 let state = match how % 6 {
                     0 => JobState::Waiting,
                     1 => JobState::Queued,
-                    // Whoever has a job by GitHub's word has one.
+                    // A runner that GitHub reports as having a job has one.
                     2 => JobState::InProgress { runner: Some("somebody".to_owned()) },
                     3 => JobState::Completed,
                     4 => return self.observe(Evidence::JobGone { repository, job: job.id, at }),

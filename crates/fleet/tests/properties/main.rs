@@ -44,8 +44,8 @@ proptest! {
         prop_assert_eq!(first, second);
     }
 
-    /// Rule 10: whatever was told of jobs, lost, doubled or late, after one complete look demand is what
-    /// that look shows.
+    /// Rule 10: even if reports of jobs were lost, duplicated or late, after one complete poll demand is what
+    /// that poll shows.
     #[test]
     fn a_complete_poll_is_the_truth(
         news in vec((0..6u8, any::<u8>(), 0..300u16, any::<bool>()), 0..40),

@@ -18,12 +18,12 @@ pub(super) const START: Instant = Instant::from_millis(1_800_000_000_000);
 pub(super) const MAX: u32 = 6;
 pub(super) const HOST_MAX: u32 = 8;
 
-/// What the wall clock shows where nobody has set it.
+/// What the wall clock shows while it has not been set.
 pub(super) fn shown(at: Instant) -> Timestamp {
     ClockReading::default().timestamp(at)
 }
 
-/// A queue of these jobs, as a look at their repository shows it.
+/// A queue of these jobs, as a poll of their repository shows it.
 pub(super) fn queue_of(ids: impl IntoIterator<Item = u64>, queued_at: Instant, began: Instant) -> Evidence {
     let repository: Scope = "https://github.com/acme/widgets".parse().unwrap();
     let job = |id| Job {
@@ -208,7 +208,7 @@ impl Stage {
         let evidence = match (action, bad) {
             (Action::Launch { .. }, None) => {
                 truth.registration = Some(id);
-                // Its end may have been seen before its start is told.
+                // Its end may have been seen before its start is reported.
                 truth.container.get_or_insert(ContainerState::Up);
                 let outcome =
                     Launched::Up { registration: id, container: ContainerId(runner.as_str().into()) };

@@ -37,7 +37,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// Tells calls apart; `None` is a 404. A trailing slash is one too, as at GitHub.
+    /// Distinguishes calls; `None` is a 404. A trailing slash is one too, as at GitHub.
     pub(super) fn of(world: &World, asked: &Asked) -> Option<Self> {
         let path = asked.path.strip_prefix('/')?;
         let parts: Vec<&str> = path.split('/').collect();

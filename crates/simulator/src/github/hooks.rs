@@ -113,7 +113,7 @@ impl World {
         })
     }
 
-    /// Tells all hooks that it concerns of a job.
+    /// Queues a delivery about a job for every hook that covers it.
     pub(crate) fn tell(&mut self, job: u64, action: &str, now: Timestamp) {
         let Some(repository) = self.repository_of(job) else { return };
         let reported = self.hooks.told_of(&repository);

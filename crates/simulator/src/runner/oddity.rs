@@ -14,7 +14,7 @@ pub(super) enum Oddity {
     ExitsAtOnce,
     /// `deprecated`: listens, and gets the error that its version is deprecated.
     Deprecated,
-    /// `ghost`: fails to take its job, which uses its registration up, and listens for ever.
+    /// `ghost`: fails to take its job, which uses its registration up, and listens indefinitely.
     Ghost,
     /// `hangs_on_stop`: does not react to SIGTERM and SIGINT.
     HangsOnStop,

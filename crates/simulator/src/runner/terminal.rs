@@ -25,7 +25,7 @@ impl Terminal {
         if self.silent {
             return;
         }
-        // Nobody may be reading any more, and the runner goes on all the same.
+        // The reader may be gone; the runner goes on all the same.
         drop(writeln!(stdout().lock(), "{line}"));
         self.trace("WRITE LINE", line);
     }

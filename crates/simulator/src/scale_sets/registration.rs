@@ -1,5 +1,5 @@
 //! From a registration token to the service: its address, and an admin token that really is a JSON
-//! Web Token, if without a signature that anybody checks.
+//! Web Token, though its signature is never checked.
 
 use std::sync::Arc;
 

@@ -55,7 +55,7 @@ pub enum ScaleSetFault {
     Exception {
         /// The answer's status.
         status: u16,
-        /// The type, by which clients tell exceptions apart.
+        /// The type, by which clients distinguish exceptions.
         type_name: &'static str,
         /// The words.
         message: &'static str,
@@ -81,7 +81,7 @@ pub struct ScaleSetRequest {
     pub path: String,
     /// Its decoded query.
     pub query: Vec<(String, String)>,
-    /// The capacity that a poll told.
+    /// The capacity that a poll reported.
     pub capacity: Option<u32>,
     /// The body, where it was JSON.
     pub body: Option<Value>,

@@ -7,11 +7,11 @@ use std::time::Duration;
 #[expect(clippy::struct_excessive_bools, reason = "each is a habit of the service by itself")]
 pub struct ScaleSetRules {
     /// Whether jobs are assigned by the service, as on github.com, up to the capacity that polls
-    /// tell; otherwise they are offered, and must be acquired, as on GHES.
+    /// report; otherwise they are offered, and must be acquired, as on GHES.
     pub assigns: bool,
     /// Whether sets keep labels besides their name; GHES before 3.21 drops them silently.
     pub keeps_labels: bool,
-    /// Whether a look for a set heeds the name that it asks for.
+    /// Whether a search for a set filters by the name that was requested.
     pub filters: bool,
     /// How long a poll without news is held.
     pub poll_hold: Duration,
@@ -19,7 +19,7 @@ pub struct ScaleSetRules {
     pub admin_lifetime: Duration,
     /// How long a session's token lives.
     pub queue_lifetime: Duration,
-    /// How long a session lives that nothing is heard of.
+    /// How long a session lives that sends no requests.
     pub session_lifetime: Duration,
     /// Whether `JobStarted` wakes a poll that is being held; on github.com it does not.
     pub started_wakes: bool,

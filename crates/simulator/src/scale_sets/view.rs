@@ -17,7 +17,7 @@ pub struct ScaleSetView {
     pub assigned: usize,
     /// How many messages wait to be acknowledged or sent.
     pub unheard: usize,
-    /// The capacity that the last poll told.
+    /// The capacity that the last poll reported.
     pub capacity: u32,
     /// Names of its runners.
     pub runners: Vec<String>,

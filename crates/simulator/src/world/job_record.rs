@@ -27,11 +27,11 @@ pub enum JobState {
 pub enum Conclusion {
     /// The runner reported success.
     Succeeded,
-    /// The runner reported failure: the job's own, its worker's, or that the runner was told to stop.
+    /// The runner reported failure: the job's own, its worker's, or that the runner was asked to stop.
     Failed,
     /// The runner vanished and its lease ended.
     Lost,
-    /// Somebody cancelled it.
+    /// It was cancelled.
     Cancelled,
 }
 

@@ -27,7 +27,7 @@ impl World {
         self.repositories.insert(path, Repository { public, pushed_at: now });
     }
 
-    /// The repositories of an owner, or all, with their paths, in no order that anybody asked for.
+    /// The repositories of an owner, or all, with their paths, in no particular order.
     pub(crate) fn repository_paths(&self, owner: Option<&str>) -> Vec<String> {
         let paths = self.settings.scopes.iter().map(|path| path.to_ascii_lowercase());
         let of_owner = |path: &String| {

@@ -67,7 +67,7 @@ enum Told {
     Started,
 }
 
-/// Somebody has a session with the set.
+/// Another client has a session with the set.
 pub(crate) struct OpenRefused {
     pub(crate) set: String,
     pub(crate) owner: String,

@@ -32,7 +32,7 @@ async fn hook_exchanges(simulator: &Simulator) -> Vec<Exchange> {
     };
     for scope in ["/orgs/acme", "/repos/acme/widgets"] {
         let hooks = format!("{scope}/hooks");
-        // Nobody listens there.
+        // Nothing listens there.
         let path = scope.trim_start_matches("/orgs/").trim_start_matches("/repos/");
         let id = simulator.add_hook(Hook::new(path, "http://127.0.0.1:9/webhook", "secret"));
         simulator.enqueue(Job::new("acme", &["linux"]).of("acme/widgets"));

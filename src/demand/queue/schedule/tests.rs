@@ -39,7 +39,7 @@ fn rate(remaining: u64, reset_in: Duration) -> Rate {
     Rate { limit: 5000, remaining, reset_at: NOW + reset_in, resource: "core".to_owned() }
 }
 
-/// One repository that was last pushed to so long ago, and was just looked at.
+/// One repository that was last pushed to so long ago, and has just been polled.
 fn one(reach: Reach, quiet_for: Duration) -> Schedule {
     let mut schedule = Schedule::new(BASE, 1);
     schedule.add(&repository("a"), reach, NOW - quiet_for);

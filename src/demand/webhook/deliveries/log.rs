@@ -24,7 +24,7 @@ pub const LOG_INTERVAL: Duration = Duration::from_mins(5);
 /// The delay after a refusal, which needs a person to act.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_hours(1);
 
-/// How far back the first poll goes: nobody waits for an older job (GitHub gives up on it).
+/// How far back the first poll goes: no older job is still waiting (GitHub gives up on it).
 const FIRST_LOOK: Duration = Duration::from_hours(24);
 
 /// How much of what was polled is polled again: deliveries take a while to appear in the log, and our
@@ -57,7 +57,7 @@ pub(super) struct Log {
     pub(super) backoff: Backoff,
     pub(super) retry_at: Instant,
     mark: LogMark,
-    /// Whatever was tried before was listed.
+    /// Every delivery that was tried before this has been listed.
     since: Option<Instant>,
     /// Deliveries after that which were listed already.
     listed: BTreeSet<u64>,

@@ -1,4 +1,4 @@
-//! Rounds of look-ups against a GitHub that answers as it is told.
+//! Rounds of lookups against a GitHub with scripted answers.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -67,7 +67,7 @@ impl<A: Fn(u64) -> Answer> Github<A> {
         Self { requests: JobRequests::default(), answer, seen: || Ok(Some(())), asked, looked }
     }
 
-    /// A round for the jobs 1, 2, …, so long after noon: what is told, how it ends, who was asked.
+    /// A round for the jobs 1, 2, …, this long after noon: the evidence, the result, and the requested jobs.
     fn round(&mut self, jobs: u64, later: Duration) -> (Vec<Evidence>, Result<(), GithubError>, Vec<u64>) {
         let jobs = (1..=jobs).map(|id| report(id, Some("hooked"), 500)).collect();
         let mut reported = Vec::new();

@@ -1,4 +1,4 @@
-//! Messages as GitHub sends them, and as nobody should.
+//! Messages as GitHub sends them, and malformed ones.
 
 use proptest::prelude::*;
 use serde_json::json;

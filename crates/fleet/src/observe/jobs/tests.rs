@@ -1,4 +1,4 @@
-//! What is told of jobs, in any order, as demand.
+//! Demand from reports of jobs that arrive in any order.
 
 mod scale_sets;
 
@@ -103,7 +103,7 @@ impl Table {
         self.observe(Evidence::Job { job, state, at, asked: false });
     }
 
-    /// A look that began `ago`.
+    /// A poll that began `ago`.
     fn look(&mut self, ago: Duration, jobs: &[(u64, JobState)]) {
         let began = Instant::from_millis(self.now.as_millis() - u64::try_from(ago.as_millis()).unwrap());
         let jobs = jobs.iter().map(|(id, state)| (self.job(*id, &["linux"]), state.clone())).collect();
@@ -202,7 +202,7 @@ fn hints_in_any_order_end_the_same() {
         }
         assert_eq!(table.queued(), [0], "{order:?}");
         assert!(table.fleet.jobs.known.is_empty() && table.fleet.jobs.over.len() == 1, "{order:?}");
-        // Whatever comes still is too late.
+        // Every later report is too late.
         table.hint(1, JobState::Queued);
         assert_eq!(table.queued(), [0], "{order:?}");
     });
@@ -305,7 +305,7 @@ fn a_taken_job_is_not_counted_twice() {
     table.hint(1, JobState::Queued);
     table.hint(2, JobState::Queued);
     assert_eq!(table.queued(), [1]);
-    // A look that began before shows both still.
+    // A poll that began before still shows both.
     table.look(2 * SECOND, &[(1, JobState::Queued), (2, JobState::Queued)]);
     assert_eq!(table.queued(), [1]);
     // One that began after does not, and what waits then waits.
@@ -337,7 +337,7 @@ fn a_job_that_is_taken_before_any_poll_shows_it_is_not_counted_twice() {
     table.observe(Evidence::Job { job, state: JobState::Queued, at: table.now, asked: false });
     assert_eq!(table.queued(), [0], "the webhook came after");
     table.hint(2, JobState::Completed);
-    // Without looks nothing stays behind.
+    // Without polls nothing stays behind.
     table.pass_by(MINUTE);
     table.hint(1, JobState::Completed);
     table.plan();

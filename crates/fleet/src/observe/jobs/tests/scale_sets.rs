@@ -15,7 +15,7 @@ fn a_scale_set_counts_what_github_assigned_and_no_runner_has() {
     table.pass_by(SECOND);
     table.takes_a_job(0);
     assert_eq!(table.queued(), [2]);
-    // Its container ends before GitHub tells that its job is over.
+    // Its container ends before GitHub reports that its job is over.
     table.pass_by(SECOND);
     table.ends(0);
     assert_eq!(table.queued(), [2]);
@@ -41,7 +41,7 @@ fn a_scale_sets_job_that_is_over_before_its_container_is_not_taken_off_twice() {
     table.pass_by(SECOND);
     table.ends(0);
     assert_eq!(table.queued(), [1]);
-    // Told again, and of nobody.
+    // Reported again, and for an unknown runner.
     table.job_over(0);
     table.observe(Evidence::JobOver { runner: "another".to_owned() });
     assert_eq!(table.queued(), [1]);
