@@ -61,6 +61,7 @@ const DEAD: Duration = Duration::from_secs(1);
 const CLEAN_UP: Duration = Duration::from_mins(1);
 
 pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
+    refuse_contradictions(demo)?;
     start_logs(global, Some("error"))?;
     let summary = runtime()?.block_on(play(global, demo))?;
     let mut out = std::io::stdout().lock();
@@ -72,7 +73,8 @@ pub(super) fn run(global: &Global, demo: &Demo) -> anyhow::Result<ExitCode> {
     Ok(if summary.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
+/// Fails when the options contradict each other.
+fn refuse_contradictions(demo: &Demo) -> anyhow::Result<()> {
     if demo.min_idle > demo.max {
         bail!(
             "--min-idle {} is above --max {}: the pool cannot keep more runners idle than it may have",
@@ -80,6 +82,13 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
             demo.max
         );
     }
+    if demo.demand.len() > 1 && demo.demand.contains(&DemoSource::ScaleSet) {
+        bail!("--demand scale-set cannot be combined with other job sources");
+    }
+    Ok(())
+}
+
+async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     let mut interrupts = Interrupts::new()?;
     let seed = demo.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     let instance = folder::instance()?;
@@ -398,6 +407,28 @@ impl Play<'_> {
             }
             Stage::Adopting { .. } => format!("{id}, finding its runners again"),
             Stage::Draining { .. } => format!("{id}, draining"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn contradictions_are_refused_before_anything_starts() {
+        for (arguments, fine) in [
+            (&["--demand", "queue,webhook"][..], true),
+            (&["--demand", "scale-set"], true),
+            (&["--demand", "queue,scale-set"], false),
+            (&["--min-idle", "5", "--max", "4"], false),
+        ] {
+            let cli = Cli::try_parse_from(["dayfly", "demo"].iter().chain(arguments)).unwrap();
+            let Command::Demo(demo) = cli.command else { unreachable!() };
+            assert_eq!(refuse_contradictions(&demo).is_ok(), fine, "{arguments:?}");
         }
     }
 }
