@@ -262,8 +262,8 @@ async fn a_dead_event_stream_is_detected_by_a_list_and_the_next_reports_what_was
 #[tokio::test]
 async fn the_log_of_a_runner_with_a_job_is_not_read_for_ever() {
     let stand = Stand::new().await;
-    let flood = "a=xxxxxxxxxxxxxxxx; while [ ${#a} -lt 4000 ]; do a=$a$a; done; while :; do echo $a; done";
-    let (_, id) = stand.run(flood).await;
+    let long = "a=xxxxxxxxxxxxxxxx; while [ ${#a} -lt 4000 ]; do a=$a$a; done";
+    let (_, id) = stand.run(&format!("{long}; while :; do echo $a; done")).await;
     // It was not known at first.
     let (busy, known) = watch::channel(false);
     let mut said = stand.docker.follow(&id, known);
@@ -272,7 +272,9 @@ async fn the_log_of_a_runner_with_a_job_is_not_read_for_ever() {
     assert!(stand.running(&id).await);
     stand.docker.stop(&id, std::time::Duration::ZERO).await.unwrap();
 
-    let (_, id) = stand.run(&format!("echo '2026-01-01 00:00:01Z: Running job: build'; {flood}")).await;
+    // Not so much that the engine rotates the log, and with it the line away.
+    let much = format!("{long}; i=0; while [ $i -lt 100 ]; do echo $a; i=$((i + 1)); done; {IDLE}");
+    let (_, id) = stand.run(&format!("echo '2026-01-01 00:00:01Z: Running job: build'; {much}")).await;
     let mut said = stand.docker.follow(&id, watch::channel(true).1);
     assert_eq!(
         soon(said.next()).await.unwrap().unwrap(),
