@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe},
     process::Stdio,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use dayfly::simulator::{Settings, Simulator};
@@ -38,7 +39,11 @@ async fn free_address() -> String {
 /// Starts the daemon at this address with its log in the pipe; with `name_stream` the pipe looks like the
 /// journal's.
 fn start(stand: &Stand, address: &str, log: PipeWriter, name_stream: bool) -> Child {
+    // Two daemons of one instance refuse to run on one machine, and other tests of this process have daemons too.
+    static DAEMONS: AtomicU32 = AtomicU32::new(0);
+    let instance = format!("l{}x{}", DAEMONS.fetch_add(1, Relaxed), std::process::id() % 1_000_000);
     let mut command = stand.command(&["run", "--log", "debug"]);
+    command.env("DAYFLY_INSTANCE", instance);
     if name_stream {
         let stat = fstat(&log).unwrap();
         command.env("JOURNAL_STREAM", format!("{}:{}", stat.st_dev, stat.st_ino));
