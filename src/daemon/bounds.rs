@@ -23,8 +23,8 @@ const DELETIONS: u16 = 4;
 /// Concurrent launches on an engine (docs/decisions).
 const LAUNCHES: u16 = 8;
 
-/// Concurrent launches on an idle engine until the first of them is running: more of them would make the
-/// first take twice as long.
+/// Concurrent launches on an engine that had none in flight, until the first of them is running: more of them
+/// would make the first take twice as long.
 const FIRST_LAUNCHES: u16 = 2;
 
 /// The longest time that the first launch may delay the others.
@@ -48,8 +48,8 @@ impl Slots {
         self.0.clone().acquire_owned().await.ok()
     }
 
-    /// Launches in one slot; where none is taken, in all but those of the other first launches, for `head_start`
-    /// at most.
+    /// Launches in one slot. If no other launch is in flight, also holds the slots of all but the first launches,
+    /// until this one is running or `head_start` is over.
     async fn launch<F: Future>(&self, launch: F, head_start: Duration) -> F::Output {
         let Ok(mut slots) = self.0.clone().try_acquire_many_owned(LAUNCHES.into()) else {
             let _slot = self.one().await;

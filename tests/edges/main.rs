@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture;
+mod captured_log;
 mod commands;
 mod config;
 mod github_wire;

@@ -142,18 +142,10 @@ fn succeed(before: Option<&Token>, secret: SecretString, state: FileState) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn source_with(content: &[u8]) -> (tempfile::TempDir, TokenSource) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token");
-        std::fs::write(&path, content).unwrap();
-        (directory, TokenSource::File(path))
-    }
-
-    fn shell(script: &str) -> TokenSource {
-        TokenSource::Command(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()])
-    }
+    use super::{
+        super::token_source::tests::{shell, source_with},
+        *,
+    };
 
     #[tokio::test]
     async fn a_changed_file_is_read_again_and_a_broken_one_leaves_the_token_in_use() {

@@ -154,21 +154,21 @@ fn unquoted(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use secrecy::ExposeSecret;
 
     use super::*;
 
-    fn source_with(content: &[u8]) -> (tempfile::TempDir, TokenSource) {
+    pub(in crate::github) fn source_with(content: &[u8]) -> (tempfile::TempDir, TokenSource) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
         std::fs::write(&path, content).unwrap();
         (directory, TokenSource::File(path))
     }
 
-    fn shell(script: &str) -> TokenSource {
+    pub(in crate::github) fn shell(script: &str) -> TokenSource {
         TokenSource::Command(vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()])
     }
 

@@ -8,7 +8,8 @@ use dayfly::{
 };
 use futures_util::future::join_all;
 
-use super::world::{Log, World, chain, complains, runner_name};
+use super::world::{World, chain, complains, runner_name};
+use crate::captured_log::CapturedLog;
 use crate::keys;
 
 fn key(name: &str) -> PathBuf {
@@ -267,7 +268,7 @@ async fn an_app_that_was_installed_again_is_found_again() {
 
 #[tokio::test]
 async fn neither_tokens_nor_json_web_tokens_are_shown_or_recorded() {
-    let log = Log::default();
+    let log = CapturedLog::default();
     let _guard = log.listen();
     let simulator = github().await;
     let credential = app();

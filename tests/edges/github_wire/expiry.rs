@@ -76,7 +76,7 @@ async fn a_probe_gives_the_tokens_expiry_and_scopes() {
 
 #[tokio::test]
 async fn a_token_that_ends_soon_is_warned_of_once_and_without_it() {
-    let log = super::world::Log::default();
+    let log = crate::captured_log::CapturedLog::default();
     let _guard = log.listen();
     let world = World::new("acme", |_| {
         let header = [("github-authentication-token-expiration", "2001-12-01 09:00:00 UTC")];

@@ -15,8 +15,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::world::{
-    Log, Seen, World, answer, chain, complains, nearly, now_secs, runner, runner_name, runners, says,
+    Seen, World, answer, chain, complains, nearly, now_secs, runner, runner_name, runners, says,
 };
+use crate::captured_log::CapturedLog;
 
 /// Serves `count` runners in pages of 100, with ETags, under the path that GitHub's links have.
 fn paged(count: u64) -> impl Fn(&Seen) -> Response + Send + Sync {
@@ -343,7 +344,7 @@ async fn a_row_that_cannot_be_read_hides_no_other_runner_and_none_of_ours() {
         says(200, &json!({"total_count": 2, "runners": rows}))
     })
     .await;
-    let log = Log::default();
+    let log = CapturedLog::default();
     let _guard = log.listen();
     let ids = |listing: &Listing| listing.registrations.iter().map(|listed| listed.id.0).collect::<Vec<_>>();
     let listing = world.client.list().await.unwrap();

@@ -194,7 +194,7 @@ async fn a_server_with_an_authority_of_its_own_is_trusted_by_its_file_and_only_s
 #[tokio::test]
 async fn a_proxy_of_the_environment_is_used_and_its_password_shown_to_no_one_else() {
     if let Some(directory) = directory_of_child() {
-        let log = super::world::Log::default();
+        let log = crate::captured_log::CapturedLog::default();
         let _guard = log.listen();
         let ca_file = Some(directory.join("ca.pem"));
         let encrypted = client("https://github.test/acme", &directory, ca_file.clone());

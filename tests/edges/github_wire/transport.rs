@@ -18,7 +18,8 @@ use dayfly::{
 use futures_util::stream;
 use serde_json::json;
 
-use super::world::{Log, SHORT, TOKEN, World, answer, chain, complains, minted, runners, says, serve};
+use super::world::{SHORT, TOKEN, World, answer, chain, complains, minted, runners, says, serve};
+use crate::captured_log::CapturedLog;
 
 #[tokio::test]
 async fn every_request_bears_each_header_once() {
@@ -284,7 +285,7 @@ async fn no_secret_shows_in_debug_reports_or_errors_even_if_the_other_side_echoe
 
 #[tokio::test]
 async fn no_secret_shows_in_logs_at_any_level_under_the_caps() {
-    let log = Log::default();
+    let log = CapturedLog::default();
     let _guard = log.listen();
     let world = World::new("acme/widgets", |request| match request.method {
         Method::POST => minted(),

@@ -24,8 +24,9 @@ use tokio::{
 
 use super::{
     queue::{HOUR, client, repository},
-    world::{Log, World, answer, complains, says},
+    world::{World, answer, complains, says},
 };
+use crate::captured_log::CapturedLog;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -216,7 +217,7 @@ async fn renamed() -> World {
 
 #[tokio::test]
 async fn a_renamed_repository_is_the_one_that_is_configured_and_it_is_said_once() {
-    let log = Log::default();
+    let log = CapturedLog::default();
     let _guard = log.listen();
     let world = renamed().await;
     let (client, site) = (&world.client, world.client.scope().site().to_owned());
@@ -239,7 +240,7 @@ async fn a_renamed_repository_is_the_one_that_is_configured_and_it_is_said_once(
 
 #[tokio::test]
 async fn an_organization_that_no_redirect_leads_to_is_found_by_its_number() {
-    let log = Log::default();
+    let log = CapturedLog::default();
     let _guard = log.listen();
     // Who has the name `acme`, and what number 1 is called.
     let names = Arc::new(Mutex::new((Some(1), "acme")));

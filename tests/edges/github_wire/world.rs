@@ -14,13 +14,10 @@ use axum::{
 };
 use dayfly::{
     fleet::{RegistrationId, RunnerName, Scope},
-    github::{
-        Client, Credential, GithubError, LOG_CAPS, Mint, MintedRunner, RequestReport, RunnerApi, TokenSource,
-    },
+    github::{Client, Credential, GithubError, Mint, MintedRunner, RequestReport, RunnerApi, TokenSource},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tracing_subscriber::EnvFilter;
 
 pub(crate) const TOKEN: &str = "ghp_canary0123456789";
 
@@ -201,38 +198,6 @@ pub(crate) fn chain(error: &GithubError) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Listens on this thread to everything that the caps let pass.
-    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
-        let writer = self.clone();
-        let caps = LOG_CAPS.iter().map(|cap| cap.parse().unwrap());
-        let filter = caps.fold(EnvFilter::new("trace"), EnvFilter::add_directive);
-        let subscriber =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone()).finish();
-        crate::subscribers::allow_several();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Bytes that are nearly these: some changed, and now and then any.

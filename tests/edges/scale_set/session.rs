@@ -7,12 +7,10 @@ use dayfly::{
     simulator::{Job, ScaleSetFault, ScaleSetRoute as Route},
 };
 
-use super::{
-    secrets::Log,
-    stand::{
-        Served, delete, eventually, fails_with, is_trouble, is_up, is_waiting, pool, quick, stand, until,
-    },
+use super::stand::{
+    Served, delete, eventually, fails_with, is_trouble, is_up, is_waiting, pool, quick, stand, until,
 };
+use crate::captured_log::CapturedLog;
 
 #[tokio::test]
 async fn a_cold_start_creates_the_set_and_an_orderly_end_closes_the_session_and_keeps_the_set() {
@@ -90,8 +88,8 @@ async fn a_set_with_labels_of_its_own_is_not_served_until_someone_decides() {
 
 #[tokio::test]
 async fn labels_that_the_server_did_not_keep_are_reported_and_the_set_is_served() {
-    let log = Log::default();
-    let _guard = log.listen("warn");
+    let log = CapturedLog::default();
+    let _guard = log.listen_at("warn");
     let mut settings = quick();
     settings.scale_sets.keeps_labels = false;
     let (_simulator, _directory, sets) = stand(settings).await;
