@@ -11,7 +11,7 @@ use bollard::{
     query_parameters::{CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions},
 };
 use dayfly::{
-    fleet::{Names, Pool, RunnerName},
+    fleet::{Names, Network, Pool, RunnerName},
     github::{Client, Credential, Mint, MintedRunner, RunnerApi},
     host::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
 };
@@ -76,7 +76,10 @@ fn body(stand: &Stand, pool: &Pool, runner: &RunnerName, minted: &MintedRunner) 
             pids_limit: pool.template.pids.map(i64::from),
             mounts: Some(Vec::new()),
             ulimits: Some(Vec::new()),
-            network_mode: pool.template.network.clone(),
+            network_mode: match &pool.template.network {
+                Network::Named(name) => Some(name.clone()),
+                Network::Default | Network::Isolated => None,
+            },
             init: Some(true),
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::NO),

@@ -1,7 +1,12 @@
 //! What every measurement stands on: the engine, the runner image, a fresh simulated GitHub, and the
 //! configuration of a pool that uses them; and the clearing away of all of it.
 
-use std::{collections::BTreeMap, collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use bollard::query_parameters::{
@@ -9,7 +14,9 @@ use bollard::query_parameters::{
 };
 use dayfly::{
     config::{Config, HostConfig, PoolConfig},
-    fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, PullPolicy, Resources, Template, Timestamp},
+    fleet::{
+        Demand, Host, HostName, InstanceId, Network, Policy, Pool, PullPolicy, Resources, Template, Timestamp,
+    },
     github::TokenSource,
     host::{Endpoint, LABEL_INSTANCE},
     simulator::{Settings, Simulator, image},
@@ -103,7 +110,7 @@ impl Stand {
                 image: self.image.clone(),
                 command: image::COMMAND.map(str::to_owned).to_vec(),
                 pull: PullPolicy::Never,
-                network: Some("host".to_owned()),
+                network: Network::Named("host".to_owned()),
                 ..Template::default()
             },
         })
@@ -122,7 +129,12 @@ impl Stand {
             state_dir: self.dir.path().join("state"),
             credentials: BTreeMap::from([("default".to_owned(), self.token().into())]),
             hosts: vec![HostConfig {
-                host: Host { name: host, max_runners: None, budget: Resources::default() },
+                host: Host {
+                    name: host,
+                    max_runners: None,
+                    budget: Resources::default(),
+                    devices: BTreeMap::new(),
+                },
                 endpoint: self.endpoint.clone(),
                 min_free_disk: None,
             }],

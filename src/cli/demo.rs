@@ -191,7 +191,7 @@ fn endpoint() -> anyhow::Result<Endpoint> {
 
 /// Removes all containers of the demo. Returns how many there were, and how many could not be removed.
 async fn clear(engine: &Docker) -> anyhow::Result<(usize, usize)> {
-    let left = engine.list().await.context("failed to list the containers that are left")?.len();
+    let left = engine.list().await.context("failed to list the containers that are left")?.containers.len();
     Ok((left, remove_all(engine).await?))
 }
 

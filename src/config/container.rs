@@ -9,7 +9,7 @@ use super::{
     units::UNSERVED,
     wording::quoted,
 };
-use crate::fleet::{Host, Mount, PullPolicy, Resources, Template};
+use crate::fleet::{DeviceCounts, DockerMode, Host, Mount, Network, PullPolicy, Resources, Template};
 
 /// Docker refuses a smaller memory limit.
 const LEAST_MEMORY: u64 = 6 << 20;
@@ -58,7 +58,13 @@ pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
             .enumerate()
             .filter_map(|(i, text)| mount(text, &at.key("mounts").key(i)))
             .collect(),
-        network: named(written.network.as_ref(), &at.key("network")),
+        network: match named(written.network.as_ref(), &at.key("network")) {
+            None => Network::Default,
+            Some(name) if name == "isolated" => Network::Isolated,
+            Some(name) => Network::Named(name),
+        },
+        docker: DockerMode::None,
+        devices: DeviceCounts::new(),
         runtime: named(written.runtime.as_ref(), &at.key("runtime")),
         user: named(written.user.as_ref(), &at.key("user")),
         extra_hosts: written.extra_hosts.clone(),

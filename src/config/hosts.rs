@@ -1,6 +1,6 @@
 //! The engines and their budgets.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use super::{
     file::{self, Engine},
@@ -47,7 +47,7 @@ impl Reading<'_> {
         };
         let min_free_disk = written.min_free_disk.map(|size| size.0);
         Some(HostConfig {
-            host: Host { name: name?, max_runners, budget },
+            host: Host { name: name?, max_runners, budget, devices: BTreeMap::new() },
             endpoint: endpoint?,
             min_free_disk,
         })

@@ -9,9 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{Container, ContainerId, Exit, Occupation, RegistrationId},
+    fleet::{ContainerId, Exit, Occupation, RegistrationId, RunnerName},
     github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
-    host::{Host, HostError, Launch, LaunchError},
+    host::{Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared},
 };
 
 /// Concurrent mints: GitHub treats more than a hundred concurrent requests as abuse.
@@ -29,6 +29,10 @@ const FIRST_LAUNCHES: u16 = 2;
 
 /// The longest time that the first launch may delay the others.
 const HEAD_START: Duration = Duration::from_secs(1);
+
+/// Concurrent preparations on an engine. They have slots of their own, because an engine in a sidecar may take long
+/// to answer, which must not delay launches that need none.
+const PREPARATIONS: u16 = 8;
 
 /// Concurrent removals of containers on an engine.
 const REMOVALS: u16 = 4;
@@ -71,6 +75,7 @@ impl Slots {
 pub struct Bounded<T> {
     edge: T,
     launches: Slots,
+    preparations: Slots,
     removals: Slots,
 }
 
@@ -78,12 +83,18 @@ impl<T> Bounded<T> {
     /// The limits for GitHub, shared by all scopes of a credential.
     pub fn github() -> impl Fn(T) -> Self {
         let (launches, removals) = (Slots::new(MINTS), Slots::new(DELETIONS));
-        move |edge| Self { edge, launches: launches.clone(), removals: removals.clone() }
+        move |edge| Self {
+            edge,
+            launches: launches.clone(),
+            preparations: launches.clone(),
+            removals: removals.clone(),
+        }
     }
 
     /// The limits for an engine.
     pub fn engine(edge: T) -> Self {
-        Self { edge, launches: Slots::new(LAUNCHES), removals: Slots::new(REMOVALS) }
+        let (launches, removals) = (Slots::new(LAUNCHES), Slots::new(REMOVALS));
+        Self { edge, launches, preparations: Slots::new(PREPARATIONS), removals }
     }
 }
 
@@ -104,8 +115,21 @@ impl<T: RunnerApi> RunnerApi for Bounded<T> {
 }
 
 impl<T: Host> Host for Bounded<T> {
-    async fn list(&self) -> Result<Vec<Container>, HostError> {
+    async fn list(&self) -> Result<Listed, HostError> {
         self.edge.list().await
+    }
+
+    async fn prepare(&self, runner: Preparation<'_>) -> Result<Prepared, HostError> {
+        if !runner.pool.template.has_attachments() {
+            return Ok(Prepared::default());
+        }
+        let _slot = self.preparations.one().await;
+        self.edge.prepare(runner).await
+    }
+
+    async fn detach(&self, runner: &RunnerName) -> Result<(), HostError> {
+        let _slot = self.removals.one().await;
+        self.edge.detach(runner).await
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {

@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     fleet::{
-        Action, ContainerId, Deregistered, Evidence, HostName, InstanceId, Instant, Launched, Minted,
-        Occupation, Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope, Stopped,
-        Trouble, TroubleKind,
+        Action, ContainerId, Deregistered, Devices, Evidence, HostName, InstanceId, Instant, Launched,
+        Minted, Occupation, Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope,
+        Stopped, Trouble, TroubleKind,
     },
     github::{GithubError, Listing, Mint, RunnerApi},
-    host::{Host, HostError, Launch, LaunchError},
+    host::{Host, HostError, Launch, LaunchError, Listed, Preparation},
     text::{chain, out_of_files},
 };
 
@@ -37,8 +37,8 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     /// Carries one action out to its end and returns the result.
     pub async fn carry_out(&self, action: Action) -> Vec<Evidence> {
         match action {
-            Action::Launch { runner, pool, .. } => {
-                let outcome = self.launch(&runner, &pool).await;
+            Action::Launch { runner, pool, devices, .. } => {
+                let outcome = self.launch(&runner, &pool, &devices).await;
                 vec![Evidence::Launch { runner, outcome }]
             }
             Action::Deregister { runner, scope, registration, ask, .. } => {
@@ -48,8 +48,8 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             Action::Stop { runner, host, container, ask, .. } => {
                 self.stop(runner, &host, &container, ask).await
             }
-            Action::Remove { runner, host, container, .. } => {
-                let outcome = self.remove(&host, &container).await;
+            Action::Remove { runner, host, container, attached, .. } => {
+                let outcome = self.remove(&runner, &host, container.as_ref(), attached).await;
                 vec![Evidence::Remove { runner, outcome }]
             }
         }
@@ -115,12 +115,14 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             return Evidence::HostTrouble { trouble: unknown("host", &host), host };
         };
         match engine.list().await {
-            Ok(containers) => Evidence::Containers { host, began, containers },
+            Ok(Listed { containers, attachments }) => {
+                Evidence::Containers { host, began, containers, attachments }
+            }
             Err(error) => Evidence::HostTrouble { host, trouble: error.into() },
         }
     }
 
-    async fn launch(&self, runner: &RunnerName, pool: &PoolName) -> Launched {
+    async fn launch(&self, runner: &RunnerName, pool: &PoolName, devices: &Devices) -> Launched {
         let failed = |registration, container, trouble| Launched::Failed { registration, container, trouble };
         let Some(pool) = self.pools.get(pool) else {
             return failed(Minted::No, None, unknown("pool", pool));
@@ -128,6 +130,13 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         let (Some(api), Some(host)) = (self.scopes.get(&pool.scope), self.hosts.get(&pool.host)) else {
             return failed(Minted::No, None, unknown("scope or host of pool", &pool.name));
         };
+        let instance = &self.instance;
+        // Before the mint: nothing is minted for what cannot be made.
+        let prepared = match host.prepare(Preparation { instance, runner, pool, devices }).await {
+            Ok(prepared) => prepared,
+            Err(error) => return failed(Minted::No, None, error.into()),
+        };
+        let prepared = &prepared;
         let mint = Mint { name: runner, group: &pool.group, labels: &pool.labels };
         let minted = match self.pool_apis.get(&pool.name) {
             Some(own) => own.mint(mint).await,
@@ -138,8 +147,8 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             Err(error) => return failed(error.minted(), None, error.into()),
         };
         let registration = Minted::Yes(minted.id);
-        let launch =
-            Launch { instance: &self.instance, runner, registration: minted.id, pool, jit: &minted.jit };
+        let (registration_id, jit) = (minted.id, &minted.jit);
+        let launch = Launch { instance, runner, registration: registration_id, pool, jit, devices, prepared };
         match host.launch(launch).await {
             Ok(container) => Launched::Up { registration: minted.id, container },
             Err(LaunchError { container, error }) => failed(registration, container, error.into()),
@@ -210,11 +219,23 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         }
     }
 
-    async fn remove(&self, host: &HostName, container: &ContainerId) -> Removed {
+    async fn remove(
+        &self,
+        runner: &RunnerName,
+        host: &HostName,
+        container: Option<&ContainerId>,
+        attached: bool,
+    ) -> Removed {
         let Some(engine) = self.hosts.get(host) else {
             return Removed::Failed(unknown("host", host));
         };
-        match engine.remove(container).await {
+        let removed = async {
+            if let Some(container) = container {
+                engine.remove(container).await?;
+            }
+            if attached { engine.detach(runner).await } else { Ok(()) }
+        };
+        match removed.await {
             Ok(()) => Removed::Gone,
             Err(error) => Removed::Failed(error.into()),
         }
@@ -284,6 +305,9 @@ impl From<HostError> for Trouble {
             _ if out_of_files(&error) => TroubleKind::OutOfFiles,
             HostError::ImageMissing(_) => TroubleKind::ImageMissing,
             HostError::Refused(_) => TroubleKind::EngineRefused,
+            HostError::DindNotReady(_) => TroubleKind::DindNotReady,
+            HostError::EgressNotReady(_) => TroubleKind::EgressNotReady,
+            HostError::NetworksExhausted(_) => TroubleKind::NetworksExhausted,
             HostError::Failed { .. } => TroubleKind::EngineFailed,
         };
         Self { kind, retry_after: None, detail }

@@ -19,6 +19,15 @@ pub(super) enum Call {
     Remove,
     InspectImage,
     Pull,
+    CreateNetwork,
+    ConnectNetwork,
+    ListNetworks,
+    InspectNetwork,
+    RemoveNetwork,
+    CreateVolume,
+    ListVolumes,
+    RemoveVolume,
+    Exec,
 }
 
 impl Call {
@@ -39,6 +48,15 @@ impl Call {
             Self::Remove => "remove",
             Self::InspectImage => "inspect_image",
             Self::Pull => "pull",
+            Self::CreateNetwork => "create_network",
+            Self::ConnectNetwork => "connect_network",
+            Self::ListNetworks => "list_networks",
+            Self::InspectNetwork => "inspect_network",
+            Self::RemoveNetwork => "remove_network",
+            Self::CreateVolume => "create_volume",
+            Self::ListVolumes => "list_volumes",
+            Self::RemoveVolume => "remove_volume",
+            Self::Exec => "exec",
         }
     }
 }
@@ -61,6 +79,15 @@ impl fmt::Display for Call {
             Self::Remove => "remove container",
             Self::InspectImage => "inspect image",
             Self::Pull => "pull image",
+            Self::CreateNetwork => "create network",
+            Self::ConnectNetwork => "connect to network",
+            Self::ListNetworks => "list networks",
+            Self::InspectNetwork => "inspect network",
+            Self::RemoveNetwork => "remove network",
+            Self::CreateVolume => "create volume",
+            Self::ListVolumes => "list volumes",
+            Self::RemoveVolume => "remove volume",
+            Self::Exec => "run a command in a container",
         })
     }
 }

@@ -9,9 +9,10 @@ use bollard::models::{
 };
 use secrecy::ExposeSecret;
 
-use super::{HostError, Launch};
+use super::{HostError, Launch, Prepared};
 use crate::fleet::{
-    ContainerId, InstanceId, Mount, RegistrationId, Resources, RunnerName, Scope, Template, TemplateDigest,
+    ContainerId, Devices, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName, Scope, Template,
+    TemplateDigest,
 };
 
 /// Label: the instance that created the container.
@@ -26,6 +27,8 @@ pub const LABEL_REGISTRATION: &str = "dev.dayfly.registration";
 pub const LABEL_SCOPE: &str = "dev.dayfly.scope";
 /// Label: the digest of the template that it was created from.
 pub const LABEL_TEMPLATE: &str = "dev.dayfly.template";
+/// Label: what the runner has for itself, as JSON.
+pub const LABEL_DEVICES: &str = "dev.dayfly.devices";
 
 /// The variable through which the runner gets its JIT config, without showing it to its job or in the process
 /// list.
@@ -64,7 +67,7 @@ pub(super) fn create_body(launch: &Launch<'_>) -> Result<ContainerCreateBody, Ho
         labels: Some(labels(launch)),
         user: template.user.clone(),
         stop_timeout: Some(STOP_TIMEOUT),
-        host_config: Some(host_config(template)?),
+        host_config: Some(host_config(template, launch.prepared)?),
         ..ContainerCreateBody::default()
     })
 }
@@ -80,30 +83,37 @@ fn environment(launch: &Launch<'_>) -> Result<Vec<String>, HostError> {
             all.push(format!("{name}={value}"));
         }
     }
+    all.extend(launch.prepared.env.iter().map(|(name, value)| format!("{name}={value}")));
     all.push(format!("{JIT}={}", launch.jit.expose_secret()));
     all.push(format!("{DEPRECATED}=1"));
     Ok(all)
 }
 
 fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
-    HashMap::from(
-        [
-            (LABEL_INSTANCE, launch.instance.to_string()),
-            (LABEL_POOL, launch.pool.name.to_string()),
-            (LABEL_RUNNER, launch.runner.to_string()),
-            (LABEL_REGISTRATION, launch.registration.to_string()),
-            (LABEL_SCOPE, launch.pool.scope.to_string()),
-            (LABEL_TEMPLATE, launch.pool.template.digest().0),
-        ]
-        .map(|(key, value)| (key.to_owned(), value)),
-    )
+    let devices =
+        (!launch.devices.is_empty()).then(|| serde_json::to_string(launch.devices).unwrap_or_default());
+    let devices = devices.map(|devices| (LABEL_DEVICES.to_owned(), devices));
+    [
+        (LABEL_INSTANCE, launch.instance.to_string()),
+        (LABEL_POOL, launch.pool.name.to_string()),
+        (LABEL_RUNNER, launch.runner.to_string()),
+        (LABEL_REGISTRATION, launch.registration.to_string()),
+        (LABEL_SCOPE, launch.pool.scope.to_string()),
+        (LABEL_TEMPLATE, launch.pool.template.digest().0),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into_iter()
+    .chain(devices)
+    .collect()
 }
 
-fn host_config(template: &Template) -> Result<HostConfig, HostError> {
+fn host_config(template: &Template, prepared: &Prepared) -> Result<HostConfig, HostError> {
     let Resources { memory, cpu_millis } = template.resources;
     let memory = (memory > 0).then(|| signed(memory, "memory")).transpose()?;
     let nano_cpus = cpu_millis.saturating_mul(1_000_000);
     let list = |items: &[String]| (!items.is_empty()).then(|| items.to_vec());
+    let mut mounts: Vec<EngineMount> = template.mounts.iter().map(mount).collect::<Result<_, _>>()?;
+    mounts.extend(prepared.mounts.iter().cloned());
     Ok(HostConfig {
         memory,
         // Equal to memory means no swap: a job that swaps slows down all others.
@@ -111,8 +121,12 @@ fn host_config(template: &Template) -> Result<HostConfig, HostError> {
         nano_cpus: (cpu_millis > 0).then(|| signed(nano_cpus, "cpus")).transpose()?,
         pids_limit: template.pids.map(i64::from),
         shm_size: template.shm_size.map(|size| signed(size, "shm_size")).transpose()?,
-        mounts: Some(template.mounts.iter().map(mount).collect::<Result<_, _>>()?),
-        network_mode: template.network.clone(),
+        mounts: Some(mounts),
+        network_mode: prepared.network.clone().or_else(|| match &template.network {
+            Network::Named(name) => Some(name.clone()),
+            Network::Default | Network::Isolated => None,
+        }),
+        group_add: list(&prepared.groups),
         runtime: template.runtime.clone(),
         extra_hosts: list(&template.extra_hosts),
         dns: list(&template.dns),
@@ -193,6 +207,7 @@ pub(super) struct Ours {
     pub(super) scope: Option<Scope>,
     pub(super) template: TemplateDigest,
     pub(super) image: Option<String>,
+    pub(super) devices: Devices,
     /// `None` for a state that this version does not know.
     pub(super) condition: Option<Condition>,
 }
@@ -224,19 +239,27 @@ impl Ours {
             scope: label(LABEL_SCOPE).and_then(|url| url.parse().ok()),
             template: TemplateDigest(label(LABEL_TEMPLATE).unwrap_or_default().to_owned()),
             image: summary.image_id.clone(),
-            condition: summary.state.and_then(|state| match state {
-                ContainerSummaryStateEnum::CREATED => Some(Condition::Created),
-                ContainerSummaryStateEnum::RUNNING
-                | ContainerSummaryStateEnum::PAUSED
-                | ContainerSummaryStateEnum::RESTARTING
-                | ContainerSummaryStateEnum::STOPPING => Some(Condition::Up),
-                ContainerSummaryStateEnum::EXITED
-                | ContainerSummaryStateEnum::DEAD
-                | ContainerSummaryStateEnum::REMOVING => Some(Condition::Down),
-                ContainerSummaryStateEnum::EMPTY => None,
-            }),
+            devices: label(LABEL_DEVICES)
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
+            condition: summary.state.and_then(listed_condition),
             runner,
         })
+    }
+}
+
+/// The state of a container in a list; `None` for one that this version does not know.
+pub(super) fn listed_condition(state: ContainerSummaryStateEnum) -> Option<Condition> {
+    match state {
+        ContainerSummaryStateEnum::CREATED => Some(Condition::Created),
+        ContainerSummaryStateEnum::RUNNING
+        | ContainerSummaryStateEnum::PAUSED
+        | ContainerSummaryStateEnum::RESTARTING
+        | ContainerSummaryStateEnum::STOPPING => Some(Condition::Up),
+        ContainerSummaryStateEnum::EXITED
+        | ContainerSummaryStateEnum::DEAD
+        | ContainerSummaryStateEnum::REMOVING => Some(Condition::Down),
+        ContainerSummaryStateEnum::EMPTY => None,
     }
 }
 

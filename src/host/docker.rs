@@ -4,7 +4,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     future::ready,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,7 +23,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Host, HostError, Launch,
+    Host, HostError, Launch, Listed, Preparation, Prepared,
+    attachments::is_attachment,
     call::Call,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
@@ -33,7 +37,7 @@ use crate::{
     clock,
     fleet::{
         ClockReading, Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation,
-        Resources,
+        Resources, RunnerName,
     },
     text::conceal,
 };
@@ -56,6 +60,9 @@ struct Inner {
     unreported: Notify,
     /// Changes when the streams of this engine turn out to be stale.
     streams: watch::Sender<()>,
+    /// Whether there may be networks or volumes that were made for runners: most installations make none, and need
+    /// not list them.
+    has_attachments: AtomicBool,
 }
 
 /// Facts about an engine.
@@ -110,6 +117,7 @@ impl Docker {
             last_event: AtomicI64::new(0),
             unreported: Notify::new(),
             streams: watch::Sender::default(),
+            has_attachments: AtomicBool::new(true),
         }))
     }
 
@@ -147,6 +155,10 @@ impl Docker {
         &self.0.instance
     }
 
+    pub(super) fn has_attachments(&self) -> &AtomicBool {
+        &self.0.has_attachments
+    }
+
     pub(super) fn last_event(&self) -> &AtomicI64 {
         &self.0.last_event
     }
@@ -179,8 +191,8 @@ impl Docker {
                 None => return Ok(None),
             },
         };
-        let Ours { id, runner, registration, scope, template, image, .. } = ours;
-        Ok(Some(Container { id, runner, registration, scope, template, image, resources, state }))
+        let Ours { id, runner, registration, scope, template, image, devices, .. } = ours;
+        Ok(Some(Container { id, runner, registration, scope, template, image, resources, devices, state }))
     }
 
     async fn learn(&self, id: &ContainerId) -> Result<Option<(Resources, ContainerState)>, HostError> {
@@ -202,7 +214,7 @@ impl Docker {
 }
 
 impl Host for Docker {
-    async fn list(&self) -> Result<Vec<Container>, HostError> {
+    async fn list(&self) -> Result<Listed, HostError> {
         let began = Instant::now();
         let label = format!("{LABEL_INSTANCE}={}", self.0.instance);
         let options = ListContainersOptionsBuilder::new()
@@ -213,6 +225,7 @@ impl Host for Docker {
             .engine()
             .look(Call::List, |docker| async move { docker.list_containers(Some(options)).await })
             .await?;
+        let (sidecars, listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_attachment);
         let ours = self.ours(&listed, began);
         let containers: Vec<_> = stream::iter(ours)
             .map(|ours| self.complete(ours))
@@ -220,7 +233,12 @@ impl Host for Docker {
             .try_filter_map(|container| ready(Ok(container)))
             .try_collect()
             .await?;
-        Ok(containers)
+        let attachments = self.attachments(&sidecars).await?;
+        Ok(Listed { containers, attachments })
+    }
+
+    async fn prepare(&self, runner: Preparation<'_>) -> Result<Prepared, HostError> {
+        self.make_attachments(runner).await
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
@@ -327,6 +345,10 @@ impl Host for Docker {
         }
     }
 
+    async fn detach(&self, runner: &RunnerName) -> Result<(), HostError> {
+        self.remove_attachments(runner).await
+    }
+
     async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
         let fault = match self.remove_once(id, false).await {
             Ok(()) => return Ok(()),
@@ -370,7 +392,7 @@ impl Docker {
         ours
     }
 
-    async fn remove_once(&self, id: &ContainerId, force: bool) -> Result<(), Fault> {
+    pub(super) async fn remove_once(&self, id: &ContainerId, force: bool) -> Result<(), Fault> {
         let id = plain(id).map_err(Fault::Silent)?;
         // With its anonymous volumes, never with named ones.
         let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();

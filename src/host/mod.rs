@@ -1,5 +1,6 @@
 //! The edge to container engines: launches, checks, stops and removes containers.
 
+mod attachments;
 mod call;
 mod connect;
 mod container;
@@ -18,11 +19,18 @@ use std::{future::Future, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::fleet::{Container, ContainerId, Exit, InstanceId, Occupation, Pool, RegistrationId, RunnerName};
+use crate::fleet::{
+    Attachment, Container, ContainerId, Devices, Exit, InstanceId, Occupation, Pool, RegistrationId,
+    RunnerName,
+};
 
 pub use self::{
+    attachments::{LABEL_ATTACHMENT, Prepared},
     connect::{Endpoint, EndpointError},
-    container::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE, LABEL_TEMPLATE},
+    container::{
+        LABEL_DEVICES, LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE,
+        LABEL_TEMPLATE,
+    },
     disk::disk_is_low,
     docker::{Docker, Facts},
     engine::{Deadlines, Reporter, RequestReport},
@@ -45,6 +53,15 @@ pub enum HostError {
     /// use, or a container to be removed is running.
     #[error("the engine refused: {0}")]
     Refused(String),
+    /// A runner's own engine did not answer in time.
+    #[error("the runner's own Docker Engine did not become ready: {0}")]
+    DindNotReady(String),
+    /// A runner's proxy did not answer in time.
+    #[error("the runner's egress proxy did not become ready: {0}")]
+    EgressNotReady(String),
+    /// The engine has no addresses left for another network.
+    #[error("the engine has no addresses left for another network: {0}")]
+    NetworksExhausted(String),
     /// The engine failed, timed out or cannot be reached; what was requested may have been done.
     #[error("no usable response from the engine: {detail}")]
     Failed {
@@ -53,6 +70,16 @@ pub enum HostError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+/// A runner to be launched, before it is minted.
+#[derive(Clone, Copy)]
+pub struct Preparation<'a> {
+    pub instance: &'a InstanceId,
+    pub runner: &'a RunnerName,
+    /// Its pool, with the template.
+    pub pool: &'a Pool,
+    pub devices: &'a Devices,
 }
 
 /// Everything that a container is created from.
@@ -65,6 +92,18 @@ pub struct Launch<'a> {
     pub pool: &'a Pool,
     /// The JIT config, for the container's environment and nothing else.
     pub jit: &'a SecretString,
+    /// What the runner gets for itself.
+    pub devices: &'a Devices,
+    /// What was made for it.
+    pub prepared: &'a Prepared,
+}
+
+/// What a host has of this instance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listed {
+    pub containers: Vec<Container>,
+    /// What was made for runners beside their containers.
+    pub attachments: Vec<Attachment>,
 }
 
 /// A launch that failed.
@@ -78,9 +117,13 @@ pub struct LaunchError {
 /// The calls that the daemon needs, for one engine. Every call ends within the edge's deadline, and is
 /// idempotent: it succeeds if there is nothing to do.
 pub trait Host: Send + Sync {
-    /// All containers with this instance's label, running or not. One that is not a runner of this instance
+    /// All containers and attachments with this instance's label, running or not. A container that is not a runner of this instance
     /// (a broken name) is left out, and logged once.
-    fn list(&self) -> impl Future<Output = Result<Vec<Container>, HostError>> + Send;
+    fn list(&self) -> impl Future<Output = Result<Listed, HostError>> + Send;
+
+    /// Makes what a runner needs beside its container, and waits until that is ready. If it fails, what was made so
+    /// far stays, for a list to show it.
+    fn prepare(&self, runner: Preparation<'_>) -> impl Future<Output = Result<Prepared, HostError>> + Send;
 
     /// Creates a container without starting it.
     fn create(&self, launch: Launch<'_>) -> impl Future<Output = Result<ContainerId, HostError>> + Send;
@@ -113,4 +156,7 @@ pub trait Host: Send + Sync {
     /// Removes a container that is not running, with its anonymous volumes. Never by force: a running
     /// container is an error.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Removes everything that was made for a runner beside its container, which must not be running any more.
+    fn detach(&self, runner: &RunnerName) -> impl Future<Output = Result<(), HostError>> + Send;
 }

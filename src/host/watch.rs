@@ -28,6 +28,7 @@ use tokio::{
 
 use super::{
     Docker, HostError,
+    attachments::LABEL_ATTACHMENT,
     call::Call,
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, plain, runner_of},
     engine::Fault,
@@ -60,6 +61,8 @@ pub enum Happened {
     },
     /// The kernel killed one of its processes because memory ran out; it may still be running.
     Oom { runner: RunnerName, id: ContainerId },
+    /// A runner's sidecar stopped or was removed.
+    Sidecar { runner: RunnerName },
     /// It was removed.
     Destroyed { runner: RunnerName, id: ContainerId },
 }
@@ -124,6 +127,12 @@ impl Docker {
         let attribute = |key| Some(actor.attributes.as_ref()?.get(key)?.as_str());
         if attribute(LABEL_INSTANCE) != Some(self.instance().as_str()) {
             return None;
+        }
+        // A list shows what became of a sidecar.
+        if attribute(LABEL_ATTACHMENT).is_some() {
+            let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;
+            return matches!(event.action.as_deref(), Some("die" | "destroy"))
+                .then_some(Happened::Sidecar { runner });
         }
         // The list warns of containers without one.
         let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;

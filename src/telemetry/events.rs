@@ -260,6 +260,7 @@ fn is_trouble(held: Held) -> bool {
         | Held::Refused
         | Held::BackingOff
         | Held::SessionTaken
+        | Held::NetworksExhausted
         | Held::HostDisk => true,
         Held::ScopeUnseen
         | Held::HostUnseen
@@ -270,7 +271,9 @@ fn is_trouble(held: Held) -> bool {
         | Held::AtMax
         | Held::HostFull
         | Held::HostMemory
-        | Held::HostCpus => false,
+        | Held::HostCpus
+        | Held::HostGpus
+        | Held::HostDevices => false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use dayfly::{
     fleet::{Container, ContainerId, Exit, Occupation, Registration, RegistrationId, RunnerName, Why},
     github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
-    host::{Host, HostError, Launch},
+    host::{Host, HostError, Launch, Listed, Preparation, Prepared},
 };
 use secrecy::SecretString;
 
@@ -351,11 +351,19 @@ impl RunnerApi for Api {
 }
 
 impl Host for Engine {
-    async fn list(&self) -> Result<Vec<Container>, HostError> {
+    async fn list(&self) -> Result<Listed, HostError> {
         engine(call(&self.world, Ask::Containers(self.host)).await, |answer| match answer {
-            Answer::Containers(containers) => Some(containers),
+            Answer::Containers(containers) => Some(Listed { containers, attachments: Vec::new() }),
             _ => None,
         })
+    }
+
+    async fn prepare(&self, _: Preparation<'_>) -> Result<Prepared, HostError> {
+        Ok(Prepared::default())
+    }
+
+    async fn detach(&self, _: &RunnerName) -> Result<(), HostError> {
+        Ok(())
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {

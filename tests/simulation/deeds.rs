@@ -1,8 +1,8 @@
 //! What GitHub and the engines do when they are asked.
 
 use dayfly::fleet::{
-    Container as Found, ContainerId, ContainerState, Occupation, RegistrationId, RunnerName, RunnerStatus,
-    Why,
+    Container as Found, ContainerId, ContainerState, Devices, Occupation, RegistrationId, RunnerName,
+    RunnerStatus, Why,
 };
 
 use crate::{
@@ -111,6 +111,7 @@ impl World {
                 template: c.template.clone(),
                 image: None,
                 resources: c.resources,
+                devices: Devices::default(),
                 state: match &c.state {
                     State::Created => ContainerState::Created,
                     State::Up(_) => ContainerState::Up,

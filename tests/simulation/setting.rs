@@ -331,5 +331,6 @@ fn budget<'a>(random: &mut Random, name: HostName, pools: impl Iterator<Item = &
         cpu_millis: if random.chance(300) { cpu_millis + spare * 2000 } else { 0 },
     };
     let spare = u32::try_from(random.within(1, 8)).expect("small");
-    Host { name, max_runners: random.chance(300).then_some(count + spare), budget }
+    let max_runners = random.chance(300).then_some(count + spare);
+    Host { name, max_runners, budget, devices: Default::default() }
 }

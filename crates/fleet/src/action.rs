@@ -1,6 +1,7 @@
 //! What a pass decides: the actions for the shell to carry out, and when the next pass is due.
 
 use super::{
+    devices::Devices,
     event::Event,
     evidence::{ContainerId, RegistrationId},
     name::{HostName, PoolName, RunnerName},
@@ -12,8 +13,15 @@ use super::{
 /// An action. It can be carried out without further decisions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Mint a runner, create its container and start it.
-    Launch { runner: RunnerName, pool: PoolName, host: HostName, why: Why },
+    /// Make what a runner needs beside its container, mint it, create its container and start it.
+    Launch {
+        runner: RunnerName,
+        pool: PoolName,
+        host: HostName,
+        /// What it gets for itself.
+        devices: Devices,
+        why: Why,
+    },
     /// Check the container for a job if it may be running, then remove the registration.
     Deregister {
         runner: RunnerName,
@@ -32,8 +40,15 @@ pub enum Action {
         ask: bool,
         why: Why,
     },
-    /// Remove a container that is not running.
-    Remove { runner: RunnerName, host: HostName, container: ContainerId, why: Why },
+    /// Remove a container that is not running, if there is one, and then what was made for its runner beside it.
+    Remove {
+        runner: RunnerName,
+        host: HostName,
+        container: Option<ContainerId>,
+        /// Whether anything may have been made beside it.
+        attached: bool,
+        why: Why,
+    },
 }
 
 /// The outcome of a pass.

@@ -4,11 +4,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
+    attachment::Attachment,
+    devices::Devices,
     job::{GroupPolicy, Job, JobFacts, JobId, JobState},
     name::{HostName, PoolName, RunnerName},
-    pool::{Resources, TemplateDigest},
     reasons::Source,
     scope::Scope,
+    template::{Resources, TemplateDigest},
     time::{ClockReading, Instant, Timestamp},
 };
 
@@ -75,6 +77,8 @@ pub struct Container {
     /// The engine's id of the image that it runs.
     pub image: Option<String>,
     pub resources: Resources,
+    /// What it has for itself, from its label.
+    pub devices: Devices,
     pub state: ContainerState,
 }
 
@@ -172,13 +176,19 @@ pub enum TroubleKind {
     EngineRefused,
     /// Engine: failed, timed out or cannot be reached.
     EngineFailed,
+    /// Engine: the runner's own engine did not answer in time.
+    DindNotReady,
+    /// Engine: the runner's proxy did not answer in time.
+    EgressNotReady,
+    /// Engine: no addresses are left for another network.
+    NetworksExhausted,
     /// This process or machine cannot open more files or connections; neither side is at fault.
     OutOfFiles,
 }
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::NameTaken,
         Self::RegistrationLimit,
         Self::Refused,
@@ -188,6 +198,9 @@ impl TroubleKind {
         Self::ImageMissing,
         Self::EngineRefused,
         Self::EngineFailed,
+        Self::DindNotReady,
+        Self::EgressNotReady,
+        Self::NetworksExhausted,
         Self::OutOfFiles,
     ];
 
@@ -203,6 +216,9 @@ impl TroubleKind {
             Self::ImageMissing => "image_missing",
             Self::EngineRefused => "engine_refused",
             Self::EngineFailed => "engine_failed",
+            Self::DindNotReady => "dind_not_ready",
+            Self::EgressNotReady => "egress_not_ready",
+            Self::NetworksExhausted => "networks_exhausted",
             Self::OutOfFiles => "out_of_files",
         }
     }
@@ -301,8 +317,8 @@ pub enum Evidence {
     },
     /// A scope's registrations could not be listed completely.
     ScopeTrouble { scope: Scope, trouble: Trouble },
-    /// A complete list of a host's containers with this instance's label.
-    Containers { host: HostName, began: Instant, containers: Vec<Container> },
+    /// A complete list of a host's containers with this instance's label, and of what was made beside them.
+    Containers { host: HostName, began: Instant, containers: Vec<Container>, attachments: Vec<Attachment> },
     /// A host's containers could not be listed.
     HostTrouble { host: HostName, trouble: Trouble },
     /// A runner's log had a line of interest.

@@ -10,6 +10,7 @@ use std::{
 use super::{
     backoff::Backoff,
     demand::DemandState,
+    devices::{DeviceClass, Devices},
     event::Event,
     evidence::{ImageState, Trouble, TroubleKind},
     host::Host,
@@ -17,13 +18,14 @@ use super::{
     known_jobs::KnownJobs,
     mints::Mints,
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
-    pool::{Pool, Resources, TemplateDigest},
+    pool::Pool,
     reasons::{Held, Phase, Source},
     report::{
         Census, FailureReport, HostReport, PoolReport, RunnerReport, ScopeReport, Status, TroubleReport,
     },
     runner::Runner,
     scope::Scope,
+    template::{Resources, Template, TemplateDigest},
     time::{ClockReading, Instant, Timestamp},
 };
 
@@ -148,21 +150,33 @@ impl Sight {
 }
 
 /// The resources that runners use on a host.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Committed {
     pub(super) runners: u32,
     pub(super) resources: Resources,
+    pub(super) devices: Devices,
 }
 
 impl Committed {
-    pub(super) fn add(&mut self, more: Resources) {
+    /// Adds one more runner.
+    pub(super) fn add(&mut self, more: Resources, devices: &Devices) {
         self.runners += 1;
-        self.resources.memory += more.memory;
-        self.resources.cpu_millis += more.cpu_millis;
+        self.resources.add(more);
+        self.devices.add(devices);
     }
 
-    /// The budget of the host that has no room for `more`, if any.
-    pub(super) fn refuses(&self, host: &Host, more: Resources) -> Option<Held> {
+    /// The devices for a runner that is created from `template`, or the budget of the host that has no room for it.
+    pub(super) fn admit(&self, host: &Host, template: &Template) -> Result<Devices, Held> {
+        match self.refuses(host, template.total_resources()) {
+            Some(held) => Err(held),
+            None => self.devices.choose(&host.devices, &template.devices).map_err(|class| match class {
+                DeviceClass::Gpu => Held::HostGpus,
+                DeviceClass::Exclusive(_) | DeviceClass::Slot(_) => Held::HostDevices,
+            }),
+        }
+    }
+
+    fn refuses(&self, host: &Host, more: Resources) -> Option<Held> {
         let Resources { memory, cpu_millis } = host.budget;
         if host.max_runners.is_some_and(|max| self.runners >= max) {
             Some(Held::HostFull)
@@ -281,7 +295,7 @@ impl Fleet {
         });
         let committed = self.committed();
         let hosts = self.hosts.iter().map(|(name, state)| {
-            let committed = committed.get(name).copied().unwrap_or_default();
+            let committed = committed.get(name).cloned().unwrap_or_default();
             HostReport {
                 name: name.clone(),
                 up: state.sight.is_clear(),
@@ -289,7 +303,7 @@ impl Fleet {
                 trouble: state.sight.trouble_report(self.clock),
                 runners: committed.runners,
                 committed: committed.resources,
-                blocked: self.blocked(name, state, committed),
+                blocked: self.blocked(name, state, &committed),
             }
         });
         Status {
@@ -307,20 +321,23 @@ impl Fleet {
     /// What is taken on each host by runners that are up or on their way.
     pub(super) fn committed(&self) -> BTreeMap<HostName, Committed> {
         let mut hosts: BTreeMap<HostName, Committed> = BTreeMap::new();
-        for runner in self.runners.values().filter(|runner| runner.takes_room()) {
-            if let Some(host) = &runner.host {
-                if let Some(committed) = hosts.get_mut(host) {
-                    committed.add(runner.resources);
-                } else {
-                    hosts.entry(host.clone()).or_default().add(runner.resources);
-                }
+        for runner in self.runners.values() {
+            let Some(host) = runner.host.as_ref().filter(|_| runner.takes_of_host()) else { continue };
+            let committed = match hosts.get_mut(host) {
+                Some(committed) => committed,
+                None => hosts.entry(host.clone()).or_default(),
+            };
+            if runner.takes_room() {
+                committed.runners += 1;
             }
+            committed.resources.add(runner.committed_resources());
+            committed.devices.add(&runner.devices);
         }
         hosts
     }
 
     /// Which part of a host's budget has no room for the smallest of its pools.
-    fn blocked(&self, name: &HostName, state: &HostState, committed: Committed) -> Option<Held> {
+    fn blocked(&self, name: &HostName, state: &HostState, committed: &Committed) -> Option<Held> {
         if state.disk_low {
             return Some(Held::HostDisk);
         }
@@ -328,7 +345,7 @@ impl Fleet {
             .pools
             .values()
             .filter(|pool| &pool.pool.host == name)
-            .map(|pool| committed.refuses(&state.host, pool.pool.template.resources))
+            .map(|pool| committed.admit(&state.host, &pool.pool.template).err())
             .peekable();
         refusals.peek()?;
         refusals.min().flatten()

@@ -1,6 +1,8 @@
 //! A host: a container engine that runs runners, with a budget.
 
-use super::{name::HostName, pool::Resources};
+use std::collections::BTreeMap;
+
+use super::{devices::DeviceClass, name::HostName, template::Resources};
 
 /// What may run on a host at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,4 +12,6 @@ pub struct Host {
     pub max_runners: Option<u32>,
     /// Maximum sum of the limits of all runners; 0 is no limit.
     pub budget: Resources,
+    /// What it hands out to one runner at a time, by ids.
+    pub devices: BTreeMap<DeviceClass, Vec<String>>,
 }

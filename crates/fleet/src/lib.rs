@@ -22,8 +22,10 @@
 //! phases, `matching` decides which pool serves a job, `report` and `event` have everything that is shown.
 
 mod action;
+mod attachment;
 mod backoff;
 mod demand;
+mod devices;
 mod event;
 mod evidence;
 mod explain;
@@ -44,10 +46,13 @@ mod schedule;
 mod scope;
 #[cfg(test)]
 mod tables;
+mod template;
 mod time;
 mod troubles;
 
 pub use action::{Action, Plan};
+pub use attachment::{Attachment, AttachmentKind, SidecarState};
+pub use devices::{DeviceClass, DeviceClassError, DeviceCounts, Devices};
 pub use event::Event;
 pub use evidence::*;
 pub use explain::{explain, label_advice};
@@ -59,9 +64,10 @@ pub use name::{
     HostName, InstanceId, MAX_INSTANCE, MAX_POOL_AND_INSTANCE, MAX_RUNNER_NAME, NameError, Names, PREFIX,
     PoolName, RunnerName,
 };
-pub use pool::{Mount, Policy, Pool, PullPolicy, Resources, Template, TemplateDigest};
+pub use pool::{Policy, Pool};
 pub use reasons::*;
 pub use report::*;
 pub use schedule::{DAY, Days, Schedule, Window};
 pub use scope::{Scope, Target, address::ScopeError};
+pub use template::{Dind, DockerMode, Mount, Network, PullPolicy, Resources, Template, TemplateDigest};
 pub use time::{ClockReading, Instant, Timestamp};

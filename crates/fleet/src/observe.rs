@@ -5,9 +5,13 @@ mod ends;
 mod jobs;
 mod outcomes;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
+    attachment::Attachment,
     backoff::Backoff,
     event::Event,
     evidence::{Container, Evidence, ImageState, Registration, Said, Trouble},
@@ -28,8 +32,8 @@ impl Fleet {
                 self.registrations(&scope, began, &registrations, &unseen, now);
             }
             Evidence::ScopeTrouble { scope, trouble } => self.scope_trouble(scope, trouble, now),
-            Evidence::Containers { host, began, containers } => {
-                self.containers(&host, began, containers, now);
+            Evidence::Containers { host, began, containers, attachments } => {
+                self.containers(&host, began, containers, attachments, now);
             }
             Evidence::HostTrouble { host, trouble } => self.host_trouble(host, trouble, now),
             Evidence::Said { runner, said, clock } => self.said(&runner, said, clock, now),
@@ -160,7 +164,14 @@ impl Fleet {
         }
     }
 
-    fn containers(&mut self, host: &HostName, began: Instant, containers: Vec<Container>, now: Instant) {
+    fn containers(
+        &mut self,
+        host: &HostName,
+        began: Instant,
+        containers: Vec<Container>,
+        attachments: Vec<Attachment>,
+        now: Instant,
+    ) {
         let Some(state) = self.hosts.get_mut(host) else { return };
         if !state.sight.listed(began) {
             return;
@@ -243,7 +254,28 @@ impl Fleet {
         for (name, exit) in vanished {
             self.vanished(&name, exit, now);
         }
+        self.attachments(host, began, attachments, now);
         self.forget();
+    }
+
+    /// Records a host's complete list of attachments.
+    fn attachments(&mut self, host: &HostName, began: Instant, attachments: Vec<Attachment>, now: Instant) {
+        let mut by_runner: BTreeMap<RunnerName, Vec<Attachment>> = BTreeMap::new();
+        for attachment in attachments {
+            if attachment.runner.instance() == self.names.instance().as_str() {
+                by_runner.entry(attachment.runner.clone()).or_default().push(attachment);
+            }
+        }
+        for name in by_runner.keys() {
+            self.known(name, now).host.get_or_insert_with(|| host.clone());
+        }
+        for runner in self.runners.values_mut().filter(|runner| runner.host.as_ref() == Some(host)) {
+            let attachments = by_runner.remove(&runner.name).unwrap_or_default();
+            runner.attached(attachments, began);
+            if runner.may_be_left.is_some_and(|failed_at| began > failed_at) {
+                runner.may_be_left = None;
+            }
+        }
     }
 
     fn host_trouble(&mut self, host: HostName, trouble: Trouble, now: Instant) {

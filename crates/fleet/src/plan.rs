@@ -144,6 +144,9 @@ impl Fleet {
         if runner.connection_lost() {
             return Some(Why::ConnectionLost);
         }
+        if runner.sidecar_lost {
+            return Some(Why::SidecarLost);
+        }
         if self.draining {
             return Some(Why::Draining);
         }

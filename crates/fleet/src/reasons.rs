@@ -73,6 +73,8 @@ reasons! {
         Ghost = "ghost",
         /// Remove: its job took longer than `max_job_age`.
         MaxJobAge = "max_job_age",
+        /// Remove: its own engine or its proxy stopped, and it has no job.
+        SidecarLost = "sidecar_lost",
         /// Remove: its container was created but never started.
         NeverStarted = "never_started",
         /// Clean up: its container exited.
@@ -98,6 +100,7 @@ impl Why {
             Self::ConnectionLost => "GitHub lists it as offline",
             Self::Ghost => "GitHub has no registration for it",
             Self::MaxJobAge => "its job ran longer than max_job_age",
+            Self::SidecarLost => "its own Docker Engine or its proxy stopped",
             Self::NeverStarted => "its container was created but never started",
             Self::Finished => "its container has exited",
             Self::Orphaned => "no host has a container for it",
@@ -147,6 +150,12 @@ reasons! {
         HostMemory = "host_memory",
         /// The host's cpu budget is exhausted.
         HostCpus = "host_cpus",
+        /// All GPUs of the host are in use.
+        HostGpus = "host_gpus",
+        /// All exclusive devices of one of the pool's kinds are in use on the host.
+        HostDevices = "host_devices",
+        /// The host has no addresses left for another network.
+        NetworksExhausted = "networks_exhausted",
         /// The host is low on disk space.
         HostDisk = "host_disk",
     }
@@ -188,6 +197,12 @@ impl Held {
             Self::HostFull => "its host's max_runners is reached",
             Self::HostMemory => "its host's memory budget is exhausted",
             Self::HostCpus => "its host's cpu budget is exhausted",
+            Self::HostGpus => "all GPUs of its host are in use",
+            Self::HostDevices => "all devices of a kind that it needs are in use on its host",
+            Self::NetworksExhausted => {
+                "its host has no addresses left for another network; enlarge `default-address-pools` in the engine's \
+                 daemon.json, or remove unused networks"
+            }
             Self::HostDisk => "its host is low on disk space",
         }
     }

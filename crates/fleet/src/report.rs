@@ -12,9 +12,9 @@ use super::{
     evidence::{ContainerId, RegistrationId},
     job::{JobFacts, JobId},
     name::{HostName, PoolName, RunnerName},
-    pool::Resources,
     reasons::{Held, Phase, Source, Unmatched, Why},
     scope::Scope,
+    template::Resources,
     time::{ClockReading, Timestamp},
 };
 

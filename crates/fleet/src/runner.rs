@@ -4,13 +4,15 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    attachment::{Attachment, AttachmentKind, SidecarState},
+    devices::Devices,
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
     job::{JobFacts, QUEUE_LAG},
     name::{HostName, RunnerName},
-    pool::{Resources, TemplateDigest},
     reasons::{ExitReason, Phase, Why},
     report::Ending,
     scope::Scope,
+    template::{Resources, TemplateDigest},
     time::Instant,
 };
 
@@ -164,7 +166,20 @@ pub(super) struct Runner {
     pub(super) host: Option<HostName>,
     pub(super) template: Option<TemplateDigest>,
     pub(super) image: Option<String>,
+    /// The limits of its container once that was listed; before, of all that is being made for it.
     pub(super) resources: Resources,
+    /// What it has for itself until its container is gone.
+    pub(super) devices: Devices,
+    /// Whether a list has shown its container.
+    pub(super) is_listed: bool,
+    /// What was made for it beside its container, as last listed.
+    pub(super) attachments: Vec<Attachment>,
+    /// When its attachments were removed: lists that began before prove nothing.
+    pub(super) detached_at: Option<Instant>,
+    /// Whether a sidecar that it needs stopped or disappeared.
+    pub(super) sidecar_lost: bool,
+    /// When a launch failed that may have left something on the host which no list has shown yet.
+    pub(super) may_be_left: Option<Instant>,
     pub(super) registered: Registered,
     pub(super) contained: Contained,
     pub(super) latch: Option<Latch>,
@@ -204,6 +219,12 @@ impl Runner {
             template: None,
             image: None,
             resources: Resources::default(),
+            devices: Devices::default(),
+            is_listed: false,
+            attachments: Vec::new(),
+            detached_at: None,
+            sidecar_lost: false,
+            may_be_left: None,
             registered: Registered::Never,
             contained: Contained::Never,
             latch: None,
@@ -263,6 +284,32 @@ impl Runner {
         }
     }
 
+    /// Whether it uses anything of its host.
+    pub(super) fn takes_of_host(&self) -> bool {
+        self.takes_room()
+            || !self.attachments.is_empty()
+            || self.may_be_left.is_some()
+            || !self.devices.is_empty() && matches!(self.contained, Contained::Present { .. })
+    }
+
+    /// The limits of what runs for it on its host.
+    pub(super) fn committed_resources(&self) -> Resources {
+        let mut sidecars = Resources::default();
+        for attachment in &self.attachments {
+            sidecars.add(attachment.resources());
+        }
+        match &self.contained {
+            Contained::Present { life, .. } if life.has_ended() => sidecars,
+            Contained::Present { .. } if self.is_listed => {
+                let mut both = self.resources;
+                both.add(sidecars);
+                both
+            }
+            _ if self.takes_room() => self.resources,
+            _ => sidecars,
+        }
+    }
+
     /// Whether it can take a job now, or will soon.
     pub(super) fn is_capacity(&self, boot_timeout: Duration, now: Instant) -> bool {
         self.takes_room()
@@ -271,6 +318,7 @@ impl Runner {
             && !matches!(self.contained, Contained::Present { missed: true, .. })
             && self.registered.gone_since().is_none()
             && !self.start_failed()
+            && !self.sidecar_lost
             && !self.connection_lost()
             && (self.ready_at.is_some() || self.is_launching() || now.since(self.boots_since) < boot_timeout)
     }
@@ -311,6 +359,8 @@ impl Runner {
     /// Whether nothing of it is left, and nothing can still appear.
     pub(super) fn is_over(&self) -> bool {
         self.in_flight.is_none()
+            && self.attachments.is_empty()
+            && self.may_be_left.is_none()
             && matches!(self.contained, Contained::Never | Contained::Gone { .. })
             && !self.registered.may_exist()
     }
@@ -351,6 +401,8 @@ impl Runner {
         self.template = Some(container.template.clone());
         self.image.clone_from(&container.image);
         self.resources = container.resources;
+        self.is_listed = true;
+        self.devices.clone_from(&container.devices);
         if self.scope.is_none() {
             self.scope.clone_from(&container.scope);
         }
@@ -379,6 +431,21 @@ impl Runner {
             Contained::Never | Contained::Gone { .. } => began,
         };
         self.contained = Contained::Present { id: container.id.clone(), at, missed: false, life };
+    }
+
+    /// Records what a list that began at `began` shows of its attachments.
+    pub(super) fn attached(&mut self, attachments: Vec<Attachment>, began: Instant) {
+        if self.detached_at.is_some_and(|at| began <= at) {
+            return;
+        }
+        let has = |id: &str| attachments.iter().any(|attachment| attachment.id == id);
+        let is_sidecar = |attachment: &&Attachment| matches!(attachment.kind, AttachmentKind::Sidecar { .. });
+        let is_down = |attachment: &Attachment| {
+            matches!(attachment.kind, AttachmentKind::Sidecar { state: SidecarState::Down, .. })
+        };
+        self.sidecar_lost |= attachments.iter().any(is_down)
+            || self.attachments.iter().filter(is_sidecar).any(|before| !has(&before.id));
+        self.attachments = attachments;
     }
 
     /// Records that it does something that only a running container can do: the response to its start was

@@ -12,12 +12,13 @@
 //! | `G` | a container without a registration | | | |
 //! | `L` | idle, and offline for long | | | |
 
+mod attachments;
 mod clocks;
 mod ends;
 mod lists;
 mod removals;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::*;
 
@@ -29,6 +30,10 @@ struct Board {
     fleet: Fleet,
     now: Instant,
     letters: Vec<(char, RunnerName)>,
+    /// What the next lists show beside the containers.
+    attachments: Vec<Attachment>,
+    /// What the runners' containers have for themselves.
+    devices: Devices,
 }
 
 pub(super) fn scope() -> Scope {
@@ -88,7 +93,7 @@ pub(super) fn policy(min_idle: u32, max: u32) -> Policy {
 }
 
 pub(super) fn host() -> Host {
-    Host { name: host_name(), max_runners: None, budget: Resources::default() }
+    Host { name: host_name(), max_runners: None, budget: Resources::default(), devices: BTreeMap::new() }
 }
 
 pub(super) fn exit(job: Option<&str>, code: i64, at: Instant) -> Exit {
@@ -113,7 +118,13 @@ impl Board {
         let letters: Vec<_> =
             letters.chars().map(|letter| (letter, names.next(&pool.name, shown(start)))).collect();
         let image = pool.template.image.clone();
-        let mut board = Self { fleet: Fleet::new(instance, 2, vec![pool], vec![host]), now: start, letters };
+        let mut board = Self {
+            fleet: Fleet::new(instance, 2, vec![pool], vec![host]),
+            now: start,
+            letters,
+            attachments: Vec::new(),
+            devices: Devices::default(),
+        };
         let present = ImageState::Present("sha256:1".to_owned());
         board.observe(Evidence::Image { host: host_name(), image, state: present });
         board.look(char::is_uppercase);
@@ -160,7 +171,8 @@ impl Board {
             containers.push(Container { state, ..up[number].clone() });
         }
         let began = self.now;
-        self.observe(Evidence::Containers { host: host_name(), began, containers });
+        let attachments = self.attachments.clone();
+        self.observe(Evidence::Containers { host: host_name(), began, containers, attachments });
         self.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
     }
 
@@ -174,6 +186,7 @@ impl Board {
             template: Template::default().digest(),
             image: Some("sha256:1".to_owned()),
             resources: Resources::default(),
+            devices: self.devices.clone(),
             state: ContainerState::Up,
         };
         self.letters.iter().enumerate().map(container).collect()
@@ -316,7 +329,12 @@ fn another_instance_is_never_touched() {
             })
             .collect();
         let began = board.now;
-        board.observe(Evidence::Containers { host: host_name(), began, containers: vec![] });
+        board.observe(Evidence::Containers {
+            host: host_name(),
+            began,
+            containers: vec![],
+            attachments: Vec::new(),
+        });
         board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
         assert_eq!(board.plan(), "");
         assert!(board.fleet.runners.is_empty());
@@ -337,7 +355,8 @@ fn nothing_is_launched_before_scope_host_and_image_were_seen() {
     };
     let began = Instant::from_millis(1_800_000_000_000);
     assert_eq!(step(None), (0, Some(Held::HostUnseen)));
-    let containers = Evidence::Containers { host: host_name(), began, containers: vec![] };
+    let containers =
+        Evidence::Containers { host: host_name(), began, containers: vec![], attachments: Vec::new() };
     assert_eq!(step(Some(containers)), (0, Some(Held::ScopeUnseen)));
     let registrations =
         Evidence::Registrations { scope: scope(), began, registrations: vec![], unseen: Vec::new() };

@@ -52,8 +52,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Action, Container, ContainerId, ContainerState, Evidence, Exit, ExitReason, ImageState, Launched,
-        Minted, RegistrationId, Removed, Resources, RunnerName, Step, Template, Timestamp, Trouble,
+        Action, Container, ContainerId, ContainerState, Devices, Evidence, Exit, ExitReason, ImageState,
+        Launched, Minted, RegistrationId, Removed, Resources, RunnerName, Step, Template, Timestamp, Trouble,
         TroubleKind, Why,
         tables::{exit, host, host_name, policy, pool, scope},
     };
@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn containers(began: Instant, containers: Vec<Container>) -> Evidence {
-        Evidence::Containers { host: host_name(), began, containers }
+        Evidence::Containers { host: host_name(), began, containers, attachments: Vec::new() }
     }
 
     fn registrations(began: Instant) -> Evidence {
@@ -275,6 +275,7 @@ mod tests {
             template: Template::default().digest(),
             image: None,
             resources: Resources::default(),
+            devices: Devices::default(),
             state: ContainerState::Up,
         };
         fleet.observe(containers(at(1), vec![container]), at(1));

@@ -246,7 +246,8 @@ mod tests {
     }
 
     fn host(budget: Resources, max_runners: Option<u32>) -> HostConfig {
-        let host = Host { name: "local".parse().unwrap(), max_runners, budget };
+        let name = "local".parse().unwrap();
+        let host = Host { name, max_runners, budget, devices: Default::default() };
         HostConfig { host, endpoint: crate::host::Endpoint::default(), min_free_disk: None }
     }
 

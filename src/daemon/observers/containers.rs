@@ -76,7 +76,7 @@ pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Pub
                 }
                 Ok(Happened::Oom { runner, .. }) => publisher.publish(Evidence::OutOfMemory { runner }),
                 Ok(Happened::Started { .. }) => {}
-                Ok(Happened::Destroyed { .. }) => relist.notify_one(),
+                Ok(Happened::Destroyed { .. } | Happened::Sidecar { .. }) => relist.notify_one(),
                 Err(error) => debug!(%host, error = chain(&error), "the engine's event stream ended"),
             }
         }

@@ -9,8 +9,8 @@ use axum::{
 use base64::Engine as _;
 use bollard::models::{MountType, RestartPolicyNameEnum};
 use dayfly::{
-    fleet::{Mount, RegistrationId, Resources},
-    host::{Docker, Host, HostError, LOG_CAPS, Launch},
+    fleet::{Devices, Mount, Network, RegistrationId, Resources},
+    host::{Docker, Host, HostError, LOG_CAPS, Launch, Prepared},
     text::chain,
 };
 use secrecy::SecretString;
@@ -146,7 +146,7 @@ async fn what_the_engine_cannot_do_is_refused_with_its_reason() {
     assert!(matches!(&error, HostError::Refused(why) if why.contains("./here")), "{error}");
 
     let mut pool = stand.pool(IDLE);
-    pool.template.network = Some("no-such-network".to_owned());
+    pool.template.network = Network::Named("no-such-network".to_owned());
     let (_, id) = stand.create(&pool).await.unwrap();
     let error = stand.docker.start(&id).await.unwrap_err();
     assert!(matches!(&error, HostError::Refused(why) if why.contains("no-such-network")), "{error}");
@@ -212,7 +212,9 @@ async fn an_echoed_request_shows_nothing_of_the_jit_config() {
         let guard = subscriber.set_default();
         let (runner, pool, secret) = (stand.name(), stand.pool(IDLE), SecretString::from(jit.clone()));
         let (instance, registration) = (&stand.instance, RegistrationId(23));
-        let launch = Launch { instance, runner: &runner, registration, pool: &pool, jit: &secret };
+        let (devices, prepared) = (&Devices::default(), &Prepared::default());
+        let launch =
+            Launch { instance, runner: &runner, registration, pool: &pool, jit: &secret, devices, prepared };
         let outcome = docker.create(launch).await;
         drop(guard);
         let mut shown = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -43,7 +43,7 @@ async fn a_list_shows_all_that_is_ours_in_its_state() {
     stand.ended(&down_id).await;
 
     for _ in 0..2 {
-        let listed = stand.docker.list().await.unwrap();
+        let listed = stand.docker.list().await.unwrap().containers;
         assert_eq!(listed.len(), 3);
         let found = stand.listed(&created).await.unwrap();
         assert_eq!((found.id, found.state), (created_id.clone(), ContainerState::Created));
@@ -115,7 +115,7 @@ async fn what_is_not_ours_is_unlisted_and_left_alone() {
     crate::subscribers::allow_several();
     let guard = subscriber.set_default();
     for _ in 0..2 {
-        let listed = stand.docker.list().await.unwrap();
+        let listed = stand.docker.list().await.unwrap().containers;
         assert_eq!(listed.iter().map(|one| &one.runner).collect::<Vec<_>>(), [&ours]);
     }
     drop(guard);

@@ -2,6 +2,7 @@
 //! engine reports of them. Without an engine these tests fail with a message.
 
 mod asked;
+mod attachments;
 mod connect;
 mod end;
 mod launch;

@@ -14,16 +14,17 @@ use std::{
 use bollard::{
     models::{ContainerCreateBody, HostConfig, HostConfigLogConfig},
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-        RemoveImageOptionsBuilder, RemoveVolumeOptions,
+        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+        ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        RemoveVolumeOptions,
     },
 };
 use dayfly::{
     fleet::{
-        Container, ContainerId, Demand, Exit, InstanceId, Mount, Names, Policy, Pool, RegistrationId,
-        RunnerName, Template, Timestamp,
+        Container, ContainerId, Demand, Devices, Exit, InstanceId, Mount, Names, Network, Policy, Pool,
+        RegistrationId, RunnerName, Template, Timestamp,
     },
-    host::{Docker, Endpoint, Host, HostError, LABEL_INSTANCE, Launch, RequestReport},
+    host::{Docker, Endpoint, Host, HostError, LABEL_INSTANCE, Launch, Prepared, RequestReport},
 };
 use secrecy::SecretString;
 
@@ -93,7 +94,7 @@ impl Stand {
             template: Template {
                 image: self.image.clone(),
                 command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-                network: Some("none".to_owned()),
+                network: Network::Named("none".to_owned()),
                 ..Template::default()
             },
         }
@@ -112,9 +113,21 @@ impl Stand {
     }
 
     pub(crate) async fn create_as(&self, runner: &RunnerName, pool: &Pool) -> Result<ContainerId, HostError> {
-        let jit = SecretString::from(JIT);
+        self.create_prepared(runner, pool, &Prepared::default()).await
+    }
+
+    /// The same with what was made for the runner.
+    pub(crate) async fn create_prepared(
+        &self,
+        runner: &RunnerName,
+        pool: &Pool,
+        prepared: &Prepared,
+    ) -> Result<ContainerId, HostError> {
+        let (jit, devices) = (SecretString::from(JIT), &Devices::default());
         let (instance, registration) = (&self.instance, RegistrationId(23));
-        self.docker.create(Launch { instance, runner, registration, pool, jit: &jit }).await
+        self.docker
+            .create(Launch { instance, runner, registration, pool, jit: &jit, devices, prepared })
+            .await
     }
 
     /// A started container that runs the script.
@@ -187,7 +200,7 @@ impl Stand {
     }
 
     pub(crate) async fn listed(&self, runner: &RunnerName) -> Option<Container> {
-        self.docker.list().await.unwrap().into_iter().find(|container| container.runner == *runner)
+        self.docker.list().await.unwrap().containers.into_iter().find(|container| container.runner == *runner)
     }
 
     pub(crate) fn reports(&self) -> MutexGuard<'_, Vec<RequestReport>> {
@@ -233,6 +246,15 @@ async fn clear(instance: &InstanceId, image: &str) {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+    let filter = HashMap::from([("label", vec![format!("{LABEL_INSTANCE}={instance}")])]);
+    let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
+    for network in engine.list_networks(Some(options)).await.unwrap() {
+        engine.remove_network(&network.id.unwrap()).await.unwrap();
+    }
+    let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+    for volume in engine.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
+        engine.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
     }
     // Tests call their volume and their image alike.
     match engine.remove_volume(image, None::<RemoveVolumeOptions>).await {

@@ -54,6 +54,7 @@ fn whose(happened: &Happened) -> &RunnerName {
         Happened::Started { runner, .. }
         | Happened::Died { runner, .. }
         | Happened::Oom { runner, .. }
+        | Happened::Sidecar { runner }
         | Happened::Destroyed { runner, .. } => runner,
     }
 }

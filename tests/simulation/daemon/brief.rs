@@ -15,7 +15,7 @@ pub(super) fn brief(evidence: &Evidence) -> String {
                 ours.collect::<Vec<_>>().join(", ")
             )
         }
-        Evidence::Containers { host, began, containers } => {
+        Evidence::Containers { host, began, containers, .. } => {
             let all = containers.iter().map(|c| {
                 let (state, name) = (format!("{:?}", c.state), c.runner.as_str());
                 format!("{} …{} {:.7}", c.id, &name[name.len() - 4..], state)

@@ -1,12 +1,12 @@
 //! An installation at rest, of any size, built by the evidence that a daemon would have seen.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use dayfly_fleet::{
-    Container, ContainerId, ContainerState, Demand, Evidence, Exit, Fleet, Host, HostName, ImageState,
-    InstanceId, Instant, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration, RegistrationId,
-    Resources, RunnerName, RunnerStatus, Scope, Template, Timestamp,
+    Container, ContainerId, ContainerState, Demand, Devices, Evidence, Exit, Fleet, Host, HostName,
+    ImageState, InstanceId, Instant, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration,
+    RegistrationId, Resources, RunnerName, RunnerStatus, Scope, Template, Timestamp,
 };
 
 /// Each scope and each host serves so many pools.
@@ -34,7 +34,12 @@ impl Installation {
         let idle = (0..per_pool).filter(|number| !is_busy(*number)).count();
         let hosts = (0..pools.div_ceil(POOLS_TOGETHER)).map(|number| {
             let name = host_of(number * POOLS_TOGETHER)?;
-            Ok(Host { name, max_runners: Some(u32::MAX), budget: Resources::default() })
+            Ok(Host {
+                name,
+                max_runners: Some(u32::MAX),
+                budget: Resources::default(),
+                devices: BTreeMap::new(),
+            })
         });
         let hosts = hosts.collect::<Result<_>>()?;
         let pools = (0..pools).map(|number| {
@@ -143,9 +148,15 @@ impl Installation {
                 image: None,
                 template: template.clone(),
                 resources: Resources::default(),
+                devices: Devices::default(),
                 state: ContainerState::Up,
             });
-            Evidence::Containers { host: host.name.clone(), began, containers: containers.collect() }
+            Evidence::Containers {
+                host: host.name.clone(),
+                began,
+                containers: containers.collect(),
+                attachments: Vec::new(),
+            }
         });
         let mut scopes: Vec<&Scope> = self.pools.iter().map(|pool| &pool.scope).collect();
         scopes.dedup();

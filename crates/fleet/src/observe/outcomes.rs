@@ -10,6 +10,7 @@ use crate::{
     name::{PoolName, RunnerName},
     reasons::{Held, Veto, Why},
     runner::{Contained, InFlight, Life, Registered, Runner},
+    template::Template,
     time::Instant,
 };
 
@@ -50,6 +51,14 @@ impl Fleet {
                     Minted::No => {}
                     Minted::Yes(id) => expected(runner, Some(id)),
                     Minted::Perhaps => expected(runner, None),
+                }
+                // What was made for it is removed once a list shows it; and a request whose response was lost may
+                // still have created a container that has devices.
+                let pool_of = self.pools.get(name.pool()).map(|state| &state.pool.template);
+                if container.is_none()
+                    && (!runner.devices.is_empty() || pool_of.is_some_and(Template::has_attachments))
+                {
+                    runner.may_be_left = Some(now);
                 }
                 if let (Some(id), Contained::Never) = (container, &runner.contained) {
                     let life = Life::Created { since: now };
@@ -98,7 +107,10 @@ impl Fleet {
             | TroubleKind::GithubFailed
             | TroubleKind::SessionTaken
             | TroubleKind::EngineFailed
+            | TroubleKind::DindNotReady
+            | TroubleKind::EgressNotReady
             | TroubleKind::OutOfFiles => Held::BackingOff,
+            TroubleKind::NetworksExhausted => Held::NetworksExhausted,
         };
         pool.backoff.failed(held, &trouble.detail, begun, now);
         Some(pool.backoff.failures)
@@ -181,7 +193,10 @@ impl Fleet {
         runner.in_flight = None;
         match outcome {
             Removed::Gone => {
-                runner.contained = Contained::Gone { at: now };
+                if !matches!(runner.contained, Contained::Never) {
+                    runner.contained = Contained::Gone { at: now };
+                }
+                (runner.attachments, runner.detached_at) = (Vec::new(), Some(now));
                 runner.retries = 0;
                 if why == Why::NeverStarted {
                     let (pool, runner) = (name.pool().to_owned(), name.clone());

@@ -59,16 +59,42 @@ impl Fleet {
                     return None;
                 }
                 let leftover = self.leftover(runner, pass);
-                // Neither half waits for the other when one of them fails.
-                match leftover.and_then(|why| self.deregister(runner, why)) {
-                    Some(step) if runner.retries % 2 == 1 => Some(step),
-                    step => self.remove(runner, Why::Finished).or(step),
-                }
+                self.either(runner, leftover, Some(Why::Finished))
             }
             Contained::Never | Contained::Gone { .. } => {
-                let why = self.leftover(runner, pass)?;
-                if pass.due(runner.retry_at) { self.deregister(runner, why) } else { None }
+                let (leftover, detached) = (self.leftover(runner, pass), self.left_attached(runner, pass));
+                if leftover.is_none() && detached.is_none() || !pass.due(runner.retry_at) {
+                    return None;
+                }
+                self.either(runner, leftover, detached)
             }
+        }
+    }
+
+    /// Removes what is left on the host or the registration. Neither waits for the other when one of them fails.
+    fn either(
+        &self,
+        runner: &Runner,
+        leftover: Option<Why>,
+        remove: Option<Why>,
+    ) -> Option<(Action, InFlight)> {
+        match leftover.and_then(|why| self.deregister(runner, why)) {
+            Some(step) if runner.retries % 2 == 1 => Some(step),
+            step => remove.and_then(|why| self.remove(runner, why)).or(step),
+        }
+    }
+
+    /// Why the attachments of a runner without a container are to be removed, if they are.
+    fn left_attached(&self, runner: &Runner, pass: &mut Pass) -> Option<Why> {
+        if runner.attachments.is_empty() {
+            None
+        } else if runner.launch_failed {
+            Some(Why::LaunchFailed)
+        } else if matches!(runner.contained, Contained::Gone { .. }) {
+            Some(Why::Finished)
+        } else {
+            // Another process may be launching it now.
+            pass.due(runner.known_since + self.boot_timeout(runner)).then_some(Why::Orphaned)
         }
     }
 
@@ -156,9 +182,17 @@ impl Fleet {
         if !self.host_is_up(runner) {
             return None;
         }
-        let (host, container) = runner.container()?;
-        let (host, container) = (host.clone(), container.clone());
-        let action = Action::Remove { runner: runner.name.clone(), host, container, why };
+        let action = Action::Remove {
+            runner: runner.name.clone(),
+            host: runner.host.clone()?,
+            container: runner.container().map(|(_, container)| container.clone()),
+            attached: !runner.attachments.is_empty()
+                || self
+                    .pools
+                    .get(runner.name.pool())
+                    .is_some_and(|state| state.pool.template.has_attachments()),
+            why,
+        };
         Some((action, InFlight::Remove(why)))
     }
 }

@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use super::{Fleet, Pass, Tally};
 use crate::{
     action::Action,
+    devices::Devices,
     event::Event,
     evidence::ImageState,
     fleet::PoolState,
@@ -50,17 +51,22 @@ impl Fleet {
                         held.insert(name, (why, detail));
                     }
                     Wish::Runner(why) => {
-                        let resources = state.pool.template.resources;
-                        let budget = self.hosts.get(&state.pool.host).map(|host| &host.host);
-                        if let Some(why) = budget.and_then(|budget| host.refuses(budget, resources)) {
-                            held.insert(name, (why, String::new()));
+                        let template = &state.pool.template;
+                        let Some(budget) = self.hosts.get(&state.pool.host).map(|host| &host.host) else {
                             continue;
-                        }
-                        host.add(resources);
+                        };
+                        let devices = match host.admit(budget, template) {
+                            Ok(devices) => devices,
+                            Err(why) => {
+                                held.insert(name, (why, String::new()));
+                                continue;
+                            }
+                        };
+                        host.add(template.total_resources(), &devices);
                         tally.capacity += 1;
                         tally.room += 1;
                         tally.probes += 1;
-                        self.launch_one(&name, why, pass);
+                        self.launch_one(&name, devices, why, pass);
                         wanting.push(name);
                     }
                 }
@@ -70,10 +76,13 @@ impl Fleet {
         // Other pools may have taken more of a host since, so the final reason is reported.
         for (name, (why, _)) in &mut held {
             let PoolState { pool, .. } = &self.pools[name];
-            if let (Held::HostFull | Held::HostMemory | Held::HostCpus, Some(host), Some(committed)) =
-                (*why, self.hosts.get(&pool.host), committed.get(&pool.host))
+            if let (
+                Held::HostFull | Held::HostMemory | Held::HostCpus | Held::HostGpus | Held::HostDevices,
+                Some(host),
+                Some(committed),
+            ) = (*why, self.hosts.get(&pool.host), committed.get(&pool.host))
             {
-                *why = committed.refuses(&host.host, pool.template.resources).unwrap_or(*why);
+                *why = committed.admit(&host.host, &pool.template).err().unwrap_or(*why);
             }
         }
         for (name, state) in &mut self.pools {
@@ -93,7 +102,7 @@ impl Fleet {
         }
     }
 
-    fn launch_one(&mut self, pool: &PoolName, why: Why, pass: &mut Pass) {
+    fn launch_one(&mut self, pool: &PoolName, devices: Devices, why: Why, pass: &mut Pass) {
         let name = self.names.next(pool, self.clock.timestamp(pass.now));
         let state = &self.pools[pool];
         let mut runner = Runner::new(name.clone(), pass.now);
@@ -101,12 +110,13 @@ impl Fleet {
         runner.scope = Some(state.pool.scope.clone());
         runner.host = Some(state.pool.host.clone());
         runner.template = Some(state.digest.clone());
-        runner.resources = state.pool.template.resources;
+        runner.resources = state.pool.template.total_resources();
+        runner.devices = devices.clone();
         runner.in_flight = Some(InFlight::Launch(why));
         self.runners.insert(name.clone(), runner);
         self.mints.begin(MintBudget::of(&state.pool), pass.now);
         let (pool, host) = (pool.clone(), state.pool.host.clone());
-        pass.actions.push(Action::Launch { runner: name, pool, host, why });
+        pass.actions.push(Action::Launch { runner: name, pool, host, devices, why });
     }
 
     /// Whether a pool wants one more runner, and why its launches are paused if they are.

@@ -193,7 +193,10 @@ fn a_job_that_ended_is_counted_once_for_a_scale_set() {
 fn an_image_that_the_engine_does_not_talk_about_holds_its_pool_until_it_does() {
     let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, vec![pool(policy(1, 1))], vec![host()]);
     let now = Instant::from_millis(1_800_000_000_000);
-    fleet.observe(Evidence::Containers { host: host_name(), began: now, containers: vec![] }, now);
+    fleet.observe(
+        Evidence::Containers { host: host_name(), began: now, containers: vec![], attachments: Vec::new() },
+        now,
+    );
     let (registrations, unseen) = (Vec::new(), Vec::new());
     fleet.observe(Evidence::Registrations { scope: scope(), began: now, registrations, unseen }, now);
     let mut step = |state| {

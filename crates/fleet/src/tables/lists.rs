@@ -16,7 +16,12 @@ fn a_runner_that_lists_omitted_and_show_again_was_never_gone() {
             };
             let registrations = Some(registrations).filter(|_| shown).into_iter().collect();
             let (began, unseen) = (board.now, Vec::new());
-            board.observe(Evidence::Containers { host: host_name(), began, containers: board.up() });
+            board.observe(Evidence::Containers {
+                host: host_name(),
+                began,
+                containers: board.up(),
+                attachments: Vec::new(),
+            });
             board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen });
             let plan = board.plan();
             assert!(plan.is_empty() || plan == "+", "{plan}");
@@ -31,7 +36,12 @@ fn a_runner_that_lists_omitted_and_show_again_was_never_gone() {
 fn shows_alone(board: &mut Board, name: &RunnerName, status: RunnerStatus) {
     let registration = Registration { id: RegistrationId(9), name: name.to_string(), status, busy: false };
     let (began, registrations) = (board.now, vec![registration]);
-    board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new() });
+    board.observe(Evidence::Containers {
+        host: host_name(),
+        began,
+        containers: Vec::new(),
+        attachments: Vec::new(),
+    });
     board.observe(Evidence::Registrations { scope: scope(), began, registrations, unseen: Vec::new() });
 }
 

@@ -7,16 +7,18 @@ use std::{
 };
 
 use dayfly_fleet::{
-    Action, ClockReading, Container, ContainerId, ContainerState, Demand, Deregistered, Evidence, Exit,
-    Fleet, Host, HostName, ImageState, Instant, Job, JobFacts, JobId, JobState, Launched, Minted, Phase,
-    Policy, Pool, Registration, RegistrationId, Removed, Resources, RunnerName, RunnerStatus, Scope, Stopped,
-    Template, Timestamp, Trouble, TroubleKind, Why,
+    Action, Attachment, AttachmentKind, ClockReading, Container, ContainerId, ContainerState, Demand,
+    Deregistered, DeviceClass, Devices, Evidence, Exit, Fleet, Host, HostName, ImageState, Instant, Job,
+    JobFacts, JobId, JobState, Launched, Minted, Network, Phase, Policy, Pool, Registration, RegistrationId,
+    Removed, Resources, RunnerName, RunnerStatus, Scope, Stopped, Template, Timestamp, Trouble, TroubleKind,
+    Why,
 };
 use proptest::prelude::*;
 
 pub(super) const START: Instant = Instant::from_millis(1_800_000_000_000);
 pub(super) const MAX: u32 = 6;
 pub(super) const HOST_MAX: u32 = 8;
+const GPUS: [&str; 3] = ["0", "1", "GPU-2"];
 
 /// What the wall clock shows while it has not been set.
 pub(super) fn shown(at: Instant) -> Timestamp {
@@ -53,6 +55,14 @@ pub(super) fn scope() -> Scope {
     "https://github.com/acme".parse().unwrap()
 }
 
+/// The runners of one pool have networks of their own, those of the other GPUs.
+fn template(pool: &str) -> Template {
+    match pool {
+        "a" => Template { network: Network::Isolated, ..Template::default() },
+        _ => Template { devices: BTreeMap::from([(DeviceClass::Gpu, 1)]), ..Template::default() },
+    }
+}
+
 pub(super) fn fleet(min_idle: u32) -> Fleet {
     let pool = |name: &str, priority| Pool {
         name: name.parse().unwrap(),
@@ -72,9 +82,15 @@ pub(super) fn fleet(min_idle: u32) -> Fleet {
             idle_timeout: Duration::from_secs(70),
             ..Policy::default()
         },
-        template: Template::default(),
+        template: template(name),
     };
-    let host = Host { name: host_name(), max_runners: Some(HOST_MAX), budget: Resources::default() };
+    let gpus = GPUS.map(str::to_owned).to_vec();
+    let host = Host {
+        name: host_name(),
+        max_runners: Some(HOST_MAX),
+        budget: Resources::default(),
+        devices: BTreeMap::from([(DeviceClass::Gpu, gpus)]),
+    };
     Fleet::new("ci1".parse().unwrap(), 7, vec![pool("a", 0), pool("b", 1)], vec![host])
 }
 
@@ -85,6 +101,9 @@ pub(super) struct Truth {
     pub(super) online: bool,
     pub(super) busy: bool,
     pub(super) container: Option<ContainerState>,
+    /// Whether it has a network of its own.
+    pub(super) network: bool,
+    pub(super) devices: Devices,
     /// Evidence of a job was given while its container was up.
     pub(super) job_told: bool,
 }
@@ -168,14 +187,21 @@ impl Stage {
                 runner: name.clone(),
                 registration: truth.registration,
                 scope: Some(scope()),
-                template: Template::default().digest(),
+                template: template(name.pool()).digest(),
                 image: Some("1".to_owned()),
                 resources: Resources::default(),
+                devices: truth.devices.clone(),
                 state: truth.container.clone()?,
             })
         });
         let containers = containers.collect();
-        self.observe(Evidence::Containers { host: host_name(), began, containers });
+        let attachments = truth.iter().filter(|(_, truth)| truth.network).map(|(name, _)| Attachment {
+            runner: name.clone(),
+            kind: AttachmentKind::Network,
+            id: name.to_string(),
+        });
+        let attachments = attachments.collect();
+        self.observe(Evidence::Containers { host: host_name(), began, containers, attachments });
         self.host_trouble = self.host_trouble.filter(|at| began < *at);
     }
 
@@ -208,6 +234,7 @@ impl Stage {
         let evidence = match (action, bad) {
             (Action::Launch { .. }, None) => {
                 truth.registration = Some(id);
+                truth.network = runner.pool() == "a";
                 // Its end may have been seen before its start is reported.
                 truth.container.get_or_insert(ContainerState::Up);
                 let outcome =
@@ -218,6 +245,11 @@ impl Stage {
                 let kind = TroubleKind::ALL[usize::from(how) % TroubleKind::ALL.len()];
                 let registration = [Minted::No, Minted::Yes(id), Minted::Perhaps][usize::from(how) % 3];
                 truth.registration = (registration != Minted::No).then_some(id);
+                truth.network = runner.pool() == "a" && how % 2 == 0;
+                // A request whose response was lost may have been carried out.
+                if how % 5 == 0 {
+                    truth.container = Some(ContainerState::Created);
+                }
                 let outcome = Launched::Failed { registration, container: None, trouble: trouble(kind) };
                 Evidence::Launch { runner, outcome }
             }
@@ -237,8 +269,10 @@ impl Stage {
             }
             (Action::Stop { .. }, None) => {
                 let exit = self.exit(143);
-                if let Some(truth) = self.truth.get_mut(&runner) {
-                    truth.container = Some(ContainerState::Down(exit.clone()));
+                if let Some(container) =
+                    self.truth.get_mut(&runner).and_then(|truth| truth.container.as_mut())
+                {
+                    *container = ContainerState::Down(exit.clone());
                 }
                 self.observe(Evidence::Exited { runner: runner.clone(), exit });
                 Evidence::Stop { runner, outcome: Stopped::Down }
@@ -253,6 +287,7 @@ impl Stage {
             }
             (Action::Remove { .. }, None) => {
                 truth.container = None;
+                truth.network = false;
                 Evidence::Remove { runner, outcome: Removed::Gone }
             }
             (Action::Remove { .. }, Some(_)) => {
@@ -273,7 +308,7 @@ impl Stage {
             let truth = self.truth.get(name);
             let job_told = truth.is_some_and(|truth| truth.job_told && Self::up(truth));
             match &action {
-                Action::Launch { .. } => {
+                Action::Launch { devices, .. } => {
                     prop_assert!(truth.is_none(), "P22: a name is used once");
                     prop_assert!(
                         self.host_trouble.is_none(),
@@ -284,6 +319,8 @@ impl Stage {
                         online: false,
                         busy: false,
                         container: None,
+                        network: false,
+                        devices: devices.clone(),
                         job_told: false,
                     };
                     self.truth.insert(name.clone(), truth);
@@ -324,6 +361,17 @@ impl Stage {
         }
         prop_assert!(rooms.values().all(|&room| room <= MAX), "rule 5: {rooms:?}");
         prop_assert!(rooms.values().sum::<u32>() <= HOST_MAX, "rule 5: {rooms:?}");
+        let mut taken = BTreeSet::new();
+        for (name, truth) in &self.truth {
+            if truth.container.is_some() || launching.contains(name) {
+                for gpu in truth.devices.of(&DeviceClass::Gpu) {
+                    prop_assert!(
+                        GPUS.contains(&gpu) && taken.insert(gpu.to_owned()),
+                        "P40: two have GPU {gpu}"
+                    );
+                }
+            }
+        }
         for runner in self.fleet.status().runners {
             let reported = self.truth.get(&runner.name).is_some_and(|t| t.job_told && Self::up(t));
             let idle = matches!(runner.phase, Phase::Idle | Phase::Starting | Phase::Stopping | Phase::Ghost);

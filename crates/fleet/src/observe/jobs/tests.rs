@@ -2,10 +2,12 @@
 
 mod scale_sets;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::{
-    Action, ClockReading, Container, ContainerId, ContainerState, Demand, Evidence, Exit, Host, HostName,
-    ImageState, Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble,
+    Action, ClockReading, Container, ContainerId, ContainerState, Demand, Devices, Evidence, Exit, Host,
+    HostName, ImageState, Launched, Plan, Policy, Pool, RegistrationId, Resources, Said, Template, Trouble,
     TroubleKind, Unmatched, Visibility,
 };
 
@@ -53,7 +55,8 @@ fn jobs_pool() -> Pool {
 
 impl Table {
     fn of(pools: Vec<Pool>) -> Self {
-        let host_of = Host { name: host(), max_runners: None, budget: Resources::default() };
+        let host_of =
+            Host { name: host(), max_runners: None, budget: Resources::default(), devices: BTreeMap::new() };
         let now = Instant::from_millis(1_800_000_000_000);
         let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, pools, vec![host_of]);
         let image = Template::default().image;
@@ -64,7 +67,10 @@ impl Table {
             Evidence::Registrations { scope, began, registrations: Vec::new(), unseen: Vec::new() },
             now,
         );
-        fleet.observe(Evidence::Containers { host: host(), began, containers: Vec::new() }, now);
+        fleet.observe(
+            Evidence::Containers { host: host(), began, containers: Vec::new(), attachments: Vec::new() },
+            now,
+        );
         Self { fleet, now, launched: Vec::new(), events: Vec::new() }
     }
 

@@ -91,11 +91,17 @@ fn while_another_session_holds_the_set_nothing_is_launched_or_removed() {
         template: Template::default().digest(),
         image: None,
         resources: Resources::default(),
+        devices: Devices::default(),
         state: ContainerState::Up,
     });
     let containers = containers.collect::<Vec<_>>();
     table.pass_by(60 * MINUTE);
-    table.observe(Evidence::Containers { host: host(), began: table.now, containers });
+    table.observe(Evidence::Containers {
+        host: host(),
+        began: table.now,
+        containers,
+        attachments: Vec::new(),
+    });
     assert!(table.plan().actions.is_empty());
     table.observe(taken(false));
     assert_eq!(table.plan().actions.len(), 2, "and now they are too many");

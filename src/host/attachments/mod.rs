@@ -1,0 +1,155 @@
+//! What is made for one runner beside its container: sidecars, networks, volumes. Each has labels like the runner's
+//! container and is named after the runner, so that nothing has to be remembered to remove it.
+
+mod network;
+mod remove;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::atomic::Ordering,
+};
+
+use bollard::{
+    models::{ContainerSummary, Mount as EngineMount},
+    query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
+};
+
+use super::{
+    Docker, HostError, Preparation,
+    call::Call,
+    container::{
+        Condition, LABEL_INSTANCE, LABEL_POOL, LABEL_RUNNER, is_plain_name, listed_condition, runner_of,
+    },
+    engine::boxed,
+};
+use crate::fleet::{Attachment, AttachmentKind, Network, Resources, SidecarState};
+
+/// Label: what an attachment is to its runner.
+pub const LABEL_ATTACHMENT: &str = "dev.dayfly.attachment";
+
+/// Label: the limits of a sidecar, memory in bytes and processors in thousandths.
+const LABEL_RESOURCES: &str = "dev.dayfly.resources";
+
+/// What was made for a runner, as its container needs it.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// Its network mode; that of the template when absent.
+    pub(super) network: Option<String>,
+    pub(super) mounts: Vec<EngineMount>,
+    /// Variables of its environment.
+    pub(super) env: BTreeMap<String, String>,
+    /// Groups that its user is in besides its own.
+    pub(super) groups: Vec<String>,
+}
+
+/// Whether a listed container is an attachment, not a runner.
+pub(super) fn is_attachment(summary: &ContainerSummary) -> bool {
+    summary.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_ATTACHMENT))
+}
+
+/// The labels of an attachment; `what` says what it is to its runner.
+fn labels(of: &Preparation<'_>, what: &str) -> HashMap<String, String> {
+    let labels = [
+        (LABEL_INSTANCE, of.instance.to_string()),
+        (LABEL_POOL, of.pool.name.to_string()),
+        (LABEL_RUNNER, of.runner.to_string()),
+        (LABEL_ATTACHMENT, what.to_owned()),
+    ];
+    labels.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+impl Docker {
+    /// Makes what a runner needs, and waits until it is ready.
+    pub(super) async fn make_attachments(&self, of: Preparation<'_>) -> Result<Prepared, HostError> {
+        if of.pool.template.has_attachments() {
+            self.has_attachments().store(true, Ordering::Relaxed);
+        }
+        let mut prepared = Prepared::default();
+        if of.pool.template.network == Network::Isolated {
+            prepared.network = Some(self.make_network(&of).await?);
+        }
+        Ok(prepared)
+    }
+
+    /// The attachments of this instance's runners: those listed as containers, and networks and volumes.
+    pub(super) async fn attachments(
+        &self,
+        sidecars: &[ContainerSummary],
+    ) -> Result<Vec<Attachment>, HostError> {
+        let mut found: Vec<_> = sidecars.iter().filter_map(|summary| self.sidecar(summary)).collect();
+        if !self.has_attachments().swap(false, Ordering::Relaxed) {
+            return Ok(found);
+        }
+        // Until the lists are complete: what is made meanwhile is listed the next time.
+        let listed = self.networks_and_volumes().await;
+        match &listed {
+            Ok(listed) if listed.is_empty() => {}
+            _ => self.has_attachments().store(true, Ordering::Relaxed),
+        }
+        found.extend(listed?);
+        Ok(found)
+    }
+
+    async fn networks_and_volumes(&self) -> Result<Vec<Attachment>, HostError> {
+        let mut found = Vec::new();
+        let filters = self.filters(None);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let networks = self
+            .engine()
+            .look(Call::ListNetworks, |docker| {
+                boxed(async move { docker.list_networks(Some(options)).await })
+            })
+            .await?;
+        for network in networks {
+            found.extend(self.attachment(network.labels.as_ref(), AttachmentKind::Network, network.id));
+        }
+        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
+        let volumes = self
+            .engine()
+            .look(Call::ListVolumes, |docker| boxed(async move { docker.list_volumes(Some(options)).await }))
+            .await?;
+        for volume in volumes.volumes.unwrap_or_default() {
+            found.extend(self.attachment(Some(&volume.labels), AttachmentKind::Volume, Some(volume.name)));
+        }
+        Ok(found)
+    }
+
+    /// Filters of a list: this instance's attachments, or those of one runner.
+    fn filters(&self, runner: Option<&str>) -> HashMap<&'static str, Vec<String>> {
+        let mut labels = vec![format!("{LABEL_INSTANCE}={}", self.instance()), LABEL_ATTACHMENT.to_owned()];
+        labels.extend(runner.map(|runner| format!("{LABEL_RUNNER}={runner}")));
+        HashMap::from([("label", labels)])
+    }
+
+    fn sidecar(&self, summary: &ContainerSummary) -> Option<Attachment> {
+        let state = match summary.state.and_then(listed_condition)? {
+            Condition::Created => SidecarState::Created,
+            Condition::Up => SidecarState::Up,
+            Condition::Down => SidecarState::Down,
+        };
+        let labels = summary.labels.as_ref();
+        let limits = labels.and_then(|labels| labels.get(LABEL_RESOURCES));
+        let resources = limits.and_then(|text| parse_resources(text)).unwrap_or_default();
+        self.attachment(labels, AttachmentKind::Sidecar { resources, state }, summary.id.clone())
+    }
+
+    /// An attachment, if its labels say that it is one of a runner of this instance.
+    fn attachment(
+        &self,
+        labels: Option<&HashMap<String, String>>,
+        kind: AttachmentKind,
+        id: Option<String>,
+    ) -> Option<Attachment> {
+        let label = |key| labels?.get(key).map(String::as_str);
+        if label(LABEL_INSTANCE) != Some(self.instance().as_str()) || label(LABEL_ATTACHMENT).is_none() {
+            return None;
+        }
+        let runner = runner_of(label(LABEL_RUNNER), self.instance()).ok()?;
+        Some(Attachment { runner, kind, id: id.filter(|id| is_plain_name(id))? })
+    }
+}
+
+fn parse_resources(text: &str) -> Option<Resources> {
+    let (memory, cpu_millis) = text.split_once('/')?;
+    Some(Resources { memory: memory.parse().ok()?, cpu_millis: cpu_millis.parse().ok()? })
+}

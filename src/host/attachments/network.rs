@@ -1,0 +1,43 @@
+//! A network of a runner's own.
+
+use bollard::models::NetworkCreateRequest;
+
+use super::{Docker, HostError, Preparation, labels};
+use crate::host::{
+    call::Call,
+    engine::{Fault, boxed},
+};
+
+impl Docker {
+    /// Makes the network that a runner alone is in, and returns its name.
+    pub(in crate::host) async fn make_network(&self, of: &Preparation<'_>) -> Result<String, HostError> {
+        let name = of.runner.to_string();
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels(of, "network")),
+            ..NetworkCreateRequest::default()
+        };
+        let made = self
+            .engine()
+            .change(Call::CreateNetwork, |docker| boxed(async move { docker.create_network(request).await }))
+            .await;
+        match made {
+            Ok(_) => Ok(name),
+            Err(Fault::Said(_, text)) if is_exhausted(&text) => Err(HostError::NetworksExhausted(text)),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+/// Whether an engine's error says that it has no subnet left for another network. There is no status for it: these are
+/// the texts of Engine 20.10, of Engine 23 and later (libnetwork's `ipamapi` errors), and of Podman (netavark).
+fn is_exhausted(text: &str) -> bool {
+    [
+        "non-overlapping IPv4 address pool",
+        "address pools have been fully subnetted",
+        "could not find free subnet",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
+}

@@ -1,0 +1,89 @@
+//! Removes what was made for a runner, in the order in which one part uses another.
+
+use std::collections::HashMap;
+
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+};
+
+use super::{Docker, HostError};
+use crate::{
+    fleet::{ContainerId, RunnerName},
+    host::{
+        call::Call,
+        container::is_plain_name,
+        engine::{Fault, boxed},
+    },
+};
+
+impl Docker {
+    /// Removes all attachments of a runner. One that cannot be removed does not keep the others.
+    pub(in crate::host) async fn remove_attachments(&self, runner: &RunnerName) -> Result<(), HostError> {
+        let filters = self.filters(Some(runner.as_str()));
+        let sidecars = self.remove_sidecars(&filters).await;
+        let networks = self.remove_networks(&filters).await;
+        let volumes = self.remove_volumes(&filters).await;
+        Ok(sidecars.and(networks).and(volumes)?)
+    }
+
+    /// By force: a sidecar has no job of its own, and the runner whose jobs it served has ended.
+    async fn remove_sidecars(&self, filters: &HashMap<&'static str, Vec<String>>) -> Result<(), Fault> {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(filters).build();
+        let listed = self
+            .engine()
+            .look(Call::List, |docker| boxed(async move { docker.list_containers(Some(options)).await }))
+            .await?;
+        let mut all = Ok(());
+        for id in listed.into_iter().filter_map(|summary| summary.id) {
+            all = all.and(self.remove_once(&ContainerId(id.into()), true).await);
+        }
+        all
+    }
+
+    async fn remove_networks(&self, filters: &HashMap<&'static str, Vec<String>>) -> Result<(), Fault> {
+        let options = ListNetworksOptionsBuilder::new().filters(filters).build();
+        let listed = self
+            .engine()
+            .look(Call::ListNetworks, |docker| {
+                boxed(async move { docker.list_networks(Some(options)).await })
+            })
+            .await?;
+        let mut all = Ok(());
+        for id in listed.into_iter().filter_map(|network| network.id).filter(|id| is_plain_name(id)) {
+            let removed = self
+                .engine()
+                .change(Call::RemoveNetwork, |docker| async move { docker.remove_network(&id).await })
+                .await;
+            all = all.and(gone(removed));
+        }
+        all
+    }
+
+    async fn remove_volumes(&self, filters: &HashMap<&'static str, Vec<String>>) -> Result<(), Fault> {
+        let options = ListVolumesOptionsBuilder::new().filters(filters).build();
+        let listed = self
+            .engine()
+            .look(Call::ListVolumes, |docker| boxed(async move { docker.list_volumes(Some(options)).await }))
+            .await?;
+        let names = listed.volumes.unwrap_or_default().into_iter().map(|volume| volume.name);
+        let mut all = Ok(());
+        for name in names.filter(|name| is_plain_name(name)) {
+            let removed = self
+                .engine()
+                .change(Call::RemoveVolume, |docker| async move {
+                    docker.remove_volume(&name, None::<RemoveVolumeOptions>).await
+                })
+                .await;
+            all = all.and(gone(removed));
+        }
+        all
+    }
+}
+
+/// What does not exist needs no removal.
+fn gone(removed: Result<(), Fault>) -> Result<(), Fault> {
+    match removed {
+        Err(fault) if fault.is(404) => Ok(()),
+        other => other,
+    }
+}
