@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
+    dind,
     file::{self, Docker, Pull},
     findings::At,
     hosts::{bytes, cpu_millis},
@@ -37,7 +38,9 @@ pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
     at.key("pids").require(written.pids != Some(0), "must not be 0", "a runner needs some hundred");
     environment(written, &at.key("env"));
     lists(written, at);
-    Template {
+    let resources =
+        Resources { memory, cpu_millis: cpu_millis(written.cpus, &at.key("cpus")).unwrap_or_default() };
+    let template = Template {
         image,
         command: written.command.clone().unwrap_or(usual.command),
         pull: match written.pull {
@@ -45,10 +48,7 @@ pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
             Pull::Missing => PullPolicy::Missing,
             Pull::Never => PullPolicy::Never,
         },
-        resources: Resources {
-            memory,
-            cpu_millis: cpu_millis(written.cpus, &at.key("cpus")).unwrap_or_default(),
-        },
+        resources,
         pids: written.pids.or(usual.pids),
         shm_size: bytes(written.shm_size, &at.key("shm_size")),
         env: written.env.clone(),
@@ -63,7 +63,11 @@ pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
             Some(name) if name == "isolated" => Network::Isolated,
             Some(name) => Network::Named(name),
         },
-        docker: DockerMode::None,
+        docker: match written.docker {
+            // Reported as not supported.
+            Docker::None | Docker::Socket => DockerMode::None,
+            Docker::Dind => DockerMode::Dind(dind::dind(written.dind.as_ref(), resources, &at.key("dind"))),
+        },
         devices: DeviceCounts::new(),
         runtime: named(written.runtime.as_ref(), &at.key("runtime")),
         user: named(written.user.as_ref(), &at.key("user")),
@@ -73,7 +77,17 @@ pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
         cap_add: written.cap_add.clone(),
         cap_drop: written.cap_drop.clone(),
         security_opt: written.security_opt.clone(),
+    };
+    if written.docker == Docker::Dind {
+        dind::combines(&template, at);
+    } else {
+        at.key("dind").require(
+            written.dind.is_none(),
+            "has no effect without docker = \"dind\"",
+            "add that, or remove the table",
+        );
     }
+    template
 }
 
 /// Records where a container and the budget of its host do not fit together.
@@ -108,8 +122,8 @@ pub(super) fn fits(written: &file::Container, needed: &Resources, host: &Host, a
 }
 
 fn unserved(written: &file::Container, at: &At<'_>) {
-    if written.docker != Docker::None {
-        at.key("docker").error(format_args!("must be \"none\": {UNSERVED}"), "leave it out");
+    if written.docker == Docker::Socket {
+        at.key("docker").error(format_args!("must be \"none\" or \"dind\": {UNSERVED}"), "leave it out");
     }
     at.key("devices").require(written.devices.is_empty(), UNSERVED, "leave it out");
     at.key("gpus").require(written.gpus == 0, UNSERVED, "leave it out");

@@ -140,6 +140,7 @@ pub(super) struct Container {
     pub(super) pids: Option<u32>,
     pub(super) shm_size: Option<Size>,
     pub(super) docker: Docker,
+    pub(super) dind: Option<Dind>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) mounts: Vec<String>,
     pub(super) devices: Vec<String>,
@@ -153,6 +154,18 @@ pub(super) struct Container {
     pub(super) cap_add: Vec<String>,
     pub(super) cap_drop: Vec<String>,
     pub(super) security_opt: Vec<String>,
+}
+
+/// `[pool.container.dind]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Dind {
+    pub(super) image: Option<String>,
+    pub(super) memory: Option<Size>,
+    pub(super) cpus: Option<f64>,
+    pub(super) registry_mirrors: Vec<String>,
+    pub(super) mtu: Option<u32>,
+    pub(super) start_timeout: Option<Time>,
 }
 
 /// When to pull the image.

@@ -4,6 +4,7 @@
 mod container;
 mod credentials;
 mod demand;
+mod dind;
 mod file;
 mod findings;
 mod hints;

@@ -35,8 +35,11 @@ impl Config {
     pub fn images(&self) -> BTreeMap<(&HostName, &str), PullPolicy> {
         let mut images = BTreeMap::new();
         for PoolConfig { pool, .. } in &self.pools {
-            let pull = images.entry((&pool.host, pool.template.image.as_str())).or_insert(pool.template.pull);
-            *pull = (*pull).min(pool.template.pull);
+            let template = &pool.template;
+            for image in std::iter::once(template.image.as_str()).chain(template.sidecar_images()) {
+                let pull = images.entry((&pool.host, image)).or_insert(template.pull);
+                *pull = (*pull).min(template.pull);
+            }
         }
         images
     }

@@ -119,7 +119,7 @@ fn pool(
     let policy = policy(written, at);
     let template = container::template(&written.container, &at.key("container"));
     if let Some(host) = host {
-        container::fits(&written.container, &template.resources, &host.host, &at.key("container"));
+        container::fits(&written.container, &template.total_resources(), &host.host, &at.key("container"));
     }
     let demand = demand::demand(file, written, &policy, at);
     let repositories = demand::repositories(written, scope.as_ref(), demand, at);

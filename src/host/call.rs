@@ -20,7 +20,6 @@ pub(super) enum Call {
     InspectImage,
     Pull,
     CreateNetwork,
-    ConnectNetwork,
     ListNetworks,
     InspectNetwork,
     RemoveNetwork,
@@ -28,6 +27,7 @@ pub(super) enum Call {
     ListVolumes,
     RemoveVolume,
     Exec,
+    Upload,
 }
 
 impl Call {
@@ -49,7 +49,6 @@ impl Call {
             Self::InspectImage => "inspect_image",
             Self::Pull => "pull",
             Self::CreateNetwork => "create_network",
-            Self::ConnectNetwork => "connect_network",
             Self::ListNetworks => "list_networks",
             Self::InspectNetwork => "inspect_network",
             Self::RemoveNetwork => "remove_network",
@@ -57,6 +56,7 @@ impl Call {
             Self::ListVolumes => "list_volumes",
             Self::RemoveVolume => "remove_volume",
             Self::Exec => "exec",
+            Self::Upload => "upload",
         }
     }
 }
@@ -80,7 +80,6 @@ impl fmt::Display for Call {
             Self::InspectImage => "inspect image",
             Self::Pull => "pull image",
             Self::CreateNetwork => "create network",
-            Self::ConnectNetwork => "connect to network",
             Self::ListNetworks => "list networks",
             Self::InspectNetwork => "inspect network",
             Self::RemoveNetwork => "remove network",
@@ -88,6 +87,7 @@ impl fmt::Display for Call {
             Self::ListVolumes => "list volumes",
             Self::RemoveVolume => "remove volume",
             Self::Exec => "run a command in a container",
+            Self::Upload => "upload files to container",
         })
     }
 }

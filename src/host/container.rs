@@ -1,6 +1,6 @@
 //! The request that creates a runner's container, and what a list or an inspection shows of one. Pure.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum,
@@ -143,14 +143,23 @@ fn host_config(template: &Template, prepared: &Prepared) -> Result<HostConfig, H
         }),
         // With it, the log and the exit code would be gone before they are read.
         auto_remove: Some(false),
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
-            config: Some(
-                [("max-size", "10m"), ("max-file", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
-            ),
-        }),
+        log_config: Some(log_config()),
         ..HostConfig::default()
     })
+}
+
+/// The log driver that the edge can read, with a limit on its size.
+pub(super) fn log_config() -> HostConfigLogConfig {
+    let config =
+        [("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(config.into()) }
+}
+
+/// The folder of the runner in its container: where the command that starts it is.
+pub(super) fn runner_folder(template: &Template) -> String {
+    let command = template.command.first().map(Path::new).filter(|command| command.is_absolute());
+    let folder = command.and_then(Path::parent).and_then(Path::to_str);
+    folder.unwrap_or("/home/runner").to_owned()
 }
 
 /// A mount in the strict form: a missing directory is an error. The short form would make an empty

@@ -14,6 +14,7 @@ use super::{
     log::{Lines, Story},
 };
 use crate::fleet::{ContainerId, Exit, Timestamp};
+use crate::text::one_line;
 
 /// How much of a log's beginning is read for `Running job:`. The line comes soon after the start unless the
 /// runner was idle for days; then the result near the end has the job's name.
@@ -93,6 +94,15 @@ impl Docker {
             self.read_log(id, LOG_TAIL_ENTRIES, Lines::from_the_middle(), usize::MAX, &mut story).await?;
         }
         Ok(story)
+    }
+
+    /// The last lines of a container's log, as one line of an error.
+    pub(super) async fn log_end(&self, id: &ContainerId, lines: usize) -> String {
+        let mut story = Story::default();
+        match self.read_log(id, &lines.to_string(), Lines::default(), usize::MAX, &mut story).await {
+            Ok(_) => one_line(&story.tail()),
+            Err(_) => "(it could not be read)".to_owned(),
+        }
     }
 
     /// Reads until the end or the limit; returns whether it was the end.

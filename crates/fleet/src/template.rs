@@ -142,6 +142,15 @@ impl Template {
         total
     }
 
+    /// The images of its sidecars.
+    pub fn sidecar_images(&self) -> impl Iterator<Item = &str> {
+        let dind = match &self.docker {
+            DockerMode::Dind(dind) => Some(dind.image.as_str()),
+            DockerMode::None | DockerMode::Socket => None,
+        };
+        dind.into_iter()
+    }
+
     /// Whether anything is made for a runner beside its container.
     pub fn has_attachments(&self) -> bool {
         self.network == Network::Isolated || self.docker != DockerMode::None

@@ -1,6 +1,8 @@
 //! What is made for one runner beside its container: sidecars, networks, volumes. Each has labels like the runner's
 //! container and is named after the runner, so that nothing has to be remembered to remove it.
 
+mod dind;
+mod exec;
 mod network;
 mod remove;
 
@@ -10,7 +12,7 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerSummary, Mount as EngineMount},
+    models::{ContainerSummary, Mount as EngineMount, VolumeCreateRequest},
     query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
@@ -22,7 +24,7 @@ use super::{
     },
     engine::boxed,
 };
-use crate::fleet::{Attachment, AttachmentKind, Network, Resources, SidecarState};
+use crate::fleet::{Attachment, AttachmentKind, DockerMode, Network, Resources, SidecarState};
 
 /// Label: what an attachment is to its runner.
 pub const LABEL_ATTACHMENT: &str = "dev.dayfly.attachment";
@@ -65,10 +67,28 @@ impl Docker {
             self.has_attachments().store(true, Ordering::Relaxed);
         }
         let mut prepared = Prepared::default();
-        if of.pool.template.network == Network::Isolated {
-            prepared.network = Some(self.make_network(&of).await?);
+        match &of.pool.template.docker {
+            DockerMode::Dind(dind) => self.make_dind(&of, dind, &mut prepared).await?,
+            DockerMode::None | DockerMode::Socket if of.pool.template.network == Network::Isolated => {
+                prepared.network = Some(self.make_network(&of, None).await?);
+            }
+            DockerMode::None | DockerMode::Socket => {}
         }
         Ok(prepared)
+    }
+
+    /// Makes an empty volume of a runner, and returns its name.
+    async fn make_volume(&self, of: &Preparation<'_>, what: &str) -> Result<String, HostError> {
+        let name = format!("{}-{what}", of.runner);
+        let request = VolumeCreateRequest {
+            name: Some(name.clone()),
+            labels: Some(labels(of, what)),
+            ..VolumeCreateRequest::default()
+        };
+        self.engine()
+            .change(Call::CreateVolume, |docker| boxed(async move { docker.create_volume(request).await }))
+            .await?;
+        Ok(name)
     }
 
     /// The attachments of this instance's runners: those listed as containers, and networks and volumes.

@@ -1,5 +1,7 @@
 //! A network of a runner's own.
 
+use std::collections::HashMap;
+
 use bollard::models::NetworkCreateRequest;
 
 use super::{Docker, HostError, Preparation, labels};
@@ -9,13 +11,19 @@ use crate::host::{
 };
 
 impl Docker {
-    /// Makes the network that a runner alone is in, and returns its name.
-    pub(in crate::host) async fn make_network(&self, of: &Preparation<'_>) -> Result<String, HostError> {
+    /// Makes the network that a runner alone is in, with this MTU in bytes or the engine's own, and returns its name.
+    pub(in crate::host) async fn make_network(
+        &self,
+        of: &Preparation<'_>,
+        mtu: Option<&str>,
+    ) -> Result<String, HostError> {
         let name = of.runner.to_string();
         let request = NetworkCreateRequest {
             name: name.clone(),
             driver: Some("bridge".to_owned()),
             labels: Some(labels(of, "network")),
+            options: mtu
+                .map(|mtu| HashMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_owned())])),
             ..NetworkCreateRequest::default()
         };
         let made = self

@@ -154,12 +154,15 @@ impl Fleet {
         if !pass.due(limited_until) {
             return Wish::Held(Held::RateLimited, format!("until {}", self.clock.timestamp(limited_until)));
         }
-        match host.images.get(&state.pool.template.image) {
-            Some(ImageState::Present(_)) => {}
-            Some(ImageState::Pulling) => return held(Held::ImagePulling),
-            Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
-            Some(ImageState::Unknown(detail)) => return Wish::Held(Held::ImageUnknown, detail.clone()),
-            None => return Wish::Held(Held::HostUnseen, "its image has not been checked yet".to_owned()),
+        let template = &state.pool.template;
+        for image in std::iter::once(template.image.as_str()).chain(template.sidecar_images()) {
+            match host.images.get(image) {
+                Some(ImageState::Present(_)) => {}
+                Some(ImageState::Pulling) => return held(Held::ImagePulling),
+                Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
+                Some(ImageState::Unknown(detail)) => return Wish::Held(Held::ImageUnknown, detail.clone()),
+                None => return Wish::Held(Held::HostUnseen, format!("{image} has not been checked yet")),
+            }
         }
         if let Some(cause) = state.backoff.holds(pass.now) {
             pass.due(state.backoff.retry_at);

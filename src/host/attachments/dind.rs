@@ -1,0 +1,272 @@
+//! A Docker Engine of the runner's own, in a sidecar whose network namespace the runner shares: what the job's
+//! containers publish is on the runner's `localhost`, and what they mount is at the same path in both.
+
+use std::time::Duration;
+
+use bollard::{
+    models::{
+        ContainerCreateBody, ExecConfig, HostConfig, Mount as EngineMount, MountType, NetworkInspect,
+        RestartPolicy, RestartPolicyNameEnum,
+    },
+    query_parameters::{CreateContainerOptionsBuilder, UploadToContainerOptionsBuilder},
+};
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::{Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, labels};
+use crate::{
+    fleet::{ContainerId, Dind, Network, Resources},
+    host::{
+        call::Call,
+        container::{self, runner_folder},
+        engine::{Fault, boxed},
+    },
+    text::one_line,
+};
+
+/// Where the volume with the engine's socket is mounted in both containers. Not `/run/docker`, which the engine uses
+/// itself.
+const RUN: &str = "/run/dayfly";
+
+/// The engine's socket, as its clients name it.
+const SOCKET: &str = "unix:///run/dayfly/docker.sock";
+
+/// The group that the socket belongs to, in both containers. It need not have a name in either image.
+const GROUP: &str = "2375";
+
+/// Between two checks whether the engine answers.
+const CHECK: Duration = Duration::from_millis(200);
+
+/// The OCI runtime that runs engines without privileges.
+const SYSBOX: &str = "sysbox-runc";
+
+/// Lines of the sidecar's log that an error shows.
+const LOG_LINES: usize = 5;
+
+impl Docker {
+    /// Makes the sidecar, and waits until its engine answers.
+    pub(super) async fn make_dind(
+        &self,
+        of: &Preparation<'_>,
+        dind: &Dind,
+        prepared: &mut Prepared,
+    ) -> Result<(), HostError> {
+        let deadline = Instant::now() + dind.start_timeout;
+        let template = &of.pool.template;
+        let mtu = match dind.mtu {
+            Some(mtu) => Some(mtu.to_string()),
+            None => self.mtu(&template.network).await?,
+        };
+        let network = match (&prepared.network, &template.network) {
+            (Some(made), _) => made.clone(),
+            (None, Network::Named(name)) => name.clone(),
+            (None, Network::Default | Network::Isolated) => self.make_network(of, mtu.as_deref()).await?,
+        };
+        let work =
+            volume(&self.make_volume(of, "work").await?, &format!("{}/_work", runner_folder(template)));
+        let run = volume(&self.make_volume(of, "run").await?, RUN);
+        let storage = volume(&self.make_volume(of, "docker").await?, "/var/lib/docker");
+        let body = body(of, dind, network, mtu, vec![work.clone(), run.clone(), storage]);
+        let name = format!("{}-engine", of.runner);
+        let sidecar = self.create_sidecar(&name, body).await?;
+        // A volume belongs to root at first, and the runner's user is any.
+        self.open_folder(&sidecar, &runner_folder(template), "_work").await?;
+        self.start_sidecar(&sidecar).await?;
+        self.wait_for_engine(&sidecar, deadline, dind).await?;
+        prepared.network = Some(format!("container:{name}"));
+        prepared.mounts.extend([work, run]);
+        prepared.groups.push(GROUP.to_owned());
+        prepared.env.insert("DOCKER_HOST".to_owned(), SOCKET.to_owned());
+        Ok(())
+    }
+
+    /// The MTU of the network that packets of the sidecar go through, where the engine sets one: one that is larger
+    /// inside makes large packets disappear (docs.docker.com, "Bridge network driver").
+    async fn mtu(&self, network: &Network) -> Result<Option<String>, HostError> {
+        let name = match network {
+            Network::Named(name) => name.clone(),
+            Network::Default | Network::Isolated => "bridge".to_owned(),
+        };
+        let found: Result<NetworkInspect, Fault> = self
+            .engine()
+            .look(Call::InspectNetwork, |docker| {
+                boxed(async move { docker.inspect_network(&name, None).await })
+            })
+            .await;
+        match found {
+            Ok(network) => {
+                let options = network.options.unwrap_or_default();
+                let mtu = options.get("com.docker.network.driver.mtu").cloned();
+                Ok(mtu.filter(|mtu| mtu.parse::<u32>().is_ok_and(|mtu| mtu > 0)))
+            }
+            // Podman has no network of that name.
+            Err(fault) if fault.is(404) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    pub(super) async fn create_sidecar(
+        &self,
+        name: &str,
+        body: ContainerCreateBody,
+    ) -> Result<ContainerId, HostError> {
+        let image = body.image.clone().unwrap_or_default();
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let body = Box::new(body);
+        let created = self
+            .engine()
+            .change(Call::Create, |docker| {
+                boxed(async move { docker.create_container(Some(options), *body).await })
+            })
+            .await;
+        match created {
+            Ok(created) => Ok(ContainerId(created.id.into())),
+            Err(fault) if fault.is(404) && self.image(&image).await?.is_none() => {
+                Err(HostError::ImageMissing(image))
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    pub(super) async fn start_sidecar(&self, id: &ContainerId) -> Result<(), HostError> {
+        let id = container::plain(id)?;
+        Ok(self
+            .engine()
+            .change(Call::Start, |docker| async move { docker.start_container(&id, None).await })
+            .await?)
+    }
+
+    /// Lets every user write to a folder of a container that is not running yet.
+    pub(super) async fn open_folder(
+        &self,
+        id: &ContainerId,
+        parent: &str,
+        name: &str,
+    ) -> Result<(), HostError> {
+        let id = container::plain(id)?;
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(0o777);
+        header.set_size(0);
+        let archive = (|| {
+            let mut archive = tar::Builder::new(Vec::new());
+            archive.append_data(&mut header, format!("{name}/"), std::io::empty())?;
+            archive.into_inner()
+        })();
+        let archive: Vec<u8> = archive.map_err(|error: std::io::Error| HostError::Failed {
+            detail: format!("{name}: {error}"),
+            source: None,
+        })?;
+        let options = UploadToContainerOptionsBuilder::new().path(parent).build();
+        let body = bollard::body_full(Bytes::from(archive));
+        Ok(self
+            .engine()
+            .change(Call::Upload, |docker| {
+                boxed(async move { docker.upload_to_container(&id, Some(options), body).await })
+            })
+            .await?)
+    }
+
+    async fn wait_for_engine(
+        &self,
+        id: &ContainerId,
+        deadline: Instant,
+        dind: &Dind,
+    ) -> Result<(), HostError> {
+        let command = ["docker", "--host", SOCKET, "version", "--format", "{{.Server.Version}}"];
+        loop {
+            let said = match self.exec(id, &command).await {
+                Ok((0, _)) => return Ok(()),
+                Ok((_, said)) => said,
+                // It is not running (409), or has no such command.
+                Err(Fault::Said(_, text)) => text,
+                Err(fault) => return Err(fault.into()),
+            };
+            let ended = self.condition(id).await? != Some(container::Condition::Up);
+            if ended || Instant::now() >= deadline {
+                let what = if ended {
+                    "its container exited".to_owned()
+                } else {
+                    format!(
+                        "no answer within {} s (dind.start_timeout): {}",
+                        dind.start_timeout.as_secs(),
+                        one_line(&said)
+                    )
+                };
+                let log = self.log_end(id, LOG_LINES).await;
+                return Err(HostError::DindNotReady(format!("{what}; its log ends with: {log}")));
+            }
+            sleep(CHECK).await;
+        }
+    }
+
+    /// Runs a command in a running container, and returns its exit code and what it printed.
+    pub(super) async fn exec(&self, id: &ContainerId, command: &[&str]) -> Result<(i64, String), Fault> {
+        let id = container::plain(id).map_err(Fault::Silent)?;
+        let config = ExecConfig {
+            cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..ExecConfig::default()
+        };
+        self.engine().look(Call::Exec, |docker| boxed(super::exec::run(docker, id, config))).await
+    }
+}
+
+fn body(
+    of: &Preparation<'_>,
+    dind: &Dind,
+    network: String,
+    mtu: Option<String>,
+    mounts: Vec<EngineMount>,
+) -> ContainerCreateBody {
+    let mut command = vec![
+        // As the first word, it makes the official image's entrypoint prepare cgroups and mounts.
+        "dockerd".to_owned(),
+        // Containers of a job mount this one.
+        "--host=unix:///var/run/docker.sock".to_owned(),
+        format!("--host={SOCKET}"),
+        format!("--group={GROUP}"),
+    ];
+    command.extend(mtu.map(|mtu| format!("--mtu={mtu}")));
+    command.extend(dind.registry_mirrors.iter().map(|mirror| format!("--registry-mirror={mirror}")));
+    let Resources { memory, cpu_millis } = dind.resources;
+    let signed = |value: u64| (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX));
+    let runtime = of.pool.template.runtime.clone().filter(|runtime| runtime == SYSBOX);
+    let mut labels = labels(of, "engine");
+    labels.insert(LABEL_RESOURCES.to_owned(), format!("{memory}/{cpu_millis}"));
+    ContainerCreateBody {
+        image: Some(dind.image.clone()),
+        cmd: Some(command),
+        // Without it, the official image makes certificates for TCP, which takes seconds.
+        env: Some(vec!["DOCKER_TLS_CERTDIR=".to_owned()]),
+        labels: Some(labels),
+        hostname: Some("docker".to_owned()),
+        host_config: Some(HostConfig {
+            privileged: Some(runtime.is_none()),
+            runtime,
+            memory: signed(memory),
+            memory_swap: signed(memory),
+            nano_cpus: signed(cpu_millis.saturating_mul(1_000_000)),
+            network_mode: Some(network),
+            mounts: Some(mounts),
+            init: Some(true),
+            restart_policy: Some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::NO),
+                ..RestartPolicy::default()
+            }),
+            log_config: Some(container::log_config()),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn volume(name: &str, target: &str) -> EngineMount {
+    EngineMount {
+        typ: Some(MountType::VOLUME),
+        source: Some(name.to_owned()),
+        target: Some(target.to_owned()),
+        ..EngineMount::default()
+    }
+}
