@@ -3,7 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../engines/dind.rs"]
+mod dind;
 mod docker_edge;
+#[path = "../engines/mod.rs"]
+mod engines;
+mod inner_engine;
 mod shell_image;
 mod simulated_runner;
 #[path = "../edges/subscribers.rs"]

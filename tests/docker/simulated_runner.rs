@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::wire::{self, DEADLINE};
+use crate::{
+    engines::TestEngine,
+    wire::{self, DEADLINE},
+};
 use bollard::{
     Docker,
     models::{ContainerCreateBody, HostConfig},
@@ -325,12 +328,14 @@ async fn runners_misbehave_as_their_environment_says() {
 
 #[tokio::test]
 async fn the_image_made_on_the_spot_runs_a_runner_to_the_end_of_its_job() {
-    let docker = Docker::connect_with_defaults().expect("a Docker Engine is needed for this test");
+    let at = TestEngine::usual();
+    let docker = Docker::connect_with_unix(&at.socket, 120, bollard::API_DEFAULT_VERSION)
+        .expect("a Docker Engine is needed for this test");
     let reference = image::ensure(&docker, BINARY.as_ref()).await.unwrap();
     assert!(reference.starts_with("dayfly-simulated-runner:"), "{reference}");
     assert_eq!(image::ensure(&docker, BINARY.as_ref()).await.unwrap(), reference, "used again");
 
-    let simulator = Simulator::start(quick()).await.unwrap();
+    let simulator = Simulator::start(at.reached_by(quick())).await.unwrap();
     simulator.enqueue(Job::new("acme", LABELS).lasting(Duration::ZERO));
     let fine = contained(&docker, &reference, &mint(&simulator, "fine").await).await;
     simulator.enqueue(Job::new("acme", LABELS).that(Behaviour::Allocates(1 << 30)));

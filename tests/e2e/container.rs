@@ -23,9 +23,12 @@ use futures_util::TryStreamExt as _;
 
 use self::shipped::Settings;
 use crate::{
-    engine::{self, LABEL_TEST, SOCKET},
+    engine::{self, LABEL_TEST},
     world::{World, pool, until},
 };
+
+/// The engine's socket where the shipped files expect it.
+const SOCKET: &str = "/var/run/docker.sock";
 
 /// The user that the image runs as.
 const USER: u64 = 65532;
@@ -33,6 +36,11 @@ const USER: u64 = 65532;
 #[tokio::test]
 async fn the_shipped_container_serves_jobs_as_documented() {
     let world = World::new().await;
+    if world.at.socket != SOCKET {
+        // The daemon is in a container too, and reaches neither this machine's loopback address nor GitHub.
+        eprintln!("skipped: the shipped container on an engine other than the machine's own");
+        return;
+    }
     let pool = pool("linux", "acme").sized(1, 2);
     world.configure(&[&pool]);
     let group = fs::metadata(SOCKET).unwrap().gid();

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     engine::{self, Container},
+    engines::TestEngine,
     world::{World, clear, until},
 };
 
@@ -19,6 +20,7 @@ use crate::{
 fn demo(temporary: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(engine::binary());
     command.args(["demo", "--json", "--rate", "20", "--max", "4", "--min-idle", "2"]).args(arguments);
+    command.env("DOCKER_HOST", TestEngine::usual().endpoint());
     command.env("TMPDIR", temporary).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -54,7 +56,7 @@ impl Drop for Long {
             let _ = process.wait();
         }
         if !self.instance.is_empty() {
-            clear(&self.instance);
+            clear(&TestEngine::usual(), &self.instance);
         }
     }
 }

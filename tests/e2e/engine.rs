@@ -24,7 +24,8 @@ use dayfly::{
     simulator::image,
 };
 
-pub(crate) const SOCKET: &str = "/var/run/docker.sock";
+use crate::engines::TestEngine;
+
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
 
 /// Label of what a test makes beside the daemon; its value is the test's instance.
@@ -44,12 +45,13 @@ pub(crate) struct Container {
     pub(crate) state: String,
 }
 
-pub(crate) async fn connect() -> Docker {
-    let docker = Docker::connect_with_unix(SOCKET, 120, bollard::API_DEFAULT_VERSION);
+pub(crate) async fn connect(at: &TestEngine) -> Docker {
+    let socket = &at.socket;
+    let docker = Docker::connect_with_unix(socket, 120, bollard::API_DEFAULT_VERSION);
     let docker =
-        docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {SOCKET}: {error}"));
+        docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {socket}: {error}"));
     if let Err(error) = docker.ping().await {
-        panic!("these tests need a Docker Engine at {SOCKET}: {error}");
+        panic!("these tests need a Docker Engine at {socket}: {error}");
     }
     docker
 }
@@ -91,8 +93,8 @@ pub(crate) async fn tag(docker: &Docker, reference: &str, tag: &str) -> String {
 }
 
 /// Removes everything of an instance. The image itself goes with the last test that uses it.
-pub(crate) async fn clear(instance: &str) {
-    let docker = connect().await;
+pub(crate) async fn clear(at: &TestEngine, instance: &str) {
+    let docker = connect(at).await;
     for label in [LABEL_INSTANCE, LABEL_TEST] {
         remove(&docker, "label", &format!("{label}={instance}")).await;
     }

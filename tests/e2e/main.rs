@@ -11,6 +11,8 @@ mod demand;
 mod demo;
 mod ends;
 mod engine;
+#[path = "../engines/mod.rs"]
+mod engines;
 mod files;
 mod foreign;
 mod github_fails;

@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::engine::SOCKET;
+use crate::engines::TestEngine;
 
 /// Where a request gets stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
     if !*open.borrow() {
         return;
     }
-    let Ok(engine) = UnixStream::connect(SOCKET).await else { return };
+    let Ok(engine) = UnixStream::connect(TestEngine::usual().socket).await else { return };
     let ((from_client, to_client), (from_engine, to_engine)) = (client.into_split(), engine.into_split());
     let mute = watch::Sender::new(false);
     let muted = mute.subscribe();

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::world::{World, pool, until};
+use crate::{
+    engines::TestEngine,
+    world::{World, pool, quick, until},
+};
 
 const JOBS: usize = 30;
 
@@ -31,4 +34,17 @@ async fn jobs_are_served_to_zero_leftovers() {
         assert_eq!(world.exits(pool, "completed").await, JOBS / 2, "one job each");
         assert_eq!(world.status().await.held(pool), Some("draining"));
     }
+}
+
+#[tokio::test]
+async fn runners_that_reach_github_by_another_address_than_the_daemon_serve_jobs() {
+    let Some(engine) = TestEngine::privileged("runners with another network") else { return };
+    let mut world = World::on(engine, quick()).await;
+    let pool = pool("far", "acme").sized(1, 2);
+    world.configure(&[&pool]);
+    world.start().await;
+    for number in 0..3 {
+        world.github.enqueue(pool.job().named(format!("job {number}")));
+    }
+    world.github_until("all jobs are served", |now| now.succeeded == 3).await;
 }

@@ -20,7 +20,8 @@ use tempfile::TempDir;
 
 use crate::{
     daemon::{self, Daemon, Log, Status},
-    engine::{self, Container, SOCKET},
+    engine::{self, Container},
+    engines::TestEngine,
     openapi,
 };
 
@@ -85,6 +86,8 @@ impl Pool {
 
 pub(crate) struct World {
     pub(crate) github: Simulator,
+    /// Where the engine is.
+    pub(crate) at: TestEngine,
     pub(crate) engine: Docker,
     pub(crate) instance: String,
     pub(crate) image: String,
@@ -115,19 +118,25 @@ impl World {
     }
 
     pub(crate) async fn with(settings: Settings) -> Self {
+        Self::on(TestEngine::usual(), settings).await
+    }
+
+    /// An environment with another engine than most tests have.
+    pub(crate) async fn on(at: TestEngine, settings: Settings) -> Self {
         let random = RandomState::new().hash_one("instance");
         let instance = format!("e{:08x}", random >> 32);
         let token = format!("canary-token-{random:016x}");
-        let engine = engine::connect().await;
+        let engine = engine::connect(&at).await;
         let dir = tempfile::tempdir().unwrap();
         let file =
             fs::File::options().create_new(true).write(true).mode(0o600).open(dir.path().join("token"));
         file.unwrap().write_all(token.as_bytes()).unwrap();
-        let settings = Settings { tokens: vec![token.clone()], ..settings };
+        let settings = at.reached_by(Settings { tokens: vec![token.clone()], ..settings });
         let github = Simulator::start(settings).await.unwrap();
         let log = Log::default();
         let mut world = Self {
             github,
+            at,
             engine,
             image: String::new(),
             token,
@@ -154,7 +163,7 @@ impl World {
 
     /// Writes the configuration, with the engine where it is.
     pub(crate) fn configure(&self, pools: &[&Pool]) {
-        self.configure_at(SOCKET, pools);
+        self.configure_at(&self.at.socket, pools);
     }
 
     /// Writes the configuration, with the engine at a socket.
@@ -325,12 +334,12 @@ impl World {
 }
 
 /// Removes everything of an instance, also while a test fails.
-pub(crate) fn clear(instance: &str) {
-    let instance = instance.to_owned();
+pub(crate) fn clear(at: &TestEngine, instance: &str) {
+    let (at, instance) = (at.clone(), instance.to_owned());
     // The test's own runtime may be on its way out.
     let cleared = thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(engine::clear(&instance));
+        runtime.block_on(engine::clear(&at, &instance));
     });
     if cleared.join().is_err() {
         assert!(thread::panicking(), "the test's containers could not be removed");
@@ -344,7 +353,7 @@ impl Drop for World {
         if thread::panicking() {
             self.show_log();
         }
-        clear(&self.instance);
+        clear(&self.at, &self.instance);
         if !thread::panicking() {
             // `None` where the descriptions are not; it says so itself.
             let _ = openapi::hold_requests(&self.github.requests());

@@ -19,9 +19,9 @@ use dayfly_fleet::Timestamp;
 pub struct Settings {
     /// Where to listen; port 0 is any free one.
     pub listen: SocketAddr,
-    /// The address that runners connect to, without a path; `None` is where it listens. Differs
-    /// where containers do not share the host's network.
-    pub runner_url: Option<String>,
+    /// The name or address of this machine for runners; `None` is where it listens. Differs where containers do
+    /// not share the host's network.
+    pub runner_host: Option<String>,
     /// The organizations (`acme`), repositories (`acme/widgets`) and enterprises
     /// (`enterprises/acme`) that exist.
     pub scopes: Vec<String>,
@@ -87,7 +87,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            runner_url: None,
+            runner_host: None,
             scopes: vec!["acme".to_owned(), "acme/widgets".to_owned(), "enterprises/acme".to_owned()],
             groups: vec!["Default".to_owned()],
             tokens: vec!["simulated-token".to_owned()],

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -46,8 +46,14 @@ impl Simulator {
     /// Binds the address of `settings` and serves on it. Fails when the address cannot be bound.
     pub async fn start(settings: Settings) -> io::Result<Self> {
         let listener = TcpListener::bind(settings.listen).await?;
-        let address = listener.local_addr()?;
-        let runner_url = settings.runner_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let mut address = listener.local_addr()?;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let runner_url = match &settings.runner_host {
+            Some(host) => format!("http://{host}:{}", address.port()),
+            None => format!("http://{address}"),
+        };
         let mut world = World::new(settings, runner_url);
         world.hooks.base = format!("http://{address}/api/v3");
         let shared = Arc::new(Shared { world: Mutex::new(world), changed: Notify::new() });
@@ -60,7 +66,8 @@ impl Simulator {
         Ok(Self { shared, address, outage, server, sender: OnceLock::new() })
     }
 
-    /// The address without a path: `http://127.0.0.1:PORT`. The API base is this with `/api/v3`.
+    /// The address without a path: `http://127.0.0.1:PORT`, also where it listens on all addresses. The API base
+    /// is this with `/api/v3`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

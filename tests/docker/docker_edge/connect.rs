@@ -11,7 +11,9 @@ use tokio::{
     net::{TcpListener, UnixListener},
 };
 
-use super::stand::{SOCKET, Stand, docker_at};
+use crate::engines::TestEngine;
+
+use super::stand::{Stand, docker_at};
 
 async fn complaint(endpoint: &str) -> String {
     let docker = docker_at(endpoint, &"ci1".parse().unwrap(), &Arc::default());
@@ -133,7 +135,7 @@ async fn an_engine_that_comes_back_is_used_again() {
     let path = dir.path().join("s");
     let docker = docker_at(&format!("unix://{}", path.display()), &stand.instance, &stand.reports);
     docker.list().await.unwrap_err();
-    std::os::unix::fs::symlink(SOCKET, &path).unwrap();
+    std::os::unix::fs::symlink(TestEngine::usual().socket, &path).unwrap();
     docker.list().await.unwrap();
     let reports = stand.reports();
     let failed: Vec<bool> = reports.iter().map(|report| report.failed).collect();

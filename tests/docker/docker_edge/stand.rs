@@ -28,9 +28,8 @@ use dayfly::{
 };
 use secrecy::SecretString;
 
-use crate::shell_image;
+use crate::{engines::TestEngine, shell_image};
 
-pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 pub(crate) const JIT: &str = "jit-config-that-nobody-may-see";
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -50,18 +49,19 @@ pub(crate) struct Stand {
 
 impl Stand {
     pub(crate) async fn new() -> Self {
-        Self::at(&format!("unix://{SOCKET}")).await
+        Self::at(&TestEngine::usual().endpoint()).await
     }
 
     /// A stand whose edge speaks to the engine through another endpoint.
     pub(crate) async fn at(endpoint: &str) -> Self {
-        let engine = bollard::Docker::connect_with_unix(SOCKET, 600, bollard::API_DEFAULT_VERSION);
+        let socket = TestEngine::usual().socket;
+        let engine = bollard::Docker::connect_with_unix(&socket, 600, bollard::API_DEFAULT_VERSION);
         let engine = match engine {
             Ok(engine) => engine,
-            Err(error) => panic!("these tests need a Docker Engine at {SOCKET}: {error}"),
+            Err(error) => panic!("these tests need a Docker Engine at {socket}: {error}"),
         };
         if let Err(error) = engine.ping().await {
-            panic!("these tests need a Docker Engine at {SOCKET}: {error}");
+            panic!("these tests need a Docker Engine at {socket}: {error}");
         }
         let random = RandomState::new().hash_one("instance");
         let instance: InstanceId = format!("t{:011x}", random >> 20).parse().unwrap();
@@ -234,7 +234,9 @@ impl Drop for Stand {
 }
 
 async fn clear(instance: &InstanceId, image: &str) {
-    let engine = bollard::Docker::connect_with_unix(SOCKET, 120, bollard::API_DEFAULT_VERSION).unwrap();
+    let engine =
+        bollard::Docker::connect_with_unix(&TestEngine::usual().socket, 120, bollard::API_DEFAULT_VERSION)
+            .unwrap();
     for label in [LABEL_INSTANCE, "dev.dayfly.test"] {
         let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();

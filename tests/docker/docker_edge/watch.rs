@@ -21,7 +21,9 @@ use tokio::{
     sync::watch,
 };
 
-use super::stand::{DEADLINE, IDLE, LISTENING, SOCKET, Stand, bind, docker_at, until};
+use crate::engines::TestEngine;
+
+use super::stand::{DEADLINE, IDLE, LISTENING, Stand, bind, docker_at, until};
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, what).await.expect("it comes in time")
@@ -100,7 +102,7 @@ fn between(path: &Path) -> watch::Sender<()> {
             let mut was_cut = was_cut.clone();
             was_cut.mark_unchanged();
             tokio::spawn(async move {
-                let mut far = UnixStream::connect(SOCKET).await.unwrap();
+                let mut far = UnixStream::connect(TestEngine::usual().socket).await.unwrap();
                 tokio::select! {
                     _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
                     _ = was_cut.changed() => {}
@@ -206,7 +208,7 @@ fn forgetful(path: &Path) -> watch::Sender<u64> {
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
             let (requests, answers) = (forgotten.clone(), forgotten.clone());
-            let far = UnixStream::connect(SOCKET).await.unwrap();
+            let far = UnixStream::connect(TestEngine::usual().socket).await.unwrap();
             let ((mut from_near, mut to_near), (mut from_far, mut to_far)) =
                 (near.into_split(), far.into_split());
             let requested = Arc::new(AtomicU64::new(u64::MAX));

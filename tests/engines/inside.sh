@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# inside.sh NAME: the first process of an engine's namespaces. Makes the unpacked packages its root, and runs the
+# engine. Everything in the namespaces ends with it. Started by `up`, never by itself.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+engine "$1"
+root=$folder/root
+
+# `up` connects the network namespace first: an engine reads its addresses when it starts.
+until [ -e "$folder/network" ]; do sleep 0.05; done
+
+mount --bind "$root" "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount --rbind /dev "$root/dev"
+mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
+mount -t tmpfs tmpfs "$root/run"
+mount -t tmpfs tmpfs "$root/tmp"
+mount --bind "$folder/data" "$root/var/lib"
+mkdir -p "$root/run/engine"
+mount --bind "$folder/run" "$root/run/engine"
+[ ! -d /lib/modules ] || mount --bind /lib/modules "$root/usr/lib/modules"
+if [ "$name" = podman-5 ] && mountpoint --quiet "$root/sys/fs/cgroup/unified"; then
+  # crun refuses a machine where cgroup v1 and v2 are both mounted.
+  umount "$root/sys/fs/cgroup/unified"
+fi
+cd "$root"
+pivot_root . oldroot
+umount --lazy /oldroot
+hash -r
+export HOME=/root PATH=/usr/sbin:/usr/bin
+cd /
+
+case $name in
+docker-26)
+  # A tag that is not here must be an error at once: there is no registry.
+  dockerd --data-root /var/lib/docker --cgroup-parent "/$cgroup" --host unix:///run/engine/engine.sock &
+  ;;
+podman-5)
+  mkdir -p /etc/containers
+  printf '%s\n' '{ "default": [{ "type": "insecureAcceptAnything" }] }' >/etc/containers/policy.json
+  printf '%s\n' '[engine]' 'cgroup_manager = "cgroupfs"' 'events_logger = "file"' 'runtime = "crun"' \
+    >/etc/containers/containers.conf
+  printf '%s\n' '[storage]' 'driver = "overlay"' 'graphroot = "/var/lib/containers/storage"' \
+    'runroot = "/run/containers/storage"' >/etc/containers/storage.conf
+  export PODMAN_IGNORE_CGROUPSV1_WARNING=1
+  podman system service --time=0 unix:///run/engine/engine.sock &
+  ;;
+esac
+# A shell reaps what containers leave behind.
+wait $!

@@ -1,0 +1,69 @@
+//! The container engines that tests use. Without anything in the environment it is the machine's own Docker
+//! Engine; `tests/engines/with` runs tests on others.
+
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use dayfly::simulator::Settings;
+
+/// An engine, and where its containers reach this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TestEngine {
+    /// The path of its socket.
+    pub(crate) socket: String,
+    /// This machine's address for containers in the engine's host network; the loopback address where that is
+    /// this machine's network.
+    pub(crate) host: IpAddr,
+}
+
+impl TestEngine {
+    /// The engine that most tests use: `DAYFLY_TEST_ENGINE`, or the machine's own.
+    pub(crate) fn usual() -> Self {
+        Self::configured("").unwrap_or_else(|| Self {
+            socket: "/var/run/docker.sock".to_owned(),
+            host: Ipv4Addr::LOCALHOST.into(),
+        })
+    }
+
+    /// An engine that runs privileged containers and has the image of `dind.rs`:
+    /// `DAYFLY_TEST_PRIVILEGED_ENGINE`. Without one, prints that the test was skipped.
+    pub(crate) fn privileged(test: &str) -> Option<Self> {
+        let engine = Self::configured("PRIVILEGED_");
+        if engine.is_none() {
+            // Not a print macro: the test harness would swallow it.
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped: {test}: DAYFLY_TEST_PRIVILEGED_ENGINE is not set; see tests/engines/with"
+            );
+        }
+        engine
+    }
+
+    fn configured(prefix: &str) -> Option<Self> {
+        let variable = |name: &str| std::env::var(format!("DAYFLY_TEST_{prefix}{name}")).ok();
+        let endpoint = variable("ENGINE")?;
+        let socket = endpoint.strip_prefix("unix://");
+        let socket =
+            socket.unwrap_or_else(|| panic!("the engine of the tests must be unix:///…, not {endpoint}"));
+        let host = variable("HOST_ADDRESS").map_or(Ipv4Addr::LOCALHOST.into(), |address| {
+            address.parse().unwrap_or_else(|_| panic!("{address} is not this machine's address"))
+        });
+        Some(Self { socket: socket.to_owned(), host })
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket)
+    }
+
+    /// Settings of a simulated GitHub that the engine's containers can reach.
+    pub(crate) fn reached_by(&self, settings: Settings) -> Settings {
+        if self.host.is_loopback() {
+            return settings;
+        }
+        // The daemon under test is on this machine, and sends credentials without TLS to a loopback address only.
+        let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Settings { listen, runner_host: Some(self.host.to_string()), ..settings }
+    }
+}
