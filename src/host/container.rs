@@ -155,9 +155,10 @@ pub(super) fn log_config() -> HostConfigLogConfig {
     HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(config.into()) }
 }
 
-/// The folder of the runner in its container: where the command that starts it is.
+/// The folder of the runner in its container: that of the `run.sh` which starts it, else that of the official image.
 pub(super) fn runner_folder(template: &Template) -> String {
-    let command = template.command.first().map(Path::new).filter(|command| command.is_absolute());
+    let command = template.command.first().map(Path::new);
+    let command = command.filter(|command| command.is_absolute() && command.ends_with("run.sh"));
     let folder = command.and_then(Path::parent).and_then(Path::to_str);
     folder.unwrap_or("/home/runner").to_owned()
 }

@@ -44,17 +44,25 @@ pub(crate) struct Stand {
     pub(crate) instance: InstanceId,
     pub(crate) image: String,
     pub(crate) reports: Arc<Mutex<Vec<RequestReport>>>,
+    socket: String,
     names: Mutex<Names>,
 }
 
 impl Stand {
     pub(crate) async fn new() -> Self {
-        Self::at(&TestEngine::usual().endpoint()).await
+        Self::on(&TestEngine::usual()).await
+    }
+
+    pub(crate) async fn on(engine: &TestEngine) -> Self {
+        Self::made(engine.socket.clone(), &engine.endpoint()).await
     }
 
     /// A stand whose edge speaks to the engine through another endpoint.
     pub(crate) async fn at(endpoint: &str) -> Self {
-        let socket = TestEngine::usual().socket;
+        Self::made(TestEngine::usual().socket, endpoint).await
+    }
+
+    async fn made(socket: String, endpoint: &str) -> Self {
         let engine = bollard::Docker::connect_with_unix(&socket, 600, bollard::API_DEFAULT_VERSION);
         let engine = match engine {
             Ok(engine) => engine,
@@ -73,6 +81,7 @@ impl Stand {
             engine,
             instance,
             reports,
+            socket,
         };
         shell_image::import(&stand.engine, &stand.image, "latest").await;
         stand
@@ -221,11 +230,11 @@ pub(crate) fn docker_at(
 
 impl Drop for Stand {
     fn drop(&mut self) {
-        let (instance, image) = (self.instance.clone(), self.image.clone());
+        let (socket, instance, image) = (self.socket.clone(), self.instance.clone(), self.image.clone());
         // The test's own runtime may be on its way out.
         let cleared = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(clear(&instance, &image));
+            runtime.block_on(clear(&socket, &instance, &image));
         });
         if cleared.join().is_err() {
             assert!(thread::panicking(), "the test's containers could not be removed");
@@ -233,10 +242,10 @@ impl Drop for Stand {
     }
 }
 
-async fn clear(instance: &InstanceId, image: &str) {
-    let engine =
-        bollard::Docker::connect_with_unix(&TestEngine::usual().socket, 120, bollard::API_DEFAULT_VERSION)
-            .unwrap();
+async fn clear(socket: &str, instance: &InstanceId, image: &str) {
+    let engine = bollard::Docker::connect_with_unix(socket, 120, bollard::API_DEFAULT_VERSION).unwrap();
+    bollard::Docker::connect_with_unix(&TestEngine::usual().socket, 120, bollard::API_DEFAULT_VERSION)
+        .unwrap();
     for label in [LABEL_INSTANCE, "dev.dayfly.test"] {
         let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
