@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::egress_proxy::EgressProxy;
 use super::runner_api::{Downloads, Groups, Jit, Labels, Runners, Token};
 
 /// Keeps pools of single-use GitHub Actions runners on ordinary Docker hosts.
@@ -121,6 +122,9 @@ pub enum Command {
     ///
     /// Exit code: 0 if none is left, 1 if one could not be removed, 2 if nothing was attempted.
     Purge(Purge),
+    /// Forward requests of a runner to allowed destinations; runs in a container beside the runner
+    #[command(hide = true)]
+    EgressProxy(EgressProxy),
     /// Act as a runner inside a container; for the demo and tests
     #[command(hide = true)]
     SimulatedRunner(SimulatedRunner),
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn help_lists_every_command_with_a_line_each_and_hides_the_internal_one() {
+    fn help_lists_every_command_with_a_line_each_and_hides_the_internal_ones() {
         let help = Cli::command().render_help().to_string();
         let listed: Vec<_> = help
             .lines()
@@ -293,7 +297,7 @@ mod tests {
             ],
             "{help}"
         );
-        assert!(!help.contains("simulated-runner"), "{help}");
+        assert!(!help.contains("simulated-runner") && !help.contains("egress-proxy"), "{help}");
     }
 
     #[test]
