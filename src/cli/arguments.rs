@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use super::egress_proxy::EgressProxy;
 use super::runner_api::{Downloads, Groups, Jit, Labels, Runners, Token};
+use crate::egress::{Mode, Pattern};
 
 /// Keeps pools of single-use GitHub Actions runners on ordinary Docker hosts.
 #[derive(Clone, Debug, Parser)]
@@ -240,6 +240,20 @@ pub struct Explain {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `egress-proxy`.
+#[derive(Args, Clone, Debug)]
+pub struct EgressProxy {
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0:3128", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// What happens to destinations that are not allowed: audit reports them, enforce refuses them
+    #[arg(long, value_name = "MODE")]
+    pub mode: Mode,
+    /// Allowed destination: a host name, *.NAME or an IP address, with a port or for 443 and 80; can be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub allow: Vec<Pattern>,
 }
 
 /// Options of `simulated-runner`, which parses them itself, as the real runner's script does.

@@ -1,17 +1,16 @@
 //! `dayfly egress-proxy`: the proxy of a runner's network, inside a container beside the runner.
 
-use std::{io::Write, net::SocketAddr, process::ExitCode, thread};
+use std::{io::Write, process::ExitCode, thread};
 
 use anyhow::Context;
-use clap::Args;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
-use super::{Global, run::start_logs};
-use crate::egress::{self, Limits, Mode, Pattern, Policy, Report, SystemNetwork};
+use super::{EgressProxy, Global, run::start_logs};
+use crate::egress::{self, Limits, Policy, Report, SystemNetwork};
 
 /// Reports that wait to be written.
 const REPORTS: usize = 1024;
@@ -21,20 +20,6 @@ const RESOLVERS: usize = 16;
 
 /// The stack of such a thread, in bytes.
 const RESOLVER_STACK: usize = 512 << 10;
-
-/// Options of `egress-proxy`.
-#[derive(Args, Clone, Debug)]
-pub struct EgressProxy {
-    /// Address to listen on
-    #[arg(long, default_value = "0.0.0.0:3128", value_name = "ADDRESS:PORT")]
-    pub listen: SocketAddr,
-    /// What happens to destinations that are not allowed: audit reports them, enforce refuses them
-    #[arg(long, value_name = "MODE")]
-    pub mode: Mode,
-    /// Allowed destination: a host name, *.NAME or an IP address, with a port or for 443 and 80; can be repeated
-    #[arg(long, value_name = "PATTERN")]
-    pub allow: Vec<Pattern>,
-}
 
 pub(super) fn run(global: &Global, options: &EgressProxy) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("warn"))?;

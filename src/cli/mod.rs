@@ -22,10 +22,9 @@ use std::{io::Write, process::ExitCode};
 
 pub use self::{
     arguments::{
-        Check, Cli, Command, Demo, DemoSource, Explain, Global, LogFormat, Purge, Run, SimulatedRunner,
-        Status,
+        Check, Cli, Command, Demo, DemoSource, EgressProxy, Explain, Global, LogFormat, Purge, Run,
+        SimulatedRunner, Status,
     },
-    egress_proxy::EgressProxy,
     runner_api::{
         Downloads, Groups, GroupsList, Jit, Labels, LabelsGiven, LabelsList, LabelsRemove, Runners,
         RunnersGet, RunnersList, RunnersRemove, Token, TokenOf, Which,

@@ -64,9 +64,8 @@ impl Class {
     }
 
     fn of_v6(address: Ipv6Addr) -> Self {
-        let v4 = |high: u16, low: u16| {
-            Self::of_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
-        };
+        let v4 =
+            |high: u16, low: u16| Self::of_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
         match address.segments() {
             [0, 0, 0, 0, 0, 0, 0, 0] => Self::Unspecified,
             [0, 0, 0, 0, 0, 0, 0, 1] => Self::Loopback,
@@ -132,7 +131,10 @@ mod tests {
                 "169.254.169.254 168.63.129.16 100.100.100.200 192.0.0.192 fd00:ec2::254 fd00:ec2::23 \
                  fd20:ce::254 ::ffff:169.254.169.254 ::169.254.169.254 64:ff9b::a9fe:a9fe 2002:a9fe:a9fe::",
             ),
-            (Class::LinkLocal, "169.254.0.0 169.254.170.2 169.254.255.255 fe80::1 febf::1 ::ffff:169.254.1.1"),
+            (
+                Class::LinkLocal,
+                "169.254.0.0 169.254.170.2 169.254.255.255 fe80::1 febf::1 ::ffff:169.254.1.1",
+            ),
             (Class::Loopback, "127.0.0.1 127.255.255.255 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1"),
             (Class::Unspecified, "0.0.0.0 0.255.255.255 :: ::ffff:0.0.0.0"),
             (Class::Multicast, "224.0.0.1 239.255.255.255 255.255.255.255 ff02::1 ff00:: ::ffff:224.0.0.251"),

@@ -262,7 +262,9 @@ mod tests {
 
     #[test]
     fn a_pattern_is_shown_as_it_is_written() {
-        for text in ["github.com", "*.githubusercontent.com", "registry:5000", "10.0.0.5", "[2001:db8::1]:8443"] {
+        for text in
+            ["github.com", "*.githubusercontent.com", "registry:5000", "10.0.0.5", "[2001:db8::1]:8443"]
+        {
             assert_eq!(text.parse::<Pattern>().unwrap().to_string(), text);
         }
     }

@@ -183,9 +183,7 @@ pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Body> {
     let body = format!("dayfly egress proxy: {text}\n");
     let mut response = Response::new(Either::Left(Full::from(body)));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -31,10 +31,14 @@ pub struct Line {
 #[serde(untagged)]
 pub enum Report {
     /// The first line: the proxy accepts connections.
-    Listening { listening: SocketAddr },
+    Listening {
+        listening: SocketAddr,
+    },
     Destination(Line),
     /// There are more destinations than this number, and the others are not reported.
-    More { more_than: usize },
+    More {
+        more_than: usize,
+    },
 }
 
 #[cfg(test)]
@@ -44,7 +48,8 @@ mod tests {
 
     #[test]
     fn each_line_is_read_as_it_was_written() {
-        let destination = Line { host: "github.com".to_owned(), port: 443, verdict: Verdict::Allowed, count: 1 };
+        let destination =
+            Line { host: "github.com".to_owned(), port: 443, verdict: Verdict::Allowed, count: 1 };
         for (report, text) in [
             (
                 Report::Listening { listening: "0.0.0.0:3128".parse().unwrap() },

@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn no_mode_and_no_entry_permit_metadata_loopback_and_the_like() {
-        for bad in ["169.254.169.254", "fd00:ec2::254", "fe80::1", "127.0.0.1", "::1", "0.0.0.0", "224.0.0.1"] {
+        for bad in ["169.254.169.254", "fd00:ec2::254", "fe80::1", "127.0.0.1", "::1", "0.0.0.0", "224.0.0.1"]
+        {
             let bad = address(bad);
             let refusal = Err(Refusal::Forbidden(bad, Class::of(bad)));
             for mode in [Mode::Audit, Mode::Enforce] {
