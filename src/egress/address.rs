@@ -52,13 +52,12 @@ impl Class {
             [169, 254, ..] => Self::LinkLocal,
             [224..=239, ..] | [255, 255, 255, 255] => Self::Multicast,
             // RFC 1918; CGNAT (RFC 6598); IETF assignments (RFC 6890), benchmarks (RFC 2544), and reserved.
-            [10, ..]
+            [10 | 240..=255, ..]
             | [172, 16..=31, ..]
             | [192, 168, ..]
             | [100, 64..=127, ..]
             | [192, 0, 0, _]
-            | [198, 18 | 19, ..]
-            | [240..=255, ..] => Self::Private,
+            | [198, 18 | 19, ..] => Self::Private,
             _ => Self::Public,
         }
     }
@@ -80,8 +79,7 @@ impl Class {
             [0xff00..=0xffff, ..] => Self::Multicast,
             // ULA (RFC 4193), site-local (RFC 3879), local NAT64 (RFC 8215), discard (RFC 6666), and Teredo
             // (RFC 4380), which contains the address of a relay.
-            [0xfc00..=0xfdff, ..]
-            | [0xfec0..=0xfeff, ..]
+            [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..]
             | [0x64, 0xff9b, 1, ..]
             | [0x100, 0, 0, 0, ..]
             | [0x2001, 0, ..] => Self::Private,
@@ -105,7 +103,6 @@ impl fmt::Display for Class {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
 

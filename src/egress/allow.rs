@@ -166,7 +166,6 @@ impl FromIterator<Pattern> for AllowList {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod tests {
     use super::*;
 

@@ -88,27 +88,24 @@ pub(super) async fn open<N: Network>(
             Err(_) => return (judged, Err(Failure::ResolveTimeout)),
         },
     };
-    let mut verdict = Verdict::Refused;
     let mut refused = None;
     let mut permitted = Vec::new();
     for address in addresses {
         match policy.judge_address(target, address) {
-            // Of addresses that are judged differently, the best verdict is that of the destination.
-            Ok(judged) => {
-                verdict = verdict.min(judged);
-                permitted.push(SocketAddr::new(address, target.port));
-            }
+            Ok(verdict) => permitted.push((verdict, SocketAddr::new(address, target.port))),
             Err(refusal) => refused = refused.or(Some(refusal)),
         }
     }
-    if permitted.is_empty() {
+    let Some(verdict) = permitted.iter().map(|&(verdict, _)| verdict).min() else {
         return match refused {
             Some(refusal) => (Verdict::Refused, Err(Failure::Refused(refusal))),
             None => (judged, Err(Failure::Unresolved(None))),
         };
-    }
-    permitted.truncate(MAX_ADDRESSES);
-    (verdict, connect(network, &permitted, patience).await)
+    };
+    // Where some addresses are allowed, audit goes to those alone, as enforce does.
+    let best = permitted.into_iter().filter(|&(judged, _)| judged == verdict);
+    let best: Vec<_> = best.map(|(_, address)| address).take(MAX_ADDRESSES).collect();
+    (verdict, connect(network, &best, patience).await)
 }
 
 /// Connects to the first address that accepts. All have the same share of what is left of the time.

@@ -92,6 +92,12 @@ pub enum ImageError {
     Slow,
 }
 
+impl ImageError {
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 /// The binary that runs now, by a path that stays good when the file is replaced.
 pub fn running_binary() -> PathBuf {
     // Not /proc/self: it is also opened by the interpreter, in a process of its own.
@@ -127,9 +133,13 @@ impl OwnImage {
         let body = body_try_stream(stream::poll_fn(move |context| archive.poll_recv(context)));
         let import = docker.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>();
         let imported = timeout(IMPORT_TIMEOUT, import).await;
-        // Its error is the cause of the engine's; the engine's alone leaves the archive cut off.
         let packed = joined(packing.await);
-        imported.map_err(|_| ImageError::Slow).and_then(|done| packed.and(done.map_err(ImageError::from)))?;
+        // Its error is the cause of the engine's, which alone has an archive that is cut off; unless the engine
+        // stopped reading.
+        match packed {
+            Err(error) if !error.is_broken_pipe() => return Err(error),
+            _ => imported.map_err(|_| ImageError::Slow)??,
+        };
         docker.inspect_image(&reference).await?;
         Ok(reference)
     }

@@ -150,7 +150,6 @@ async fn a_name_that_resolves_differently_the_next_time_gains_nothing() {
     {
         let (response, _) = proxy.tunnel("rebinds.example:443").await;
         assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
-        // The third is refused for the second time, so its count is 2.
         assert_eq!(proxy.reported().await.2, verdict);
     }
     assert_eq!(proxy.world.resolved().len(), 3, "a name is resolved once for each request");
@@ -161,6 +160,15 @@ async fn a_name_that_resolves_differently_the_next_time_gains_nothing() {
     let (response, _) = proxy.tunnel("both.wild.example:443").await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     assert_eq!(proxy.world.connected()[1..], ["203.0.113.7:443", "203.0.113.1:443"]);
+
+    // So that audit shows what enforce would do.
+    let mut audit = Proxy::start(Mode::Audit, &["*.wild.example"]).await;
+    audit.world.name("both.wild.example", &[&[METADATA, PRIVATE, PUBLIC]]);
+    audit.world.server(PUBLIC, 443, echo);
+    let (response, _) = audit.tunnel("both.wild.example:443").await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    assert_eq!(audit.world.connected(), ["203.0.113.1:443"]);
+    assert_eq!(audit.reported().await, expected("both.wild.example", 443, Verdict::Allowed, 1));
 }
 
 #[tokio::test]
