@@ -11,7 +11,7 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        StopContainerOptionsBuilder, TopOptionsBuilder,
+        StopContainerOptionsBuilder,
     },
 };
 use dayfly::{
@@ -70,33 +70,26 @@ async fn the_proxy_answers_in_a_container_without_any_rights_and_stops_at_once()
     );
     assert!(unresolved.contains("unknown.invalid could not be resolved"), "{unresolved}");
     assert_eq!(log[0], Report::Listening { listening: "0.0.0.0:3128".parse().unwrap() });
-    let line = |host: &str, verdict| {
+    let reported = |host: &str, verdict| {
         Report::Destination(Line { host: host.to_owned(), port: 443, verdict, count: 1 })
     };
-    assert_eq!(log[1..], [line("evil.example", Verdict::Refused), line("unknown.invalid", Verdict::Allowed)]);
+    assert_eq!(
+        log[1..],
+        [reported("evil.example", Verdict::Refused), reported("unknown.invalid", Verdict::Allowed)]
+    );
 }
 
 /// Starts a container of the proxy, sends requests to it, and stops it. Returns the responses and the log.
 async fn used(docker: &Docker, id: &str) -> Result<(String, String, Vec<Report>), Error> {
-    let began = Instant::now();
     docker.start_container(id, None).await?;
-    let started = began.elapsed();
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(true).build();
     let mut log = docker.logs(id, Some(options));
     let mut reports = vec![parse(&log.next().await.unwrap()?.to_string())];
-    println!(
-        "the engine started the container in {started:?}; the proxy listened after {:?}",
-        began.elapsed()
-    );
     let inspected = docker.inspect_container(id, None::<InspectContainerOptions>).await?;
     let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let address = networks.into_values().find_map(|network| network.ip_address).unwrap();
     let refused = ask(&address, "evil.example:443").await;
     let unresolved = ask(&address, "unknown.invalid:443").await;
-    let top =
-        docker.top_processes(id, Some(TopOptionsBuilder::new().ps_args("-eo pid,rss,nlwp").build())).await?;
-    println!("process, resident KiB, threads: {:?}", top.processes);
-
     let began = Instant::now();
     let options = StopContainerOptionsBuilder::new().t(30).build();
     docker.stop_container(id, Some(options)).await?;
