@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::Write as _,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::engines::TestEngine;
+
 const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -33,7 +36,9 @@ const IMAGE: OwnImage = OwnImage { repository: "dayfly-test-egress-proxy", ..EGR
 
 #[tokio::test]
 async fn the_proxy_answers_in_a_container_without_any_rights_and_stops_at_once() {
-    let docker = Docker::connect_with_defaults().expect("a Docker Engine is needed for this test");
+    let at = TestEngine::usual();
+    let docker = Docker::connect_with_unix(&at.socket, 120, bollard::API_DEFAULT_VERSION)
+        .expect("a Docker Engine is needed for this test");
     let reference = IMAGE.ensure(&docker, BINARY.as_ref()).await.unwrap();
     let version = concat!("dayfly-test-egress-proxy:", env!("CARGO_PKG_VERSION"), "-");
     assert!(reference.starts_with(version), "{reference}");
@@ -55,12 +60,14 @@ async fn the_proxy_answers_in_a_container_without_any_rights_and_stops_at_once()
         ..ContainerCreateBody::default()
     };
     let id = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap().id;
-    let life = timeout(DEADLINE, used(&docker, &id)).await;
+    let life = timeout(DEADLINE, used(&docker, &id, at.host.is_loopback())).await;
     let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     docker.remove_container(&id, Some(force)).await.unwrap();
     own_image::remove(&docker, &reference).await.unwrap();
-    let (refused, unresolved, log) = life.expect("it answers in time").unwrap();
+    let (responses, log) = life.expect("it answers in time").unwrap();
 
+    assert_eq!(log[0], Report::Listening { listening: "0.0.0.0:3128".parse().unwrap() });
+    let Some((refused, unresolved)) = responses else { return };
     assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
     assert!(refused.contains("add \"evil.example\" to [pool.container.egress] allow"), "{refused}");
     // The C library finds its resolver: "not known", or no answer where there is no network.
@@ -69,7 +76,6 @@ async fn the_proxy_answers_in_a_container_without_any_rights_and_stops_at_once()
         "{unresolved}"
     );
     assert!(unresolved.contains("unknown.invalid could not be resolved"), "{unresolved}");
-    assert_eq!(log[0], Report::Listening { listening: "0.0.0.0:3128".parse().unwrap() });
     let reported = |host: &str, verdict| {
         Report::Destination(Line { host: host.to_owned(), port: 443, verdict, count: 1 })
     };
@@ -79,8 +85,13 @@ async fn the_proxy_answers_in_a_container_without_any_rights_and_stops_at_once()
     );
 }
 
-/// Starts a container of the proxy, sends requests to it, and stops it. Returns the responses and the log.
-async fn used(docker: &Docker, id: &str) -> Result<(String, String, Vec<Report>), Error> {
+/// Starts a container of the proxy, sends requests to it where this machine reaches it, and stops it. Returns the
+/// responses and the log.
+async fn used(
+    docker: &Docker,
+    id: &str,
+    is_reached: bool,
+) -> Result<(Option<(String, String)>, Vec<Report>), Error> {
     docker.start_container(id, None).await?;
     let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(true).build();
     let mut log = docker.logs(id, Some(options));
@@ -88,8 +99,13 @@ async fn used(docker: &Docker, id: &str) -> Result<(String, String, Vec<Report>)
     let inspected = docker.inspect_container(id, None::<InspectContainerOptions>).await?;
     let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let address = networks.into_values().find_map(|network| network.ip_address).unwrap();
-    let refused = ask(&address, "evil.example:443").await;
-    let unresolved = ask(&address, "unknown.invalid:443").await;
+    let responses = if is_reached {
+        Some((ask(&address, "evil.example:443").await, ask(&address, "unknown.invalid:443").await))
+    } else {
+        // Not a print macro: the test harness would swallow it.
+        let _ = writeln!(std::io::stderr(), "skipped: requests to a proxy in the network of another engine");
+        None
+    };
     let began = Instant::now();
     let options = StopContainerOptionsBuilder::new().t(30).build();
     docker.stop_container(id, Some(options)).await?;
@@ -99,7 +115,7 @@ async fn used(docker: &Docker, id: &str) -> Result<(String, String, Vec<Report>)
     }
     let state = docker.inspect_container(id, None::<InspectContainerOptions>).await?.state;
     assert_eq!(state.and_then(|state| state.exit_code), Some(0));
-    Ok((refused, unresolved, reports))
+    Ok((responses, reports))
 }
 
 fn parse(line: &str) -> Report {
