@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
+//! (cli, config, daemon) → egress
 //! (every module that reads files) → files
 //! (every module that retries) → backoff
 //! (every module that shows errors) → text
@@ -16,6 +17,7 @@
 //! - [`github`] and [`host`] are the edges that the daemon acts through.
 //! - [`demand`] are the sources of waiting jobs: it lists queues, repairs what webhooks lost, and holds the
 //!   sessions of runner scale sets.
+//! - [`egress`] is the proxy that a runner's requests to the network go through.
 //! - [`config`] reads the one TOML file.
 //! - [`files`] opens every file that is read: regular, bounded, without waiting.
 //! - [`daemon`] is the shell: it feeds evidence to the core and carries its plans out.
@@ -29,6 +31,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod demand;
+pub mod egress;
 pub mod files;
 pub mod github;
 pub mod host;

@@ -18,7 +18,10 @@ use dayfly::{
         Demand, Host, HostName, InstanceId, Network, Policy, Pool, PullPolicy, Resources, Template, Timestamp,
     },
     github::TokenSource,
-    host::{Endpoint, LABEL_INSTANCE},
+    host::{
+        Endpoint, LABEL_INSTANCE,
+        own_image::{self, OwnImage},
+    },
     simulator::{Settings, Simulator, image},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -75,7 +78,9 @@ impl Stand {
             .into_iter()
             .flat_map(|image| image.repo_tags)
             .collect();
-        let image = image::ensure(&docker, Path::new(env!("CARGO_BIN_EXE_dayfly"))).await?;
+        let image = OwnImage { repository: image::REPOSITORY, changes: &[] }
+            .ensure(&docker, Path::new(env!("CARGO_BIN_EXE_dayfly")))
+            .await?;
         let image_was_there = before.contains(&image);
         let instance = format!("bench{:06x}", fastrand::u32(..1 << 24)).parse()?;
         Ok(Self(Arc::new(Inner { docker, endpoint, version, image, instance, dir, image_was_there })))
@@ -202,7 +207,7 @@ impl Stand {
     pub(crate) async fn remove_image(&self) {
         if !self.image_was_there {
             // Another process may use it by now.
-            let _ = image::remove(&self.docker, &self.image).await;
+            let _ = own_image::remove(&self.docker, &self.image).await;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use super::runner_api::{Downloads, Groups, Jit, Labels, Runners, Token};
+use crate::egress::{Mode, Pattern};
 
 /// Keeps pools of single-use GitHub Actions runners on ordinary Docker hosts.
 #[derive(Clone, Debug, Parser)]
@@ -121,6 +122,9 @@ pub enum Command {
     ///
     /// Exit code: 0 if none is left, 1 if one could not be removed, 2 if nothing was attempted.
     Purge(Purge),
+    /// Forward requests of a runner to allowed destinations; runs in a container beside the runner
+    #[command(hide = true)]
+    EgressProxy(EgressProxy),
     /// Act as a runner inside a container; for the demo and tests
     #[command(hide = true)]
     SimulatedRunner(SimulatedRunner),
@@ -238,6 +242,20 @@ pub struct Explain {
     pub json: bool,
 }
 
+/// Options of `egress-proxy`.
+#[derive(Args, Clone, Debug)]
+pub struct EgressProxy {
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0:3128", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// What happens to destinations that are not allowed: audit reports them, enforce refuses them
+    #[arg(long, value_name = "MODE")]
+    pub mode: Mode,
+    /// Allowed destination: a host name, *.NAME or an IP address, with a port or for 443 and 80; can be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub allow: Vec<Pattern>,
+}
+
 /// Options of `simulated-runner`, which parses them itself, as the real runner's script does.
 #[derive(Args, Clone, Debug)]
 pub struct SimulatedRunner {
@@ -265,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn help_lists_every_command_with_a_line_each_and_hides_the_internal_one() {
+    fn help_lists_every_command_with_a_line_each_and_hides_the_internal_ones() {
         let help = Cli::command().render_help().to_string();
         let listed: Vec<_> = help
             .lines()
@@ -293,7 +311,7 @@ mod tests {
             ],
             "{help}"
         );
-        assert!(!help.contains("simulated-runner"), "{help}");
+        assert!(!help.contains("simulated-runner") && !help.contains("egress-proxy"), "{help}");
     }
 
     #[test]

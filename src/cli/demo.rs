@@ -39,7 +39,10 @@ use super::{
     status::daemon::reachable,
 };
 use crate::{
-    host::{Docker, Endpoint, Host},
+    host::{
+        Docker, Endpoint, Host,
+        own_image::{OwnImage, running_binary},
+    },
     http::status_document::StatusDocument,
     simulator::{Hook, Job, Settings, Simulator, Snapshot, Waits, image},
 };
@@ -102,7 +105,8 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     if remains_removed > 0 {
         screen.say(&format!("removed {remains_removed} containers of a demo that was killed"));
     }
-    let image = image::ensure(&endpoint.connect().await?, &image::running_binary())
+    let image = OwnImage { repository: image::REPOSITORY, changes: &[] }
+        .ensure(&endpoint.connect().await?, &running_binary())
         .await
         .context("failed to make the runner image")?;
 

@@ -5,6 +5,7 @@ mod arguments;
 mod check;
 mod demo;
 mod downloads;
+mod egress_proxy;
 mod explain;
 mod groups;
 mod jit;
@@ -21,8 +22,8 @@ use std::{io::Write, process::ExitCode};
 
 pub use self::{
     arguments::{
-        Check, Cli, Command, Demo, DemoSource, Explain, Global, LogFormat, Purge, Run, SimulatedRunner,
-        Status,
+        Check, Cli, Command, Demo, DemoSource, EgressProxy, Explain, Global, LogFormat, Purge, Run,
+        SimulatedRunner, Status,
     },
     runner_api::{
         Downloads, Groups, GroupsList, Jit, Labels, LabelsGiven, LabelsList, LabelsRemove, Runners,
@@ -47,6 +48,7 @@ impl Cli {
             Command::Groups(groups) => groups::run(&global, &groups),
             Command::Jit(jit) => jit::run(&global, &jit),
             Command::Purge(purge) => purge::run(&global, &purge),
+            Command::EgressProxy(proxy) => egress_proxy::run(&global, &proxy),
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };
         outcome.unwrap_or_else(|error| {

@@ -28,6 +28,7 @@ pub(super) enum Call {
     RemoveVolume,
     Exec,
     Upload,
+    Import,
 }
 
 impl Call {
@@ -57,6 +58,7 @@ impl Call {
             Self::RemoveVolume => "remove_volume",
             Self::Exec => "exec",
             Self::Upload => "upload",
+            Self::Import => "import",
         }
     }
 }
@@ -88,6 +90,7 @@ impl fmt::Display for Call {
             Self::RemoveVolume => "remove volume",
             Self::Exec => "run a command in a container",
             Self::Upload => "upload files to container",
+            Self::Import => "import image",
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What needs a Docker Engine, but not the daemon: the edge to it, and the simulated runner in a container.
+//! What needs a Docker Engine, but not the daemon: the edge to it, and the simulated runner and the
+//! egress proxy in a container.
 //! Without an engine these tests fail, saying so.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -6,6 +7,7 @@
 #[path = "../engines/dind.rs"]
 mod dind;
 mod docker_edge;
+mod egress_proxy;
 #[path = "../engines/mod.rs"]
 mod engines;
 mod inner_engine;

@@ -17,7 +17,10 @@ use bollard::{
         StartContainerOptions, WaitContainerOptions,
     },
 };
-use dayfly::simulator::{Behaviour, Conclusion, Job, JobState, JobView, Settings, Simulator, image};
+use dayfly::{
+    host::own_image::{self, OwnImage},
+    simulator::{Behaviour, Conclusion, Job, JobState, JobView, Settings, Simulator, image},
+};
 use futures_util::TryStreamExt as _;
 use serde_json::json;
 use tokio::{
@@ -331,17 +334,18 @@ async fn the_image_made_on_the_spot_runs_a_runner_to_the_end_of_its_job() {
     let at = TestEngine::usual();
     let docker = Docker::connect_with_unix(&at.socket, 120, bollard::API_DEFAULT_VERSION)
         .expect("a Docker Engine is needed for this test");
-    let reference = image::ensure(&docker, BINARY.as_ref()).await.unwrap();
+    let image = OwnImage { repository: image::REPOSITORY, changes: &[] };
+    let reference = image.ensure(&docker, BINARY.as_ref()).await.unwrap();
     assert!(reference.starts_with("dayfly-simulated-runner:"), "{reference}");
-    assert_eq!(image::ensure(&docker, BINARY.as_ref()).await.unwrap(), reference, "used again");
+    assert_eq!(image.ensure(&docker, BINARY.as_ref()).await.unwrap(), reference, "used again");
 
     let simulator = Simulator::start(at.reached_by(quick())).await.unwrap();
     simulator.enqueue(Job::new("acme", LABELS).lasting(Duration::ZERO));
     let fine = contained(&docker, &reference, &mint(&simulator, "fine").await).await;
     simulator.enqueue(Job::new("acme", LABELS).that(Behaviour::Allocates(1 << 30)));
     let greedy = contained(&docker, &reference, &mint(&simulator, "greedy").await).await;
-    image::remove(&docker, &reference).await.unwrap();
-    image::remove(&docker, &reference).await.unwrap();
+    own_image::remove(&docker, &reference).await.unwrap();
+    own_image::remove(&docker, &reference).await.unwrap();
     assert!(docker.inspect_image(&reference).await.is_err());
 
     assert_eq!((fine.code, fine.out_of_memory), (0, false), "{}", fine.log);

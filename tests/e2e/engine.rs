@@ -20,7 +20,10 @@ use bollard::{
     },
 };
 use dayfly::{
-    host::{LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER},
+    host::{
+        LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER,
+        own_image::{self, OwnImage},
+    },
     simulator::image,
 };
 
@@ -30,6 +33,9 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
 
 /// Label of what a test makes beside the daemon; its value is the test's instance.
 pub(crate) const LABEL_TEST: &str = "dev.dayfly.test";
+
+/// The image of simulated runners.
+const RUNNER: OwnImage = OwnImage { repository: image::REPOSITORY, changes: &[] };
 
 /// Repository of the tags under which tests use the image, each by its own.
 pub(crate) const REPOSITORY: &str = "dayfly-e2e";
@@ -81,7 +87,7 @@ pub(crate) async fn containers(docker: &Docker, instance: &str) -> Vec<Container
 /// Sees to it that there is an image of simulated runners under a tag of this test's own.
 pub(crate) async fn image(docker: &Docker, instance: &str) -> String {
     let _turn = turn();
-    let reference = image::ensure(docker, &binary()).await.unwrap();
+    let reference = RUNNER.ensure(docker, &binary()).await.unwrap();
     tag(docker, &reference, instance).await
 }
 
@@ -115,10 +121,10 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     }
     if tags(&docker).await.is_empty() {
         // It is not in use now; the next test creates it again.
-        let reference = image::ensure(&docker, &binary()).await.unwrap();
+        let reference = RUNNER.ensure(&docker, &binary()).await.unwrap();
         // The engine may have gone on making a container for a daemon that was killed.
         remove(&docker, "ancestor", &reference).await;
-        image::remove(&docker, &reference).await.unwrap();
+        own_image::remove(&docker, &reference).await.unwrap();
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! [`Simulator::start`] serves the runner API of repositories, organizations and enterprises on
 //! a loopback address, with and without `/api/v3`, and a queue of jobs. The simulated runner ([`runner`])
-//! takes its JIT config as the real one does, connects, and serves one job. [`image`] makes a
-//! container image of it on the spot.
+//! takes its JIT config as the real one does, connects, and serves one job. [`image`] says
+//! what its container image is called.
 
 mod apps;
 mod broker;

@@ -21,6 +21,7 @@ use super::folder::Folder;
 use crate::{
     cli::{Demo, DemoSource, Global, LogFormat, status::daemon::get},
     fleet::InstanceId,
+    host::own_image::running_binary,
     http::status_document::{RunnerEntry, StatusDocument},
     simulator::{Simulator, image},
 };
@@ -110,7 +111,7 @@ impl Daemon {
     /// Starts it with the configuration in a folder. Its log goes to the folder, or to standard error when
     /// the options ask for a more verbose one.
     pub(super) fn start(global: &Global, folder: &Folder) -> anyhow::Result<Self> {
-        let mut command = Command::new(image::running_binary());
+        let mut command = Command::new(running_binary());
         // The configuration is complete; the environment belongs to another one.
         for (name, _) in std::env::vars_os() {
             let of_ours = name.to_string_lossy().starts_with("DAYFLY_");

@@ -1,0 +1,26 @@
+//! The image of the egress proxy on an engine: made of the program that runs now.
+
+use super::{
+    Docker, HostError,
+    call::Call,
+    own_image::{EGRESS_PROXY, ImageError, running_binary},
+};
+
+impl Docker {
+    /// The image of the egress proxy. It is made if the engine does not have it, which sends the program to
+    /// the engine: some 20 MB, once for each version.
+    pub async fn egress_image(&self) -> Result<String, HostError> {
+        let client = self.engine().client().await?;
+        EGRESS_PROXY.ensure(&client, &running_binary()).await.map_err(|error| match error {
+            ImageError::Engine(error) => self.engine().fault(Call::Import, error, None).into(),
+            error @ ImageError::Architecture { .. } => HostError::Refused(format!(
+                "cannot make the image of the egress proxy: {error}; set image in [pool.container.egress] to an \
+                 image of Dayfly for that architecture"
+            )),
+            error => HostError::Failed {
+                detail: "cannot make the image of the egress proxy".to_owned(),
+                source: Some(error.into()),
+            },
+        })
+    }
+}
