@@ -58,7 +58,7 @@ pub use self::{
     error::GithubError,
     hooks::{DeliveryRecord, HookRecord, LogMark},
     identities::{Identities, Numbers, Placed},
-    job_queue::{Look, Queue},
+    job_queue::{HELD_RUNS_INTERVAL, Look, Queue},
     limits::{Rate, poll_interval, retry_interval},
     probe::Probe,
     repositories::{PushedRepository, Repositories},

@@ -124,8 +124,9 @@ impl Docker {
     /// Facts about the engine; also a check that it responds at all.
     pub async fn facts(&self) -> Result<Facts, HostError> {
         let version =
-            self.engine().look(Call::Version, |docker| async move { docker.version().await }).await?;
-        let info = self.engine().look(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
+            self.engine().request(Call::Version, |docker| async move { docker.version().await }).await?;
+        let info =
+            self.engine().request(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
         let shown = info.system_time.as_deref().and_then(|time| time.parse().ok());
         let clock = shown.map(|shown| ClockReading { at: clock::now(), shown });
         *self.0.clock.lock() = clock;
@@ -223,7 +224,7 @@ impl Host for Docker {
             .build();
         let listed = self
             .engine()
-            .look(Call::List, |docker| async move { docker.list_containers(Some(options)).await })
+            .request(Call::List, |docker| async move { docker.list_containers(Some(options)).await })
             .await?;
         let (sidecars, listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_attachment);
         let ours = self.ours(&listed, began);
@@ -246,10 +247,10 @@ impl Host for Docker {
         Reference::read(image)?;
         let body = Box::new(container::create_body(&launch)?);
         let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
-        let deadline = self.engine().deadlines.change;
+        let deadline = self.engine().deadlines.of(Call::Create);
         let created = self
             .engine()
-            .ask_with(Some(launch.jit), Call::Create, deadline, |docker| {
+            .request_within(deadline, Some(launch.jit), Call::Create, |docker| {
                 boxed(async move { docker.create_container(Some(options), *body).await })
             })
             .await;
@@ -289,7 +290,7 @@ impl Host for Docker {
         let id = plain(id)?;
         let started = self
             .engine()
-            .change(Call::Start, |docker| async move { docker.start_container(&id, None).await });
+            .request(Call::Start, |docker| async move { docker.start_container(&id, None).await });
         Ok(started.await?)
     }
 
@@ -320,13 +321,13 @@ impl Host for Docker {
         let text = plain(id)?;
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        let deadline = grace.saturating_add(self.engine().deadlines.change);
-        let stopped =
-            self.engine()
-                .ask(Call::Stop, deadline, |docker| async move {
-                    docker.stop_container(&text, Some(options)).await
-                })
-                .await;
+        let deadline = grace.saturating_add(self.engine().deadlines.of(Call::Stop));
+        let stopped = self
+            .engine()
+            .request_within(deadline, None, Call::Stop, |docker| async move {
+                docker.stop_container(&text, Some(options)).await
+            })
+            .await;
         match stopped {
             // bollard treats "not running" (304) as a success.
             Ok(()) => Ok(()),
@@ -398,7 +399,7 @@ impl Docker {
         let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();
         let removed = self
             .engine()
-            .change(Call::Remove, |docker| async move { docker.remove_container(&id, Some(options)).await })
+            .request(Call::Remove, |docker| async move { docker.remove_container(&id, Some(options)).await })
             .await;
         match removed {
             Err(fault) if fault.is(404) => Ok(()),

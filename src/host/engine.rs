@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// For reading: a list, an inspection, a log, processes.
-    pub look: Duration,
+    pub read: Duration,
     /// For changes: create, start, remove; and for a stop, on top of the grace period.
     pub change: Duration,
     /// Between two messages of a pull.
@@ -38,10 +38,29 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
-            look: Duration::from_secs(30),
+            read: Duration::from_secs(30),
             change: Duration::from_mins(2),
             pull_silence: Duration::from_mins(5),
             pull: Duration::from_hours(2),
+        }
+    }
+}
+
+impl Deadlines {
+    /// The deadline of a kind of request. A stop takes its grace period longer.
+    pub(super) const fn of(&self, call: Call) -> Duration {
+        match call {
+            Call::Create | Call::Start | Call::Stop | Call::Remove => self.change,
+            Call::Pull => self.pull,
+            Call::Connect
+            | Call::Version
+            | Call::Info
+            | Call::Events
+            | Call::List
+            | Call::Inspect
+            | Call::Logs
+            | Call::Top
+            | Call::InspectImage => self.read,
         }
     }
 }
@@ -101,8 +120,8 @@ impl Engine {
         Self { host, endpoint, deadlines, reporter, client: Mutex::new(None) }
     }
 
-    /// Sends a read request.
-    pub(super) async fn look<T, F>(
+    /// Connects if necessary, sends the request, and waits until the deadline of this kind of request.
+    pub(super) async fn request<T, F>(
         &self,
         call: Call,
         request: impl FnOnce(bollard::Docker) -> F + Send,
@@ -110,51 +129,27 @@ impl Engine {
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        self.ask(call, self.deadlines.look, request).await
+        self.request_within(self.deadlines.of(call), None, call, request).await
     }
 
-    /// Sends a request for a change.
-    pub(super) async fn change<T, F>(
+    /// The same with another deadline, and for a request that contains a secret, which is removed from errors.
+    pub(super) async fn request_within<T, F>(
         &self,
-        call: Call,
-        request: impl FnOnce(bollard::Docker) -> F + Send,
-    ) -> Result<T, Fault>
-    where
-        F: Future<Output = Result<T, Error>> + Send,
-    {
-        self.ask(call, self.deadlines.change, request).await
-    }
-
-    /// Connects if necessary, sends the request, and waits until the deadline.
-    pub(super) async fn ask<T, F>(
-        &self,
-        call: Call,
         deadline: Duration,
-        request: impl FnOnce(bollard::Docker) -> F + Send,
-    ) -> Result<T, Fault>
-    where
-        F: Future<Output = Result<T, Error>> + Send,
-    {
-        self.ask_with(None, call, deadline, request).await
-    }
-
-    /// The same for a request that contains a secret, which is removed from errors.
-    pub(super) async fn ask_with<T, F>(
-        &self,
         secret: Option<&SecretString>,
         call: Call,
-        deadline: Duration,
         request: impl FnOnce(bollard::Docker) -> F + Send,
     ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
         let began = Instant::now();
-        let asked = async {
+        let response = async {
             let client = self.connected(call).await?;
             request(client).await.map_err(|error| self.fault(call, error, secret))
         };
-        let answer = timeout(deadline, asked).await.unwrap_or_else(|_| Err(self.unanswered(call, deadline)));
+        let answer =
+            timeout(deadline, response).await.unwrap_or_else(|_| Err(self.unanswered(call, deadline)));
         let failed = match &answer {
             Ok(_) => false,
             Err(Fault::Said(status, _)) => *status >= 500,
@@ -172,7 +167,7 @@ impl Engine {
 
     /// A client for streams, which outlive any deadline; the connection itself is checked within one.
     pub(super) async fn client(&self) -> Result<bollard::Docker, HostError> {
-        self.look(Call::Connect, |client| async { Ok(client) }).await.map_err(HostError::from)
+        self.request(Call::Connect, |client| async { Ok(client) }).await.map_err(HostError::from)
     }
 
     /// Converts an error of a request or a stream.
@@ -211,7 +206,7 @@ impl Engine {
             return Ok(client.clone());
         }
         // Other requests wait for this, so the deadline of this one does not apply.
-        let patience = self.deadlines.look;
+        let patience = self.deadlines.of(Call::Connect);
         let made = timeout(patience, self.endpoint.connect()).await;
         let made = made.map_err(|_| self.unanswered(call, patience))?.map_err(Fault::Silent)?;
         *client = Some(made.clone());

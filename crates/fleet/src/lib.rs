@@ -70,4 +70,4 @@ pub use report::*;
 pub use schedule::{DAY, Days, Schedule, Window};
 pub use scope::{Scope, Target, address::ScopeError};
 pub use template::{Dind, DockerMode, Mount, Network, PullPolicy, Resources, Template, TemplateDigest};
-pub use time::{ClockReading, Instant, Timestamp};
+pub use time::{ClockReading, Instant, Timestamp, doubled};
