@@ -7,7 +7,7 @@
 //! ```text
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
 //! (every module that reads files) → files
-//! (every module that retries) → backoff
+//! (every module that retries) → backoff → fleet
 //! (every module that shows errors) → text
 //! ```
 //!

@@ -59,7 +59,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("host", &["backoff", "clock", "fleet", "files", "text"]),
     ("clock", &["fleet"]),
     ("files", &[]),
-    ("backoff", &[]),
+    ("backoff", &["fleet"]),
     ("text", &[]),
 ];
 
