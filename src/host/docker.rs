@@ -28,9 +28,10 @@ use super::{
     call::Call,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
-    engine::{Deadlines, Engine, Fault, Reporter, boxed},
+    engine::{Deadlines, Engine, Fault, Reporter, boxed, conceal_all},
     log::Story,
     memory::Memory,
+    network_access::proxy_logins,
     registry::Reference,
 };
 use crate::{
@@ -245,19 +246,21 @@ impl Host for Docker {
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
         let image = &launch.pool.template.image;
         Reference::read(image)?;
+        let logins = proxy_logins(&launch.pool.template.proxy);
+        let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
         let body = Box::new(container::create_body(&launch)?);
         let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
         let deadline = self.engine().deadlines.of(Call::Create);
         let created = self
             .engine()
-            .request_within(deadline, Some(launch.jit), Call::Create, |docker| {
+            .request_within(deadline, &secrets, Call::Create, |docker| {
                 boxed(async move { docker.create_container(Some(options), *body).await })
             })
             .await;
         match created {
             Ok(created) => {
                 for warning in created.warnings {
-                    let warning = conceal(&warning, launch.jit);
+                    let warning = conceal_all(&warning, &secrets);
                     tracing::debug!(runner = %launch.runner, warning, "the engine returned a warning about the container");
                 }
                 // Anything but an id may be any text, even the request.
@@ -324,7 +327,7 @@ impl Host for Docker {
         let deadline = grace.saturating_add(self.engine().deadlines.of(Call::Stop));
         let stopped = self
             .engine()
-            .request_within(deadline, None, Call::Stop, |docker| async move {
+            .request_within(deadline, &[], Call::Stop, |docker| async move {
                 docker.stop_container(&text, Some(options)).await
             })
             .await;

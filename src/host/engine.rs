@@ -9,7 +9,7 @@ use std::{
 };
 
 use bollard::errors::Error;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -50,7 +50,16 @@ impl Deadlines {
     /// The deadline of a kind of request. A stop takes its grace period longer.
     pub(super) const fn of(&self, call: Call) -> Duration {
         match call {
-            Call::Create | Call::Start | Call::Stop | Call::Remove => self.change,
+            Call::Create
+            | Call::Start
+            | Call::Stop
+            | Call::Remove
+            | Call::CreateNetwork
+            | Call::ConnectNetwork
+            | Call::RemoveNetwork
+            | Call::CreateVolume
+            | Call::RemoveVolume
+            | Call::Exec => self.change,
             Call::Pull => self.pull,
             Call::Connect
             | Call::Version
@@ -60,7 +69,10 @@ impl Deadlines {
             | Call::Inspect
             | Call::Logs
             | Call::Top
-            | Call::InspectImage => self.read,
+            | Call::InspectImage
+            | Call::ListNetworks
+            | Call::InspectNetwork
+            | Call::ListVolumes => self.read,
         }
     }
 }
@@ -129,14 +141,14 @@ impl Engine {
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        self.request_within(self.deadlines.of(call), None, call, request).await
+        self.request_within(self.deadlines.of(call), &[], call, request).await
     }
 
-    /// The same with another deadline, and for a request that contains a secret, which is removed from errors.
+    /// The same with another deadline, and for a request that contains secrets, which are removed from errors.
     pub(super) async fn request_within<T, F>(
         &self,
         deadline: Duration,
-        secret: Option<&SecretString>,
+        secrets: &[&SecretString],
         call: Call,
         request: impl FnOnce(bollard::Docker) -> F + Send,
     ) -> Result<T, Fault>
@@ -146,7 +158,7 @@ impl Engine {
         let began = Instant::now();
         let response = async {
             let client = self.connected(call).await?;
-            request(client).await.map_err(|error| self.fault(call, error, secret))
+            request(client).await.map_err(|error| self.fault(call, error, secrets))
         };
         let answer =
             timeout(deadline, response).await.unwrap_or_else(|_| Err(self.unanswered(call, deadline)));
@@ -171,12 +183,9 @@ impl Engine {
     }
 
     /// Converts an error of a request or a stream.
-    pub(super) fn fault(&self, call: Call, error: Error, secret: Option<&SecretString>) -> Fault {
+    pub(super) fn fault(&self, call: Call, error: Error, secrets: &[&SecretString]) -> Fault {
         // First hidden, then cut: the rest of a cut secret could not be recognized.
-        let shown = |text: &str| match secret {
-            Some(secret) => one_line(&conceal(text, secret)),
-            None => one_line(text),
-        };
+        let shown = |text: &str| one_line(&conceal_all(text, secrets));
         match error {
             Error::DockerResponseServerError { status_code: status, message } if message.is_empty() => {
                 Fault::Said(status, format!("{call}: HTTP status {status}"))
@@ -214,6 +223,15 @@ impl Engine {
     }
 }
 
+/// Shorter values cannot be secrets, and may be parts of other words.
+const SHORTEST_SECRET: usize = 6;
+
+/// The text without any piece of these secrets.
+pub(super) fn conceal_all(text: &str, secrets: &[&SecretString]) -> String {
+    let long = secrets.iter().filter(|secret| secret.expose_secret().len() >= SHORTEST_SECRET);
+    long.fold(text.to_owned(), |text, secret| conceal(&text, secret))
+}
+
 /// Keeps bollard's models, which have kilobytes of fields, out of the futures that wait for them.
 pub(super) fn boxed<F: Future>(request: F) -> Pin<Box<F>> {
     Box::pin(request)
@@ -233,7 +251,7 @@ mod tests {
 
     fn answered(status_code: u16, message: &str) -> HostError {
         let error = Error::DockerResponseServerError { status_code, message: message.to_owned() };
-        engine().fault(Call::InspectImage, error, None).into()
+        engine().fault(Call::InspectImage, error, &[]).into()
     }
 
     #[test]
@@ -261,7 +279,7 @@ mod tests {
             Error::DockerStreamError { error: message.clone() },
             Error::JsonDataError { message, column: 1 },
         ] {
-            let text = chain(&HostError::from(engine().fault(Call::Create, error, Some(&secret))));
+            let text = chain(&HostError::from(engine().fault(Call::Create, error, &[&secret])));
             assert!(text.contains("create container: ") && text.contains("[hidden]"), "{text}");
             assert!(!text.contains(&jit[..16]), "{text}");
         }
@@ -271,12 +289,12 @@ mod tests {
     fn want_of_files_is_named_as_our_own() {
         for code in [23, 24] {
             let error = Error::IOError { err: io::Error::from_raw_os_error(code) };
-            let error = HostError::from(engine().fault(Call::List, error, None));
+            let error = HostError::from(engine().fault(Call::List, error, &[]));
             assert!(out_of_files(&error), "{error:?}");
             let text = chain(&error);
             assert!(text.contains("open files") && text.contains("LimitNOFILE"), "{text}");
         }
-        let error = HostError::from(engine().fault(Call::List, Error::RequestTimeoutError, None));
+        let error = HostError::from(engine().fault(Call::List, Error::RequestTimeoutError, &[]));
         assert!(!out_of_files(&error));
     }
 }

@@ -96,7 +96,7 @@ impl Docker {
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let networks = self
             .engine()
-            .look(Call::ListNetworks, |docker| {
+            .request(Call::ListNetworks, |docker| {
                 boxed(async move { docker.list_networks(Some(options)).await })
             })
             .await?;
@@ -106,7 +106,9 @@ impl Docker {
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let volumes = self
             .engine()
-            .look(Call::ListVolumes, |docker| boxed(async move { docker.list_volumes(Some(options)).await }))
+            .request(Call::ListVolumes, |docker| {
+                boxed(async move { docker.list_volumes(Some(options)).await })
+            })
             .await?;
         for volume in volumes.volumes.unwrap_or_default() {
             found.extend(self.attachment(Some(&volume.labels), AttachmentKind::Volume, Some(volume.name)));

@@ -20,7 +20,7 @@ impl Docker {
         };
         let made = self
             .engine()
-            .change(Call::CreateNetwork, |docker| boxed(async move { docker.create_network(request).await }))
+            .request(Call::CreateNetwork, |docker| boxed(async move { docker.create_network(request).await }))
             .await;
         match made {
             Ok(_) => Ok(name),
