@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-/// `first`, doubled so many times, but never more than `longest`.
-pub fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
-}
+use crate::fleet::doubled;
 
 /// Failures in a row of something that is tried again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,12 +76,5 @@ mod tests {
         }
         let delays = [0; 2].map(|_| backoff.fail_within(100 * SECOND).as_secs());
         assert_eq!(delays, [4, 8]);
-    }
-
-    #[test]
-    fn no_count_overflows() {
-        assert_eq!(doubled(SECOND, u32::MAX, Duration::MAX), SECOND * u32::MAX);
-        assert_eq!(doubled(Duration::MAX, 3, Duration::MAX), Duration::MAX);
-        assert_eq!(doubled(10 * SECOND, 1, SECOND), SECOND);
     }
 }

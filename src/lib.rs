@@ -8,7 +8,7 @@
 //! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
 //! (cli, config, daemon) → egress
 //! (every module that reads files) → files
-//! (every module that retries) → backoff
+//! (every module that retries) → backoff → fleet
 //! (every module that shows errors) → text
 //! ```
 //!

@@ -11,6 +11,7 @@ mod hook;
 mod machine;
 mod report;
 mod scope;
+mod surroundings;
 mod version;
 mod wording;
 

@@ -1,7 +1,7 @@
 //! The arguments of the commands that call GitHub's runner API: `runners`, `labels`, `token`, `downloads`,
 //! `groups` and `jit`.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 /// The scope that a command talks to, and the credential for it. The default is those of the only pool.
 #[derive(Args, Clone, Debug)]
@@ -115,15 +115,19 @@ pub struct LabelsGiven {
 
 /// Options of `labels remove`.
 #[derive(Args, Clone, Debug)]
+#[command(
+    group = ArgGroup::new("which labels").required(true).args(["names", "all"]),
+    override_usage = "dayfly labels remove [OPTIONS] <RUNNER> <NAME>...\n       dayfly labels remove [OPTIONS] <RUNNER> --all"
+)]
 pub struct LabelsRemove {
     /// Runner ID on GitHub, or runner name
     #[arg(value_name = "RUNNER")]
     pub runner: String,
     /// The labels
-    #[arg(required_unless_present = "all", value_name = "NAME")]
+    #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Remove all custom labels
-    #[arg(long, conflicts_with = "names")]
+    #[arg(long)]
     pub all: bool,
     #[command(flatten)]
     pub which: Which,

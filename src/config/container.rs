@@ -3,91 +3,110 @@
 use std::net::IpAddr;
 
 use super::{
-    dind,
+    container_files, dind,
     file::{self, Docker, Pull},
     findings::At,
     hosts::{bytes, cpu_millis},
+    proxy,
+    reading::Reading,
     units::UNSERVED,
     wording::quoted,
 };
-use crate::fleet::{DeviceCounts, DockerMode, Host, Mount, Network, PullPolicy, Resources, Template};
+use crate::{
+    fleet::{DeviceCounts, DockerMode, Host, Mount, Network, PullPolicy, Resources, Template},
+    host::is_of_dayfly,
+};
 
 /// Docker refuses a smaller memory limit.
 const LEAST_MEMORY: u64 = 6 << 20;
 
-/// Variables that the daemon itself sets in a runner's environment.
-const OURS: [&str; 2] =
-    ["ACTIONS_RUNNER_INPUT_JITCONFIG", "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE"];
-
-/// Reads the template, recording its problems.
-pub(super) fn template(written: &file::Container, at: &At<'_>) -> Template {
-    unserved(written, at);
-    let usual = Template::default();
-    let image = written.image.clone().unwrap_or(usual.image);
-    at.key("image").require(
-        !image.is_empty() && !image.contains(char::is_whitespace),
-        "must be an image reference",
-        "for example \"ghcr.io/actions/actions-runner:latest\"",
-    );
-    let memory = bytes(written.memory, &at.key("memory")).unwrap_or_default();
-    at.key("memory").require(
-        memory == 0 || memory >= LEAST_MEMORY,
-        "is less than Docker accepts",
-        "set at least 6MiB; a runner needs some hundred",
-    );
-    at.key("pids").require(written.pids != Some(0), "must not be 0", "a runner needs some hundred");
-    environment(written, &at.key("env"));
-    lists(written, at);
-    let resources =
-        Resources { memory, cpu_millis: cpu_millis(written.cpus, &at.key("cpus")).unwrap_or_default() };
-    let template = Template {
-        image,
-        command: written.command.clone().unwrap_or(usual.command),
-        pull: match written.pull {
-            Pull::Always => PullPolicy::Always,
-            Pull::Missing => PullPolicy::Missing,
-            Pull::Never => PullPolicy::Never,
-        },
-        resources,
-        pids: written.pids.or(usual.pids),
-        shm_size: bytes(written.shm_size, &at.key("shm_size")),
-        env: written.env.clone(),
-        mounts: written
-            .mounts
-            .iter()
-            .enumerate()
-            .filter_map(|(i, text)| mount(text, &at.key("mounts").key(i)))
-            .collect(),
-        network: match named(written.network.as_ref(), &at.key("network")) {
-            None => Network::Default,
-            Some(name) if name == "isolated" => Network::Isolated,
-            Some(name) => Network::Named(name),
-        },
-        docker: match written.docker {
-            // Reported as not supported.
-            Docker::None | Docker::Socket => DockerMode::None,
-            Docker::Dind => DockerMode::Dind(dind::dind(written.dind.as_ref(), resources, &at.key("dind"))),
-        },
-        devices: DeviceCounts::new(),
-        runtime: named(written.runtime.as_ref(), &at.key("runtime")),
-        user: named(written.user.as_ref(), &at.key("user")),
-        extra_hosts: written.extra_hosts.clone(),
-        dns: written.dns.clone(),
-        ulimits: written.ulimits.iter().map(|(name, limit)| (name.clone(), (limit.0, limit.1))).collect(),
-        cap_add: written.cap_add.clone(),
-        cap_drop: written.cap_drop.clone(),
-        security_opt: written.security_opt.clone(),
-    };
-    if written.docker == Docker::Dind {
-        dind::combines(&template, at);
-    } else {
-        at.key("dind").require(
-            written.dind.is_none(),
-            "has no effect without docker = \"dind\"",
-            "add that, or remove the table",
+impl Reading<'_> {
+    /// Reads the template, recording its problems.
+    pub(super) fn template(&self, written: &file::Container, at: &At<'_>) -> Template {
+        unserved(written, at);
+        let usual = Template::default();
+        let image = written.image.clone().unwrap_or(usual.image);
+        at.key("image").require(
+            !image.is_empty() && !image.contains(char::is_whitespace),
+            "must be an image reference",
+            "for example \"ghcr.io/actions/actions-runner:latest\"",
         );
+        let memory = bytes(written.memory, &at.key("memory")).unwrap_or_default();
+        at.key("memory").require(
+            memory == 0 || memory >= LEAST_MEMORY,
+            "is less than Docker accepts",
+            "set at least 6MiB; a runner needs some hundred",
+        );
+        at.key("pids").require(written.pids != Some(0), "must not be 0", "a runner needs some hundred");
+        environment(written, &at.key("env"));
+        lists(written, at);
+        let command = written.command.clone().unwrap_or(usual.command);
+        let resources =
+            Resources { memory, cpu_millis: cpu_millis(written.cpus, &at.key("cpus")).unwrap_or_default() };
+        let mut template = Template {
+            image,
+            writable: container_files::writable(written, &command, at),
+            command,
+            pull: match written.pull {
+                Pull::Always => PullPolicy::Always,
+                Pull::Missing => PullPolicy::Missing,
+                Pull::Never => PullPolicy::Never,
+            },
+            resources,
+            pids: written.pids.or(usual.pids),
+            shm_size: bytes(written.shm_size, &at.key("shm_size")),
+            env: written.env.clone(),
+            mounts: written
+                .mounts
+                .iter()
+                .enumerate()
+                .filter_map(|(i, text)| mount(text, &at.key("mounts").key(i)))
+                .collect(),
+            network: match named(written.network.as_ref(), &at.key("network")) {
+                None => Network::Default,
+                Some(name) if name == "isolated" => Network::Isolated,
+                Some(name) => Network::Named(name),
+            },
+            docker: match written.docker {
+                // Reported as not supported.
+                Docker::None | Docker::Socket => DockerMode::None,
+                Docker::Dind => {
+                    DockerMode::Dind(dind::dind(written.dind.as_ref(), resources, &at.key("dind")))
+                }
+            },
+            devices: DeviceCounts::new(),
+            runtime: named(written.runtime.as_ref(), &at.key("runtime")),
+            user: named(written.user.as_ref(), &at.key("user")),
+            extra_hosts: written.extra_hosts.clone(),
+            dns: written.dns.clone(),
+            ulimits: written.ulimits.iter().map(|(name, limit)| (name.clone(), (limit.0, limit.1))).collect(),
+            cap_add: written.cap_add.clone(),
+            cap_drop: written.cap_drop.clone(),
+            env_file: written
+                .env_file
+                .as_ref()
+                .and_then(|path| self.read_at_launch(path, &at.key("env_file"))),
+            hooks: container_files::hooks(written, &at.key("hooks")),
+            proxy: proxy::proxy(written, &at.key("proxy")),
+            ca_file: container_files::ca_file(written, &at.key("ca_file")),
+            shared_devices: container_files::devices(written, &at.key("devices")),
+            read_only: written.read_only,
+            // Read below: a profile is a file.
+            security_opt: Vec::new(),
+            seccomp_profile: None,
+        };
+        self.security_options(written, &mut template, &at.key("security_opt"));
+        if written.docker == Docker::Dind {
+            dind::combines(&template, at);
+        } else {
+            at.key("dind").require(
+                written.dind.is_none(),
+                "has no effect without docker = \"dind\"",
+                "add that, or remove the table",
+            );
+        }
+        template
     }
-    template
 }
 
 /// Records where a container and the budget of its host do not fit together.
@@ -125,7 +144,6 @@ fn unserved(written: &file::Container, at: &At<'_>) {
     if written.docker == Docker::Socket {
         at.key("docker").error(format_args!("must be \"none\" or \"dind\": {UNSERVED}"), "leave it out");
     }
-    at.key("devices").require(written.devices.is_empty(), UNSERVED, "leave it out");
     at.key("gpus").require(written.gpus == 0, UNSERVED, "leave it out");
 }
 
@@ -137,7 +155,7 @@ fn environment(written: &file::Container, at: &At<'_>) {
             "cannot be an environment variable",
             "use no \"=\" in the name, and no NUL",
         );
-        at.require(!OURS.contains(&name.as_str()), "is set by Dayfly itself", "remove it");
+        at.require(!is_of_dayfly(name), "is set by Dayfly itself", "remove it");
     }
 }
 
@@ -194,8 +212,5 @@ fn lists(written: &file::Container, at: &At<'_>) {
             let hint = "for example \"SYS_PTRACE\"";
             at.key(key).key(i).require(capability(name), "must be a capability in capital letters", hint);
         }
-    }
-    for (i, option) in written.security_opt.iter().enumerate() {
-        at.key("security_opt").key(i).require(!option.is_empty(), "must not be empty", "remove it");
     }
 }

@@ -1,7 +1,7 @@
 //! The file as written: its keys and their types, without checks that involve a second key. These structs are
 //! the only list of keys.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{
     Deserialize,
@@ -142,6 +142,7 @@ pub(super) struct Container {
     pub(super) docker: Docker,
     pub(super) dind: Option<Dind>,
     pub(super) env: BTreeMap<String, String>,
+    pub(super) env_file: Option<String>,
     pub(super) mounts: Vec<String>,
     pub(super) devices: Vec<String>,
     pub(super) gpus: u32,
@@ -154,6 +155,35 @@ pub(super) struct Container {
     pub(super) cap_add: Vec<String>,
     pub(super) cap_drop: Vec<String>,
     pub(super) security_opt: Vec<String>,
+    pub(super) read_only: bool,
+    pub(super) writable: Option<Vec<String>>,
+    pub(super) ca_file: Option<String>,
+    pub(super) hooks: Hooks,
+    pub(super) proxy: Proxy,
+}
+
+/// `[pool.container.hooks]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Hooks {
+    pub(super) job_started: Option<String>,
+    pub(super) job_completed: Option<String>,
+}
+
+/// `[pool.container.proxy]`
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Proxy {
+    pub(super) http: Option<String>,
+    pub(super) https: Option<String>,
+    pub(super) no_proxy: Option<String>,
+}
+
+impl fmt::Debug for Proxy {
+    /// Without the addresses, which may contain a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("no_proxy", &self.no_proxy).finish_non_exhaustive()
+    }
 }
 
 /// `[pool.container.dind]`

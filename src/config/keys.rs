@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    file::{Container, Credential, File, Host, Http, Poll, Pool, Window},
+    file::{Container, Credential, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
     wording::nearest,
 };
 
@@ -24,6 +24,8 @@ pub(super) enum Table {
     Pool,
     Window,
     Container,
+    Hooks,
+    Proxy,
 }
 
 /// Other programs' names for it.
@@ -78,9 +80,11 @@ pub(super) struct Meant {
 }
 
 impl Table {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Pool,
         Self::Container,
+        Self::Hooks,
+        Self::Proxy,
         Self::Host,
         Self::Credential,
         Self::Http,
@@ -100,6 +104,8 @@ impl Table {
             ["poll", _] => Self::Poll,
             ["pool", _, _] => Self::Pool,
             ["pool", _, "container", _] => Self::Container,
+            ["pool", _, "container", "hooks", _] => Self::Hooks,
+            ["pool", _, "container", "proxy", _] => Self::Proxy,
             ["pool", _, "schedule", _, _] => Self::Window,
             _ => return None,
         })
@@ -116,12 +122,14 @@ impl Table {
             Self::Pool => "[[pool]]",
             Self::Window => "a window of schedule",
             Self::Container => "[pool.container]",
+            Self::Hooks => "[pool.container.hooks]",
+            Self::Proxy => "[pool.container.proxy]",
         }
     }
 
     /// All keys of the table.
     pub(super) fn keys(self) -> &'static [&'static str] {
-        static KEYS: LazyLock<[&[&str]; 8]> = LazyLock::new(|| {
+        static KEYS: LazyLock<[&[&str]; 10]> = LazyLock::new(|| {
             [
                 keys_of::<File>(),
                 keys_of::<Credential>(),
@@ -131,6 +139,8 @@ impl Table {
                 keys_of::<Pool>(),
                 keys_of::<Window>(),
                 keys_of::<Container>(),
+                keys_of::<Hooks>(),
+                keys_of::<Proxy>(),
             ]
         });
         KEYS[self as usize]
@@ -238,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_commented_file_shows_every_key_and_no_other() {
-        let sections = ["credentials", "hosts", "http", "poll", "pool", "container"];
+        let sections = ["credentials", "hosts", "http", "poll", "pool", "container", "hooks", "proxy"];
         for (section, table) in [
             ("", Table::Top),
             ("credentials.default", Table::Credential),
@@ -247,10 +257,15 @@ mod tests {
             ("poll", Table::Poll),
             ("pool", Table::Pool),
             ("pool.container", Table::Container),
+            ("pool.container.hooks", Table::Hooks),
+            ("pool.container.proxy", Table::Proxy),
         ] {
             // `credentials` is a key of a pool and also a table.
-            let is_table =
-                |key: &str| sections.contains(&key) && (table != Table::Pool || key == "container");
+            let is_table = |key: &str| {
+                sections.contains(&key)
+                    && (table != Table::Pool || key == "container")
+                    && table != Table::Proxy
+            };
             let known: BTreeSet<_> = table.keys().iter().copied().filter(|key| !is_table(key)).collect();
             assert_eq!(shown(section), known, "[{section}]");
         }

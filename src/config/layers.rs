@@ -83,16 +83,44 @@ impl<'a> Layers<'a> {
     pub(super) fn shown(&self, path: &[String]) -> String {
         // Keys can be any text; shown bare only where that is unambiguous.
         let bare = |key: &str| key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-        let joined = |keys: &[String]| {
-            let shown = keys.iter().map(|key| if bare(key) { key.clone() } else { quoted(key) });
-            shown.collect::<Vec<_>>().join(".")
+        let joined = |first: usize| {
+            let mut text = String::new();
+            for (at, key) in path.iter().enumerate().skip(first) {
+                if let Some(number) = self.number(path, at) {
+                    text.push_str(&format!(", item {number}"));
+                    continue;
+                }
+                let after_item = self.number(path, at.saturating_sub(1)).is_some();
+                text.push_str(if at == first {
+                    ""
+                } else if after_item {
+                    ": "
+                } else {
+                    "."
+                });
+                text.push_str(&if bare(key) { key.clone() } else { quoted(key) });
+            }
+            text
         };
         match path {
             [pool, index] if pool == "pool" => self.pool_shown(index),
-            [pool, index, keys @ ..] if pool == "pool" => {
-                format!("{}: {}", self.pool_shown(index), joined(keys))
-            }
-            keys => joined(keys),
+            [pool, index, ..] if pool == "pool" => format!("{}: {}", self.pool_shown(index), joined(2)),
+            _ => joined(0),
+        }
+    }
+
+    /// The number, counted from 1, of the element of a list that is at this place of a path; `None` for a name.
+    fn number(&self, path: &[String], at: usize) -> Option<usize> {
+        let number = path[at].parse::<usize>().ok()? + 1;
+        let mut within = Some(&self.root);
+        for key in &path[..at] {
+            within = within.and_then(|within| Some(below(within, key)?.1));
+        }
+        match within {
+            Some(within) => within.is_array().then_some(number),
+            // From the environment: there, the names of hosts, credentials and variables are the only others.
+            None => (!matches!(path[at.checked_sub(1)?].as_str(), "hosts" | "credentials" | "env"))
+                .then_some(number),
         }
     }
 

@@ -48,7 +48,7 @@ impl Layers<'_> {
                     hint: "change it in the file, or set DAYFLY_POOL to the whole list as TOML".to_owned(),
                 });
             } else {
-                Self::warn_stray(name, &[], findings);
+                Self::report_stray(name, &[], findings);
             }
         }
         let mut figment = Figment::from(Layer("file", dict(self.root.as_table())));
@@ -100,20 +100,22 @@ impl Layers<'_> {
         }
     }
 
-    /// Whether this is about a variable with Dayfly's prefix that sets no known key. Other programs create
-    /// such variables (`DAYFLY_HOME`, `DAYFLY_SERVICE_PORT`), so they only get a warning.
+    /// Whether this is about a variable with Dayfly's prefix that sets no known key.
     fn is_stray(&self, path: &[String], kind: &Kind, findings: &Findings<'_>) -> bool {
         let Kind::UnknownField(key, known) = kind else { return false };
         if path.len() != 1 || below(&self.root, key).is_some() {
             return false;
         }
         for (_, (name, _)) in self.variables.iter().filter(|(set, _)| set.starts_with(path)) {
-            Self::warn_stray(name, known, findings);
+            Self::report_stray(name, known, findings);
         }
         true
     }
 
-    fn warn_stray(name: &str, known: &[&str], findings: &Findings<'_>) {
+    /// An error where it is clear that a key was meant: as in the file, it would be lost without a trace.
+    /// Other programs create variables with this prefix too (`DAYFLY_HOME`, `DAYFLY_SERVICE_PORT`): those only
+    /// get a warning.
+    fn report_stray(name: &str, known: &[&str], findings: &Findings<'_>) {
         let first = name.trim_start_matches(PREFIX).split("__").next().unwrap_or_default();
         let hint = match (hints::in_section(name), nearest(&first.to_ascii_lowercase(), known)) {
             (Some(hint), _) => hint,
@@ -122,12 +124,14 @@ impl Layers<'_> {
             }
             (None, None) => String::new(),
         };
-        findings.warn(Problem {
-            location: SettingLocation::Environment(name.to_owned()),
-            key: String::new(),
-            text: "does not set a known key, and is ignored".to_owned(),
-            hint,
-        });
+        let location = SettingLocation::Environment(name.to_owned());
+        let key = String::new();
+        if hint.is_empty() && !name.contains("__") {
+            let text = "does not set a known key, and is ignored".to_owned();
+            findings.warn(Problem { location, key, text, hint });
+        } else {
+            findings.error(Problem { location, key, text: "does not set a known key".to_owned(), hint });
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! are reported at once, with file, line and key; a valid file becomes a [`Config`].
 
 mod container;
+mod container_files;
 mod credentials;
 mod demand;
 mod dind;
@@ -18,6 +19,7 @@ mod merge;
 mod model;
 mod pools;
 mod problem;
+mod proxy;
 mod reading;
 mod schedule;
 mod syntax;
@@ -121,7 +123,7 @@ impl Reading<'_> {
         let allowed_hosts = allowed_hosts(&file.http, &root.key("http"));
         let webhook_secret_file = self.webhook_secret_file(file, &root.key("http"));
         let poll_interval = poll_interval(&file.poll, &root.key("poll"));
-        let pools = pools::pools(file, instance.as_ref(), &hosts, &root.key("pool"));
+        let pools = pools::pools(self, file, instance.as_ref(), &hosts, &root.key("pool"));
         credentials::check_accounts(file, &pools, &root.key("credentials"));
         Some(Config {
             instance: instance?,

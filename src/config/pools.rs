@@ -12,6 +12,7 @@ use super::{
     hosts::LOCAL,
     labels::{self, Labelled},
     model::{HostConfig, PoolConfig},
+    reading::Reading,
     schedule::schedule,
     units::Time,
     wording::{nearest, quoted},
@@ -29,6 +30,7 @@ type Written<'a> = (usize, &'a file::Pool, Option<Scope>, Option<labels::Folded>
 
 /// All valid pools.
 pub(super) fn pools(
+    reading: &Reading<'_>,
     file: &File,
     instance: Option<&InstanceId>,
     hosts: &[HostConfig],
@@ -62,7 +64,7 @@ pub(super) fn pools(
                 labels::check(labels, demand::is_found_by_name(written), scope.as_ref(), &at.key("labels"))
             });
         scopes.push((i, written, scope.clone(), labels));
-        if let Some(pool) = pool(file, written, scope, instance, hosts, &at) {
+        if let Some(pool) = pool(reading, file, written, scope, instance, hosts, &at) {
             pools.push(pool);
         }
     }
@@ -103,6 +105,7 @@ fn one_credential_a_scope(file: &File, scopes: &[Written<'_>], at: &At<'_>) {
 }
 
 fn pool(
+    reading: &Reading<'_>,
     file: &File,
     written: &file::Pool,
     scope: Option<Scope>,
@@ -117,7 +120,7 @@ fn pool(
     let host = known_host(file, written, hosts, at);
     let group = group(written, scope.as_ref(), &at.key("group"));
     let policy = policy(written, at);
-    let template = container::template(&written.container, &at.key("container"));
+    let template = reading.template(&written.container, &at.key("container"));
     if let Some(host) = host {
         container::fits(&written.container, &template.total_resources(), &host.host, &at.key("container"));
     }

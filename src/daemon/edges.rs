@@ -11,7 +11,7 @@ use crate::{
         Stopped, Trouble, TroubleKind,
     },
     github::{GithubError, Listing, Mint, RunnerApi},
-    host::{Host, HostError, Launch, LaunchError, Listed, Preparation},
+    host::{Host, HostError, Launch, LaunchError, Listed, Preparation, TemplateFileError, TemplateFiles},
     text::{chain, out_of_files},
 };
 
@@ -38,8 +38,10 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     pub async fn carry_out(&self, action: Action) -> Vec<Evidence> {
         match action {
             Action::Launch { runner, pool, devices, .. } => {
-                let outcome = self.launch(&runner, &pool, &devices).await;
-                vec![Evidence::Launch { runner, outcome }]
+                let mut evidence = Vec::new();
+                let outcome = self.launch(&runner, &pool, &devices, &mut evidence).await;
+                evidence.push(Evidence::Launch { runner, outcome });
+                evidence
             }
             Action::Deregister { runner, scope, registration, ask, .. } => {
                 let outcome = self.deregister(&runner, &scope, registration, ask.as_ref()).await;
@@ -122,7 +124,13 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         }
     }
 
-    async fn launch(&self, runner: &RunnerName, pool: &PoolName, devices: &Devices) -> Launched {
+    async fn launch(
+        &self,
+        runner: &RunnerName,
+        pool: &PoolName,
+        devices: &Devices,
+        evidence: &mut Vec<Evidence>,
+    ) -> Launched {
         let failed = |registration, container, trouble| Launched::Failed { registration, container, trouble };
         let Some(pool) = self.pools.get(pool) else {
             return failed(Minted::No, None, unknown("pool", pool));
@@ -132,6 +140,14 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         };
         let instance = &self.instance;
         // Before the mint: nothing is minted for what cannot be made.
+        let files = match TemplateFiles::read(&pool.template).await {
+            Ok(files) => files,
+            Err(error) => return failed(Minted::No, None, error.into()),
+        };
+        if pool.template.has_files() {
+            evidence.push(Evidence::TemplateFiles { pool: pool.name.clone(), files: files.digest() });
+        }
+        let files = &files;
         let prepared = match host.prepare(Preparation { instance, runner, pool, devices }).await {
             Ok(prepared) => prepared,
             Err(error) => return failed(Minted::No, None, error.into()),
@@ -148,7 +164,8 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         };
         let registration = Minted::Yes(minted.id);
         let (registration_id, jit) = (minted.id, &minted.jit);
-        let launch = Launch { instance, runner, registration: registration_id, pool, jit, devices, prepared };
+        let launch =
+            Launch { instance, runner, registration: registration_id, pool, files, jit, devices, prepared };
         match host.launch(launch).await {
             Ok(container) => Launched::Up { registration: minted.id, container },
             Err(LaunchError { container, error }) => failed(registration, container, error.into()),
@@ -295,6 +312,13 @@ impl From<GithubError> for Trouble {
             }
         };
         Self { kind, retry_after, detail }
+    }
+}
+
+impl From<TemplateFileError> for Trouble {
+    fn from(error: TemplateFileError) -> Self {
+        let kind = if out_of_files(&error) { TroubleKind::OutOfFiles } else { TroubleKind::TemplateFile };
+        Self { kind, retry_after: None, detail: chain(&error) }
     }
 }
 

@@ -39,7 +39,7 @@ const MAX_JOBS: usize = 50_000;
 const HELD: [&str; 2] = ["waiting", "pending"];
 
 /// How often those are listed.
-const HELD_RUNS: Duration = Duration::from_mins(1);
+pub const HELD_RUNS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// GitHub cancels a queued job after this long.
 const GIVEN_UP: Duration = Duration::from_hours(24);
@@ -111,7 +111,7 @@ impl Queue {
     pub async fn look(&mut self, began: Instant) -> Result<Look, GithubError> {
         let (mut cost, mut missing) = (Cost::default(), None);
         let mut listed: BTreeMap<u64, Run> = BTreeMap::new();
-        if self.held_listed_at.is_none_or(|at| began.since(at) >= HELD_RUNS) {
+        if self.held_listed_at.is_none_or(|at| began.since(at) >= HELD_RUNS_INTERVAL) {
             let mut held = Vec::new();
             for state in HELD {
                 held.extend(self.list(state, &mut cost, &mut missing).await?);

@@ -13,10 +13,7 @@ use super::{
     endpoint::Endpoint,
     server_clock::{github_clock, seconds_ahead},
 };
-use crate::{
-    backoff::doubled,
-    fleet::{ClockReading, Instant, Timestamp},
-};
+use crate::fleet::{ClockReading, Instant, Timestamp, doubled};
 
 /// The shortest wait after a secondary limit without a time (docs.github.com, "Rate limits for the
 /// REST API": at least one minute, then exponentially longer).

@@ -5,7 +5,7 @@
 //!
 //! In layers; each knows only those above it in this list, and no two files know each other:
 //!
-//! 1. `error`, `endpoint`, `redact`, `lenient_json`, `single_flight`, `file_state`, `server_clock`: words and tools.
+//! 1. `error`, `endpoint`, `redact`, `lenient_json`, `single_flight`, `reloaded`, `server_clock`: words and tools.
 //! 2. `transport`: one exchange with one server.
 //! 3. `limits`: what GitHub lets a token do, and the pace that keeps to it.
 //! 4. `credentials`: tokens and Apps, their files, their renewal, their expiry.
@@ -19,7 +19,6 @@ mod client;
 mod credentials;
 mod endpoint;
 mod error;
-mod file_state;
 mod group_policy;
 mod hooks;
 mod identify;
@@ -32,6 +31,7 @@ mod mint;
 mod paging;
 mod probe;
 mod redact;
+mod reloaded;
 mod repositories;
 mod rest;
 mod runner_api;
@@ -58,7 +58,7 @@ pub use self::{
     error::GithubError,
     hooks::{DeliveryRecord, HookRecord, LogMark},
     identities::{Identities, Numbers, Placed},
-    job_queue::{Look, Queue},
+    job_queue::{HELD_RUNS_INTERVAL, Look, Queue},
     limits::{Rate, poll_interval, retry_interval},
     probe::Probe,
     repositories::{PushedRepository, Repositories},

@@ -4,15 +4,14 @@ use std::{collections::HashMap, path::Path};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum,
-    ContainerSummary, ContainerSummaryStateEnum, HostConfig, HostConfigLogConfig, Mount as EngineMount,
-    MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerSummary, ContainerSummaryStateEnum, DeviceMapping, HostConfig, HostConfigLogConfig,
+    Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use secrecy::ExposeSecret;
 
-use super::{HostError, Launch, Prepared};
+use super::{HostError, Launch, environment, hooks, network_access::NetworkAccess, read_only_root};
 use crate::fleet::{
-    ContainerId, Devices, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName, Scope, Template,
-    TemplateDigest,
+    ContainerId, Device, Devices, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName, Scope,
+    Template, TemplateDigest,
 };
 
 /// Label: the instance that created the container.
@@ -29,13 +28,6 @@ pub const LABEL_SCOPE: &str = "dev.dayfly.scope";
 pub const LABEL_TEMPLATE: &str = "dev.dayfly.template";
 /// Label: what the runner has for itself, as JSON.
 pub const LABEL_DEVICES: &str = "dev.dayfly.devices";
-
-/// The variable through which the runner gets its JIT config, without showing it to its job or in the process
-/// list.
-const JIT: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
-
-/// Makes the runner exit with 7 when GitHub refuses its version. Its wrapper script knows only `1`.
-const DEPRECATED: &str = "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE";
 
 /// Seconds that a manual stop of the container should wait: the runner has to report its job.
 const STOP_TIMEOUT: i64 = 60;
@@ -60,33 +52,17 @@ pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
 /// The request that creates a runner's container.
 pub(super) fn create_body(launch: &Launch<'_>) -> Result<ContainerCreateBody, HostError> {
     let template = &launch.pool.template;
+    let access = NetworkAccess::of(template);
     Ok(ContainerCreateBody {
         image: Some(template.image.clone()),
         cmd: (!template.command.is_empty()).then(|| template.command.clone()),
-        env: Some(environment(launch)?),
+        env: Some(environment::of(launch, &access)?),
         labels: Some(labels(launch)),
         user: template.user.clone(),
         stop_timeout: Some(STOP_TIMEOUT),
-        host_config: Some(host_config(template, launch.prepared)?),
+        host_config: Some(host_config(launch, access)?),
         ..ContainerCreateBody::default()
     })
-}
-
-fn environment(launch: &Launch<'_>) -> Result<Vec<String>, HostError> {
-    let mut all = Vec::new();
-    for (name, value) in &launch.pool.template.env {
-        // The engine would repeat the whole entry, value and all, in its error.
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(refused(format!("{name:?} is not a valid name for an environment variable")));
-        }
-        if name != JIT && name != DEPRECATED {
-            all.push(format!("{name}={value}"));
-        }
-    }
-    all.extend(launch.prepared.env.iter().map(|(name, value)| format!("{name}={value}")));
-    all.push(format!("{JIT}={}", launch.jit.expose_secret()));
-    all.push(format!("{DEPRECATED}=1"));
-    Ok(all)
 }
 
 fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
@@ -99,7 +75,7 @@ fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
         (LABEL_RUNNER, launch.runner.to_string()),
         (LABEL_REGISTRATION, launch.registration.to_string()),
         (LABEL_SCOPE, launch.pool.scope.to_string()),
-        (LABEL_TEMPLATE, launch.pool.template.digest().0),
+        (LABEL_TEMPLATE, launch.pool.template.digest_with(launch.files.digest()).0),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into_iter()
@@ -107,12 +83,15 @@ fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
     .collect()
 }
 
-fn host_config(template: &Template, prepared: &Prepared) -> Result<HostConfig, HostError> {
+fn host_config(launch: &Launch<'_>, access: NetworkAccess) -> Result<HostConfig, HostError> {
+    let (template, prepared) = (&launch.pool.template, launch.prepared);
     let Resources { memory, cpu_millis } = template.resources;
     let memory = (memory > 0).then(|| signed(memory, "memory")).transpose()?;
     let nano_cpus = cpu_millis.saturating_mul(1_000_000);
     let list = |items: &[String]| (!items.is_empty()).then(|| items.to_vec());
-    let mut mounts: Vec<EngineMount> = template.mounts.iter().map(mount).collect::<Result<_, _>>()?;
+    let passed_on: Vec<Mount> = access.mounts.into_iter().chain(hooks::mounts(&template.hooks)).collect();
+    let mut mounts: Vec<EngineMount> = read_only_root::writable(template).collect();
+    mounts.extend(template.mounts.iter().chain(&passed_on).map(mount).collect::<Result<Vec<_>, _>>()?);
     mounts.extend(prepared.mounts.iter().cloned());
     Ok(HostConfig {
         memory,
@@ -122,6 +101,10 @@ fn host_config(template: &Template, prepared: &Prepared) -> Result<HostConfig, H
         pids_limit: template.pids.map(i64::from),
         shm_size: template.shm_size.map(|size| signed(size, "shm_size")).transpose()?,
         mounts: Some(mounts),
+        tmpfs: read_only_root::temporary(template),
+        readonly_rootfs: template.read_only.then_some(true),
+        devices: (!template.shared_devices.is_empty())
+            .then(|| template.shared_devices.iter().map(device).collect()),
         network_mode: prepared.network.clone().or_else(|| match &template.network {
             Network::Named(name) => Some(name.clone()),
             Network::Default | Network::Isolated => None,
@@ -133,7 +116,7 @@ fn host_config(template: &Template, prepared: &Prepared) -> Result<HostConfig, H
         ulimits: Some(template.ulimits.iter().map(ulimit).collect()),
         cap_add: list(&template.cap_add),
         cap_drop: list(&template.cap_drop),
-        security_opt: list(&template.security_opt),
+        security_opt: list(&security_options(launch)),
         // Reaps processes that jobs leave behind, and forwards the stop signal.
         init: Some(true),
         // A JIT config can be used once; a restarted container could only fail.
@@ -161,6 +144,20 @@ pub(super) fn runner_folder(template: &Template) -> String {
     let command = command.filter(|command| command.is_absolute() && command.ends_with("run.sh"));
     let folder = command.and_then(Path::parent).and_then(Path::to_str);
     folder.unwrap_or("/home/runner").to_owned()
+}
+
+/// The options, with the profile's content: only the docker command could read it by its path.
+fn security_options(launch: &Launch<'_>) -> Vec<String> {
+    let profile = launch.files.seccomp.iter().map(|profile| format!("seccomp={profile}"));
+    launch.pool.template.security_opt.iter().cloned().chain(profile).collect()
+}
+
+fn device(device: &Device) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(device.source.clone()),
+        path_in_container: Some(device.target.clone()),
+        cgroup_permissions: Some(device.permissions.clone()),
+    }
 }
 
 /// A mount in the strict form: a missing directory is an error. The short form would make an empty
@@ -193,7 +190,7 @@ fn signed(value: u64, what: &str) -> Result<i64, HostError> {
     i64::try_from(value).map_err(|_| refused(format!("{what} of {value} is too large")))
 }
 
-fn refused(text: String) -> HostError {
+pub(super) fn refused(text: String) -> HostError {
     HostError::Refused(text)
 }
 

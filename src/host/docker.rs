@@ -28,9 +28,10 @@ use super::{
     call::Call,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
-    engine::{Deadlines, Engine, Fault, Reporter, boxed},
+    engine::{Deadlines, Engine, Fault, Reporter, boxed, conceal_all},
     log::Story,
     memory::Memory,
+    network_access::proxy_logins,
     registry::Reference,
 };
 use crate::{
@@ -124,8 +125,9 @@ impl Docker {
     /// Facts about the engine; also a check that it responds at all.
     pub async fn facts(&self) -> Result<Facts, HostError> {
         let version =
-            self.engine().look(Call::Version, |docker| async move { docker.version().await }).await?;
-        let info = self.engine().look(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
+            self.engine().request(Call::Version, |docker| async move { docker.version().await }).await?;
+        let info =
+            self.engine().request(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
         let shown = info.system_time.as_deref().and_then(|time| time.parse().ok());
         let clock = shown.map(|shown| ClockReading { at: clock::now(), shown });
         *self.0.clock.lock() = clock;
@@ -223,7 +225,7 @@ impl Host for Docker {
             .build();
         let listed = self
             .engine()
-            .look(Call::List, |docker| async move { docker.list_containers(Some(options)).await })
+            .request(Call::List, |docker| async move { docker.list_containers(Some(options)).await })
             .await?;
         let (sidecars, listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_attachment);
         let ours = self.ours(&listed, began);
@@ -244,19 +246,21 @@ impl Host for Docker {
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
         let image = &launch.pool.template.image;
         Reference::read(image)?;
+        let logins = proxy_logins(&launch.pool.template.proxy);
+        let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
         let body = Box::new(container::create_body(&launch)?);
         let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
-        let deadline = self.engine().deadlines.change;
+        let deadline = self.engine().deadlines.of(Call::Create);
         let created = self
             .engine()
-            .ask_with(Some(launch.jit), Call::Create, deadline, |docker| {
+            .request_within(deadline, &secrets, Call::Create, |docker| {
                 boxed(async move { docker.create_container(Some(options), *body).await })
             })
             .await;
         match created {
             Ok(created) => {
                 for warning in created.warnings {
-                    let warning = conceal(&warning, launch.jit);
+                    let warning = conceal_all(&warning, &secrets);
                     tracing::debug!(runner = %launch.runner, warning, "the engine returned a warning about the container");
                 }
                 // Anything but an id may be any text, even the request.
@@ -289,7 +293,7 @@ impl Host for Docker {
         let id = plain(id)?;
         let started = self
             .engine()
-            .change(Call::Start, |docker| async move { docker.start_container(&id, None).await });
+            .request(Call::Start, |docker| async move { docker.start_container(&id, None).await });
         Ok(started.await?)
     }
 
@@ -320,13 +324,13 @@ impl Host for Docker {
         let text = plain(id)?;
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        let deadline = grace.saturating_add(self.engine().deadlines.change);
-        let stopped =
-            self.engine()
-                .ask(Call::Stop, deadline, |docker| async move {
-                    docker.stop_container(&text, Some(options)).await
-                })
-                .await;
+        let deadline = grace.saturating_add(self.engine().deadlines.of(Call::Stop));
+        let stopped = self
+            .engine()
+            .request_within(deadline, &[], Call::Stop, |docker| async move {
+                docker.stop_container(&text, Some(options)).await
+            })
+            .await;
         match stopped {
             // bollard treats "not running" (304) as a success.
             Ok(()) => Ok(()),
@@ -398,7 +402,7 @@ impl Docker {
         let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();
         let removed = self
             .engine()
-            .change(Call::Remove, |docker| async move { docker.remove_container(&id, Some(options)).await })
+            .request(Call::Remove, |docker| async move { docker.remove_container(&id, Some(options)).await })
             .await;
         match removed {
             Err(fault) if fault.is(404) => Ok(()),

@@ -12,7 +12,7 @@ impl Docker {
     pub async fn egress_image(&self) -> Result<String, HostError> {
         let client = self.engine().client().await?;
         EGRESS_PROXY.ensure(&client, &running_binary()).await.map_err(|error| match error {
-            ImageError::Engine(error) => self.engine().fault(Call::Import, error, None).into(),
+            ImageError::Engine(error) => self.engine().fault(Call::Import, error, &[]).into(),
             error @ ImageError::Architecture { .. } => HostError::Refused(format!(
                 "cannot make the image of the egress proxy: {error}; set image in [pool.container.egress] to an \
                  image of Dayfly for that architecture"

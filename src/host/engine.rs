@@ -9,7 +9,7 @@ use std::{
 };
 
 use bollard::errors::Error;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// For reading: a list, an inspection, a log, processes.
-    pub look: Duration,
+    pub read: Duration,
     /// For changes: create, start, remove; and for a stop, on top of the grace period.
     pub change: Duration,
     /// Between two messages of a pull.
@@ -38,10 +38,41 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
-            look: Duration::from_secs(30),
+            read: Duration::from_secs(30),
             change: Duration::from_mins(2),
             pull_silence: Duration::from_mins(5),
             pull: Duration::from_hours(2),
+        }
+    }
+}
+
+impl Deadlines {
+    /// The deadline of a kind of request. A stop takes its grace period longer.
+    pub(super) const fn of(&self, call: Call) -> Duration {
+        match call {
+            Call::Create
+            | Call::Start
+            | Call::Stop
+            | Call::Remove
+            | Call::CreateNetwork
+            | Call::RemoveNetwork
+            | Call::CreateVolume
+            | Call::RemoveVolume
+            | Call::Upload
+            | Call::Exec => self.change,
+            Call::Pull | Call::Import => self.pull,
+            Call::Connect
+            | Call::Version
+            | Call::Info
+            | Call::Events
+            | Call::List
+            | Call::Inspect
+            | Call::Logs
+            | Call::Top
+            | Call::InspectImage
+            | Call::ListNetworks
+            | Call::InspectNetwork
+            | Call::ListVolumes => self.read,
         }
     }
 }
@@ -101,8 +132,8 @@ impl Engine {
         Self { host, endpoint, deadlines, reporter, client: Mutex::new(None) }
     }
 
-    /// Sends a read request.
-    pub(super) async fn look<T, F>(
+    /// Connects if necessary, sends the request, and waits until the deadline of this kind of request.
+    pub(super) async fn request<T, F>(
         &self,
         call: Call,
         request: impl FnOnce(bollard::Docker) -> F + Send,
@@ -110,51 +141,27 @@ impl Engine {
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
-        self.ask(call, self.deadlines.look, request).await
+        self.request_within(self.deadlines.of(call), &[], call, request).await
     }
 
-    /// Sends a request for a change.
-    pub(super) async fn change<T, F>(
+    /// The same with another deadline, and for a request that contains secrets, which are removed from errors.
+    pub(super) async fn request_within<T, F>(
         &self,
-        call: Call,
-        request: impl FnOnce(bollard::Docker) -> F + Send,
-    ) -> Result<T, Fault>
-    where
-        F: Future<Output = Result<T, Error>> + Send,
-    {
-        self.ask(call, self.deadlines.change, request).await
-    }
-
-    /// Connects if necessary, sends the request, and waits until the deadline.
-    pub(super) async fn ask<T, F>(
-        &self,
-        call: Call,
         deadline: Duration,
-        request: impl FnOnce(bollard::Docker) -> F + Send,
-    ) -> Result<T, Fault>
-    where
-        F: Future<Output = Result<T, Error>> + Send,
-    {
-        self.ask_with(None, call, deadline, request).await
-    }
-
-    /// The same for a request that contains a secret, which is removed from errors.
-    pub(super) async fn ask_with<T, F>(
-        &self,
-        secret: Option<&SecretString>,
+        secrets: &[&SecretString],
         call: Call,
-        deadline: Duration,
         request: impl FnOnce(bollard::Docker) -> F + Send,
     ) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Error>> + Send,
     {
         let began = Instant::now();
-        let asked = async {
+        let response = async {
             let client = self.connected(call).await?;
-            request(client).await.map_err(|error| self.fault(call, error, secret))
+            request(client).await.map_err(|error| self.fault(call, error, secrets))
         };
-        let answer = timeout(deadline, asked).await.unwrap_or_else(|_| Err(self.unanswered(call, deadline)));
+        let answer =
+            timeout(deadline, response).await.unwrap_or_else(|_| Err(self.unanswered(call, deadline)));
         let failed = match &answer {
             Ok(_) => false,
             Err(Fault::Said(status, _)) => *status >= 500,
@@ -172,16 +179,13 @@ impl Engine {
 
     /// A client for streams, which outlive any deadline; the connection itself is checked within one.
     pub(super) async fn client(&self) -> Result<bollard::Docker, HostError> {
-        self.look(Call::Connect, |client| async { Ok(client) }).await.map_err(HostError::from)
+        self.request(Call::Connect, |client| async { Ok(client) }).await.map_err(HostError::from)
     }
 
     /// Converts an error of a request or a stream.
-    pub(super) fn fault(&self, call: Call, error: Error, secret: Option<&SecretString>) -> Fault {
+    pub(super) fn fault(&self, call: Call, error: Error, secrets: &[&SecretString]) -> Fault {
         // First hidden, then cut: the rest of a cut secret could not be recognized.
-        let shown = |text: &str| match secret {
-            Some(secret) => one_line(&conceal(text, secret)),
-            None => one_line(text),
-        };
+        let shown = |text: &str| one_line(&conceal_all(text, secrets));
         match error {
             Error::DockerResponseServerError { status_code: status, message } if message.is_empty() => {
                 Fault::Said(status, format!("{call}: HTTP status {status}"))
@@ -211,12 +215,21 @@ impl Engine {
             return Ok(client.clone());
         }
         // Other requests wait for this, so the deadline of this one does not apply.
-        let patience = self.deadlines.look;
+        let patience = self.deadlines.of(Call::Connect);
         let made = timeout(patience, self.endpoint.connect()).await;
         let made = made.map_err(|_| self.unanswered(call, patience))?.map_err(Fault::Silent)?;
         *client = Some(made.clone());
         Ok(made)
     }
+}
+
+/// Shorter values cannot be secrets, and may be parts of other words.
+const SHORTEST_SECRET: usize = 6;
+
+/// The text without any piece of these secrets.
+pub(super) fn conceal_all(text: &str, secrets: &[&SecretString]) -> String {
+    let long = secrets.iter().filter(|secret| secret.expose_secret().len() >= SHORTEST_SECRET);
+    long.fold(text.to_owned(), |text, secret| conceal(&text, secret))
 }
 
 /// Keeps bollard's models, which have kilobytes of fields, out of the futures that wait for them.
@@ -238,7 +251,7 @@ mod tests {
 
     fn answered(status_code: u16, message: &str) -> HostError {
         let error = Error::DockerResponseServerError { status_code, message: message.to_owned() };
-        engine().fault(Call::InspectImage, error, None).into()
+        engine().fault(Call::InspectImage, error, &[]).into()
     }
 
     #[test]
@@ -266,7 +279,7 @@ mod tests {
             Error::DockerStreamError { error: message.clone() },
             Error::JsonDataError { message, column: 1 },
         ] {
-            let text = chain(&HostError::from(engine().fault(Call::Create, error, Some(&secret))));
+            let text = chain(&HostError::from(engine().fault(Call::Create, error, &[&secret])));
             assert!(text.contains("create container: ") && text.contains("[hidden]"), "{text}");
             assert!(!text.contains(&jit[..16]), "{text}");
         }
@@ -276,12 +289,12 @@ mod tests {
     fn want_of_files_is_named_as_our_own() {
         for code in [23, 24] {
             let error = Error::IOError { err: io::Error::from_raw_os_error(code) };
-            let error = HostError::from(engine().fault(Call::List, error, None));
+            let error = HostError::from(engine().fault(Call::List, error, &[]));
             assert!(out_of_files(&error), "{error:?}");
             let text = chain(&error);
             assert!(text.contains("open files") && text.contains("LimitNOFILE"), "{text}");
         }
-        let error = HostError::from(engine().fault(Call::List, Error::RequestTimeoutError, None));
+        let error = HostError::from(engine().fault(Call::List, Error::RequestTimeoutError, &[]));
         assert!(!out_of_files(&error));
     }
 }

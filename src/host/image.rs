@@ -37,7 +37,7 @@ impl Docker {
         let reference = reference.to_owned();
         let found = self
             .engine()
-            .look(Call::InspectImage, |docker| async move { docker.inspect_image(&reference).await })
+            .request(Call::InspectImage, |docker| async move { docker.inspect_image(&reference).await })
             .await;
         match found {
             Ok(image) => {
@@ -68,11 +68,10 @@ impl Docker {
             Login::None | Login::HelperOnly => None,
         };
         let options = CreateImageOptionsBuilder::new().from_image(parts.name).tag(parts.tag).build();
-        let deadlines = self.engine().deadlines;
-        let silence = deadlines.pull_silence;
+        let silence = self.engine().deadlines.pull_silence;
         let pulled = self
             .engine()
-            .ask(Call::Pull, deadlines.pull, |docker| async move {
+            .request(Call::Pull, |docker| async move {
                 let mut messages = docker.create_image(Some(options), None, credentials);
                 loop {
                     match timeout(silence, messages.next()).await {

@@ -33,7 +33,7 @@ impl Docker {
         let id = plain(id)?;
         let found = self
             .engine()
-            .look(Call::Inspect, |docker| {
+            .request(Call::Inspect, |docker| {
                 boxed(async move { docker.inspect_container(&id, None).await.map(Box::new) })
             })
             .await;
@@ -118,7 +118,7 @@ impl Docker {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(tail).build();
         let read = self
             .engine()
-            .look(Call::Logs, |docker| async move {
+            .request(Call::Logs, |docker| async move {
                 let mut log = docker.logs(&id, Some(options));
                 let mut room = limit;
                 while let Some(frame) = log.next().await.transpose()? {
@@ -146,7 +146,7 @@ impl Docker {
         let options = TopOptionsBuilder::new().ps_args("-eo pid,comm,args").build();
         let top = self
             .engine()
-            .look(Call::Top, |docker| async move { docker.top_processes(&id, Some(options)).await })
+            .request(Call::Top, |docker| async move { docker.top_processes(&id, Some(options)).await })
             .await?;
         Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process)))
     }

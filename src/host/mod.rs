@@ -8,13 +8,19 @@ mod disk;
 mod docker;
 mod egress_image;
 mod engine;
+mod environment;
+mod hooks;
 mod image;
 mod inspect;
 mod log;
 mod memory;
+mod network;
+mod network_access;
 pub mod own_image;
+mod read_only_root;
 mod registry;
 mod ssh;
+mod template_files;
 mod watch;
 
 use std::{future::Future, time::Duration};
@@ -36,8 +42,11 @@ pub use self::{
     disk::disk_is_low,
     docker::{Docker, Facts},
     engine::{Deadlines, Reporter, RequestReport},
+    environment::is_of_dayfly,
     image::ImageFacts,
     log::said,
+    network::NetworkFacts,
+    template_files::{TemplateFileError, TemplateFiles},
     watch::Happened,
 };
 
@@ -92,6 +101,8 @@ pub struct Launch<'a> {
     pub registration: RegistrationId,
     /// Its pool, with the template.
     pub pool: &'a Pool,
+    /// The content of the files that the template names.
+    pub files: &'a TemplateFiles,
     /// The JIT config, for the container's environment and nothing else.
     pub jit: &'a SecretString,
     /// What the runner gets for itself.

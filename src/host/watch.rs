@@ -215,7 +215,7 @@ impl Listener {
                             return Ok(happened);
                         }
                     }
-                    Some(Err(error)) => return Err(self.docker.engine().fault(Call::Events, error, None).into()),
+                    Some(Err(error)) => return Err(self.docker.engine().fault(Call::Events, error, &[]).into()),
                     None => return failed("the engine closed the stream"),
                 },
                 () = self.docker.unreported_end(), if check_at.is_none() => {
@@ -282,7 +282,7 @@ impl Follower {
                     }
                     Err(_) => broken("the engine cannot read the rest of the log"),
                 },
-                Some(Err(error)) => self.docker.engine().fault(Call::Logs, error, None).into(),
+                Some(Err(error)) => self.docker.engine().fault(Call::Logs, error, &[]).into(),
                 None => {
                     self.lines.finish(listen);
                     broken("the log stream ended while the container is running")

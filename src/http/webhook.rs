@@ -138,7 +138,7 @@ impl Webhook {
             Err(_) => return reported(DeliveryResult::TimedOut, "timed out reading the body"),
         };
         // The same response for a missing signature and a wrong one.
-        if !self.0.secrets.signed(text("x-hub-signature-256"), &body) {
+        if !self.0.secrets.signed(text("x-hub-signature-256"), &body).await {
             self.warn_of_bad_signature();
             return reported(
                 DeliveryResult::BadSignature,

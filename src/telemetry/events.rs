@@ -5,10 +5,9 @@ use std::{path::Path, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::form::escaped;
 use crate::{
     fleet::{ContainerId, Event, Exit, ExitReason, Held, HostName, RunnerReport, Status, Veto},
-    text::shortened,
+    text::{escaped, shortened},
 };
 
 /// The longest text from outside in a log line, in characters.

@@ -17,6 +17,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::text::escaped;
+
 /// The time in UTC, to the millisecond.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock;
@@ -147,20 +149,4 @@ impl Visit for FieldWriter<'_> {
 fn quoted_if_needed(text: &str) -> String {
     let is_word = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '=' | '\\') || c == '…';
     if !text.is_empty() && text.chars().all(is_word) { text.to_owned() } else { format!("{text:?}") }
-}
-
-/// Writes a text on one line, so that the name of a job cannot forge a log line, move the cursor of a
-/// terminal, or reverse the direction of writing.
-pub(super) fn escaped(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        let directs =
-            matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || directs {
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
 }

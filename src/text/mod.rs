@@ -3,9 +3,13 @@
 use std::{borrow::Cow, error::Error as StdError, io};
 
 mod conceal;
+mod escape;
 
-pub use self::conceal::conceal;
 use self::conceal::without_secrets;
+pub use self::{
+    conceal::conceal,
+    escape::{escaped, escaped_json, escaped_lines},
+};
 
 /// A text from outside as it fits into one log line, without what looks like a secret.
 pub fn one_line(text: &str) -> String {

@@ -62,7 +62,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("egress", &[]),
     ("clock", &["fleet"]),
     ("files", &[]),
-    ("backoff", &[]),
+    ("backoff", &["fleet"]),
     ("text", &[]),
 ];
 

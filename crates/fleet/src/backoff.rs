@@ -3,11 +3,17 @@
 
 use std::time::Duration;
 
-use super::{reasons::Held, time::Instant};
+use super::{
+    reasons::Held,
+    time::{Instant, doubled},
+};
 
 /// How long a runner must have been ready to end a streak of failures: a runner of a refused version listens
 /// for a moment before it exits.
 pub(super) const PROOF: Duration = Duration::from_secs(30);
+
+/// The delay after the second failure in a row, doubled with each one that follows.
+const SECOND_DELAY: Duration = Duration::from_secs(5);
 
 /// Consecutive failures of a pool.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,10 +54,9 @@ impl Backoff {
             Held::VersionDeprecated => (Duration::from_mins(10), Duration::from_mins(10)),
             _ => (Duration::ZERO, Duration::from_mins(5)),
         };
-        let doubled = Duration::from_secs(5) * (1 << self.failures.saturating_sub(2).min(10));
         let delay = match self.failures {
             1 => first,
-            _ => doubled.max(first).min(last),
+            failures => doubled(SECOND_DELAY, failures - 2, last).max(first),
         };
         self.retry_at = now + delay;
         now

@@ -11,6 +11,7 @@ use super::{
     reasons::Source,
     scope::Scope,
     template::{Resources, TemplateDigest},
+    template_parts::FilesDigest,
     time::{ClockReading, Instant, Timestamp},
 };
 
@@ -170,6 +171,8 @@ pub enum TroubleKind {
     GithubFailed,
     /// GitHub: another session gets the pool's jobs.
     SessionTaken,
+    /// A file on this machine that the pool's template names cannot be used.
+    TemplateFile,
     /// Engine: no such image.
     ImageMissing,
     /// Engine: refused the request (400, 409).
@@ -188,13 +191,14 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NameTaken,
         Self::RegistrationLimit,
         Self::Refused,
         Self::RateLimited,
         Self::GithubFailed,
         Self::SessionTaken,
+        Self::TemplateFile,
         Self::ImageMissing,
         Self::EngineRefused,
         Self::EngineFailed,
@@ -213,6 +217,7 @@ impl TroubleKind {
             Self::RateLimited => "rate_limited",
             Self::GithubFailed => "github_failed",
             Self::SessionTaken => "session_taken",
+            Self::TemplateFile => "template_file",
             Self::ImageMissing => "image_missing",
             Self::EngineRefused => "engine_refused",
             Self::EngineFailed => "engine_failed",
@@ -340,6 +345,8 @@ pub enum Evidence {
     OutOfMemory { runner: RunnerName },
     /// Whether a host has an image.
     Image { host: HostName, image: String, state: ImageState },
+    /// The content of the files that a pool's template names, whenever it may have changed.
+    TemplateFiles { pool: PoolName, files: FilesDigest },
     /// A host has less free disk space than it should keep, or enough again.
     DiskLow { host: HostName, low: bool },
     /// A complete listing of a repository's queue: all jobs that have not finished.

@@ -57,7 +57,8 @@ pub struct Fleet {
 #[derive(Debug)]
 pub(super) struct PoolState {
     pub(super) pool: Pool,
-    pub(super) digest: TemplateDigest,
+    /// That of its template; `None` until the files that the template names have been read.
+    pub(super) digest: Option<TemplateDigest>,
     pub(super) demand: DemandState,
     /// The failing job sources, since when, and why.
     pub(super) sources: BTreeMap<Source, (Instant, Trouble)>,
@@ -198,7 +199,8 @@ impl Fleet {
         let scopes = pools.iter().map(|pool| (pool.scope.clone(), ScopeState::default())).collect();
         let mints = Mints::of(pools.iter());
         let pools = pools.into_iter().map(|pool| {
-            let (digest, name) = (pool.template.digest(), pool.name.clone());
+            let (template, name) = (&pool.template, pool.name.clone());
+            let digest = (!template.has_files()).then(|| template.digest());
             let demand = DemandState::of(pool.demand);
             let state = PoolState {
                 pool,

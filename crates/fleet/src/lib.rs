@@ -47,6 +47,7 @@ mod scope;
 #[cfg(test)]
 mod tables;
 mod template;
+mod template_parts;
 mod time;
 mod troubles;
 
@@ -70,4 +71,5 @@ pub use report::*;
 pub use schedule::{DAY, Days, Schedule, Window};
 pub use scope::{Scope, Target, address::ScopeError};
 pub use template::{Dind, DockerMode, Mount, Network, PullPolicy, Resources, Template, TemplateDigest};
-pub use time::{ClockReading, Instant, Timestamp};
+pub use template_parts::{Device, FilesDigest, Hooks, Proxy};
+pub use time::{ClockReading, Instant, Timestamp, doubled};

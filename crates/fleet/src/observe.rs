@@ -21,6 +21,7 @@ use super::{
     reasons::Veto,
     runner::{Contained, LIST_LAG, Latch, Life, Registered, Runner},
     scope::Scope,
+    template_parts::FilesDigest,
     time::{ClockReading, Instant},
 };
 
@@ -45,6 +46,7 @@ impl Fleet {
                 }
             }
             Evidence::Image { host, image, state } => self.image(&host, &image, state),
+            Evidence::TemplateFiles { pool, files } => self.template_files(&pool, files),
             Evidence::DiskLow { host, low } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.disk_low = low;
@@ -86,6 +88,23 @@ impl Fleet {
             let same = |pool: &&mut PoolState| &pool.pool.host == host && pool.pool.template.image == image;
             for pool in self.pools.values_mut().filter(same) {
                 pool.backoff = Backoff::default();
+            }
+        }
+    }
+
+    fn template_files(&mut self, name: &PoolName, files: FilesDigest) {
+        let Some(pool) = self.pools.get_mut(name) else { return };
+        let digest = Some(pool.pool.template.digest_with(files));
+        if pool.digest == digest {
+            return;
+        }
+        pool.digest = digest;
+        // New content may fix a pool whose runners fail.
+        pool.backoff = Backoff::default();
+        // Which content a container gets that is being created shows when it is listed.
+        for runner in self.runners.values_mut().filter(|runner| runner.name.pool() == name.as_str()) {
+            if runner.in_flight.is_some() && runner.contained == Contained::Never {
+                runner.template = None;
             }
         }
     }

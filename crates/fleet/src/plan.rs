@@ -160,7 +160,11 @@ impl Fleet {
             (Some(image), Some(ImageState::Present(newest))) => image != newest,
             _ => false,
         };
-        if other_image || runner.template.as_ref().is_some_and(|template| template != digest) {
+        let other_template = match (&runner.template, digest) {
+            (Some(template), Some(newest)) => template != newest,
+            _ => false,
+        };
+        if other_image || other_template {
             return pass.due(ready_at + pool.policy.idle_confirmation).then_some(Why::Outdated);
         }
         None

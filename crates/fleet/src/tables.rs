@@ -15,6 +15,7 @@
 mod attachments;
 mod clocks;
 mod ends;
+mod files;
 mod lists;
 mod removals;
 

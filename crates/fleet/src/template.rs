@@ -1,11 +1,14 @@
 //! What a runner's container, and what belongs to it, is created from.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use fnv::FnvHasher;
 use serde::Serialize;
 
-use super::devices::DeviceCounts;
+use super::{
+    devices::DeviceCounts,
+    template_parts::{Device, FilesDigest, Hooks, Proxy},
+};
 
 /// Limits of one runner's container, or the budget of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -115,6 +118,19 @@ pub struct Template {
     pub cap_drop: Vec<String>,
     /// Security options, such as `no-new-privileges`.
     pub security_opt: Vec<String>,
+    /// A profile of system calls, on this machine; read at each launch, as the docker command does.
+    pub seccomp_profile: Option<PathBuf>,
+    /// A file with more variables, on this machine; read at each launch.
+    pub env_file: Option<PathBuf>,
+    pub hooks: Hooks,
+    pub proxy: Proxy,
+    /// A file with certificates to trust: absolute path on the engine's machine.
+    pub ca_file: Option<String>,
+    pub shared_devices: Vec<Device>,
+    /// Whether only `writable` and the folders for temporary files can be written to.
+    pub read_only: bool,
+    /// Folders of the image that can be written to although the rest cannot.
+    pub writable: Vec<String>,
 }
 
 impl std::hash::Hash for PullPolicy {
@@ -156,12 +172,37 @@ impl Template {
         self.network == Network::Isolated || self.docker != DockerMode::None
     }
 
-    /// The template's digest: the same for the same template in every process of one version.
+    /// Whether a container depends on the content of files on this machine.
+    pub fn has_files(&self) -> bool {
+        self.env_file.is_some() || self.seccomp_profile.is_some()
+    }
+
+    /// Whether programs cannot gain privileges, for example by `sudo`.
+    pub fn forbids_new_privileges(&self) -> bool {
+        let mut options =
+            self.security_opt.iter().rev().filter_map(|option| option.strip_prefix("no-new-privileges"));
+        options.next().is_some_and(|value| !value.ends_with("false"))
+    }
+
+    /// The template's digest, without the content of its files: the same for the same template in every process
+    /// of one version.
     pub fn digest(&self) -> TemplateDigest {
+        self.hashed(None)
+    }
+
+    /// The same with the content of its files.
+    pub fn digest_with(&self, files: FilesDigest) -> TemplateDigest {
+        self.hashed(self.has_files().then_some(files))
+    }
+
+    fn hashed(&self, files: Option<FilesDigest>) -> TemplateDigest {
         use std::hash::{Hash, Hasher};
         // Not the standard library's hasher: that may change between its versions, and a label may not.
         let mut hasher = FnvHasher::default();
         self.hash(&mut hasher);
+        if let Some(files) = files {
+            files.hash(&mut hasher);
+        }
         TemplateDigest(format!("{:016x}", hasher.finish()))
     }
 }
@@ -188,6 +229,14 @@ impl Default for Template {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             security_opt: Vec::new(),
+            seccomp_profile: None,
+            env_file: None,
+            hooks: Hooks::default(),
+            proxy: Proxy::default(),
+            ca_file: None,
+            shared_devices: Vec::new(),
+            read_only: false,
+            writable: Vec::new(),
         }
     }
 }
@@ -203,5 +252,14 @@ mod tests {
         let other = Template { pids: Some(1), ..base.clone() };
         assert_eq!(base.digest(), pulled.digest());
         assert_ne!(base.digest(), other.digest());
+    }
+
+    #[test]
+    fn the_digest_follows_the_content_of_the_files_that_it_has() {
+        let none = Template::default();
+        assert_eq!(none.digest_with(FilesDigest(1)), none.digest());
+        let one = Template { env_file: Some("/etc/dayfly/env".into()), ..none };
+        assert_ne!(one.digest_with(FilesDigest(1)), one.digest_with(FilesDigest(2)));
+        assert_eq!(one.digest_with(FilesDigest(1)), one.digest_with(FilesDigest(1)));
     }
 }

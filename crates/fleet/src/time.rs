@@ -27,6 +27,11 @@ pub struct Instant(u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
+/// `first`, doubled so many times, but never more than `longest`.
+pub fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times)).min(longest)
+}
+
 macro_rules! moment {
     ($moment:ident) => {
         impl $moment {
@@ -145,6 +150,15 @@ impl ClockReading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_doubled_delay_is_bounded_and_does_not_overflow() {
+        const SECOND: Duration = Duration::from_secs(1);
+        assert_eq!(doubled(SECOND, 3, Duration::MAX), 8 * SECOND);
+        assert_eq!(doubled(SECOND, u32::MAX, Duration::MAX), SECOND * u32::MAX);
+        assert_eq!(doubled(Duration::MAX, 3, Duration::MAX), Duration::MAX);
+        assert_eq!(doubled(10 * SECOND, 1, SECOND), SECOND);
+    }
 
     #[test]
     fn a_timestamp_is_shown_as_rfc_3339() {

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 
 use super::{
     report::Line,
+    surroundings,
     wording::{counted, problem_and_hint},
 };
 use crate::{
@@ -42,6 +43,10 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     let mut lines = vec![Line::ok(&subject, introduce(&facts, &host.endpoint.to_string()))];
     lines.extend(room(&subject, host, &pools, &facts));
     lines.extend(disk(&subject, host, &facts));
+    lines.extend(surroundings::networks(&docker, name.as_str(), &pools).await);
+    for pool in &pools {
+        lines.extend(surroundings::files(pool).await);
+    }
     for ((_, image), pull) in images {
         lines.push(self::image(&docker, host, image, pull).await);
     }

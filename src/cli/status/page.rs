@@ -53,7 +53,7 @@ pub(super) fn page(document: &StatusDocument<'_>, now: Timestamp) -> String {
     parts.join("\n\n")
 }
 
-const POOLS: [&str; 8] = ["POOL", "URL", "HOST", "WANTED", "IDLE MIN", "MAX", "QUEUED", "RUNNERS"];
+const POOLS: [&str; 8] = ["POOL", "URL", "HOST", "WANTED", "MIN IDLE", "MAX", "QUEUED", "RUNNERS"];
 
 fn pool(pool: &PoolEntry<'_>) -> [String; 8] {
     let word = |phase: &Phase| {
@@ -128,7 +128,7 @@ fn scope(scope: &ScopeEntry<'_>, now: Timestamp) -> [String; 4] {
     ]
 }
 
-const HOSTS: [&str; 6] = ["HOST", "STATE", "LISTED", "RUNNERS", "MEMORY GIVEN", "BLOCKED BY"];
+const HOSTS: [&str; 6] = ["HOST", "STATE", "LISTED", "RUNNERS", "MEMORY RESERVED", "BLOCKED BY"];
 
 fn host(host: &HostEntry<'_>, now: Timestamp) -> [String; 6] {
     [
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(
             text,
             "dayfly 0.1.0, instance ci1, up for 3h 5m\n\n\
-             POOL   URL                      HOST   WANTED  IDLE MIN  MAX  QUEUED  RUNNERS\n\
+             POOL   URL                      HOST   WANTED  MIN IDLE  MAX  QUEUED  RUNNERS\n\
              linux  https://github.com/acme  local  3       1         10   0       1 idle, 2 busy\n\n\
              RUNNER              PHASE  FOR    HOST   CONTAINER     ID  JOB             REPOSITORY\n\
              dayfly-linux-ci1-a  busy   1m 9s  local  0123456789ab  23  build\\u{1b}[2J  acme/widgets\n\n\
@@ -204,8 +204,8 @@ mod tests {
              deploy      acme/widgets  1m 9s  gpu     none: no pool has all of its labels\n\n\
              SCOPE                    STATE  LISTED  RATE LIMIT LEFT\n\
              https://github.com/acme  up     9s ago  4990 of 5000\n\n\
-             HOST   STATE  LISTED  RUNNERS  MEMORY GIVEN  BLOCKED BY\n\
-             local  up     never   3        8.0 GiB       its host's memory budget is exhausted"
+             HOST   STATE  LISTED  RUNNERS  MEMORY RESERVED  BLOCKED BY\n\
+             local  up     never   3        8.0 GiB          its host's memory budget is exhausted"
         );
     }
 

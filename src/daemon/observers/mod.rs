@@ -4,9 +4,11 @@
 //! ```text
 //! each scope ─ eligibility, idle, queue, webhook, scale_set (crate::demand)
 //! each host  ─ containers, machine, images; logs of all of them
+//! each pool  ─ the files that its template names
 //! ```
 
 mod containers;
+mod files;
 mod images;
 mod logs;
 mod machine;
@@ -18,6 +20,7 @@ use tracing::warn;
 
 use self::{
     containers::{follow_events, list_containers},
+    files::watch_files,
     images::keep_image,
     logs::follow_logs,
     machine::{check_clock, watch_disk},
@@ -74,6 +77,9 @@ fn observe_hosts(parts: &Parts<'_>, tasks: &mut Tasks) {
             let (host, image) = (host.clone(), image.to_owned());
             observers.spawn(keep_image(engine.clone(), host, image, pull, publisher.clone()));
         }
+    }
+    for pool in parts.edges.pools.values().filter(|pool| pool.template.has_files()) {
+        observers.spawn(watch_files(pool.clone(), publisher.clone()));
     }
     observers.spawn(follow_logs(parts.reports.subscribe(), parts.engines.clone(), publisher.clone()));
 }

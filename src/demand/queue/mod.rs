@@ -11,8 +11,8 @@ use tokio::sync::{
 };
 
 pub use self::{
-    schedule::{REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
-    watch::{FIND_INTERVAL, QueueHandle, QueueWatch},
+    schedule::{FIND_INTERVAL, REQUESTS_PER_MINUTE, Reach, RequestsPerHour, Shortfall, requests_per_hour},
+    watch::{QueueHandle, QueueWatch},
 };
 use super::{ScopeContext, Tasks};
 use crate::fleet::{Demand, Event, PoolName};

@@ -4,9 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    backoff::doubled,
-    fleet::{Instant, Scope},
-    github::{Look, Rate},
+    fleet::{Instant, Scope, doubled},
+    github::{HELD_RUNS_INTERVAL, Look, Rate},
 };
 
 /// How long after a push or a job a repository counts as active.
@@ -19,6 +18,9 @@ const QUIETER: u32 = 15;
 /// that it does (docs.github.com, "Rate limits for the REST API"); the other half is for listing, minting
 /// and removing runners.
 pub const REQUESTS_PER_MINUTE: u32 = 350;
+
+/// How often an organization's repositories are listed by when they were pushed to.
+pub const FIND_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How far polls may run ahead of that pace.
 const BURST: Duration = Duration::from_secs(30);
@@ -271,9 +273,9 @@ pub fn requests_per_hour(interval: Duration, active: u32, quiet: u32, reach: Rea
     let base = interval.max(SHORTEST);
     let polls = |count: u32, every: Duration| f64::from(count) * 3600.0 / every.as_secs_f64();
     let polls_each_hour = polls(active, base) + polls(quiet, reach.longest(base));
-    // Two lists a poll, and two more once a minute; what was pushed to is requested once a minute too.
-    let held = polls(active, base.max(Duration::from_mins(1))) + polls(quiet, reach.longest(base));
-    let found = if reach == Reach::Found { 60.0 } else { 0.0 };
+    // Two lists a poll, and two more at times; and the list of what was pushed to.
+    let held = polls(active, base.max(HELD_RUNS_INTERVAL)) + polls(quiet, reach.longest(base));
+    let found = if reach == Reach::Found { polls(1, FIND_INTERVAL) } else { 0.0 };
     RequestsPerHour {
         at_rest: whole(polls_each_hour * 2.0 + held * 2.0 + found),
         charged_per_job: CHARGED_PER_JOB,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tracing::{debug, warn};
 
-use super::schedule::{Reach, Schedule, Shortfall};
+use super::schedule::{FIND_INTERVAL, Reach, Schedule, Shortfall};
 use crate::{
     backoff::Backoff,
     clock,
@@ -22,9 +22,6 @@ use crate::{
 
 /// Polls at once.
 const AT_ONCE: usize = 4;
-
-/// How often an organization's repositories are listed by when they were pushed to.
-pub const FIND_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How long after a failure they are listed again at most.
 const LONGEST_RETRY: Duration = Duration::from_mins(15);

@@ -7,9 +7,9 @@ use tracing::{info, warn};
 
 use super::{ScaleSetPool, Waits, session_file::SavedSession};
 use crate::{
-    backoff::doubled,
     fleet::{
         ClockReading, Evidence, Instant, JobFacts, PoolName, Scope, Source, Timestamp, Trouble, TroubleKind,
+        doubled,
     },
     github::{
         GithubError,

@@ -1,7 +1,7 @@
 //! A credential in use: its token, the renewal after a rotation, its expiry, and its rate limits. A token
 //! never shows in `Debug` or in an error text.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
@@ -9,13 +9,13 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{CredentialKind, CredentialSource, TokenSource, app::App, token_expiry::Expiry};
 use crate::{
     fleet::Timestamp,
-    github::{GithubError, file_state::FileState, limits::Limits, transport::Token},
+    github::{
+        GithubError,
+        limits::Limits,
+        reloaded::{FileState, Refresh, Reloaded},
+        transport::Token,
+    },
 };
-
-struct ReadToken {
-    token: Token,
-    state: FileState,
-}
 
 /// A credential in use. Scopes that share a credential must share this value (cheap to clone),
 /// because GitHub's limits are the credential's; and an App's installation token is minted once for
@@ -25,7 +25,7 @@ pub struct Credential(Arc<Inner>);
 
 struct Inner {
     source: CredentialSource,
-    held: tokio::sync::Mutex<Option<ReadToken>>,
+    held: tokio::sync::Mutex<Option<Reloaded<Token>>>,
     limits: Mutex<BTreeMap<String, Arc<Limits>>>,
     expiry: Expiry,
     app: Option<App>,
@@ -79,21 +79,17 @@ impl Credential {
     /// reports the problem of the file.
     pub(in crate::github) async fn token(&self) -> Result<Token, GithubError> {
         let mut held = self.0.held.lock().await;
-        let state = self.file_state().await;
-        match &mut *held {
-            Some(held) if held.state == state => Ok(held.token.clone()),
-            Some(current) => match self.read().await {
-                Ok(secret) => {
-                    *current = succeed(Some(&current.token), secret, state);
-                    Ok(current.token.clone())
-                }
-                Err(error) => {
-                    tracing::debug!(source = %self.0.source, %error, "failed to read the token again, using the previous one");
-                    Ok(current.token.clone())
-                }
-            },
-            None => Ok(held.insert(succeed(None, self.read().await?, state)).token.clone()),
+        let Some(held) = &mut *held else {
+            let state = FileState::now(self.file()).await;
+            let first = Token::new(self.read().await?, 0);
+            return Ok(held.insert(Reloaded::new(first, state)).value().clone());
+        };
+        let read = async |before: &Token| Ok::<_, GithubError>(succeed(before, self.read().await?));
+        if let Refresh::Failed(error) = held.refresh(self.file(), read).await {
+            let source = &self.0.source;
+            tracing::debug!(%source, %error, "failed to read the token again, using the previous one");
         }
+        Ok(held.value().clone())
     }
 
     /// The personal token after GitHub has rejected `refused`: read again, unless that has happened since.
@@ -101,13 +97,13 @@ impl Credential {
     pub(in crate::github) async fn renew(&self, refused: &Token) -> Result<Token, GithubError> {
         let mut held = self.0.held.lock().await;
         if let Some(held) = &*held
-            && held.token.generation != refused.generation
+            && held.value().generation != refused.generation
         {
-            return Ok(held.token.clone());
+            return Ok(held.value().clone());
         }
-        let state = self.file_state().await;
-        let renewed = succeed(Some(refused), self.read().await?, state);
-        Ok(held.insert(renewed).token.clone())
+        let state = FileState::now(self.file()).await;
+        let renewed = succeed(refused, self.read().await?);
+        Ok(held.insert(Reloaded::new(renewed, state)).value().clone())
     }
 
     async fn read(&self) -> Result<SecretString, GithubError> {
@@ -117,10 +113,10 @@ impl Credential {
         }
     }
 
-    async fn file_state(&self) -> FileState {
+    fn file(&self) -> Option<&Path> {
         match &self.0.source.kind {
-            CredentialKind::Token(TokenSource::File(path)) => FileState::looked_up(path).await,
-            _ => FileState::NONE,
+            CredentialKind::Token(TokenSource::File(path)) => Some(path),
+            _ => None,
         }
     }
 }
@@ -131,13 +127,10 @@ impl fmt::Debug for Credential {
     }
 }
 
-fn succeed(before: Option<&Token>, secret: SecretString, state: FileState) -> ReadToken {
-    let generation = match before {
-        Some(token) if token.expose() == secret.expose_secret() => token.generation,
-        Some(token) => token.generation + 1,
-        None => 0,
-    };
-    ReadToken { token: Token::new(secret, generation), state }
+/// The token after `before`: of the same generation if it is the same one.
+fn succeed(before: &Token, secret: SecretString) -> Token {
+    let changed = before.expose() != secret.expose_secret();
+    Token::new(secret, before.generation + u64::from(changed))
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
 use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Mutex;
 
 use crate::{
     files::{self, FileError},
-    github::file_state::FileState,
+    github::reloaded::{FileState, Refresh, Reloaded},
 };
 
 /// More than two secrets of any length that is of use.
@@ -46,58 +46,50 @@ pub enum SecretError {
     },
 }
 
-struct ReadKeys {
-    keys: Arc<[hmac::Key]>,
-    state: FileState,
-}
+type Keys = Arc<[hmac::Key]>;
 
 /// The secrets in use.
 pub struct Secrets {
     path: Option<PathBuf>,
-    held: Mutex<ReadKeys>,
+    keys: Mutex<Reloaded<Keys>>,
 }
 
 impl Secrets {
     /// The secrets in a file, one per line. Fails when it cannot be read or has none.
     pub fn in_file(path: PathBuf) -> Result<Self, SecretError> {
-        let held = ReadKeys { state: FileState::of(&path), keys: keys_in(&path)? };
-        Ok(Self { path: Some(path), held: Mutex::new(held) })
+        let state = FileState::of(&path);
+        let keys = Mutex::new(Reloaded::new(keys_in(&path)?, state));
+        Ok(Self { path: Some(path), keys })
     }
 
     /// One secret that never changes.
     pub fn fixed(secret: &SecretString) -> Self {
         let keys = Arc::new([key(secret.expose_secret())]);
-        Self { path: None, held: Mutex::new(ReadKeys { keys, state: FileState::NONE }) }
+        Self { path: None, keys: Mutex::new(Reloaded::new(keys, FileState::NONE)) }
     }
 
     /// Whether one of the secrets made this `X-Hub-Signature-256` of exactly these bytes. The time that it
     /// takes reveals nothing about the secrets.
-    pub fn signed(&self, signature: &str, body: &[u8]) -> bool {
+    pub async fn signed(&self, signature: &str, body: &[u8]) -> bool {
         let Some(tag) = signature.strip_prefix(PREFIX).and_then(digest) else { return false };
         // All are tried, so that the time does not reveal which one it was.
-        self.keys().iter().fold(false, |found, key| found | hmac::verify(key, body, &tag).is_ok())
+        self.keys().await.iter().fold(false, |found, key| found | hmac::verify(key, body, &tag).is_ok())
     }
 
     /// The keys, reloaded when the file has changed. While it is being replaced, or is invalid, the old ones
     /// stay in use.
-    fn keys(&self) -> Arc<[hmac::Key]> {
-        let mut held = self.held.lock();
+    async fn keys(&self) -> Keys {
+        let mut keys = self.keys.lock().await;
         if let Some(path) = &self.path {
-            let state = FileState::of(path);
-            if state != held.state {
-                held.state = state;
-                match keys_in(path) {
-                    Ok(keys) => {
-                        held.keys = keys;
-                        tracing::info!(file = %path.display(), "reloaded the webhook secret");
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "failed to reload the webhook secret, using the previous one");
-                    }
+            match keys.refresh(Some(path), async |_: &Keys| read_keys(path).await).await {
+                Refresh::Current | Refresh::StillFailing => {}
+                Refresh::Reloaded => tracing::info!(file = %path.display(), "reloaded the webhook secret"),
+                Refresh::Failed(error) => {
+                    tracing::warn!(%error, "failed to reload the webhook secret, using the previous one");
                 }
             }
         }
-        Arc::clone(&held.keys)
+        Arc::clone(keys.value())
     }
 }
 
@@ -111,7 +103,16 @@ fn key(secret: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes())
 }
 
-fn keys_in(path: &Path) -> Result<Arc<[hmac::Key]>, SecretError> {
+/// The same as [`keys_in`] without blocking the other tasks of this thread.
+async fn read_keys(path: &Path) -> Result<Keys, SecretError> {
+    let file = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || keys_in(&file)).await;
+    read.unwrap_or_else(|error| {
+        Err(SecretError::Unreadable { path: path.to_owned(), error: FileError::Io(error.into()) })
+    })
+}
+
+fn keys_in(path: &Path) -> Result<Keys, SecretError> {
     let refused = |what| SecretError::Content { path: path.to_owned(), what };
     let text = files::read(path, MAX_FILE)
         .map_err(|error| SecretError::Unreadable { path: path.to_owned(), error })?;
@@ -152,11 +153,11 @@ mod tests {
         (folder, path)
     }
 
-    #[test]
-    fn the_example_of_the_documentation_is_signed() {
+    #[tokio::test]
+    async fn the_example_of_the_documentation_is_signed() {
         let secrets = Secrets::fixed(&"It's a Secret to Everybody".into());
-        assert!(secrets.signed(SIGNATURE, BODY));
-        assert!(secrets.signed(&SIGNATURE.to_uppercase().replace("SHA256", "sha256"), BODY));
+        assert!(secrets.signed(SIGNATURE, BODY).await);
+        assert!(secrets.signed(&SIGNATURE.to_uppercase().replace("SHA256", "sha256"), BODY).await);
         for wrong in [
             "",
             "sha256=",
@@ -168,25 +169,25 @@ mod tests {
             &SIGNATURE.replace("75", "+5"),
             &SIGNATURE.replace("75", "ä"),
         ] {
-            assert!(!secrets.signed(wrong, BODY), "{wrong}");
+            assert!(!secrets.signed(wrong, BODY).await, "{wrong}");
         }
-        assert!(!secrets.signed(SIGNATURE, b"Hello, World"));
-        assert!(!Secrets::fixed(&"another".into()).signed(SIGNATURE, BODY));
+        assert!(!secrets.signed(SIGNATURE, b"Hello, World").await);
+        assert!(!Secrets::fixed(&"another".into()).signed(SIGNATURE, BODY).await);
     }
 
-    #[test]
-    fn a_secret_can_change_while_deliveries_come() {
+    #[tokio::test]
+    async fn a_secret_can_change_while_deliveries_come() {
         let (_folder, path) = file("It's a Secret to Everybody\n");
         let secrets = Secrets::in_file(path.clone()).unwrap();
-        assert!(secrets.signed(SIGNATURE, BODY));
+        assert!(secrets.signed(SIGNATURE, BODY).await);
         fs::write(&path, "new\r\nIt's a Secret to Everybody").unwrap();
-        assert!(secrets.signed(SIGNATURE, BODY), "both are valid during the change");
+        assert!(secrets.signed(SIGNATURE, BODY).await, "both are valid during the change");
         fs::write(&path, "\u{feff}new\n").unwrap();
-        assert!(!secrets.signed(SIGNATURE, BODY), "and then only the new one");
+        assert!(!secrets.signed(SIGNATURE, BODY).await, "and then only the new one");
         fs::write(&path, "").unwrap();
         let tag = hmac::sign(&key("new"), BODY);
         let digits = hex::encode(tag);
-        assert!(secrets.signed(&format!("sha256={digits}"), BODY), "a broken file changes nothing");
+        assert!(secrets.signed(&format!("sha256={digits}"), BODY).await, "a broken file changes nothing");
     }
 
     #[test]

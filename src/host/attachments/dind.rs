@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bollard::{
     models::{
-        ContainerCreateBody, ExecConfig, HostConfig, Mount as EngineMount, MountType, NetworkInspect,
-        RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, ExecConfig, HostConfig, Mount as EngineMount, MountType, RestartPolicy,
+        RestartPolicyNameEnum,
     },
     query_parameters::{CreateContainerOptionsBuilder, UploadToContainerOptionsBuilder},
 };
@@ -54,13 +54,13 @@ impl Docker {
         let deadline = Instant::now() + dind.start_timeout;
         let template = &of.pool.template;
         let mtu = match dind.mtu {
-            Some(mtu) => Some(mtu.to_string()),
+            Some(mtu) => Some(mtu),
             None => self.mtu(&template.network).await?,
         };
         let network = match (&prepared.network, &template.network) {
             (Some(made), _) => made.clone(),
             (None, Network::Named(name)) => name.clone(),
-            (None, Network::Default | Network::Isolated) => self.make_network(of, mtu.as_deref()).await?,
+            (None, Network::Default | Network::Isolated) => self.make_network(of, mtu).await?,
         };
         let work =
             volume(&self.make_volume(of, "work").await?, &format!("{}/_work", runner_folder(template)));
@@ -82,27 +82,13 @@ impl Docker {
 
     /// The MTU of the network that packets of the sidecar go through, where the engine sets one: one that is larger
     /// inside makes large packets disappear (docs.docker.com, "Bridge network driver").
-    async fn mtu(&self, network: &Network) -> Result<Option<String>, HostError> {
+    async fn mtu(&self, network: &Network) -> Result<Option<u32>, HostError> {
         let name = match network {
-            Network::Named(name) => name.clone(),
-            Network::Default | Network::Isolated => "bridge".to_owned(),
+            Network::Named(name) => name,
+            Network::Default | Network::Isolated => "bridge",
         };
-        let found: Result<NetworkInspect, Fault> = self
-            .engine()
-            .look(Call::InspectNetwork, |docker| {
-                boxed(async move { docker.inspect_network(&name, None).await })
-            })
-            .await;
-        match found {
-            Ok(network) => {
-                let options = network.options.unwrap_or_default();
-                let mtu = options.get("com.docker.network.driver.mtu").cloned();
-                Ok(mtu.filter(|mtu| mtu.parse::<u32>().is_ok_and(|mtu| mtu > 0)))
-            }
-            // Podman has no network of that name.
-            Err(fault) if fault.is(404) => Ok(None),
-            Err(fault) => Err(fault.into()),
-        }
+        // Podman has no network of that name.
+        Ok(self.network(name).await?.and_then(|network| network.mtu))
     }
 
     pub(super) async fn create_sidecar(
@@ -115,7 +101,7 @@ impl Docker {
         let body = Box::new(body);
         let created = self
             .engine()
-            .change(Call::Create, |docker| {
+            .request(Call::Create, |docker| {
                 boxed(async move { docker.create_container(Some(options), *body).await })
             })
             .await;
@@ -132,7 +118,7 @@ impl Docker {
         let id = container::plain(id)?;
         Ok(self
             .engine()
-            .change(Call::Start, |docker| async move { docker.start_container(&id, None).await })
+            .request(Call::Start, |docker| async move { docker.start_container(&id, None).await })
             .await?)
     }
 
@@ -161,7 +147,7 @@ impl Docker {
         let body = bollard::body_full(Bytes::from(archive));
         Ok(self
             .engine()
-            .change(Call::Upload, |docker| {
+            .request(Call::Upload, |docker| {
                 boxed(async move { docker.upload_to_container(&id, Some(options), body).await })
             })
             .await?)
@@ -209,7 +195,7 @@ impl Docker {
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        self.engine().look(Call::Exec, |docker| boxed(super::exec::run(docker, id, config))).await
+        self.engine().request(Call::Exec, |docker| boxed(super::exec::run(docker, id, config))).await
     }
 }
 
@@ -217,7 +203,7 @@ fn body(
     of: &Preparation<'_>,
     dind: &Dind,
     network: String,
-    mtu: Option<String>,
+    mtu: Option<u32>,
     mounts: Vec<EngineMount>,
 ) -> ContainerCreateBody {
     let mut command = vec![

@@ -86,7 +86,7 @@ impl Docker {
             ..VolumeCreateRequest::default()
         };
         self.engine()
-            .change(Call::CreateVolume, |docker| boxed(async move { docker.create_volume(request).await }))
+            .request(Call::CreateVolume, |docker| boxed(async move { docker.create_volume(request).await }))
             .await?;
         Ok(name)
     }
@@ -116,7 +116,7 @@ impl Docker {
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let networks = self
             .engine()
-            .look(Call::ListNetworks, |docker| {
+            .request(Call::ListNetworks, |docker| {
                 boxed(async move { docker.list_networks(Some(options)).await })
             })
             .await?;
@@ -126,7 +126,9 @@ impl Docker {
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let volumes = self
             .engine()
-            .look(Call::ListVolumes, |docker| boxed(async move { docker.list_volumes(Some(options)).await }))
+            .request(Call::ListVolumes, |docker| {
+                boxed(async move { docker.list_volumes(Some(options)).await })
+            })
             .await?;
         for volume in volumes.volumes.unwrap_or_default() {
             found.extend(self.attachment(Some(&volume.labels), AttachmentKind::Volume, Some(volume.name)));

@@ -15,7 +15,7 @@ impl Docker {
     pub(in crate::host) async fn make_network(
         &self,
         of: &Preparation<'_>,
-        mtu: Option<&str>,
+        mtu: Option<u32>,
     ) -> Result<String, HostError> {
         let name = of.runner.to_string();
         let request = NetworkCreateRequest {
@@ -23,12 +23,12 @@ impl Docker {
             driver: Some("bridge".to_owned()),
             labels: Some(labels(of, "network")),
             options: mtu
-                .map(|mtu| HashMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_owned())])),
+                .map(|mtu| HashMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())])),
             ..NetworkCreateRequest::default()
         };
         let made = self
             .engine()
-            .change(Call::CreateNetwork, |docker| boxed(async move { docker.create_network(request).await }))
+            .request(Call::CreateNetwork, |docker| boxed(async move { docker.create_network(request).await }))
             .await;
         match made {
             Ok(_) => Ok(name),

@@ -31,7 +31,7 @@ impl Docker {
         let options = ListContainersOptionsBuilder::new().all(true).filters(filters).build();
         let listed = self
             .engine()
-            .look(Call::List, |docker| boxed(async move { docker.list_containers(Some(options)).await }))
+            .request(Call::List, |docker| boxed(async move { docker.list_containers(Some(options)).await }))
             .await?;
         let mut all = Ok(());
         for id in listed.into_iter().filter_map(|summary| summary.id) {
@@ -44,7 +44,7 @@ impl Docker {
         let options = ListNetworksOptionsBuilder::new().filters(filters).build();
         let listed = self
             .engine()
-            .look(Call::ListNetworks, |docker| {
+            .request(Call::ListNetworks, |docker| {
                 boxed(async move { docker.list_networks(Some(options)).await })
             })
             .await?;
@@ -52,7 +52,7 @@ impl Docker {
         for id in listed.into_iter().filter_map(|network| network.id).filter(|id| is_plain_name(id)) {
             let removed = self
                 .engine()
-                .change(Call::RemoveNetwork, |docker| async move { docker.remove_network(&id).await })
+                .request(Call::RemoveNetwork, |docker| async move { docker.remove_network(&id).await })
                 .await;
             all = all.and(gone(removed));
         }
@@ -63,14 +63,16 @@ impl Docker {
         let options = ListVolumesOptionsBuilder::new().filters(filters).build();
         let listed = self
             .engine()
-            .look(Call::ListVolumes, |docker| boxed(async move { docker.list_volumes(Some(options)).await }))
+            .request(Call::ListVolumes, |docker| {
+                boxed(async move { docker.list_volumes(Some(options)).await })
+            })
             .await?;
         let names = listed.volumes.unwrap_or_default().into_iter().map(|volume| volume.name);
         let mut all = Ok(());
         for name in names.filter(|name| is_plain_name(name)) {
             let removed = self
                 .engine()
-                .change(Call::RemoveVolume, |docker| async move {
+                .request(Call::RemoveVolume, |docker| async move {
                     docker.remove_volume(&name, None::<RemoveVolumeOptions>).await
                 })
                 .await;

@@ -116,7 +116,7 @@ async fn an_engine_that_never_answers_costs_a_deadline_and_is_reported() {
         endpoint.parse().unwrap(),
         "ci1".parse().unwrap(),
         Arc::new(move |report: &RequestReport| reporter.lock().unwrap().push(report.clone())),
-        Deadlines { look: Duration::from_millis(300), ..Deadlines::default() },
+        Deadlines { read: Duration::from_millis(300), ..Deadlines::default() },
     );
     let began = Instant::now();
     let text = docker.list().await.unwrap_err().to_string();

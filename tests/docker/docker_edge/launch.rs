@@ -10,7 +10,7 @@ use base64::Engine as _;
 use bollard::models::{MountType, RestartPolicyNameEnum};
 use dayfly::{
     fleet::{Devices, Mount, Network, RegistrationId, Resources},
-    host::{Docker, Host, HostError, LOG_CAPS, Launch, Prepared},
+    host::{Docker, Host, HostError, LOG_CAPS, Launch, Prepared, TemplateFiles},
     text::chain,
 };
 use secrecy::SecretString;
@@ -212,9 +212,18 @@ async fn an_echoed_request_shows_nothing_of_the_jit_config() {
         let guard = subscriber.set_default();
         let (runner, pool, secret) = (stand.name(), stand.pool(IDLE), SecretString::from(jit.clone()));
         let (instance, registration) = (&stand.instance, RegistrationId(23));
-        let (devices, prepared) = (&Devices::default(), &Prepared::default());
-        let launch =
-            Launch { instance, runner: &runner, registration, pool: &pool, jit: &secret, devices, prepared };
+        let (files, devices, prepared) =
+            (&TemplateFiles::default(), &Devices::default(), &Prepared::default());
+        let launch = Launch {
+            instance,
+            runner: &runner,
+            registration,
+            pool: &pool,
+            files,
+            jit: &secret,
+            devices,
+            prepared,
+        };
         let outcome = docker.create(launch).await;
         drop(guard);
         let mut shown = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

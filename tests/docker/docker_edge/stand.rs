@@ -24,7 +24,9 @@ use dayfly::{
         Container, ContainerId, Demand, Devices, Exit, InstanceId, Mount, Names, Network, Policy, Pool,
         RegistrationId, RunnerName, Template, Timestamp,
     },
-    host::{Docker, Endpoint, Host, HostError, LABEL_INSTANCE, Launch, Prepared, RequestReport},
+    host::{
+        Docker, Endpoint, Host, HostError, LABEL_INSTANCE, Launch, Prepared, RequestReport, TemplateFiles,
+    },
 };
 use secrecy::SecretString;
 
@@ -134,8 +136,9 @@ impl Stand {
     ) -> Result<ContainerId, HostError> {
         let (jit, devices) = (SecretString::from(JIT), &Devices::default());
         let (instance, registration) = (&self.instance, RegistrationId(23));
+        let files = &TemplateFiles::read(&pool.template).await.expect("the template's files can be read");
         self.docker
-            .create(Launch { instance, runner, registration, pool, jit: &jit, devices, prepared })
+            .create(Launch { instance, runner, registration, pool, files, jit: &jit, devices, prepared })
             .await
     }
 

@@ -83,6 +83,8 @@ async fn labels_are_shown_added_set_and_removed_and_those_that_stay_are_reported
 
     let said = stand.run(&["labels", "remove", "hand", "nothing", "--json"]).await;
     assert_eq!((said.code(), &said.json()["not_removed"][0]["name"]), (1, &"nothing".into()), "{said:?}");
+    let said = stand.run(&["labels", "remove", "hand"]).await;
+    assert!(said.code() == 2 && said.err.contains("<NAME|--all>"), "{said:?}");
     let said = stand.run(&["labels", "list", "nobody"]).await;
     assert_eq!((said.code(), said.err.lines().count()), (2, 1), "{said:?}");
     assert!(said.err.contains("no runner \"nobody\""), "{said:?}");

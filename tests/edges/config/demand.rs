@@ -46,12 +46,12 @@ fn what_could_never_learn_of_a_job_is_refused() {
         ("min_idle = 0", format!("min_idle: {why}")),
         (
             "schedule = [{ hours = \"20:00-06:00\", timezone = \"UTC\", min_idle = 0 }]",
-            format!("schedule.0.min_idle: {why}"),
+            format!("schedule, item 1: min_idle: {why}"),
         ),
         ("demand = []", r#"demand: must not be empty; write ["idle"]"#.to_owned()),
         (
             "demand = [\"hooks\"]",
-            r#"demand.0: must be one of "idle", "queue", "webhook", "scale-set""#.to_owned(),
+            r#"demand, item 1: must be one of "idle", "queue", "webhook", "scale-set""#.to_owned(),
         ),
         (
             "demand = [\"idle\", \"scale-set\"]",
@@ -122,21 +122,21 @@ fn repositories_are_those_of_the_scope() {
             "repositories: is for organizations and enterprises: this pool has a single repository; leave \
              it out",
         ),
-        (ORGANIZATION, r#"["a", "ACME/A"]"#, r#"repositories.1: "ACME/A" is listed twice; remove one"#),
+        (ORGANIZATION, r#"["a", "ACME/A"]"#, r#"repositories, item 2: "ACME/A" is listed twice; remove one"#),
         (
             ORGANIZATION,
             r#"["other/a"]"#,
-            r#"repositories.0: "other/a" does not belong to https://github.com/acme, so its jobs could not run here; remove it, or register at the enterprise"#,
+            r#"repositories, item 1: "other/a" does not belong to https://github.com/acme, so its jobs could not run here; remove it, or register at the enterprise"#,
         ),
         (
             ORGANIZATION,
             r#"["a b"]"#,
-            r#"repositories.0: "a b" is not the name of a repository; write its name, or OWNER/REPOSITORY"#,
+            r#"repositories, item 1: "a b" is not the name of a repository; write its name, or OWNER/REPOSITORY"#,
         ),
         (
             ENTERPRISE,
             r#"["a"]"#,
-            r#"repositories.0: "a" is not the name of a repository; write ORGANIZATION/REPOSITORY"#,
+            r#"repositories, item 1: "a" is not the name of a repository; write ORGANIZATION/REPOSITORY"#,
         ),
     ] {
         assert_eq!(

@@ -161,7 +161,7 @@ max = "four"
             r#"dayfly.toml:9: http.listen: must be IP-ADDRESS:PORT; for example "127.0.0.1:9745""#,
             r#"dayfly.toml:11: poll.interval: must be a duration such as "10s" or "1h30m", not a whole number"#,
             r#"dayfly.toml:14: pool "linux": url: is invalid: it has no organization or repository; write …/ORGANIZATION, …/OWNER/REPOSITORY or …/enterprises/NAME"#,
-            r#"dayfly.toml:15: pool "linux": labels.1: "a b" contains a space or a comma, so no job could ask for it; write each label as a separate string"#,
+            r#"dayfly.toml:15: pool "linux": labels, item 2: "a b" contains a space or a comma, so no job could ask for it; write each label as a separate string"#,
             r#"dayfly.toml:17: pool "linux": max: must not be below min_idle (3); raise max or lower min_idle"#,
             r#"dayfly.toml:18: pool "linux": url: is missing; set url = "https://github.com/ORGANIZATION" or "https://github.com/OWNER/REPOSITORY""#,
             r#"dayfly.toml:18: pool "linux": labels: is missing; write labels = ["self-hosted", "linux", "x64"]"#,

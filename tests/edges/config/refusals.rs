@@ -62,8 +62,10 @@ fn a_host_name_of_the_web_server_has_no_scheme_port_or_path() {
     for name in ["", "https://ci.example.com", "ci.example.com:80", "ci.example.com/x", "*"] {
         assert_eq!(
             head(&format!("http.allowed_hosts = [\"ci.example.com\", {name:?}]")),
-            ["dayfly.toml:1: http.allowed_hosts.1: must be a host name, without scheme, port and path; \
-                 for example \"ci.example.com\""]
+            [
+                "dayfly.toml:1: http.allowed_hosts, item 2: must be a host name, without scheme, port and path; \
+                 for example \"ci.example.com\""
+            ]
         );
     }
 }
@@ -75,22 +77,22 @@ fn labels_that_no_job_could_match_are_refused() {
     let many: Vec<_> = (0..101).map(|i| format!("\"l{i}\"")).collect();
     for (list, expected) in [
         ("[]", r#"labels: must not be empty; for example ["self-hosted", "linux", "x64"]"#),
-        (r#"["self-hosted", ""]"#, "labels.1: is an empty label; remove it"),
+        (r#"["self-hosted", ""]"#, "labels, item 2: is an empty label; remove it"),
         (
             r#"["self-hosted", "a,b"]"#,
-            r#"labels.1: "a,b" contains a space or a comma, so no job could ask for it; write each label as a separate string"#,
+            r#"labels, item 2: "a,b" contains a space or a comma, so no job could ask for it; write each label as a separate string"#,
         ),
         (
             r#"["self-hosted", "a\tb"]"#,
-            r#"labels.1: "a\tb" contains white space or control characters; remove them"#,
+            r#"labels, item 2: "a\tb" contains white space or control characters; remove them"#,
         ),
         (
             r#"["self-hosted", "Linux", "linux"]"#,
-            r#"labels.2: "linux" is listed twice; GitHub ignores case; remove one"#,
+            r#"labels, item 3: "linux" is listed twice; GitHub ignores case; remove one"#,
         ),
-        (&long, "labels.1: has 300 characters, but GitHub accepts at most 256; shorten it"),
+        (&long, "labels, item 2: has 300 characters, but GitHub accepts at most 256; shorten it"),
         (r#""self-hosted""#, r#"labels: must be a list in brackets, not a string; write labels = ["…"]"#),
-        (r#"["self-hosted", 3]"#, "labels.1: must be a string in quotes, not a whole number"),
+        (r#"["self-hosted", 3]"#, "labels, item 2: must be a string in quotes, not a whole number"),
         (&format!("[{}]", many.join(",")), "labels: are 101, but GitHub accepts at most 100"),
     ] {
         assert_eq!(reported(list), [format!("dayfly.toml:5: pool \"linux\": {expected}")], "{list}");
@@ -196,21 +198,24 @@ fn containers_are_checked_before_docker_would() {
             "image = \"\"",
             r#"image: must be an image reference; for example "ghcr.io/actions/actions-runner:latest""#,
         ),
-        ("mounts = [\"cache\"]", &format!("mounts.0: \"cache\" {no_mount}")),
-        ("mounts = [\"./a:/b\"]", &format!("mounts.0: \"./a:/b\" {no_mount}")),
-        ("mounts = [\"/a:b\"]", &format!("mounts.0: \"/a:b\" {no_mount}")),
+        ("mounts = [\"cache\"]", &format!("mounts, item 1: \"cache\" {no_mount}")),
+        ("mounts = [\"./a:/b\"]", &format!("mounts, item 1: \"./a:/b\" {no_mount}")),
+        ("mounts = [\"/a:b\"]", &format!("mounts, item 1: \"/a:b\" {no_mount}")),
         (
             "env = { ACTIONS_RUNNER_INPUT_JITCONFIG = \"x\" }",
             "env.ACTIONS_RUNNER_INPUT_JITCONFIG: is set by Dayfly itself; remove it",
         ),
         ("env = { A = 3 }", "env.A: must be a string in quotes, not a whole number"),
-        ("dns = [\"one\"]", "dns.0: must be an IP address"),
-        ("extra_hosts = [\"cache\"]", r#"extra_hosts.0: must be NAME:ADDRESS; for example "cache:10.0.0.7""#),
+        ("dns = [\"one\"]", "dns, item 1: must be an IP address"),
+        (
+            "extra_hosts = [\"cache\"]",
+            r#"extra_hosts, item 1: must be NAME:ADDRESS; for example "cache:10.0.0.7""#,
+        ),
         (
             "cap_add = [\"sys_ptrace\"]",
-            r#"cap_add.0: must be a capability in capital letters; for example "SYS_PTRACE""#,
+            r#"cap_add, item 1: must be a capability in capital letters; for example "SYS_PTRACE""#,
         ),
-        ("security_opt = [\"\"]", "security_opt.0: must not be empty; remove it"),
+        ("security_opt = [\"\"]", "security_opt, item 1: must not be empty; remove it"),
         (
             "ulimits = { nofile = \"1\" }",
             "ulimits.nofile: must be a number, or [soft, hard], not a string; remove the quotation marks",

@@ -91,7 +91,7 @@ fn what_is_no_window_is_refused_with_its_line() {
         ),
         (format!("hour = \"08:00-18:00\", {BERLIN}"), r#"hour: is not a known key; did you mean "hours"?"#),
     ] {
-        let reported = format!("dayfly.toml:8: pool \"linux\": schedule.0.{reported}");
+        let reported = format!("dayfly.toml:8: pool \"linux\": schedule, item 1: {reported}");
         assert!(pool(&window(&keys)).contains(&reported), "{reported}: {:?}", pool(&window(&keys)));
     }
 }
@@ -108,13 +108,13 @@ fn overlaps_are_reported() {
     assert_eq!(
         windows("08:00-18:00", "17:00-20:00"),
         [
-            r#"dayfly.toml:8: pool "linux": schedule.1: overlaps window 1, which is used while both match: 5 idle runners, not 2; change the hours so that they do not overlap"#
+            r#"dayfly.toml:8: pool "linux": schedule, item 2: overlaps window 1, which is used while both match: 5 idle runners, not 2; change the hours so that they do not overlap"#
         ]
     );
     assert_eq!(
         windows("08:00-18:00", "12:00-13:00"),
         [
-            r#"dayfly.toml:8: pool "linux": schedule.1: is never used: the windows above it cover all of its time, and the first match is used; move it above them, or remove it"#
+            r#"dayfly.toml:8: pool "linux": schedule, item 2: is never used: the windows above it cover all of its time, and the first match is used; move it above them, or remove it"#
         ]
     );
 }

@@ -143,7 +143,7 @@ fn what_has_the_wrong_type_is_shown_in_the_right_one() {
     hold(
         6,
         "[[pool.container]]\nimage = \"x\"",
-        "container.0: must be a single table, not a list of tables; write [pool.container] with single \
+        "container, item 1: must be a single table, not a list of tables; write [pool.container] with single \
          brackets: a pool has one container",
     );
     hold(
@@ -224,7 +224,7 @@ fn what_only_a_shell_replaces_is_no_part_of_a_path() {
     hold(
         6,
         "container.mounts = [\"~/cache:/cache\"]",
-        "container.mounts.0: contains ~, which only a shell expands; write the full path",
+        "container.mounts, item 1: contains ~, which only a shell expands; write the full path",
     );
     for (endpoint, hint) in [
         ("https://10.0.0.1:2376", "write tcp:// instead of https://"),
@@ -253,11 +253,7 @@ fn a_variable_with_one_underscore_too_few_gets_its_name_as_hint() {
         ("DAYFLY_HOSTS__LOCAL_MAX_RUNNERS", "DAYFLY_HOSTS__LOCAL__MAX_RUNNERS"),
         ("DAYFLY_CREDENTIALS_DEFAULT_TOKEN_FILE", "DAYFLY_CREDENTIALS__DEFAULT__TOKEN_FILE"),
     ] {
-        let written = Written::new(SOUND).with(name, "canary");
-        let said = match written.load_with(dayfly::config::Tokens::Needed) {
-            Ok(config) => config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
-            Err(problems) => problems.to_string(),
-        };
+        let said = Written::new(SOUND).with(name, "canary").problems().join("\n");
         assert!(said.starts_with(&format!("{name}: ")), "{said}");
         assert!(said.ends_with(&format!("write {right}")) && !said.contains("canary"), "{said}");
     }

@@ -48,7 +48,7 @@ fn what_is_doubtful_is_a_warning() {
     assert_eq!(
         pool_warnings("container.mounts = [\"/var/run/docker.sock:/var/run/docker.sock\"]\n"),
         [
-            r#"dayfly.toml:6: pool "linux": container.mounts.0: gives every job the engine's socket, and thereby root on the engine's machine"#
+            r#"dayfly.toml:6: pool "linux": container.mounts, item 1: gives every job the engine's socket, and thereby root on the engine's machine"#
         ]
     );
     assert_eq!(

@@ -105,6 +105,7 @@ impl Fleet {
             TroubleKind::Refused | TroubleKind::EngineRefused => Held::Refused,
             TroubleKind::NameTaken
             | TroubleKind::GithubFailed
+            | TroubleKind::TemplateFile
             | TroubleKind::SessionTaken
             | TroubleKind::EngineFailed
             | TroubleKind::DindNotReady

@@ -109,7 +109,7 @@ impl Fleet {
         runner.launched = true;
         runner.scope = Some(state.pool.scope.clone());
         runner.host = Some(state.pool.host.clone());
-        runner.template = Some(state.digest.clone());
+        runner.template = state.digest.clone();
         runner.resources = state.pool.template.total_resources();
         runner.devices = devices.clone();
         runner.in_flight = Some(InFlight::Launch(why));
