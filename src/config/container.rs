@@ -13,7 +13,7 @@ use super::{
     wording::quoted,
 };
 use crate::{
-    fleet::{DeviceCounts, DockerMode, Host, Mount, Network, PullPolicy, Resources, Template},
+    fleet::{DockerMode, Host, Mount, Network, PullPolicy, Resources, Template},
     host::is_of_dayfly,
 };
 
@@ -74,7 +74,7 @@ impl Reading<'_> {
                     DockerMode::Dind(dind::dind(written.dind.as_ref(), resources, &at.key("dind")))
                 }
             },
-            devices: DeviceCounts::new(),
+            devices: devices::of_pool(written),
             runtime: named(written.runtime.as_ref(), &at.key("runtime")),
             user: named(written.user.as_ref(), &at.key("user")),
             extra_hosts: written.extra_hosts.clone(),
@@ -144,7 +144,6 @@ fn unserved(written: &file::Container, at: &At<'_>) {
     if written.docker == Docker::Socket {
         at.key("docker").error(format_args!("must be \"none\" or \"dind\": {UNSERVED}"), "leave it out");
     }
-    at.key("gpus").require(written.gpus == 0, UNSERVED, "leave it out");
 }
 
 fn environment(written: &file::Container, at: &At<'_>) {

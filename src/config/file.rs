@@ -48,6 +48,8 @@ pub(super) struct Host {
     pub(super) memory: Option<Size>,
     pub(super) cpus: Option<f64>,
     pub(super) min_free_disk: Option<Size>,
+    pub(super) gpus: Option<Vec<String>>,
+    pub(super) exclusive: BTreeMap<String, Vec<String>>,
 }
 
 /// The kind of engine.
@@ -146,6 +148,7 @@ pub(super) struct Container {
     pub(super) mounts: Vec<String>,
     pub(super) devices: Vec<String>,
     pub(super) gpus: u32,
+    pub(super) exclusive: BTreeMap<String, u32>,
     pub(super) network: Option<String>,
     pub(super) runtime: Option<String>,
     pub(super) user: Option<String>,

@@ -1,8 +1,9 @@
 //! The engines and their budgets.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
+    devices,
     file::{self, Engine},
     findings::At,
     model::HostConfig,
@@ -47,7 +48,7 @@ impl Reading<'_> {
         };
         let min_free_disk = written.min_free_disk.map(|size| size.0);
         Some(HostConfig {
-            host: Host { name: name?, max_runners, budget, devices: BTreeMap::new() },
+            host: Host { name: name?, max_runners, budget, devices: devices::of_host(written, at) },
             endpoint: endpoint?,
             min_free_disk,
         })

@@ -5,6 +5,7 @@ mod container;
 mod container_files;
 mod credentials;
 mod demand;
+mod devices;
 mod dind;
 mod file;
 mod findings;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     container,
     credentials::{FILE_OF_ITS_OWN, PASTED, check_kind, is_token},
-    demand,
+    demand, devices,
     file::{self, File},
     findings::At,
     hosts::LOCAL,
@@ -122,6 +122,7 @@ fn pool(
     let policy = policy(written, at);
     let template = reading.template(&written.container, &at.key("container"));
     if let Some(host) = host {
+        devices::fit(&template.devices, &host.host, &at.key("container"));
         container::fits(&written.container, &template.total_resources(), &host.host, &at.key("container"));
     }
     let demand = demand::demand(file, written, &policy, at);

@@ -8,7 +8,7 @@ use bollard::models::{
     Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::{HostError, Launch, environment, hooks, network_access::NetworkAccess, read_only_root};
+use super::{HostError, Launch, devices, environment, hooks, network_access::NetworkAccess, read_only_root};
 use crate::fleet::{
     ContainerId, Device, Devices, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName, Scope,
     Template, TemplateDigest,
@@ -103,8 +103,10 @@ fn host_config(launch: &Launch<'_>, access: NetworkAccess) -> Result<HostConfig,
         mounts: Some(mounts),
         tmpfs: read_only_root::temporary(template),
         readonly_rootfs: template.read_only.then_some(true),
-        devices: (!template.shared_devices.is_empty())
-            .then(|| template.shared_devices.iter().map(device).collect()),
+        devices: Some(
+            template.shared_devices.iter().map(device).chain(devices::exclusive(launch.devices)).collect(),
+        ),
+        device_requests: Some(devices::gpus(launch.devices)).filter(|gpus| !gpus.is_empty()),
         network_mode: prepared.network.clone().or_else(|| match &template.network {
             Network::Named(name) => Some(name.clone()),
             Network::Default | Network::Isolated => None,

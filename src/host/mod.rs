@@ -4,6 +4,7 @@ mod attachments;
 mod call;
 mod connect;
 mod container;
+mod devices;
 mod disk;
 mod docker;
 mod egress_image;

@@ -169,12 +169,16 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
     let no_docker = r#"container.docker: must be "none": this version does not support it yet; leave it out"#;
     for (keys, reported) in [
         ("container.docker = \"socket\"", no_docker),
-        ("container.docker = \"dind\"", no_docker),
         (
-            "container.devices = [\"/dev/kvm\"]",
-            "container.devices: this version does not support it yet; leave it out",
+            "container.gpus = 1",
+            "container.gpus: is 1, and host \"local\" has 0, so no runner could ever start; list them in gpus of the \
+             host, or lower it",
         ),
-        ("container.gpus = 1", "container.gpus: this version does not support it yet; leave it out"),
+        (
+            "container.exclusive = { serial = 2 }",
+            "container.exclusive.serial: is 2, and host \"local\" has 0, so no runner could ever start; list them in \
+             exclusive.serial of the host, or lower it",
+        ),
         (
             "container.pull = \"allways\"",
             r#"container.pull: must be one of "always", "missing", "never"; did you mean "always"?"#,
