@@ -25,7 +25,7 @@ use super::{
     destinations::Destinations,
     line::{Report, Verdict},
     network::{Failure, Network, open},
-    policy::Policy,
+    policy::{Policy, Refusal},
     target::Target,
 };
 
@@ -38,6 +38,11 @@ const HOP_BY_HOP: [HeaderName; 8] =
     [CONNECTION, EXPECT, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 const MORE_HOP_BY_HOP: [HeaderName; 2] =
     [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+
+/// What the proxy calls itself in its responses.
+const PROXY: &str = "dayfly egress proxy";
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 pub(super) type Body = Either<Full<Bytes>, Incoming>;
 
@@ -60,7 +65,7 @@ impl<N: Network> Proxy<N> {
     ) -> Response<Body> {
         let target = match destination(&request) {
             Ok(target) => target,
-            Err(text) => return refusal(StatusCode::BAD_REQUEST, &text),
+            Err(text) => return refusal(StatusCode::BAD_REQUEST, "http_request_error", &text),
         };
         let (verdict, opened) = open(&self.network, &self.policy, &target, self.connect_timeout).await;
         self.report(&target, verdict);
@@ -74,7 +79,7 @@ impl<N: Network> Proxy<N> {
                 Ok(response) => response,
                 Err(error) => {
                     let text = format!("{target} did not answer: {}", cause(&error));
-                    refusal(StatusCode::BAD_GATEWAY, &text)
+                    refusal(StatusCode::BAD_GATEWAY, "connection_terminated", &text)
                 }
             },
         }
@@ -137,7 +142,7 @@ async fn exchange(
     let response = sender.send_request(Request::from_parts(parts, body)).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let text = format!("{target} changed the protocol, which was not requested");
-        return Ok(refusal(StatusCode::BAD_GATEWAY, &text));
+        return Ok(refusal(StatusCode::BAD_GATEWAY, "http_protocol_error", &text));
     }
     let mut response = response.map(Either::Right);
     *response.version_mut() = Version::HTTP_11;
@@ -159,31 +164,49 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn failed(target: &Target, failure: &Failure) -> Response<Body> {
-    let (status, text) = match failure {
-        Failure::Refused(reason) => (StatusCode::FORBIDDEN, reason.text(target)),
+    const DENIED: StatusCode = StatusCode::FORBIDDEN;
+    const BAD: StatusCode = StatusCode::BAD_GATEWAY;
+    const LATE: StatusCode = StatusCode::GATEWAY_TIMEOUT;
+    let host = &target.host;
+    match failure {
+        Failure::Refused(reason @ (Refusal::Private(_) | Refusal::Forbidden(..))) => {
+            refusal(DENIED, "destination_ip_prohibited", &reason.text(target))
+        }
+        Failure::Refused(reason) => refusal(DENIED, "http_request_denied", &reason.text(target)),
         Failure::ResolveTimeout => {
-            (StatusCode::GATEWAY_TIMEOUT, format!("{} could not be resolved in time", target.host))
+            refusal(LATE, "dns_timeout", &format!("{host} could not be resolved in time"))
         }
         Failure::Unresolved(Some(error)) => {
-            (StatusCode::BAD_GATEWAY, format!("{} could not be resolved: {error}", target.host))
+            refusal(BAD, "dns_error", &format!("{host} could not be resolved: {error}"))
         }
-        Failure::Unresolved(None) => (StatusCode::BAD_GATEWAY, format!("{} has no address", target.host)),
+        Failure::Unresolved(None) => refusal(BAD, "dns_error", &format!("{host} has no address")),
         Failure::ConnectTimeout => {
-            (StatusCode::GATEWAY_TIMEOUT, format!("{target} did not accept a connection in time"))
+            let text = format!("{target} did not accept a connection in time");
+            refusal(LATE, "connection_timeout", &text)
         }
         Failure::Unreachable(address, error) => {
-            (StatusCode::BAD_GATEWAY, format!("{target} cannot be reached at {address}: {}", kind(error)))
+            let text = format!("{target} cannot be reached at {address}: {}", kind(error));
+            refusal(BAD, "destination_unavailable", &text)
         }
-    };
-    refusal(status, &text)
+    }
 }
 
-/// A response of the proxy itself: one line of text.
-pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Body> {
-    let body = format!("dayfly egress proxy: {text}\n");
-    let mut response = Response::new(Either::Left(Full::from(body)));
+/// A response of the proxy itself: one line of text, which is also in the header `Proxy-Status` (RFC 9209),
+/// with one of its types of errors: clients show no body of a response to CONNECT.
+pub(super) fn refusal(status: StatusCode, error: &str, text: &str) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(format!("{PROXY}: {text}\n"))));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let details: String = text
+        .chars()
+        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .flat_map(|c| ['\\'].into_iter().filter(move |_| matches!(c, '"' | '\\')).chain([c]))
+        .collect();
+    let proxy_status = format!("\"{PROXY}\"; error={error}; details=\"{details}\"");
+    if let Ok(value) = HeaderValue::try_from(proxy_status) {
+        headers.insert(PROXY_STATUS, value);
+    }
     response
 }
 

@@ -101,7 +101,7 @@ pub async fn serve<N: Network>(
         let most = limits.connections;
         let service = service_fn(move |_: Request<Incoming>| async move {
             let text = format!("it has {most} open connections, which is its limit; close some of them");
-            Ok::<_, Infallible>(refusal(StatusCode::SERVICE_UNAVAILABLE, &text))
+            Ok::<_, Infallible>(refusal(StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached", &text))
         });
         let mut http1 = http1.clone();
         let connection = http1.keep_alive(false).serve_connection(stream, service);

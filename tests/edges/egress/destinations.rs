@@ -42,6 +42,15 @@ async fn a_host_that_is_not_listed_is_refused_and_its_name_reaches_no_dns_server
         "dayfly egress proxy: data-in-a-name.evil.example:443 is refused: no entry of the allow list matches \
          it; to permit it, add \"data-in-a-name.evil.example\" to [pool.container.egress] allow\n"
     );
+    // Clients show this, and not the body of a response to CONNECT.
+    assert!(
+        response.contains(
+            "proxy-status: \"dayfly egress proxy\"; error=http_request_denied; \
+             details=\"data-in-a-name.evil.example:443 is refused: no entry of the allow list matches it; to permit \
+             it, add \\\"data-in-a-name.evil.example\\\" to [pool.container.egress] allow\"\r\n"
+        ),
+        "{response}"
+    );
     let plain = proxy.plain("http://example.com/").await;
     assert!(plain.starts_with("HTTP/1.1 403 "), "{plain}");
     assert!(plain.contains("content-type: text/plain"), "{plain}");

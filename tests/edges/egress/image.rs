@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, http::StatusCode, routing::get};
+use axum::{Json, Router, extract::Request, http::StatusCode, routing::get};
 use dayfly::host::{Docker, HostError};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -12,7 +13,12 @@ async fn engine(architecture: &'static str) -> Docker {
     let version = json!({"Version": "26.1.5", "ApiVersion": "1.41", "Os": "linux", "Arch": architecture});
     let version = get(move || async move { Json(version) });
     let missing = || async { (StatusCode::NOT_FOUND, Json(json!({"message": "No such image"}))) };
-    let refused = || async { (StatusCode::FORBIDDEN, Json(json!({"message": "read-only"}))) };
+    // It reads the request first: a response that comes before may be lost.
+    let refused = |request: Request| async {
+        let mut body = request.into_body();
+        while body.frame().await.is_some() {}
+        (StatusCode::FORBIDDEN, Json(json!({"message": "read-only"})))
+    };
     let pages = Router::new()
         .route("/version", version.clone())
         .route("/{api}/version", version)
