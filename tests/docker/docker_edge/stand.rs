@@ -180,8 +180,11 @@ impl Stand {
     }
 
     pub(crate) async fn running(&self, id: &ContainerId) -> bool {
-        let found = self.engine.inspect_container(&id.0, None).await.unwrap();
-        found.state.and_then(|state| state.running).unwrap()
+        match self.engine.inspect_container(&id.0, None).await {
+            // Podman's `stopped`, which bollard does not know.
+            Err(bollard::errors::Error::JsonDataError { .. }) => false,
+            found => found.unwrap().state.and_then(|state| state.running).unwrap(),
+        }
     }
 
     pub(crate) async fn exists(&self, id: &ContainerId) -> bool {
