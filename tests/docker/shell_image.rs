@@ -13,7 +13,8 @@ pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
         .from_src("-")
         .repo(name)
         .tag(tag)
-        .changes(vec!["VOLUME /scratch".to_owned(), "ENV PATH=/bin".to_owned()])
+        // bollard puts several on lines of one parameter, which Podman takes for one.
+        .changes(vec!["VOLUME /scratch".to_owned()])
         .build();
     let body = body_full(root().into());
     docker

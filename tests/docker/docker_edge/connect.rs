@@ -146,7 +146,7 @@ async fn an_engine_that_comes_back_is_used_again() {
 async fn a_refusal_is_an_answer_and_no_failure() {
     let stand = Stand::new().await;
     let mut pool = stand.pool("exit");
-    pool.template.runtime = Some("no-such-runtime".to_owned());
+    pool.template.image = format!("dayfly-edge-missing-{}", stand.instance);
     stand.create(&pool).await.unwrap_err();
     let reports = stand.reports();
     assert!(reports.iter().any(|report| report.operation == "create" && !report.failed), "{reports:?}");

@@ -9,6 +9,8 @@ use dayfly::{
 use futures_util::StreamExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::engines;
+
 use super::{
     launch::Log,
     stand::{IDLE, LISTENING, Stand, until},
@@ -173,7 +175,7 @@ async fn removing_refuses_what_runs_and_is_idempotent() {
     let mut pool = stand.pool(IDLE);
     pool.template.mounts = vec![Mount { source: volume.clone(), target: "/cache".into(), read_only: false }];
     let (_, id) = stand.run_pool(&pool).await;
-    let mounts = stand.engine.inspect_container(&id.0, None).await.unwrap().mounts.unwrap();
+    let mounts = engines::inspect_container(&stand.engine, &id.0).await.unwrap().mounts.unwrap();
     let anonymous = mounts.iter().find(|mount| mount.destination.as_deref() == Some("/scratch")).unwrap();
     let anonymous = anonymous.name.clone().unwrap();
 
