@@ -19,10 +19,10 @@ lists() {
   : >"$folder/status"
   uri=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
     awk -F'|' '$1 == "Debian" && $2 == "Debian" && $3 == "main" { print $4; exit }')
-  [ -n "$uri" ] || die "the apt sources of this machine have no Debian archive (or run apt-get update first)"
-  [ -e "$keyring" ] || die "$keyring does not exist; install debian-archive-keyring"
+  [ -n "$uri" ] || unavailable "the apt sources of this machine have no Debian archive (or run apt-get update first)"
+  [ -e "$keyring" ] || unavailable "$keyring does not exist; install debian-archive-keyring"
   printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$uri" "$suite" >"$folder/sources.list"
-  apt update || die "cannot read the package lists of Debian $suite"
+  apt update || unavailable "cannot read the package lists of Debian $suite"
   touch "$folder/listed"
 }
 
@@ -35,10 +35,10 @@ unpack() {
   say "downloading and unpacking: $*"
   # The lists may be older than the archive.
   apt --yes --download-only install "$@" >&2 ||
-    { apt update && apt --yes --download-only install "$@" >&2; } || die "cannot download: $*"
+    { apt update && apt --yes --download-only install "$@" >&2; } || unavailable "cannot download: $*"
   rm -rf "$part"
   mkdir -p "$part"
-  apt --print-uris --yes install "$@" >"$folder/packages"
+
   # What is in the cache already is not printed.
   apt --simulate --yes install "$@" | awk '$1 == "Inst" { print $2 }' >"$folder/packages"
   while read -r file; do
