@@ -38,11 +38,11 @@ unpack() {
     { apt update && apt --yes --download-only install "$@" >&2; } || unavailable "cannot download: $*"
   rm -rf "$part"
   mkdir -p "$part"
-
-  # What is in the cache already is not printed.
-  apt --simulate --yes install "$@" | awk '$1 == "Inst" { print $2 }' >"$folder/packages"
+  # `Inst NAME (VERSION …`; in the name of its file a colon of the version is escaped.
+  apt --simulate --yes install "$@" |
+    awk '$1 == "Inst" { sub(/^\(/, "", $3); gsub(/:/, "%3a", $3); print $2 "_" $3 }' >"$folder/packages"
   while read -r file; do
-    set -- "$work/apt/cache/archives/${file}"_*.deb
+    set -- "$work/apt/cache/archives/$file"_*.deb
     dpkg --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$part"
   done <"$folder/packages"
   rm -rf "$part"/usr/share/{doc,man,locale,info,i18n} "$part"/usr/lib/*/gconv "$part"/usr/bin/ctr
