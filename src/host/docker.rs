@@ -14,8 +14,7 @@ use std::{
 use bollard::{
     models::{ContainerStateStatusEnum, ContainerSummary},
     query_parameters::{
-        CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-        StopContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -29,6 +28,7 @@ use super::{
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
     engine::{Deadlines, Engine, Fault, Reporter, boxed, conceal_all},
+    lenient,
     log::Story,
     memory::Memory,
     network_access::proxy_logins,
@@ -219,13 +219,10 @@ impl Host for Docker {
     async fn list(&self) -> Result<Listed, HostError> {
         let began = Instant::now();
         let label = format!("{LABEL_INSTANCE}={}", self.0.instance);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&HashMap::from([("label", vec![label])]))
-            .build();
+        let filters = HashMap::from([("label", vec![label])]);
         let listed = self
             .engine()
-            .request(Call::List, |docker| async move { docker.list_containers(Some(options)).await })
+            .request(Call::List, |docker| async move { lenient::list_containers(&docker, &filters).await })
             .await?;
         let (sidecars, listed): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_attachment);
         let ours = self.ours(&listed, began);

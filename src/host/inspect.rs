@@ -11,6 +11,7 @@ use super::{
     call::Call,
     container::{self, Condition, plain},
     engine::{Fault, boxed},
+    lenient,
     log::{Lines, Story},
 };
 use crate::fleet::{ContainerId, Exit, Timestamp};
@@ -34,7 +35,7 @@ impl Docker {
         let found = self
             .engine()
             .request(Call::Inspect, |docker| {
-                boxed(async move { docker.inspect_container(&id, None).await.map(Box::new) })
+                boxed(async move { lenient::inspect_container(&docker, &id).await.map(Box::new) })
             })
             .await;
         match found {
@@ -142,13 +143,21 @@ impl Docker {
     /// Whether a `Runner.Worker` runs in the container: the process that has the job.
     pub(super) async fn works(&self, id: &ContainerId) -> Result<bool, Fault> {
         let id = plain(id).map_err(Fault::Silent)?;
-        // A form that procps and busybox both accept; the engine requires a column PID.
-        let options = TopOptionsBuilder::new().ps_args("-eo pid,comm,args").build();
-        let top = self
-            .engine()
-            .request(Call::Top, |docker| async move { docker.top_processes(&id, Some(options)).await })
-            .await?;
-        Ok(top.processes.unwrap_or_default().iter().any(|process| is_worker(process)))
+        // A form that procps and busybox both accept, where the engine requires a column PID; and Podman's own. With
+        // the first, Podman runs `ps` in the container, and lists nothing if there is none.
+        for columns in ["-eo pid,comm,args", "pid,comm,args"] {
+            let (id, options) = (id.clone(), TopOptionsBuilder::new().ps_args(columns).build());
+            let top = self
+                .engine()
+                .request(Call::Top, |docker| async move { docker.top_processes(&id, Some(options)).await })
+                .await?;
+            let processes = top.processes.unwrap_or_default();
+            if !processes.is_empty() {
+                return Ok(processes.iter().any(|process| is_worker(process)));
+            }
+        }
+        // A running container has a process.
+        Err(Fault::Said(500, format!("{}: the engine lists none", Call::Top)))
     }
 }
 

@@ -13,6 +13,7 @@ mod environment;
 mod hooks;
 mod image;
 mod inspect;
+mod lenient;
 mod log;
 mod memory;
 mod network;

@@ -99,7 +99,7 @@ impl Docker {
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
             ("label", vec![format!("{LABEL_INSTANCE}={}", self.instance())]),
-            ("event", ["start", "die", "oom", "destroy"].map(str::to_owned).to_vec()),
+            ("event", ["start", "die", "oom", "destroy", "remove"].map(str::to_owned).to_vec()),
         ]);
         let mut options = EventsOptionsBuilder::new().filters(&filters);
         let last = self.last_event().load(Ordering::Relaxed);
@@ -131,7 +131,7 @@ impl Docker {
         // A list shows what became of a sidecar.
         if attribute(LABEL_ATTACHMENT).is_some() {
             let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;
-            return matches!(event.action.as_deref(), Some("die" | "destroy"))
+            return matches!(event.action.as_deref(), Some("die" | "destroy" | "remove"))
                 .then_some(Happened::Sidecar { runner });
         }
         // The list warns of containers without one.
@@ -145,7 +145,8 @@ impl Docker {
                 Some(Happened::Died { runner, id, code: code.and_then(|code| code.parse().ok()) })
             }
             "oom" => Some(Happened::Oom { runner, id }),
-            "destroy" => Some(Happened::Destroyed { runner, id }),
+            // The second name is Podman's.
+            "destroy" | "remove" => Some(Happened::Destroyed { runner, id }),
             _ => None,
         }
     }

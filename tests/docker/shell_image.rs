@@ -13,14 +13,24 @@ pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
         .from_src("-")
         .repo(name)
         .tag(tag)
-        .changes(vec!["VOLUME /scratch".to_owned(), "ENV PATH=/bin".to_owned()])
+        // bollard puts several on lines of one parameter, which Podman takes for one.
+        .changes(vec!["VOLUME /scratch".to_owned()])
         .build();
-    let body = body_full(root().into());
-    docker
-        .create_image(Some(options), Some(body), None)
-        .try_collect::<Vec<_>>()
-        .await
-        .expect("the engine imports an image");
+    // Podman fails to import an image while another test removes one with the same files.
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let body = body_full(root().into());
+        let imported =
+            docker.create_image(Some(options.clone()), Some(body), None).try_collect::<Vec<_>>().await;
+        match imported {
+            Err(error) if tries < 20 && error.to_string().contains("layer not known") => {}
+            imported => {
+                imported.expect("the engine imports an image");
+                return;
+            }
+        }
+    }
 }
 
 /// The image's files as a tar archive.

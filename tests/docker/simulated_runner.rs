@@ -6,15 +6,15 @@ use std::{
 };
 
 use crate::{
-    engines::TestEngine,
+    engines::{self, TestEngine},
     wire::{self, DEADLINE},
 };
 use bollard::{
     Docker,
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        StartContainerOptions, WaitContainerOptions,
+        CreateContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+        WaitContainerOptions,
     },
 };
 use dayfly::{
@@ -386,7 +386,7 @@ async fn contained(docker: &Docker, reference: &str, jit: &str) -> Ended {
         let log: Vec<_> = docker.logs(&id, Some(all)).try_collect().await?;
         let wait = docker.wait_container(&id, None::<WaitContainerOptions>).try_collect::<Vec<_>>();
         let code = wait.await?.first().map_or(-1, |ended| ended.status_code);
-        let state = docker.inspect_container(&id, None::<InspectContainerOptions>).await?.state;
+        let state = engines::inspect_container(docker, &id).await?.state;
         Ok(Ended {
             code,
             out_of_memory: state.and_then(|state| state.oom_killed).unwrap_or_default(),

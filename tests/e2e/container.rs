@@ -24,6 +24,7 @@ use futures_util::TryStreamExt as _;
 use self::shipped::Settings;
 use crate::{
     engine::{self, LABEL_TEST},
+    engines,
     world::{World, pool, until},
 };
 
@@ -216,7 +217,7 @@ async fn run_health_check(world: &World, image: &str, container: &str) -> i64 {
 
 async fn stop(world: &World, container: &str) {
     world.engine.stop_container(container, None::<StopContainerOptions>).await.unwrap();
-    let state = world.engine.inspect_container(container, None).await.unwrap().state.unwrap();
+    let state = engines::inspect_container(&world.engine, container).await.unwrap().state.unwrap();
     assert_eq!(state.exit_code, Some(0), "{}", logs(world, container).await);
     let options = RemoveContainerOptionsBuilder::new().build();
     world.engine.remove_container(container, Some(options)).await.unwrap();

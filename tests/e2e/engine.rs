@@ -27,7 +27,7 @@ use dayfly::{
     simulator::image,
 };
 
-use crate::engines::TestEngine;
+use crate::engines::{self, TestEngine};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
 
@@ -66,7 +66,7 @@ pub(crate) async fn connect(at: &TestEngine) -> Docker {
 pub(crate) async fn containers(docker: &Docker, instance: &str) -> Vec<Container> {
     let filter = HashMap::from([("label", vec![format!("{LABEL_INSTANCE}={instance}")])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-    let listed = docker.list_containers(Some(options)).await.unwrap();
+    let listed = engines::list_containers(docker, options).await.unwrap();
     let mut containers: Vec<_> = listed
         .into_iter()
         .map(|listed| {
@@ -132,7 +132,7 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
 async fn remove(docker: &Docker, filter: &str, value: &str) {
     let filter = HashMap::from([(filter, vec![value.to_owned()])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-    for container in docker.list_containers(Some(options)).await.unwrap() {
+    for container in engines::list_containers(docker, options).await.unwrap() {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let removed = docker.remove_container(&container.id.unwrap(), Some(options)).await;
         assert!(is_gone(&removed), "{removed:?}");

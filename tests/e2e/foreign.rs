@@ -13,6 +13,7 @@ use dayfly::{
 
 use crate::{
     engine::LABEL_TEST,
+    engines,
     world::{World, pool, until},
 };
 
@@ -80,7 +81,7 @@ async fn what_belongs_to_another_instance_is_never_touched() {
     let left: Vec<u64> = world.github.snapshot().runners.iter().map(|runner| runner.id).collect();
     assert_eq!(left, registered);
     for (id, runs) in containers {
-        let found = world.engine.inspect_container(&id, None).await.unwrap();
+        let found = engines::inspect_container(&world.engine, &id).await.unwrap();
         assert_eq!(found.state.unwrap().running, Some(runs), "{:?}", found.name);
     }
     let asked: Vec<_> = world.github.requests().into_iter().map(|request| request.path).collect();

@@ -6,6 +6,7 @@ use dayfly::simulator::{Behaviour, Endpoint, Fault, FaultKind, Settings};
 
 use crate::{
     engine::Container,
+    engines,
     world::{World, pool, quick},
 };
 
@@ -74,7 +75,7 @@ async fn no_secret_leaves() {
 /// Notes the containers' JIT configs, and that nothing else of theirs is a secret.
 async fn keep_secrets(world: &World, containers: &[Container], secrets: &mut Vec<String>) {
     for container in containers {
-        let found = world.engine.inspect_container(&container.id, None).await.unwrap();
+        let found = engines::inspect_container(&world.engine, &container.id).await.unwrap();
         let environment = found.config.as_ref().unwrap().env.as_ref().unwrap();
         let jit = environment.iter().find_map(|variable| variable.strip_prefix(JIT)).unwrap().to_owned();
         let inspected = serde_json::to_string(&found).unwrap();

@@ -15,7 +15,8 @@ mount -t sysfs sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
 mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
 mount -t tmpfs tmpfs "$root/run"
-mount -t tmpfs tmpfs "$root/tmp"
+# Tests mount folders of theirs.
+mount --rbind /tmp "$root/tmp"
 mount --bind "$folder/data" "$root/var/lib"
 mkdir -p "$root/run/engine"
 mount --bind "$folder/run" "$root/run/engine"
@@ -33,14 +34,17 @@ cd /
 
 case $name in
 docker-26)
-  # A tag that is not here must be an error at once: there is no registry.
-  dockerd --data-root /var/lib/docker --cgroup-parent "/$cgroup" --host unix:///run/engine/engine.sock &
+  # Registries of tests are on this machine, without TLS.
+  dockerd --data-root /var/lib/docker --cgroup-parent "/$cgroup" --insecure-registry "$host_address/32" \
+    --host unix:///run/engine/engine.sock &
   ;;
 podman-5)
   mkdir -p /etc/containers
   printf '%s\n' '{ "default": [{ "type": "insecureAcceptAnything" }] }' >/etc/containers/policy.json
   printf '%s\n' '[engine]' 'cgroup_manager = "cgroupfs"' 'events_logger = "file"' 'runtime = "crun"' \
     >/etc/containers/containers.conf
+  printf '%s\n' 'unqualified-search-registries = ["localhost"]' '[[registry]]' "location = \"$host_address\"" \
+    'insecure = true' >/etc/containers/registries.conf
   printf '%s\n' '[storage]' 'driver = "overlay"' 'graphroot = "/var/lib/containers/storage"' \
     'runroot = "/run/containers/storage"' >/etc/containers/storage.conf
   export PODMAN_IGNORE_CGROUPSV1_WARNING=1

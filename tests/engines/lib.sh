@@ -10,6 +10,8 @@ dind_image=dayfly-test/dind:1
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$@"; exit 1; }
+# Ends with the status by which callers know that this machine cannot have such an engine.
+unavailable() { say "$@"; exit 69; }
 
 # Sets the variables of the engine with this name.
 engine() {
@@ -34,7 +36,7 @@ engine() {
 }
 
 needs_root() {
-  [ "$(id -u)" -eq 0 ] || die "root is needed for an engine of its own"
+  [ "$(id -u)" -eq 0 ] || unavailable "root is needed to start an engine"
 }
 
 # One process at a time starts or stops an engine, or unpacks packages. Everything that outlives the script is

@@ -4,8 +4,15 @@
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
 };
 
+use bollard::{
+    Docker,
+    errors::Error,
+    models::{ContainerInspectResponse, ContainerSummary},
+    query_parameters::ListContainersOptions,
+};
 use dayfly::simulator::Settings;
 
 /// An engine, and where its containers reach this machine.
@@ -65,5 +72,34 @@ impl TestEngine {
         // The daemon under test is on this machine, and sends credentials without TLS to a loopback address only.
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         Settings { listen, runner_host: Some(self.host.to_string()), ..settings }
+    }
+}
+
+/// How long Podman may release the resources of a container that has exited. Until then its state is `stopped`, which
+/// bollard does not know.
+const RELEASE: Duration = Duration::from_secs(30);
+
+/// Containers as bollard lists them, on Podman too.
+pub(crate) async fn list_containers(
+    docker: &Docker,
+    options: ListContainersOptions,
+) -> Result<Vec<ContainerSummary>, Error> {
+    readable(async || docker.list_containers(Some(options.clone())).await).await
+}
+
+/// A container as bollard inspects it, on Podman too.
+pub(crate) async fn inspect_container(docker: &Docker, id: &str) -> Result<ContainerInspectResponse, Error> {
+    readable(async || docker.inspect_container(id, None).await).await
+}
+
+async fn readable<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Err(Error::JsonDataError { .. }) if began.elapsed() < RELEASE => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            answer => return answer,
+        }
     }
 }

@@ -19,10 +19,10 @@ lists() {
   : >"$folder/status"
   uri=$(apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' 'Created-By: Packages' |
     awk -F'|' '$1 == "Debian" && $2 == "Debian" && $3 == "main" { print $4; exit }')
-  [ -n "$uri" ] || die "the apt sources of this machine have no Debian archive (or run apt-get update first)"
-  [ -e "$keyring" ] || die "$keyring does not exist; install debian-archive-keyring"
+  [ -n "$uri" ] || unavailable "the apt sources of this machine have no Debian archive (or run apt-get update first)"
+  [ -e "$keyring" ] || unavailable "$keyring does not exist; install debian-archive-keyring"
   printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$uri" "$suite" >"$folder/sources.list"
-  apt update || die "cannot read the package lists of Debian $suite"
+  apt update || unavailable "cannot read the package lists of Debian $suite"
   touch "$folder/listed"
 }
 
@@ -35,14 +35,14 @@ unpack() {
   say "downloading and unpacking: $*"
   # The lists may be older than the archive.
   apt --yes --download-only install "$@" >&2 ||
-    { apt update && apt --yes --download-only install "$@" >&2; } || die "cannot download: $*"
+    { apt update && apt --yes --download-only install "$@" >&2; } || unavailable "cannot download: $*"
   rm -rf "$part"
   mkdir -p "$part"
-  apt --print-uris --yes install "$@" >"$folder/packages"
-  # What is in the cache already is not printed.
-  apt --simulate --yes install "$@" | awk '$1 == "Inst" { print $2 }' >"$folder/packages"
+  # `Inst NAME (VERSION …`; in the name of its file a colon of the version is escaped.
+  apt --simulate --yes install "$@" |
+    awk '$1 == "Inst" { sub(/^\(/, "", $3); gsub(/:/, "%3a", $3); print $2 "_" $3 }' >"$folder/packages"
   while read -r file; do
-    set -- "$work/apt/cache/archives/${file}"_*.deb
+    set -- "$work/apt/cache/archives/$file"_*.deb
     dpkg --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$part"
   done <"$folder/packages"
   rm -rf "$part"/usr/share/{doc,man,locale,info,i18n} "$part"/usr/lib/*/gconv "$part"/usr/bin/ctr

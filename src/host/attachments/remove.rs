@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
-};
+use bollard::query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions};
 
 use super::{Docker, HostError};
 use crate::{
@@ -13,6 +11,7 @@ use crate::{
         call::Call,
         container::is_plain_name,
         engine::{Fault, boxed},
+        lenient,
     },
 };
 
@@ -28,10 +27,11 @@ impl Docker {
 
     /// By force: a sidecar has no job of its own, and the runner whose jobs it served has ended.
     async fn remove_sidecars(&self, filters: &HashMap<&'static str, Vec<String>>) -> Result<(), Fault> {
-        let options = ListContainersOptionsBuilder::new().all(true).filters(filters).build();
         let listed = self
             .engine()
-            .request(Call::List, |docker| boxed(async move { docker.list_containers(Some(options)).await }))
+            .request(Call::List, |docker| {
+                boxed(async move { lenient::list_containers(&docker, filters).await })
+            })
             .await?;
         let mut all = Ok(());
         for id in listed.into_iter().filter_map(|summary| summary.id) {

@@ -50,7 +50,7 @@ async fn an_isolated_runner_has_a_network_of_its_own_that_is_listed_and_removed_
     both.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(attached(&listed), both);
     assert_eq!(listed.containers.len(), 1);
-    let found = stand.engine.inspect_container(&id.0, None).await.unwrap();
+    let found = crate::engines::inspect_container(&stand.engine, &id.0).await.unwrap();
     let networks = found.network_settings.unwrap().networks.unwrap();
     assert_eq!(networks.keys().collect::<Vec<_>>(), [runner.as_str()]);
 

@@ -19,7 +19,7 @@ use dayfly::host::HostError;
 use http::{HeaderMap, StatusCode, header};
 
 use super::stand::Stand;
-use crate::shell_image;
+use crate::{engines::TestEngine, shell_image};
 
 #[tokio::test]
 async fn an_image_is_there_or_it_is_not() {
@@ -43,7 +43,9 @@ async fn a_registry_that_is_not_there_is_an_error_also_when_the_image_is() {
     let error = stand.docker.pull(&name).await.unwrap_err();
     let there = stand.docker.image(&name).await.unwrap();
     stand.engine.remove_image(&name, None::<RemoveImageOptions>, None).await.unwrap();
-    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    // Podman does not say where.
+    let text = error.to_string();
+    assert!(text.contains("127.0.0.1:1") || text.contains("pull image: connection refused"), "{text}");
     assert!(there.is_some());
 }
 
@@ -87,7 +89,12 @@ async fn a_pull_uses_the_credentials_of_dockers_configuration() {
         outcomes.push((output.status.success(), String::from_utf8_lossy(&text).into_owned()));
     }
     assert!(outcomes[0].0, "{}", outcomes[0].1);
-    assert!(!outcomes[1].0 && outcomes[1].1.contains("no basic auth credentials"), "{}", outcomes[1].1);
+    let stand = Stand::new().await;
+    if stand.is_podman().await {
+        eprintln!("skipped: a pull without credentials; Podman's succeeds after one with them");
+    } else {
+        assert!(!outcomes[1].0 && outcomes[1].1.contains("no basic auth credentials"), "{}", outcomes[1].1);
+    }
     let logins = registry.logins.lock().unwrap();
     assert!(logins.iter().any(|login| login == LOGIN), "{logins:?}");
 }
@@ -138,7 +145,7 @@ impl Registry {
             .route("/v2/runner/manifests/{tag}", get(manifest_of))
             .route("/v2/runner/blobs/{digest}", get(blob))
             .with_state(shelf);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind((TestEngine::usual().host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { address, logins }

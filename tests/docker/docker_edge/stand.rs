@@ -30,7 +30,10 @@ use dayfly::{
 };
 use secrecy::SecretString;
 
-use crate::{engines::TestEngine, shell_image};
+use crate::{
+    engines::{self, TestEngine},
+    shell_image,
+};
 
 pub(crate) const JIT: &str = "jit-config-that-nobody-may-see";
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
@@ -179,13 +182,19 @@ impl Stand {
         ContainerId(id.into())
     }
 
+    /// Whether the engine is Podman, which differs from Docker in some answers.
+    pub(crate) async fn is_podman(&self) -> bool {
+        let components = self.engine.version().await.unwrap().components;
+        components.unwrap_or_default().iter().any(|component| component.name == "Podman Engine")
+    }
+
     pub(crate) async fn running(&self, id: &ContainerId) -> bool {
-        let found = self.engine.inspect_container(&id.0, None).await.unwrap();
+        let found = engines::inspect_container(&self.engine, &id.0).await.unwrap();
         found.state.and_then(|state| state.running).unwrap()
     }
 
     pub(crate) async fn exists(&self, id: &ContainerId) -> bool {
-        self.engine.inspect_container(&id.0, None).await.is_ok()
+        engines::inspect_container(&self.engine, &id.0).await.is_ok()
     }
 
     /// Waits for the container's end.
@@ -252,7 +261,7 @@ async fn clear(socket: &str, instance: &InstanceId, image: &str) {
     for label in [LABEL_INSTANCE, "dev.dayfly.test"] {
         let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-        for container in engine.list_containers(Some(options)).await.unwrap() {
+        for container in engines::list_containers(&engine, options).await.unwrap() {
             let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
             match engine.remove_container(&container.id.unwrap(), Some(options)).await {
                 Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. })
