@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    container_files, dind,
+    container_files, devices, dind,
     file::{self, Docker, Pull},
     findings::At,
     hosts::{bytes, cpu_millis},

@@ -166,7 +166,8 @@ fn scopes_that_are_none_are_refused_without_their_passwords() {
 
 #[test]
 fn what_this_version_does_not_serve_is_said_and_never_ignored() {
-    let no_docker = r#"container.docker: must be "none": this version does not support it yet; leave it out"#;
+    let no_docker =
+        r#"container.docker: must be "none" or "dind": this version does not support it yet; leave it out"#;
     for (keys, reported) in [
         ("container.docker = \"socket\"", no_docker),
         (
