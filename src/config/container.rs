@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    container_files, devices, dind,
+    container_files, devices, dind, egress,
     file::{self, Docker, Pull},
     findings::At,
     hosts::{bytes, cpu_millis},
@@ -75,6 +75,7 @@ impl Reading<'_> {
                 }
             },
             devices: devices::of_pool(written),
+            egress: egress::egress(written.egress.as_ref(), &at.key("egress")),
             runtime: named(written.runtime.as_ref(), &at.key("runtime")),
             user: named(written.user.as_ref(), &at.key("user")),
             extra_hosts: written.extra_hosts.clone(),
@@ -96,6 +97,9 @@ impl Reading<'_> {
             seccomp_profile: None,
         };
         self.security_options(written, &mut template, &at.key("security_opt"));
+        if template.egress.is_some() {
+            egress::combines(&template, at);
+        }
         if written.docker == Docker::Dind {
             dind::combines(&template, at);
         } else {

@@ -143,6 +143,7 @@ pub(super) struct Container {
     pub(super) shm_size: Option<Size>,
     pub(super) docker: Docker,
     pub(super) dind: Option<Dind>,
+    pub(super) egress: Option<Egress>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) env_file: Option<String>,
     pub(super) mounts: Vec<String>,
@@ -199,6 +200,25 @@ pub(super) struct Dind {
     pub(super) registry_mirrors: Vec<String>,
     pub(super) mtu: Option<u32>,
     pub(super) start_timeout: Option<Time>,
+}
+
+/// `[pool.container.egress]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Egress {
+    pub(super) mode: EgressMode,
+    pub(super) allow: Vec<String>,
+    pub(super) image: Option<String>,
+}
+
+/// What runners may reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum EgressMode {
+    #[default]
+    Off,
+    Audit,
+    Enforce,
 }
 
 /// When to pull the image.

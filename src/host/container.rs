@@ -10,8 +10,8 @@ use bollard::models::{
 
 use super::{HostError, Launch, devices, environment, hooks, network_access::NetworkAccess, read_only_root};
 use crate::fleet::{
-    ContainerId, Device, Devices, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName, Scope,
-    Template, TemplateDigest,
+    ContainerId, Device, Devices, DockerMode, InstanceId, Mount, Network, RegistrationId, Resources,
+    RunnerName, Scope, Template, TemplateDigest,
 };
 
 /// Label: the instance that created the container.
@@ -112,9 +112,10 @@ fn host_config(launch: &Launch<'_>, access: NetworkAccess) -> Result<HostConfig,
             Network::Default | Network::Isolated => None,
         }),
         group_add: list(&prepared.groups),
-        runtime: template.runtime.clone(),
+        // That of its engine, whose network it shares.
+        runtime: template.runtime.clone().filter(|_| !matches!(template.docker, DockerMode::Dind(_))),
         extra_hosts: list(&template.extra_hosts),
-        dns: list(&template.dns),
+        dns: prepared.dns.clone().map(|server| vec![server]).or_else(|| list(&template.dns)),
         ulimits: Some(template.ulimits.iter().map(ulimit).collect()),
         cap_add: list(&template.cap_add),
         cap_drop: list(&template.cap_drop),

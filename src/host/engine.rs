@@ -55,6 +55,7 @@ impl Deadlines {
             | Call::Stop
             | Call::Remove
             | Call::CreateNetwork
+            | Call::ConnectNetwork
             | Call::RemoveNetwork
             | Call::CreateVolume
             | Call::RemoveVolume

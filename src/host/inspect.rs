@@ -97,11 +97,17 @@ impl Docker {
         Ok(story)
     }
 
+    /// The last lines of a container's log.
+    pub(super) async fn log_text(&self, id: &ContainerId, lines: usize) -> Result<String, Fault> {
+        let mut story = Story::default();
+        self.read_log(id, &lines.to_string(), Lines::default(), usize::MAX, &mut story).await?;
+        Ok(story.tail())
+    }
+
     /// The last lines of a container's log, as one line of an error.
     pub(super) async fn log_end(&self, id: &ContainerId, lines: usize) -> String {
-        let mut story = Story::default();
-        match self.read_log(id, &lines.to_string(), Lines::default(), usize::MAX, &mut story).await {
-            Ok(_) => one_line(&story.tail()),
+        match self.log_text(id, lines).await {
+            Ok(text) => one_line(&text),
             Err(_) => "(it could not be read)".to_owned(),
         }
     }

@@ -70,6 +70,8 @@ pub use reasons::*;
 pub use report::*;
 pub use schedule::{DAY, Days, Schedule, Window};
 pub use scope::{Scope, Target, address::ScopeError};
-pub use template::{Dind, DockerMode, Mount, Network, PullPolicy, Resources, Template, TemplateDigest};
+pub use template::{
+    Dind, DockerMode, Egress, EgressMode, Mount, Network, PullPolicy, Resources, Template, TemplateDigest,
+};
 pub use template_parts::{Device, FilesDigest, Hooks, Proxy};
 pub use time::{ClockReading, Instant, Timestamp, doubled};

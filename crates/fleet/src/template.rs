@@ -51,6 +51,35 @@ pub enum Network {
     Isolated,
 }
 
+/// A proxy that is the only way out of a runner's network.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Egress {
+    pub mode: EgressMode,
+    /// Patterns of the destinations that are allowed.
+    pub allow: Vec<String>,
+    /// The image of the proxy; made of the running program when absent.
+    pub image: Option<String>,
+}
+
+/// What happens to destinations that are not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EgressMode {
+    /// They are reported.
+    Audit,
+    /// They are refused.
+    Enforce,
+}
+
+impl EgressMode {
+    /// The value in the configuration and for the proxy.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
 /// How jobs use Docker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DockerMode {
@@ -103,6 +132,8 @@ pub struct Template {
     pub network: Network,
     /// How jobs use Docker.
     pub docker: DockerMode,
+    /// What runners may reach; everything when absent.
+    pub egress: Option<Egress>,
     /// How many of the host's GPUs, exclusive devices and cache slots a runner gets for itself.
     pub devices: DeviceCounts,
     /// An OCI runtime of the engine.
@@ -164,12 +195,13 @@ impl Template {
             DockerMode::Dind(dind) => Some(dind.image.as_str()),
             DockerMode::None | DockerMode::Socket => None,
         };
-        dind.into_iter()
+        let egress = self.egress.as_ref().and_then(|egress| egress.image.as_deref());
+        dind.into_iter().chain(egress)
     }
 
     /// Whether anything is made for a runner beside its container.
     pub fn has_attachments(&self) -> bool {
-        self.network == Network::Isolated || self.docker != DockerMode::None
+        self.network == Network::Isolated || self.docker != DockerMode::None || self.egress.is_some()
     }
 
     /// Whether a container depends on the content of files on this machine.
@@ -220,6 +252,7 @@ impl Default for Template {
             mounts: Vec::new(),
             network: Network::Default,
             docker: DockerMode::None,
+            egress: None,
             devices: DeviceCounts::new(),
             runtime: None,
             user: None,

@@ -1,7 +1,7 @@
 //! A Docker Engine of the runner's own, in a sidecar whose network namespace the runner shares: what the job's
 //! containers publish is on the runner's `localhost`, and what they mount is at the same path in both.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bollard::{
     models::{
@@ -13,13 +13,16 @@ use bollard::{
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::{Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, labels};
+use super::{
+    Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, egress::NO_NAME_SERVER, labels, network::Kind,
+};
 use crate::{
     fleet::{ContainerId, Dind, Network, Resources},
     host::{
         call::Call,
         container::{self, runner_folder},
         engine::{Fault, boxed},
+        network_access::NetworkAccess,
     },
     text::one_line,
 };
@@ -60,13 +63,17 @@ impl Docker {
         let network = match (&prepared.network, &template.network) {
             (Some(made), _) => made.clone(),
             (None, Network::Named(name)) => name.clone(),
-            (None, Network::Default | Network::Isolated) => self.make_network(of, mtu).await?,
+            (None, Network::Default | Network::Isolated) => {
+                self.make_network(of, Kind::Isolated { mtu }).await?
+            }
         };
         let work =
             volume(&self.make_volume(of, "work").await?, &format!("{}/_work", runner_folder(template)));
         let run = volume(&self.make_volume(of, "run").await?, RUN);
         let storage = volume(&self.make_volume(of, "docker").await?, "/var/lib/docker");
-        let body = body(of, dind, network, mtu, vec![work.clone(), run.clone(), storage]);
+        let mut env = NetworkAccess::of(template).env;
+        env.extend(prepared.env.clone());
+        let body = body(of, dind, network, mtu, env, vec![work.clone(), run.clone(), storage]);
         let name = format!("{}-engine", of.runner);
         let sidecar = self.create_sidecar(&name, body).await?;
         // A volume belongs to root at first, and the runner's user is any.
@@ -204,6 +211,7 @@ fn body(
     dind: &Dind,
     network: String,
     mtu: Option<u32>,
+    env: BTreeMap<String, String>,
     mounts: Vec<EngineMount>,
 ) -> ContainerCreateBody {
     let mut command = vec![
@@ -219,13 +227,15 @@ fn body(
     let Resources { memory, cpu_millis } = dind.resources;
     let signed = |value: u64| (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX));
     let runtime = of.pool.template.runtime.clone().filter(|runtime| runtime == SYSBOX);
+    // The proxies through which it pulls; and no certificates for TCP, which the official image takes seconds to make.
+    let mut env: Vec<_> = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    env.push("DOCKER_TLS_CERTDIR=".to_owned());
     let mut labels = labels(of, "engine");
     labels.insert(LABEL_RESOURCES.to_owned(), format!("{memory}/{cpu_millis}"));
     ContainerCreateBody {
         image: Some(dind.image.clone()),
         cmd: Some(command),
-        // Without it, the official image makes certificates for TCP, which takes seconds.
-        env: Some(vec!["DOCKER_TLS_CERTDIR=".to_owned()]),
+        env: Some(env),
         labels: Some(labels),
         hostname: Some("docker".to_owned()),
         host_config: Some(HostConfig {
@@ -235,6 +245,7 @@ fn body(
             memory_swap: signed(memory),
             nano_cpus: signed(cpu_millis.saturating_mul(1_000_000)),
             network_mode: Some(network),
+            dns: of.pool.template.egress.is_some().then(|| vec![NO_NAME_SERVER.to_owned()]),
             mounts: Some(mounts),
             init: Some(true),
             restart_policy: Some(RestartPolicy {

@@ -2,6 +2,7 @@
 //! container and is named after the runner, so that nothing has to be remembered to remove it.
 
 mod dind;
+mod egress;
 mod exec;
 mod network;
 mod remove;
@@ -16,6 +17,7 @@ use bollard::{
     query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
+use self::network::Kind;
 use super::{
     Docker, HostError, Preparation,
     call::Call,
@@ -40,6 +42,8 @@ pub struct Prepared {
     pub(super) mounts: Vec<EngineMount>,
     /// Variables of its environment.
     pub(super) env: BTreeMap<String, String>,
+    /// Its name server, where it has none of its template.
+    pub(super) dns: Option<String>,
     /// Groups that its user is in besides its own.
     pub(super) groups: Vec<String>,
 }
@@ -67,10 +71,15 @@ impl Docker {
             self.has_attachments().store(true, Ordering::Relaxed);
         }
         let mut prepared = Prepared::default();
+        if let Some(egress) = &of.pool.template.egress {
+            self.make_egress(&of, egress, &mut prepared).await?;
+        }
         match &of.pool.template.docker {
             DockerMode::Dind(dind) => self.make_dind(&of, dind, &mut prepared).await?,
-            DockerMode::None | DockerMode::Socket if of.pool.template.network == Network::Isolated => {
-                prepared.network = Some(self.make_network(&of, None).await?);
+            DockerMode::None | DockerMode::Socket
+                if of.pool.template.network == Network::Isolated && prepared.network.is_none() =>
+            {
+                prepared.network = Some(self.make_network(&of, Kind::Isolated { mtu: None }).await?);
             }
             DockerMode::None | DockerMode::Socket => {}
         }

@@ -10,20 +10,31 @@ use crate::host::{
     engine::{Fault, boxed},
 };
 
+/// The kind of a runner's network.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// An ordinary one, with this MTU in bytes or the engine's own.
+    Isolated { mtu: Option<u32> },
+    /// One without a way out.
+    Inside,
+}
+
 impl Docker {
-    /// Makes the network that a runner alone is in, with this MTU in bytes or the engine's own, and returns its name.
-    pub(in crate::host) async fn make_network(
-        &self,
-        of: &Preparation<'_>,
-        mtu: Option<u32>,
-    ) -> Result<String, HostError> {
+    /// Makes the network that a runner alone is in, and returns its name.
+    pub(super) async fn make_network(&self, of: &Preparation<'_>, kind: Kind) -> Result<String, HostError> {
         let name = of.runner.to_string();
+        let option = match kind {
+            Kind::Isolated { mtu } => mtu.map(|mtu| ("com.docker.network.driver.mtu", mtu.to_string())),
+            // Otherwise the bridge has an address, and at that all servers of the host can be reached (observed on
+            // Engine 20.10).
+            Kind::Inside => Some(("com.docker.network.bridge.inhibit_ipv4", "true".to_owned())),
+        };
         let request = NetworkCreateRequest {
             name: name.clone(),
             driver: Some("bridge".to_owned()),
+            internal: Some(matches!(kind, Kind::Inside)),
             labels: Some(labels(of, "network")),
-            options: mtu
-                .map(|mtu| HashMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())])),
+            options: option.map(|(key, value)| HashMap::from([(key.to_owned(), value)])),
             ..NetworkCreateRequest::default()
         };
         let made = self

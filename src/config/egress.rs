@@ -1,0 +1,57 @@
+//! `[pool.container.egress]`: what runners may reach.
+
+use super::{
+    file::{self, EgressMode as Written},
+    findings::At,
+};
+use crate::{
+    egress::Pattern,
+    fleet::{Egress, EgressMode, Network, Template},
+};
+
+/// Reads the settings, recording their problems; `None` where everything may be reached.
+pub(super) fn egress(written: Option<&file::Egress>, at: &At<'_>) -> Option<Egress> {
+    let written = written?;
+    for (i, pattern) in written.allow.iter().enumerate() {
+        if let Err(error) = pattern.parse::<Pattern>() {
+            at.key("allow")
+                .key(i)
+                .error(error, "for example \"github.com\", \"*.githubusercontent.com\" or \"host:8080\"");
+        }
+    }
+    let mode = match written.mode {
+        Written::Off => return None,
+        Written::Audit => EgressMode::Audit,
+        Written::Enforce => EgressMode::Enforce,
+    };
+    if mode == EgressMode::Enforce && written.allow.is_empty() {
+        at.key("allow").error(
+            "is empty, so a runner could not even reach GitHub",
+            "list what it needs; docs/how-to/egress.md has the list for GitHub",
+        );
+    }
+    Some(Egress { mode, allow: written.allow.clone(), image: written.image.clone() })
+}
+
+/// Records what cannot be combined with a proxy as the only way out.
+pub(super) fn combines(template: &Template, at: &At<'_>) {
+    if let Network::Named(name) = &template.network
+        && matches!(name.as_str(), "host" | "none")
+    {
+        at.key("network").error(
+            format_args!("is {name:?}, and egress needs a network for its proxy"),
+            "remove it, or name the network through which the proxy reaches the world",
+        );
+    }
+    let proxy = &template.proxy;
+    at.key("proxy").require(
+        proxy.http.is_none() && proxy.https.is_none() && proxy.no_proxy.is_none(),
+        "cannot be set together with egress, whose proxy is the only one that runners reach",
+        "remove one of both",
+    );
+    at.key("dns").require(
+        template.dns.is_empty(),
+        "cannot be set together with egress: runners reach no name server",
+        "remove it",
+    );
+}
