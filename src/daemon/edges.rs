@@ -37,9 +37,9 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     /// Carries one action out to its end and returns the result.
     pub async fn carry_out(&self, action: Action) -> Vec<Evidence> {
         match action {
-            Action::Launch { runner, pool, devices, .. } => {
+            Action::Launch { runner, pool, image, devices, .. } => {
                 let mut evidence = Vec::new();
-                let outcome = self.launch(&runner, &pool, &devices, &mut evidence).await;
+                let outcome = self.launch(&runner, &pool, &image, &devices, &mut evidence).await;
                 evidence.push(Evidence::Launch { runner, outcome });
                 evidence
             }
@@ -128,6 +128,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         &self,
         runner: &RunnerName,
         pool: &PoolName,
+        image: &str,
         devices: &Devices,
         evidence: &mut Vec<Evidence>,
     ) -> Launched {
@@ -164,8 +165,17 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         };
         let registration = Minted::Yes(minted.id);
         let (registration_id, jit) = (minted.id, &minted.jit);
-        let launch =
-            Launch { instance, runner, registration: registration_id, pool, files, jit, devices, prepared };
+        let launch = Launch {
+            instance,
+            runner,
+            registration: registration_id,
+            pool,
+            files,
+            image,
+            jit,
+            devices,
+            prepared,
+        };
         match host.launch(launch).await {
             Ok(container) => Launched::Up { registration: minted.id, container },
             Err(LaunchError { container, error }) => failed(registration, container, error.into()),

@@ -28,6 +28,12 @@ pub const LABEL_SCOPE: &str = "dev.dayfly.scope";
 pub const LABEL_TEMPLATE: &str = "dev.dayfly.template";
 /// Label: what the runner has for itself, as JSON.
 pub const LABEL_DEVICES: &str = "dev.dayfly.devices";
+/// Label: the reference of the image, which the container itself names by its id.
+pub const LABEL_IMAGE: &str = "dev.dayfly.image";
+
+/// The limit of open files where the pool sets none: soft as on GitHub's own runners, hard as systemd's default.
+/// The engine's own differs from version to version: 1048576 up to Docker 28, 1024 since 29 (moby 51485).
+pub(super) const NOFILE: (&str, (i64, i64)) = ("nofile", (65_536, 524_288));
 
 /// Seconds that a manual stop of the container should wait: the runner has to report its job.
 const STOP_TIMEOUT: i64 = 60;
@@ -49,18 +55,18 @@ pub(super) fn plain(id: &ContainerId) -> Result<String, HostError> {
     }
 }
 
-/// The request that creates a runner's container.
-pub(super) fn create_body(launch: &Launch<'_>) -> Result<ContainerCreateBody, HostError> {
+/// The request that creates a runner's container; `usual_limits` are those of processes where the pool sets none.
+pub(super) fn create_body(launch: &Launch<'_>, usual_limits: bool) -> Result<ContainerCreateBody, HostError> {
     let template = &launch.pool.template;
     let access = NetworkAccess::of(template);
     Ok(ContainerCreateBody {
-        image: Some(template.image.clone()),
+        image: Some(launch.image.to_owned()),
         cmd: (!template.command.is_empty()).then(|| template.command.clone()),
         env: Some(environment::of(launch, &access)?),
         labels: Some(labels(launch)),
         user: template.user.clone(),
         stop_timeout: Some(STOP_TIMEOUT),
-        host_config: Some(host_config(launch, access)?),
+        host_config: Some(host_config(launch, access, usual_limits)?),
         ..ContainerCreateBody::default()
     })
 }
@@ -76,6 +82,7 @@ fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
         (LABEL_REGISTRATION, launch.registration.to_string()),
         (LABEL_SCOPE, launch.pool.scope.to_string()),
         (LABEL_TEMPLATE, launch.pool.template.digest_with(launch.files.digest()).0),
+        (LABEL_IMAGE, launch.pool.template.image.clone()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into_iter()
@@ -83,7 +90,11 @@ fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
     .collect()
 }
 
-fn host_config(launch: &Launch<'_>, access: NetworkAccess) -> Result<HostConfig, HostError> {
+fn host_config(
+    launch: &Launch<'_>,
+    access: NetworkAccess,
+    usual_limits: bool,
+) -> Result<HostConfig, HostError> {
     let (template, prepared) = (&launch.pool.template, launch.prepared);
     let Resources { memory, cpu_millis } = template.resources;
     let memory = (memory > 0).then(|| signed(memory, "memory")).transpose()?;
@@ -116,7 +127,7 @@ fn host_config(launch: &Launch<'_>, access: NetworkAccess) -> Result<HostConfig,
         runtime: template.runtime.clone().filter(|_| !matches!(template.docker, DockerMode::Dind(_))),
         extra_hosts: list(&template.extra_hosts),
         dns: prepared.dns.clone().map(|server| vec![server]).or_else(|| list(&template.dns)),
-        ulimits: Some(template.ulimits.iter().map(ulimit).collect()),
+        ulimits: Some(ulimits(template, usual_limits)),
         cap_add: list(&template.cap_add),
         cap_drop: list(&template.cap_drop),
         security_opt: list(&security_options(launch)),
@@ -185,8 +196,20 @@ fn mount(mount: &Mount) -> Result<EngineMount, HostError> {
     })
 }
 
-fn ulimit((name, &(soft, hard)): (&String, &(i64, i64))) -> ResourcesUlimits {
-    ResourcesUlimits { name: Some(name.clone()), soft: Some(soft), hard: Some(hard) }
+/// Whether a pool sets the limit of open files itself.
+pub(super) fn sets_nofile(template: &Template) -> bool {
+    template.ulimits.contains_key(NOFILE.0)
+}
+
+fn ulimits(template: &Template, usual: bool) -> Vec<ResourcesUlimits> {
+    let usual = (usual && !sets_nofile(template)).then_some(NOFILE);
+    let own = template.ulimits.iter().map(|(name, limit)| (name.as_str(), *limit));
+    let ulimit = |(name, (soft, hard)): (&str, (i64, i64))| ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(soft),
+        hard: Some(hard),
+    };
+    own.chain(usual).map(ulimit).collect()
 }
 
 fn signed(value: u64, what: &str) -> Result<i64, HostError> {

@@ -14,7 +14,7 @@ use std::{
 use bollard::{
     models::{ContainerStateStatusEnum, ContainerSummary},
     query_parameters::{
-        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,17 +22,15 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Host, HostError, Launch, Listed, Preparation, Prepared,
+    Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared,
     attachments::is_attachment,
     call::Call,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
-    engine::{Deadlines, Engine, Fault, Reporter, boxed, conceal_all},
+    engine::{Deadlines, Engine, Fault, Reporter, boxed},
     lenient,
     log::Story,
     memory::Memory,
-    network_access::proxy_logins,
-    registry::Reference,
 };
 use crate::{
     clock,
@@ -40,7 +38,6 @@ use crate::{
         ClockReading, Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation,
         Resources, RunnerName,
     },
-    text::conceal,
 };
 
 /// Concurrent inspections: an engine answers about this many as fast as one.
@@ -64,6 +61,8 @@ struct Inner {
     /// Whether there may be networks or volumes that were made for runners: most installations make none, and need
     /// not list them.
     has_attachments: AtomicBool,
+    /// Whether the engine can set the usual limit of open files; `None` until a launch has shown it.
+    limits_files: Mutex<Option<bool>>,
 }
 
 /// Facts about an engine.
@@ -119,6 +118,7 @@ impl Docker {
             unreported: Notify::new(),
             streams: watch::Sender::default(),
             has_attachments: AtomicBool::new(true),
+            limits_files: Mutex::default(),
         }))
     }
 
@@ -151,6 +151,15 @@ impl Docker {
 
     pub(super) fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// Whether the engine can set the usual limit of open files; `None` until a launch has shown it.
+    pub(super) fn can_limit_files(&self) -> Option<bool> {
+        *self.0.limits_files.lock()
+    }
+
+    pub(super) fn learn_limit_of_files(&self, possible: bool) {
+        *self.0.limits_files.lock() = Some(possible);
     }
 
     pub(super) fn instance(&self) -> &InstanceId {
@@ -241,57 +250,15 @@ impl Host for Docker {
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
-        let image = &launch.pool.template.image;
-        Reference::read(image)?;
-        let logins = proxy_logins(&launch.pool.template.proxy);
-        let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
-        let body = Box::new(container::create_body(&launch)?);
-        let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
-        let deadline = self.engine().deadlines.of(Call::Create);
-        let created = self
-            .engine()
-            .request_within(deadline, &secrets, Call::Create, |docker| {
-                boxed(async move { docker.create_container(Some(options), *body).await })
-            })
-            .await;
-        match created {
-            Ok(created) => {
-                for warning in created.warnings {
-                    let warning = conceal_all(&warning, &secrets);
-                    tracing::debug!(runner = %launch.runner, warning, "the engine returned a warning about the container");
-                }
-                // Anything but an id may be any text, even the request.
-                let is_id = created.id.len() == 64 && created.id.bytes().all(|byte| byte.is_ascii_hexdigit());
-                if !is_plain_name(&created.id) || !is_id && conceal(&created.id, launch.jit) != created.id {
-                    let detail = format!("{}: the response has no container id", Call::Create);
-                    return Err(HostError::Failed { detail, source: None });
-                }
-                let id = ContainerId(created.id.into());
-                self.memory().created(id.clone(), launch.pool.template.resources);
-                Ok(id)
-            }
-            // 404 is also returned for other things that the template refers to.
-            Err(fault) if fault.is(404) && self.image(image).await?.is_none() => {
-                Err(HostError::ImageMissing(image.clone()))
-            }
-            Err(fault) => Err(fault.into()),
-        }
+        self.create_container(&launch, self.can_limit_files() == Some(true)).await
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
-        // The engine would start a container that has ended once more, and its JIT config is used up.
-        if !self.memory().starts(id) {
-            match self.condition(id).await? {
-                None => return Err(HostError::Refused(format!("container {id} does not exist"))),
-                Some(Condition::Up | Condition::Down) => return Ok(()),
-                Some(Condition::Created) => {}
-            }
-        }
-        let id = plain(id)?;
-        let started = self
-            .engine()
-            .request(Call::Start, |docker| async move { docker.start_container(&id, None).await });
-        Ok(started.await?)
+        Ok(self.start_container(id).await?)
+    }
+
+    async fn launch(&self, launch: Launch<'_>) -> Result<ContainerId, LaunchError> {
+        self.launch_runner(&launch).await
     }
 
     async fn occupation(&self, id: &ContainerId) -> Result<Occupation, HostError> {

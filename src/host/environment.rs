@@ -13,9 +13,13 @@ const JIT: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
 /// Makes the runner exit with 7 when GitHub refuses its version. Its wrapper script knows only `1`.
 const DEPRECATED: &str = "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE";
 
+/// Lets lines of a job's output begin where only the runner's own lines do (runner 2.335), so that a job could
+/// write what the runner reports. Switched off whatever the image says.
+pub const UNPREFIXED: &str = "ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING";
+
 /// Whether Dayfly itself sets a variable of a runner.
 pub fn is_of_dayfly(variable: &str) -> bool {
-    variable == JIT || variable == DEPRECATED
+    [JIT, DEPRECATED, UNPREFIXED].contains(&variable)
 }
 
 /// The variables. The template's own are stronger than those of its file, and both than what is passed on from the
@@ -44,5 +48,6 @@ pub(super) fn of(launch: &Launch<'_>, access: &NetworkAccess) -> Result<Vec<Stri
     }
     all.push(format!("{JIT}={}", launch.jit.expose_secret()));
     all.push(format!("{DEPRECATED}=1"));
+    all.push(format!("{UNPREFIXED}=false"));
     Ok(all)
 }

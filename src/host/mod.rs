@@ -13,6 +13,7 @@ mod environment;
 mod hooks;
 mod image;
 mod inspect;
+mod launch;
 mod lenient;
 mod log;
 mod memory;
@@ -38,8 +39,8 @@ pub use self::{
     attachments::{LABEL_ATTACHMENT, Prepared},
     connect::{Endpoint, EndpointError},
     container::{
-        LABEL_DEVICES, LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER, LABEL_SCOPE,
-        LABEL_TEMPLATE,
+        LABEL_DEVICES, LABEL_IMAGE, LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER,
+        LABEL_SCOPE, LABEL_TEMPLATE,
     },
     disk::disk_is_low,
     docker::{Docker, Facts},
@@ -96,6 +97,7 @@ pub struct Preparation<'a> {
 }
 
 /// Everything that a container is created from.
+#[derive(Clone, Copy)]
 pub struct Launch<'a> {
     pub instance: &'a InstanceId,
     /// The runner, whose name the container gets.
@@ -105,6 +107,8 @@ pub struct Launch<'a> {
     pub pool: &'a Pool,
     /// The content of the files that the template names.
     pub files: &'a TemplateFiles,
+    /// The engine's id of the image, whatever the template's reference names by now.
+    pub image: &'a str,
     /// The JIT config, for the container's environment and nothing else.
     pub jit: &'a SecretString,
     /// What the runner gets for itself.

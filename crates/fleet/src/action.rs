@@ -20,6 +20,8 @@ pub enum Action {
         host: HostName,
         /// What it gets for itself.
         devices: Devices,
+        /// The engine's id of the image: a tag may move between this decision and the container's creation.
+        image: String,
         why: Why,
     },
     /// Check the container for a job if it may be running, then remove the registration.

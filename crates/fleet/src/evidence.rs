@@ -248,6 +248,21 @@ pub enum ImageState {
     Unknown(String),
 }
 
+/// How far a pull is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PullProgress {
+    /// When it began.
+    pub since: Instant,
+    /// Layers that are complete, those that were present before included.
+    pub layers_done: u32,
+    /// Layers that the registry has announced so far.
+    pub layers: u32,
+    /// Bytes that have been downloaded, as they are compressed in the registry.
+    pub bytes: u64,
+    /// Bytes of all layers whose size is known; the engine reports it when the download of a layer begins.
+    pub bytes_known: u64,
+}
+
 /// The outcome of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launched {
@@ -347,6 +362,8 @@ pub enum Evidence {
     Image { host: HostName, image: String, state: ImageState },
     /// The content of the files that a pool's template names, whenever it may have changed.
     TemplateFiles { pool: PoolName, files: FilesDigest },
+    /// How far the pull of an image to a host is; `None` when it has ended.
+    Pull { host: HostName, image: String, progress: Option<PullProgress> },
     /// A host has less free disk space than it should keep, or enough again.
     DiskLow { host: HostName, low: bool },
     /// A complete listing of a repository's queue: all jobs that have not finished.

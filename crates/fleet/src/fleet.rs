@@ -12,7 +12,7 @@ use super::{
     demand::DemandState,
     devices::{DeviceClass, Devices},
     event::Event,
-    evidence::{ImageState, Trouble, TroubleKind},
+    evidence::{ImageState, PullProgress, Trouble, TroubleKind},
     host::Host,
     job::GroupPolicy,
     known_jobs::KnownJobs,
@@ -21,7 +21,8 @@ use super::{
     pool::Pool,
     reasons::{Held, Phase, Source},
     report::{
-        Census, FailureReport, HostReport, PoolReport, RunnerReport, ScopeReport, Status, TroubleReport,
+        Census, FailureReport, HostReport, PoolReport, PullReport, RunnerReport, ScopeReport, Status,
+        TroubleReport,
     },
     runner::Runner,
     scope::Scope,
@@ -96,7 +97,19 @@ pub(super) struct HostState {
     pub(super) host: Host,
     pub(super) sight: Sight,
     pub(super) images: BTreeMap<String, ImageState>,
+    /// The pulls in progress, by image.
+    pub(super) pulls: BTreeMap<String, PullProgress>,
     pub(super) disk_low: bool,
+}
+
+impl HostState {
+    /// The id of an image, when the host has it.
+    pub(super) fn present(&self, image: &str) -> Option<&str> {
+        match self.images.get(image) {
+            Some(ImageState::Present(id)) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// A scope and its state.
@@ -222,7 +235,16 @@ impl Fleet {
         });
         let hosts = hosts.into_iter().map(|host| {
             let name = host.name.clone();
-            (name, HostState { host, sight: Sight::default(), images: BTreeMap::new(), disk_low: false })
+            (
+                name,
+                HostState {
+                    host,
+                    sight: Sight::default(),
+                    images: BTreeMap::new(),
+                    pulls: BTreeMap::new(),
+                    disk_low: false,
+                },
+            )
         });
         Self {
             names: Names::new(instance, seed),
@@ -296,6 +318,11 @@ impl Fleet {
             trouble: state.sight.trouble_report(self.clock),
         });
         let committed = self.committed();
+        let pull = |(image, progress): (&String, &PullProgress)| PullReport {
+            image: image.clone(),
+            since: shown(progress.since),
+            progress: *progress,
+        };
         let hosts = self.hosts.iter().map(|(name, state)| {
             let committed = committed.get(name).cloned().unwrap_or_default();
             HostReport {
@@ -305,6 +332,7 @@ impl Fleet {
                 trouble: state.sight.trouble_report(self.clock),
                 runners: committed.runners,
                 committed: committed.resources,
+                pulls: state.pulls.iter().map(pull).collect(),
                 blocked: self.blocked(name, state, &committed),
             }
         });

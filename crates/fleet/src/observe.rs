@@ -14,7 +14,7 @@ use super::{
     attachment::Attachment,
     backoff::Backoff,
     event::Event,
-    evidence::{Container, Evidence, ImageState, Registration, Said, Trouble},
+    evidence::{Container, Evidence, ImageState, PullProgress, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
     mints::MintBudget,
     name::{HostName, PoolName, RunnerName},
@@ -47,6 +47,7 @@ impl Fleet {
             }
             Evidence::Image { host, image, state } => self.image(&host, &image, state),
             Evidence::TemplateFiles { pool, files } => self.template_files(&pool, files),
+            Evidence::Pull { host, image, progress } => self.pull(&host, image, progress),
             Evidence::DiskLow { host, low } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.disk_low = low;
@@ -107,6 +108,14 @@ impl Fleet {
                 runner.template = None;
             }
         }
+    }
+
+    fn pull(&mut self, host: &HostName, image: String, progress: Option<PullProgress>) {
+        let Some(host) = self.hosts.get_mut(host) else { return };
+        match progress {
+            Some(progress) => host.pulls.insert(image, progress),
+            None => host.pulls.remove(&image),
+        };
     }
 
     fn registrations(

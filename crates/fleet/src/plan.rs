@@ -6,13 +6,15 @@ mod elsewhere;
 mod launch;
 mod stuck;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     action::{Action, Plan},
     backoff::PROOF,
-    evidence::ImageState,
-    fleet::{Fleet, Nearby, PoolState},
+    fleet::{Fleet, HostState, Nearby, PoolState},
     name::PoolName,
     reasons::{Held, Why},
     runner::{Contained, Life, Runner, TakeDown},
@@ -93,24 +95,16 @@ impl Fleet {
 
     /// Marks the runners that must be removed regardless of demand.
     fn mark_unfit(&mut self, pass: &mut Pass) {
-        let mut rolling: BTreeMap<&str, u32> = BTreeMap::new();
-        for runner in self.runners.values() {
-            if runner.take_down.is_some_and(|take_down| take_down.why == Why::Outdated) {
-                *rolling.entry(runner.name.pool()).or_default() += 1;
-            }
-        }
         let (mut marked, mut nearby) = (Vec::new(), self.nearby());
         for runner in self.runners.values() {
-            let Some(why) = self.unfit(runner, &mut nearby, pass) else { continue };
-            if why == Why::Outdated {
-                // One at a time, so that the pool can still take jobs.
-                let rolling = rolling.entry(runner.name.pool()).or_default();
-                if *rolling > 0 {
-                    continue;
-                }
-                *rolling += 1;
+            if let Some(why) = self.unfit(runner, &mut nearby, pass) {
+                marked.push((runner.name.clone(), why));
             }
-            marked.push((runner.name.clone(), why));
+        }
+        if marked.iter().any(|(_, why)| *why == Why::Outdated) {
+            let mut rolling = self.rolling(pass.now);
+            // One at a time, so that the pool can still take jobs.
+            marked.retain(|(name, why)| *why != Why::Outdated || rolling.insert(name.pool().to_owned()));
         }
         for (name, why) in marked {
             let Some(runner) = self.runners.get_mut(&name) else { continue };
@@ -122,6 +116,35 @@ impl Fleet {
                 pool.backoff.failed(Held::BackingOff, &detail, runner.known_since, pass.now);
             }
         }
+    }
+
+    /// The pools in which no outdated runner may be removed now: one is being removed, what replaces it does not
+    /// listen for jobs yet, or no replacement could be launched.
+    fn rolling(&self, now: Instant) -> BTreeSet<String> {
+        let mut rolling = BTreeSet::new();
+        for runner in self.runners.values() {
+            let is_removed = || runner.take_down.is_some_and(|take_down| take_down.why == Why::Outdated);
+            let is_starting = || {
+                let pool = self.pools.get(runner.name.pool());
+                runner.ready_at.is_none()
+                    && pool.is_some_and(|pool| runner.is_capacity(pool.pool.policy.boot_timeout, now))
+            };
+            if runner.takes_room() && (is_removed() || is_starting()) {
+                rolling.insert(runner.name.pool().to_owned());
+            }
+        }
+        for (name, tally) in self.tallies(now) {
+            let state = &self.pools[&name];
+            let image = &state.pool.template.image;
+            let is_possible = |host: &HostState| !host.disk_low && host.present(image).is_some();
+            // A full host may never have room for what the pool wants.
+            let has_room = !matches!(state.held, Some(Held::HostFull | Held::HostMemory | Held::HostCpus));
+            let is_owed = has_room && tally.busy + tally.capacity < state.desired;
+            if is_owed || !self.hosts.get(&state.pool.host).is_some_and(is_possible) {
+                rolling.insert(name.as_str().to_owned());
+            }
+        }
+        rolling
     }
 
     /// Why a runner must be removed, if it must.
@@ -155,11 +178,8 @@ impl Fleet {
             let boot_timeout = pool.policy.boot_timeout;
             return pass.due(runner.boots_since + boot_timeout).then_some(Why::BootTimeout);
         };
-        let image = self.hosts.get(&pool.host).and_then(|host| host.images.get(&pool.template.image));
-        let other_image = match (&runner.image, image) {
-            (Some(image), Some(ImageState::Present(newest))) => image != newest,
-            _ => false,
-        };
+        let newest = self.hosts.get(&pool.host).and_then(|host| host.present(&pool.template.image));
+        let other_image = runner.image.as_deref().zip(newest).is_some_and(|(image, newest)| image != newest);
         let other_template = match (&runner.template, digest) {
             (Some(template), Some(newest)) => template != newest,
             _ => false,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(super) use self::failures::FAILURES_KEPT;
 pub use self::failures::{Ending, FailureReport, SourceTrouble, TroubleReport};
 use super::{
-    evidence::{ContainerId, RegistrationId},
+    evidence::{ContainerId, PullProgress, RegistrationId},
     job::{JobFacts, JobId},
     name::{HostName, PoolName, RunnerName},
     reasons::{Held, Phase, Source, Unmatched, Why},
@@ -143,8 +143,20 @@ pub struct HostReport {
     /// Running runners and launches in flight, of all pools.
     pub runners: u32,
     pub committed: Resources,
+    /// The pulls in progress, by image.
+    pub pulls: Vec<PullReport>,
     /// The budget that blocks launches, if one does.
     pub blocked: Option<Held>,
+}
+
+/// A pull in progress.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PullReport {
+    /// The reference that is pulled.
+    pub image: String,
+    /// When it began.
+    pub since: Timestamp,
+    pub progress: PullProgress,
 }
 
 /// The status of everything.

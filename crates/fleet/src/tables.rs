@@ -18,6 +18,7 @@ mod ends;
 mod files;
 mod lists;
 mod removals;
+mod rolls;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -369,33 +370,6 @@ fn nothing_is_launched_before_scope_host_and_image_were_seen() {
     let state = ImageState::Present("sha256:1".to_owned());
     let image = Evidence::Image { host: host_name(), image: Template::default().image, state };
     assert_eq!(step(Some(image)), (1, None));
-}
-
-#[test]
-fn a_new_image_rolls_the_idle_and_ends_the_wait_of_a_pool_whose_version_is_refused() {
-    let mut board = Board::new("III", pool(policy(3, 10)), host());
-    assert_eq!(board.plan(), "");
-    let image = Template::default().image;
-    let state = ImageState::Present("sha256:2".to_owned());
-    board.observe(Evidence::Image { host: host_name(), image: image.clone(), state });
-    assert_eq!(board.plan(), "-+");
-
-    let mut board = Board::new("s", pool(policy(1, 10)), host());
-    let mut refused = exit(None, 7, board.now);
-    refused.version_deprecated = true;
-    let runner = board.letters[0].1.clone();
-    board.observe(Evidence::Exited { runner, exit: refused });
-    assert_eq!((board.plan().as_str(), board.held()), ("x", Some(Held::VersionDeprecated)));
-    let state = ImageState::Present("sha256:2".to_owned());
-    board.observe(Evidence::Image { host: host_name(), image, state });
-    assert_eq!((board.plan().as_str(), board.held()), ("+", None));
-}
-
-#[test]
-fn a_template_that_changed_rolls_the_idle_one_at_a_time() {
-    let mut pool = pool(policy(3, 10));
-    pool.template.pids = Some(7);
-    assert_eq!(Board::new("IIIb", pool, host()).plan(), "-+");
 }
 
 #[test]

@@ -231,14 +231,15 @@ async fn an_echoed_request_shows_nothing_of_the_jit_config() {
         let guard = subscriber.set_default();
         let (runner, pool, secret) = (stand.name(), stand.pool(IDLE), SecretString::from(jit.clone()));
         let (instance, registration) = (&stand.instance, RegistrationId(23));
-        let (files, devices, prepared) =
-            (&TemplateFiles::default(), &Devices::default(), &Prepared::default());
+        let (files, devices, prepared, image) =
+            (&TemplateFiles::default(), &Devices::default(), &Prepared::default(), &pool.template.image);
         let launch = Launch {
             instance,
             runner: &runner,
             registration,
             pool: &pool,
             files,
+            image,
             jit: &secret,
             devices,
             prepared,

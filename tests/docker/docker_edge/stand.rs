@@ -141,7 +141,17 @@ impl Stand {
         let (instance, registration) = (&self.instance, RegistrationId(23));
         let files = &TemplateFiles::read(&pool.template).await.expect("the template's files can be read");
         self.docker
-            .create(Launch { instance, runner, registration, pool, files, jit: &jit, devices, prepared })
+            .create(Launch {
+                instance,
+                runner,
+                registration,
+                pool,
+                files,
+                image: &pool.template.image,
+                jit: &jit,
+                devices,
+                prepared,
+            })
             .await
     }
 

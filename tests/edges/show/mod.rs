@@ -84,6 +84,7 @@ fn fleet() -> Status {
             trouble: None,
             runners: 2,
             committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
+            pulls: Vec::new(),
             blocked: Some(Held::HostMemory),
         }],
         jobs: vec![JobReport {

@@ -64,13 +64,13 @@ impl Fleet {
                     let life = Life::Created { since: now };
                     runner.contained = Contained::Present { id, at: now, missed: false, life };
                 }
-                let begun = runner.known_since;
+                let (begun, image) = (runner.known_since, runner.image.clone());
                 // Nothing is left of a runner that GitHub refused to mint.
                 if runner.is_over() {
                     self.runners.remove(name);
                 }
                 if let Ok(pool) = pool
-                    && let Some(streak) = self.launch_failed(&pool, &trouble, begun, now)
+                    && let Some(streak) = self.launch_failed(&pool, image.as_deref(), &trouble, begun, now)
                 {
                     self.events.push(Event::LaunchFailed { pool, runner: runner_name, trouble, streak });
                 }
@@ -78,11 +78,12 @@ impl Fleet {
         }
     }
 
-    /// Records what a failed launch means for its pool; returns the number of consecutive failures, or `None`
+    /// Records what a failed launch from this image means for its pool; returns the number of consecutive failures, or `None`
     /// for one of many launches that hit a rate limit.
     fn launch_failed(
         &mut self,
         name: &PoolName,
+        launched: Option<&str>,
         trouble: &Trouble,
         begun: Instant,
         now: Instant,
@@ -95,9 +96,12 @@ impl Fleet {
                 return first.then_some(pool.backoff.failures);
             }
             TroubleKind::ImageMissing => {
-                if let Some(host) = self.hosts.get_mut(&pool.pool.host) {
-                    let image = pool.pool.template.image.clone();
-                    host.images.insert(image, ImageState::Missing(trouble.detail.clone()));
+                let image = &pool.pool.template.image;
+                // A newer one may have taken the place of what this launch was to use.
+                if let Some(host) = self.hosts.get_mut(&pool.pool.host)
+                    && host.present(image).is_none_or(|present| launched.is_none_or(|id| id == present))
+                {
+                    host.images.insert(image.clone(), ImageState::Missing(trouble.detail.clone()));
                 }
                 Held::BackingOff
             }

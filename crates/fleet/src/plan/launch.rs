@@ -110,13 +110,18 @@ impl Fleet {
         runner.scope = Some(state.pool.scope.clone());
         runner.host = Some(state.pool.host.clone());
         runner.template = state.digest.clone();
+        // A pool without its image wants nothing.
+        let image =
+            self.hosts.get(&state.pool.host).and_then(|host| host.present(&state.pool.template.image));
+        let image = image.unwrap_or(&state.pool.template.image).to_owned();
+        runner.image = Some(image.clone());
         runner.resources = state.pool.template.total_resources();
         runner.devices = devices.clone();
         runner.in_flight = Some(InFlight::Launch(why));
         self.runners.insert(name.clone(), runner);
         self.mints.begin(MintBudget::of(&state.pool), pass.now);
         let (pool, host) = (pool.clone(), state.pool.host.clone());
-        pass.actions.push(Action::Launch { runner: name, pool, host, devices, why });
+        pass.actions.push(Action::Launch { runner: name, pool, host, image, devices, why });
     }
 
     /// Whether a pool wants one more runner, and why its launches are paused if they are.
