@@ -147,7 +147,7 @@ impl Stand {
             allowed_hosts: Vec::new(),
             webhook_secret_file: None,
             poll_interval: Duration::from_secs(10),
-            pools: vec![PoolConfig { pool, credential: "default".to_owned() }],
+            pools: vec![PoolConfig { pool, credential: "default".to_owned(), login: None }],
             warnings: Vec::new(),
         })
     }

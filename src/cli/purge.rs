@@ -80,7 +80,7 @@ fn confirmed(pools: &[&PoolConfig]) -> anyhow::Result<bool> {
 }
 
 /// Removes one scale set and prints the result; `false` when it is still there.
-async fn remove(config: &Config, PoolConfig { pool, credential }: &PoolConfig) -> anyhow::Result<bool> {
+async fn remove(config: &Config, PoolConfig { pool, credential, .. }: &PoolConfig) -> anyhow::Result<bool> {
     let source = config.credentials.get(credential).context("its credential is not configured")?;
     let client = Client::new(pool.scope.clone(), &Credential::new(source.clone()), Arc::new(|_| {}))?;
     let what = format!("scale set {} of {}", pool.name, pool.scope);

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     fleet::{DockerMode, Host, Mount, Network, PullPolicy, Resources, Template},
-    host::is_of_dayfly,
+    host::{UNPREFIXED, is_of_dayfly},
 };
 
 /// Docker refuses a smaller memory limit.
@@ -158,7 +158,13 @@ fn environment(written: &file::Container, at: &At<'_>) {
             "cannot be an environment variable",
             "use no \"=\" in the name, and no NUL",
         );
-        at.require(!is_of_dayfly(name), "is set by Dayfly itself", "remove it");
+        at.require(
+            name != UNPREFIXED,
+            "must not be set: with it, the output of a job could pass for the runner's own lines, which Dayfly \
+             relies on",
+            "remove it",
+        );
+        at.require(name == UNPREFIXED || !is_of_dayfly(name), "is set by Dayfly itself", "remove it");
     }
 }
 

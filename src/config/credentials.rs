@@ -46,6 +46,7 @@ impl Guarded {
         match self {
             Self::Yes if at.is("private_key_file") => "the private key",
             Self::Yes if at.is("webhook_secret_file") => "the webhook's secret",
+            Self::Yes if at.is("registry_password_file") => "the password",
             Self::Yes => "the token",
             Self::No => "the certificates in PEM",
         }
@@ -210,8 +211,8 @@ impl Reading<'_> {
         self.path(written, Guarded::Yes, at).map(TokenSource::File)
     }
 
-    /// The path of the file with the secret of the webhooks.
-    pub(super) fn webhook_secret(&self, written: &str, at: &At<'_>) -> Option<PathBuf> {
+    /// The path of a file with a secret that is no token.
+    pub(super) fn secret_file(&self, written: &str, at: &At<'_>) -> Option<PathBuf> {
         self.path(written, Guarded::Yes, at)
     }
 

@@ -137,6 +137,8 @@ pub(super) struct Container {
     pub(super) image: Option<String>,
     pub(super) command: Option<Vec<String>>,
     pub(super) pull: Pull,
+    pub(super) registry_username: Option<String>,
+    pub(super) registry_password_file: Option<String>,
     pub(super) cpus: Option<f64>,
     pub(super) memory: Option<Size>,
     pub(super) pids: Option<u32>,

@@ -23,6 +23,7 @@ mod pools;
 mod problem;
 mod proxy;
 mod reading;
+mod registry;
 mod schedule;
 mod syntax;
 mod unit;
@@ -37,7 +38,7 @@ use std::{
 };
 
 pub use machine::Machine;
-pub use model::{Config, HostConfig, PoolConfig, Tokens};
+pub use model::{Config, HostConfig, ImageSource, PoolConfig, Tokens};
 pub use problem::{Problem, Problems, SettingLocation};
 
 use crate::{files, fleet::InstanceId};
@@ -176,7 +177,7 @@ impl Reading<'_> {
                 "add \"webhook\" to a pool's demand, or remove it",
             );
         }
-        self.webhook_secret(written, &at)
+        self.secret_file(written, &at)
     }
 
     /// `$STATE_DIRECTORY` is systemd's, a list with colons (systemd.exec(5)).

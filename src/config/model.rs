@@ -6,7 +6,7 @@ use super::problem::Problem;
 use crate::{
     fleet::{self, HostName, InstanceId, PullPolicy},
     github::CredentialSource,
-    host::Endpoint,
+    host::{Endpoint, RegistryLogin, is_same_registry},
 };
 
 /// The checked configuration.
@@ -32,13 +32,17 @@ pub struct Config {
 
 impl Config {
     /// The images that each host needs; where the pull policies of two pools differ, the more eager one counts.
-    pub fn images(&self) -> BTreeMap<(&HostName, &str), PullPolicy> {
-        let mut images = BTreeMap::new();
-        for PoolConfig { pool, .. } in &self.pools {
+    pub fn images(&self) -> BTreeMap<(&HostName, &str), ImageSource> {
+        let mut images: BTreeMap<_, ImageSource> = BTreeMap::new();
+        for PoolConfig { pool, login, .. } in &self.pools {
             let template = &pool.template;
             for image in std::iter::once(template.image.as_str()).chain(template.sidecar_images()) {
-                let pull = images.entry((&pool.host, image)).or_insert(template.pull);
-                *pull = (*pull).min(template.pull);
+                let source = || ImageSource { pull: template.pull, login: None };
+                let found = images.entry((&pool.host, image)).or_insert_with(source);
+                found.pull = found.pull.min(template.pull);
+                // The pool's credentials are those of its image's registry, and are sent to no other.
+                let login = login.as_ref().filter(|_| is_same_registry(image, &template.image));
+                found.login = found.login.take().or_else(|| login.cloned());
             }
         }
         images
@@ -60,6 +64,16 @@ pub struct PoolConfig {
     pub pool: fleet::Pool,
     /// A key of [`Config::credentials`].
     pub credential: String,
+    /// Its own credentials for the registry of its image.
+    pub login: Option<RegistryLogin>,
+}
+
+/// How a host gets an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSource {
+    pub pull: PullPolicy,
+    /// The credentials of the pools that use it, where one has some.
+    pub login: Option<RegistryLogin>,
 }
 
 /// Whether tokens must exist.

@@ -13,6 +13,7 @@ use super::{
     labels::{self, Labelled},
     model::{HostConfig, PoolConfig},
     reading::Reading,
+    registry::one_login_an_image,
     schedule::schedule,
     units::Time,
     wording::{nearest, quoted},
@@ -64,8 +65,9 @@ pub(super) fn pools(
                 labels::check(labels, demand::is_found_by_name(written), scope.as_ref(), &at.key("labels"))
             });
         scopes.push((i, written, scope.clone(), labels));
-        if let Some(pool) = pool(reading, file, written, scope, instance, hosts, &at) {
-            pools.push(pool);
+        let login = reading.registry_login(&written.container, &at.key("container"));
+        if let Some((pool, credential)) = pool(reading, file, written, scope, instance, hosts, &at) {
+            pools.push((i, PoolConfig { pool, credential, login }));
         }
     }
     let labelled: Vec<_> = scopes
@@ -81,7 +83,8 @@ pub(super) fn pools(
         .collect();
     labels::compare(&labelled);
     one_credential_a_scope(file, &scopes, at);
-    pools
+    one_login_an_image(&pools, at);
+    pools.into_iter().map(|(_, pool)| pool).collect()
 }
 
 /// A scope is listed and changed with one credential: with two, one might not see what the other does.
@@ -112,7 +115,7 @@ fn pool(
     instance: Option<&InstanceId>,
     hosts: &[HostConfig],
     at: &At<'_>,
-) -> Option<PoolConfig> {
+) -> Option<(Pool, String)> {
     let name = name(written, instance, &at.key("name"));
     let credential = written.credentials.clone().unwrap_or_else(|| "default".to_owned());
     known_credential(file, &credential, at);
@@ -142,7 +145,7 @@ fn pool(
         policy,
         template,
     };
-    Some(PoolConfig { pool, credential })
+    Some((pool, credential))
 }
 
 /// What GitHub's rate limit applies to for a pool. An App has limits for each account that it is installed

@@ -54,6 +54,7 @@ impl Deadlines {
             | Call::Start
             | Call::Stop
             | Call::Remove
+            | Call::RemoveImage
             | Call::CreateNetwork
             | Call::ConnectNetwork
             | Call::RemoveNetwork

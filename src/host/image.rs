@@ -1,25 +1,21 @@
-//! Images: checking whether an engine has one, inspecting and pulling it. The daemon decides when.
+//! Images: checking whether an engine has one, inspecting it, and removing one that a pull has replaced. The daemon
+//! decides when.
 
 use std::collections::BTreeMap;
 
-use bollard::{errors::Error, query_parameters::CreateImageOptionsBuilder};
-use futures_util::StreamExt;
-use tokio::time::timeout;
+use bollard::query_parameters::RemoveImageOptionsBuilder;
 
-use super::{
-    Docker, HostError,
-    call::Call,
-    engine::Fault,
-    registry::{self, Login, Reference},
-};
+use super::{Docker, HostError, call::Call, registry::Reference};
 
 /// Facts about an image. Without `Debug`: environments of images may contain secrets.
 #[derive(Clone, Default)]
 pub struct ImageFacts {
     /// Its id; it changes when the image does.
     pub id: String,
-    /// All its names on the engine.
+    /// All its tags on the engine.
     pub references: Vec<String>,
+    /// The digests under which it was pulled, with their repositories.
+    pub digests: Vec<String>,
     pub labels: BTreeMap<String, String>,
     /// The environment of its containers, `NAME=value` each.
     pub env: Vec<String>,
@@ -45,6 +41,7 @@ impl Docker {
                 Ok(Some(ImageFacts {
                     id: image.id.unwrap_or_default(),
                     references: image.repo_tags.unwrap_or_default(),
+                    digests: image.repo_digests.unwrap_or_default(),
                     labels: config.labels.unwrap_or_default().into_iter().collect(),
                     env: config.env.unwrap_or_default(),
                 }))
@@ -54,56 +51,68 @@ impl Docker {
         }
     }
 
-    /// Pulls the image and returns its id. Credentials are read from the `auths` entries of Docker's
-    /// configuration file; credential helpers are not supported.
-    ///
-    /// A registry's refusal is [`HostError::Refused`] or [`HostError::Failed`] with its message, also
-    /// when the engine still has an older image.
-    pub async fn pull(&self, reference: &str) -> Result<String, HostError> {
-        let parts = Reference::read(reference)?;
-        let login = registry::login(&parts)?;
-        let helper_only = matches!(login, Login::HelperOnly);
-        let credentials = match login {
-            Login::With(credentials) => Some(*credentials),
-            Login::None | Login::HelperOnly => None,
-        };
-        let options = CreateImageOptionsBuilder::new().from_image(parts.name).tag(parts.tag).build();
-        let silence = self.engine().deadlines.pull_silence;
-        let pulled = self
-            .engine()
-            .request(Call::Pull, |docker| async move {
-                let mut messages = docker.create_image(Some(options), None, credentials);
-                loop {
-                    match timeout(silence, messages.next()).await {
-                        Ok(Some(Ok(_))) => {}
-                        // A successful pull may end like this (bollard, issue 560).
-                        Ok(Some(Err(Error::IOError { err }))) => return Ok(Some(err)),
-                        Ok(Some(Err(error))) => return Err(error),
-                        Ok(None) => return Ok(None),
-                        Err(_) => return Err(Error::RequestTimeoutError),
-                    }
-                }
-            })
-            .await;
-        match pulled {
-            Ok(broken) => match (self.image(reference).await?, broken) {
-                (Some(id), _) => Ok(id),
-                (None, None) => Err(HostError::ImageMissing(reference.to_owned())),
-                (None, Some(error)) => Err(HostError::Failed {
-                    detail: format!("the pull of {reference} was interrupted"),
-                    source: Some(error.into()),
-                }),
-            },
-            Err(Fault::Said(status, mut message)) => {
-                if helper_only {
-                    message.push_str(
-                        " (Docker's configuration has a credential helper, which is not supported; put the \
-                         credentials in its auths, or pull the image in another way)",
-                    );
-                }
-                Err(Fault::Said(status, message).into())
+    /// Removes what is left of an image that a pull has replaced, if nothing uses it: no container, and no other
+    /// name. Returns whether it is gone or not to be removed; `false` asks for another attempt.
+    pub async fn remove_replaced(&self, reference: &str, id: &str) -> Result<bool, HostError> {
+        let Some(facts) = self.image_facts(id).await? else { return Ok(true) };
+        let name = Reference::read(reference)?.name;
+        let of_pull = |digest: &String| repository(digest).is_some_and(|found| is_same(found, name));
+        // Somebody has given it a name of their own, or pulled it under another one.
+        if !facts.references.is_empty() || !facts.digests.iter().all(of_pull) {
+            return Ok(false);
+        }
+        // By its digests, so that a name that is given to it meanwhile stays, and the image with it.
+        let mut left = if facts.digests.is_empty() { vec![facts.id] } else { facts.digests };
+        left.retain(|name| Reference::read(name).is_ok());
+        for name in left {
+            let options = RemoveImageOptionsBuilder::new().force(false).noprune(true).build();
+            let removed = self
+                .engine()
+                .request(Call::RemoveImage, |docker| async move {
+                    docker.remove_image(&name, Some(options), None).await
+                })
+                .await;
+            match removed {
+                Ok(_) => {}
+                Err(fault) if fault.is(404) => {}
+                // A container or another image uses it.
+                Err(fault) if fault.is(409) => return Ok(false),
+                Err(fault) => return Err(fault.into()),
             }
-            Err(fault @ Fault::Silent(_)) => Err(fault.into()),
+        }
+        Ok(self.image_facts(id).await?.is_none())
+    }
+}
+
+/// The repository in `repository@digest`.
+fn repository(digest: &str) -> Option<&str> {
+    digest.split_once('@').map(|(name, _)| name)
+}
+
+/// Whether two names are the same repository; engines complete the names of Docker Hub in different ways.
+fn is_same(a: &str, b: &str) -> bool {
+    fn short(name: &str) -> &str {
+        let name = name.strip_prefix("docker.io/").unwrap_or(name);
+        name.strip_prefix("library/").unwrap_or(name)
+    }
+    short(a) == short(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_the_same_however_docker_hub_is_written() {
+        assert_eq!(repository("ghcr.io/a/b@sha256:00"), Some("ghcr.io/a/b"));
+        assert_eq!(repository("<none>"), None);
+        for (a, b, same) in [
+            ("ubuntu", "docker.io/library/ubuntu", true),
+            ("acme/runner", "docker.io/acme/runner", true),
+            ("ghcr.io/acme/runner", "acme/runner", false),
+            ("r.example:5000/a", "r.example:5000/a", true),
+        ] {
+            assert_eq!(is_same(a, b), same, "{a} {b}");
         }
     }
 }

@@ -95,7 +95,10 @@ impl Docker {
             }
             // 404 is also returned for other things that the template refers to.
             Err(fault) if fault.is(404) && self.image(image).await?.is_none() => {
-                Err(HostError::ImageMissing(format!("{} ({image})", launch.pool.template.image)))
+                let reference = &launch.pool.template.image;
+                let shown =
+                    if reference == image { image.to_owned() } else { format!("{reference} ({image})") };
+                Err(HostError::ImageMissing(shown))
             }
             Err(fault) => Err(fault.into()),
         }

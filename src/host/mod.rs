@@ -4,6 +4,7 @@ mod attachments;
 mod call;
 mod connect;
 mod container;
+mod credential_helper;
 mod devices;
 mod disk;
 mod docker;
@@ -20,6 +21,7 @@ mod memory;
 mod network;
 mod network_access;
 pub mod own_image;
+mod pull;
 mod read_only_root;
 mod registry;
 mod ssh;
@@ -45,10 +47,11 @@ pub use self::{
     disk::disk_is_low,
     docker::{Docker, Facts},
     engine::{Deadlines, Reporter, RequestReport},
-    environment::is_of_dayfly,
+    environment::{UNPREFIXED, is_of_dayfly},
     image::ImageFacts,
     log::said,
     network::NetworkFacts,
+    registry::{RegistryLogin, is_same_registry},
     template_files::{TemplateFileError, TemplateFiles},
     watch::Happened,
 };

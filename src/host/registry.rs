@@ -1,16 +1,28 @@
-//! Image references, and the credentials for their registries in Docker's configuration file.
+//! Image references, and the credentials for their registries: a pool's own, or those of Docker's configuration file
+//! and its credential helpers.
 
-use std::{collections::BTreeMap, env, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env, fmt, io,
+    path::{Path, PathBuf},
+};
 
 use base64::Engine as _;
 use bollard::auth::DockerCredentials;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use super::HostError;
+use super::{
+    HostError,
+    credential_helper::{self, HelperError},
+};
 use crate::files::{self, FileError};
 
 /// The name of Docker Hub in Docker's configuration.
 const HUB: &str = "index.docker.io";
+
+/// Its address, by which credential helpers know it.
+const HUB_ADDRESS: &str = "https://index.docker.io/v1/";
 
 /// An image reference that is safe in a request.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +62,11 @@ impl<'a> Reference<'a> {
     }
 }
 
+/// Whether two images are of one registry.
+pub fn is_same_registry(a: &str, b: &str) -> bool {
+    matches!((Reference::read(a), Reference::read(b)), (Ok(a), Ok(b)) if a.registry() == b.registry())
+}
+
 fn without_tag(text: &str) -> (&str, &str) {
     match text.rsplit_once(':') {
         // A colon before the last slash is that of the registry's port.
@@ -81,65 +98,189 @@ struct Auth {
     identitytoken: String,
 }
 
-/// The credentials for a registry.
-#[derive(Debug, PartialEq)]
-pub(super) enum Login {
-    /// None are configured.
-    None,
-    /// These. (bollard's type shows them in `Debug`, so this must not be logged.)
-    With(Box<DockerCredentials>),
-    /// A credential helper is configured, which Dayfly does not support.
-    HelperOnly,
+/// A pool's own credentials for the registry of its image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryLogin {
+    pub username: String,
+    /// The file that contains the password and nothing else; it is read for each pull.
+    pub password_file: PathBuf,
 }
 
-/// Looks the registry up in `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`: entries of
-/// `auths` only, no credential helpers.
-pub(super) fn login(reference: &Reference<'_>) -> Result<Login, HostError> {
-    let dir = match (env::var_os("DOCKER_CONFIG"), env::home_dir()) {
-        (Some(dir), _) if !dir.is_empty() => PathBuf::from(dir),
-        (_, Some(home)) => home.join(".docker"),
-        (_, None) => return Ok(Login::None),
-    };
-    let path = dir.join("config.json");
-    let text = match files::read(&path, files::MAX_TEXT) {
+/// The credentials for a pull.
+pub(super) struct Login {
+    /// Without any, the registry is asked anonymously. (bollard's type shows them in `Debug`.)
+    pub(super) credentials: Option<DockerCredentials>,
+    /// What to add to a refusal: why there are no credentials, where some could be expected.
+    pub(super) note: Option<String>,
+}
+
+/// Where the credentials for a registry are, by Docker's configuration file.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    Nowhere,
+    /// In the file itself.
+    File(Entry),
+    /// The helper with this name has them; `own` if it is configured for this registry alone.
+    Helper {
+        name: String,
+        own: bool,
+    },
+}
+
+/// The credentials for the pull of an image: those of its pool, else those of Docker's configuration, read now:
+/// some expire within hours.
+pub(super) async fn login(
+    reference: &Reference<'_>,
+    own: Option<&RegistryLogin>,
+) -> Result<Login, HostError> {
+    let registry = reference.registry();
+    if let Some(own) = own {
+        let path = own.password_file.clone();
+        let password = read(path.clone(), files::MAX_SECRET).await;
+        let password = password.map_err(|error| unreadable(&path, &error))?;
+        let password = String::from_utf8(password).ok();
+        let password = password.as_deref().map(str::trim).filter(|password| !password.is_empty());
+        let password =
+            password.ok_or_else(|| failed(format!("{} is empty, or is not text", path.display())))?;
+        return Ok(Login::with(registry, Some(&own.username), password));
+    }
+    let Some(path) = config_path() else { return Ok(Login::none(None)) };
+    let text = match read(path.clone(), files::MAX_TEXT).await {
         Ok(text) => text,
-        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(Login::None),
-        Err(error) => {
-            let detail = format!("{} {error}; {}", path.display(), error.hint());
-            return Err(HostError::Failed { detail, source: None });
-        }
+        Err(FileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(Login::none(None)),
+        Err(error) => return Err(unreadable(&path, &error)),
     };
     // The parser's error could quote a credential.
-    find(&text, reference).ok_or_else(|| HostError::Failed {
-        detail: format!("{} is invalid, or its entry for {} is", path.display(), reference.registry()),
-        source: None,
-    })
+    let source = source(&text, registry)
+        .ok_or_else(|| failed(format!("{} is invalid, or its entry for {registry} is", path.display())))?;
+    let (name, own) = match source {
+        Source::Nowhere => return Ok(Login::none(None)),
+        Source::File(entry) => return Ok(entry.login(registry)),
+        Source::Helper { name, own } => (name, own),
+    };
+    let program = credential_helper::program(&name);
+    // Docker Hub has an address as its name in Docker's configuration, and helpers know it by that.
+    let asked = if registry == HUB { HUB_ADDRESS } else { registry };
+    match credential_helper::credentials(&name, asked).await {
+        Ok(Some(found)) => Ok(Login::with(registry, found.username.as_deref(), found.secret.expose_secret())),
+        Ok(None) => Ok(Login::none(Some(format!(
+            "the credential helper {program} has no credentials for {registry}"
+        )))),
+        // One for all registries is not needed for public images.
+        Err(HelperError::NotInstalled) if !own => Ok(Login::none(Some(format!(
+            "no credentials were used: {} names the credential helper {program}, which is not installed",
+            path.display()
+        )))),
+        Err(HelperError::NotInstalled) => Err(failed(format!(
+            "the credential helper {program} for {registry} is not installed; install it in a directory of \
+             PATH, or remove it from credHelpers in {}",
+            path.display()
+        ))),
+        Err(HelperError::Failed(why)) => Err(failed(format!(
+            "no credentials for {registry} from the credential helper {program}: {why}; to see it fail, run: \
+             echo {asked} | {program} get"
+        ))),
+    }
 }
 
-fn find(config: &[u8], reference: &Reference<'_>) -> Option<Login> {
-    let config: ConfigFile = serde_json::from_slice(config).ok()?;
-    let registry = reference.registry();
-    let entry = config.auths.iter().find(|(key, _)| bare_host(key) == registry).map(|(_, auth)| auth);
-    // With a helper, Docker leaves an empty entry behind.
-    let entry = entry.filter(|entry| !entry.auth.is_empty() || !entry.identitytoken.is_empty());
-    let Some(entry) = entry else {
-        let helped = !config.creds_store.is_empty()
-            || config.cred_helpers.keys().any(|key| bare_host(key) == registry);
-        return Some(if helped { Login::HelperOnly } else { Login::None });
+/// `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+fn config_path() -> Option<PathBuf> {
+    let directory = match env::var_os("DOCKER_CONFIG") {
+        Some(directory) if !directory.is_empty() => PathBuf::from(directory),
+        _ => env::home_dir()?.join(".docker"),
     };
-    let mut credentials =
-        DockerCredentials { serveraddress: Some(registry.to_owned()), ..DockerCredentials::default() };
-    if !entry.auth.is_empty() {
-        let decoded = base64::engine::general_purpose::STANDARD.decode(entry.auth.trim()).ok()?;
-        let decoded = String::from_utf8(decoded).ok()?;
-        let (user, password) = decoded.split_once(':')?;
-        credentials.username = Some(user.to_owned());
-        credentials.password = Some(password.trim_end_matches('\0').to_owned());
+    Some(directory.join("config.json"))
+}
+
+/// Reads a file without blocking the other tasks of this thread.
+async fn read(path: PathBuf, most: u64) -> Result<Vec<u8>, FileError> {
+    let reading = tokio::task::spawn_blocking(move || files::read(&path, most));
+    reading.await.unwrap_or_else(|error| Err(FileError::Io(error.into())))
+}
+
+fn unreadable(path: &Path, error: &FileError) -> HostError {
+    failed(format!("{} {error}; {}", path.display(), error.hint()))
+}
+
+fn failed(detail: String) -> HostError {
+    HostError::Failed { detail, source: None }
+}
+
+/// Finds where a registry's credentials are, in Docker's order; but an entry with content counts more than a helper
+/// for all registries, since Docker never writes both. `None` for a file that cannot be read.
+fn source(config: &[u8], registry: &str) -> Option<Source> {
+    let config: ConfigFile = serde_json::from_slice(config).ok()?;
+    let of_registry = |key: &str| bare_host(key) == registry;
+    let helper = |name: &String, own| Source::Helper { name: name.clone(), own };
+    let own = config.cred_helpers.iter().find(|(key, name)| of_registry(key) && !name.is_empty());
+    if let Some((_, name)) = own {
+        return Some(helper(name, true));
     }
-    if !entry.identitytoken.is_empty() {
-        credentials.identitytoken = Some(entry.identitytoken.clone());
+    let entry = config.auths.iter().find(|(key, _)| of_registry(key)).map(|(_, auth)| auth);
+    // With a helper, Docker leaves an empty entry behind.
+    match entry.filter(|entry| !entry.auth.is_empty() || !entry.identitytoken.is_empty()) {
+        Some(entry) => Some(Source::File(entry.read()?)),
+        None if !config.creds_store.is_empty() => Some(helper(&config.creds_store, false)),
+        None => Some(Source::Nowhere),
     }
-    Some(Login::With(Box::new(credentials)))
+}
+
+/// An entry of the file.
+#[derive(Default, PartialEq, Eq)]
+struct Entry {
+    username: Option<String>,
+    password: Option<String>,
+    identity_token: Option<String>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entry")
+    }
+}
+
+impl Auth {
+    fn read(&self) -> Option<Entry> {
+        let mut entry = Entry::default();
+        if !self.auth.is_empty() {
+            let decoded = base64::engine::general_purpose::STANDARD.decode(self.auth.trim()).ok()?;
+            let decoded = String::from_utf8(decoded).ok()?;
+            let (user, password) = decoded.split_once(':')?;
+            entry.username = Some(user.to_owned());
+            entry.password = Some(password.trim_end_matches('\0').to_owned());
+        }
+        entry.identity_token = Some(self.identitytoken.clone()).filter(|token| !token.is_empty());
+        Some(entry)
+    }
+}
+
+impl Entry {
+    fn login(self, registry: &str) -> Login {
+        let credentials = DockerCredentials {
+            username: self.username,
+            password: self.password,
+            identitytoken: self.identity_token,
+            serveraddress: Some(registry.to_owned()),
+            ..DockerCredentials::default()
+        };
+        Login { credentials: Some(credentials), note: None }
+    }
+}
+
+impl Login {
+    fn none(note: Option<String>) -> Self {
+        Self { credentials: None, note }
+    }
+
+    /// A user with a password; without a user, the secret is an identity token.
+    fn with(registry: &str, username: Option<&str>, secret: &str) -> Self {
+        let secret = Some(secret.to_owned());
+        let entry = match username {
+            Some(name) => Entry { username: Some(name.to_owned()), password: secret, identity_token: None },
+            None => Entry { identity_token: secret, ..Entry::default() },
+        };
+        entry.login(registry)
+    }
 }
 
 #[cfg(test)]
@@ -180,15 +321,32 @@ mod tests {
     fn credentials_are_found_by_registry() {
         // user:p:w, where only the first colon separates
         let config = br#"{"auths": {"https://ghcr.io/v1/": {"auth": "dXNlcjpwOnc="}, "quay.io": {},
-            "https://index.docker.io/v1/": {"identitytoken": "t"}},
-            "credHelpers": {"quay.io": "pass"}, "HttpHeaders": {"x": "y"}}"#;
-        let Some(Login::With(found)) = find(config, &reference("ghcr.io/a/b")) else { panic!("not found") };
-        assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("user"), Some("p:w")));
-        let Some(Login::With(found)) = find(config, &reference("a/b")) else { panic!("not found") };
-        assert_eq!((found.username, found.identitytoken.as_deref()), (None, Some("t")));
-        assert_eq!(find(config, &reference("quay.io/a/b")), Some(Login::HelperOnly));
-        assert_eq!(find(config, &reference("r.example/a")), Some(Login::None));
-        assert_eq!(find(b"{}", &reference("a")), Some(Login::None));
+            "https://index.docker.io/v1/": {"identitytoken": "t"}, "ecr.example": {"auth": "dXNlcjpwOnc="}},
+            "credHelpers": {"ecr.example": "ecr-login", "plain.example": ""}, "HttpHeaders": {"x": "y"}}"#;
+        let user = Entry {
+            username: Some("user".to_owned()),
+            password: Some("p:w".to_owned()),
+            identity_token: None,
+        };
+        let token = Entry { identity_token: Some("t".to_owned()), ..Entry::default() };
+        let helper = |name: &str, own| Source::Helper { name: name.to_owned(), own };
+        for (image, found) in [
+            ("ghcr.io/a/b", Source::File(user)),
+            ("a/b", Source::File(token)),
+            ("quay.io/a/b", Source::Nowhere),
+            ("r.example/a", Source::Nowhere),
+            ("plain.example/a", Source::Nowhere),
+            ("ecr.example/a", helper("ecr-login", true)),
+        ] {
+            assert!(source(config, reference(image).registry()) == Some(found), "{image}");
+        }
+        assert_eq!(source(b"{}", HUB), Some(Source::Nowhere));
+        let stored =
+            br#"{"auths": {"ghcr.io": {"auth": "dXNlcjpwOnc="}, "quay.io": {}}, "credsStore": "pass"}"#;
+        assert!(matches!(source(stored, "ghcr.io"), Some(Source::File(_))));
+        for registry in ["quay.io", HUB] {
+            assert_eq!(source(stored, registry), Some(helper("pass", false)));
+        }
     }
 
     #[test]
@@ -198,7 +356,23 @@ mod tests {
             r#"{"auths": {"ghcr.io": {"auth": "?"}}}"#,
             r#"{"auths": {"ghcr.io": {"auth": "dXNlcg=="}}}"#,
         ] {
-            assert_eq!(find(config.as_bytes(), &reference("ghcr.io/a")), None, "{config}");
+            assert_eq!(source(config.as_bytes(), "ghcr.io"), None, "{config}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_pools_own_password_is_read_from_its_file_and_never_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let own =
+            RegistryLogin { username: "me".to_owned(), password_file: directory.path().join("password") };
+        let image = reference("r.example/a");
+        let missing = login(&image, Some(&own)).await.err().unwrap().to_string();
+        assert!(missing.contains("password cannot be read: No such file"), "{missing}");
+        std::fs::write(&own.password_file, "pw-secret\n").unwrap();
+        let found = login(&image, Some(&own)).await.ok().unwrap().credentials.unwrap();
+        assert_eq!((found.username.as_deref(), found.password.as_deref()), (Some("me"), Some("pw-secret")));
+        assert_eq!(found.serveraddress.as_deref(), Some("r.example"));
+        std::fs::write(&own.password_file, "\n").unwrap();
+        assert!(login(&image, Some(&own)).await.err().unwrap().to_string().contains("is empty"));
     }
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::about::About;
 use crate::{
     fleet::{
-        Census, ClockReading, FailureReport, HostReport, JobFacts, JobReport, PoolReport, RunnerReport,
-        Scope, ScopeReport, Status, Timestamp, TroubleReport,
+        Census, ClockReading, FailureReport, HostReport, JobFacts, JobReport, PoolReport, PullProgress,
+        PullReport, RunnerReport, Scope, ScopeReport, Status, Timestamp, TroubleReport,
     },
     github::Rate,
 };
@@ -168,8 +168,28 @@ pub struct HostEntry<'a> {
     /// In thousandths of a processor.
     #[serde(default)]
     pub cpu_millis_committed: u64,
+    #[serde(default)]
+    pub pulls: Vec<PullEntry<'a>>,
     /// A [`Held`](crate::fleet::Held).
     pub blocked: Option<Text<'a>>,
+}
+
+/// A pull in progress.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct PullEntry<'a> {
+    pub image: Text<'a>,
+    pub since: Timestamp,
+    #[serde(default)]
+    pub layers_done: u32,
+    /// As many as the registry has announced so far.
+    #[serde(default)]
+    pub layers: u32,
+    /// Downloaded, compressed.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Of the layers whose size is known.
+    #[serde(default)]
+    pub bytes_known: u64,
 }
 
 /// A queued job.
@@ -329,8 +349,16 @@ impl<'a> HostEntry<'a> {
             runners: host.runners,
             memory_committed: host.committed.memory,
             cpu_millis_committed: host.committed.cpu_millis,
+            pulls: host.pulls.iter().map(PullEntry::of).collect(),
             blocked: host.blocked.map(|held| text(held.as_str())),
         }
+    }
+}
+
+impl<'a> PullEntry<'a> {
+    fn of(pull: &'a PullReport) -> Self {
+        let PullProgress { layers_done, layers, bytes, bytes_known, .. } = pull.progress;
+        Self { image: text(&pull.image), since: pull.since, layers_done, layers, bytes, bytes_known }
     }
 }
 

@@ -11,6 +11,7 @@ mod egress_proxy;
 #[path = "../engines/mod.rs"]
 mod engines;
 mod inner_engine;
+mod registry;
 mod shell_image;
 mod simulated_runner;
 #[path = "../edges/subscribers.rs"]

@@ -13,7 +13,7 @@ use crate::{
     clock,
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
-    host::{Docker, Facts, HostError},
+    host::{Docker, Facts, HostError, UNPREFIXED},
     text::chain,
 };
 
@@ -47,8 +47,8 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     for pool in &pools {
         lines.extend(surroundings::files(pool).await);
     }
-    for ((_, image), pull) in images {
-        lines.push(self::image(&docker, host, image, pull).await);
+    for ((_, image), source) in images {
+        lines.extend(self::image(&docker, host, image, source.pull).await);
     }
     lines
 }
@@ -194,13 +194,15 @@ fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
     lines
 }
 
-async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy) -> Line {
+async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy) -> Vec<Line> {
     let subject = format!("image {image}");
     let on = format!("host {:?}", host.host.name.as_str());
-    match (docker.image(image).await, pull) {
-        (Ok(Some(id)), _) => {
-            let id: String = id.trim_start_matches("sha256:").chars().take(12).collect();
-            Line::ok(subject, format_args!("is present on {on} ({id})"))
+    let line = match (docker.image_facts(image).await, pull) {
+        (Ok(Some(facts)), _) => {
+            let id: String = facts.id.trim_start_matches("sha256:").chars().take(12).collect();
+            let mut lines = vec![Line::ok(&subject, format_args!("is present on {on} ({id})"))];
+            lines.extend(environment(&subject, &facts.env));
+            return lines;
         }
         (Ok(None), PullPolicy::Never) => Line::fail(
             subject,
@@ -221,7 +223,23 @@ async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy
             let (text, fix) = problem_and_hint(&plainly(&error));
             Line::fail(subject, text, fix)
         }
-    }
+    };
+    vec![line]
+}
+
+/// Reports a variable of the image that runners do not get as it is.
+fn environment(subject: &str, env: &[String]) -> Option<Line> {
+    let value = env.iter().find_map(|entry| entry.strip_prefix(UNPREFIXED)?.strip_prefix('='))?;
+    matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "$true").then(|| {
+        Line::warn(
+            subject,
+            format_args!(
+                "sets {UNPREFIXED}, with which the output of a job could pass for the runner's own; Dayfly sets \
+                 it to false in its containers"
+            ),
+            "remove it from the image",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ mod tests {
         ImageFacts {
             id: "sha256:1".to_owned(),
             references: texts(tags),
+            digests: Vec::new(),
             labels: label.map(|label| (LABEL.to_owned(), label.to_owned())).into_iter().collect(),
             env: texts(env),
         }

@@ -9,7 +9,9 @@ use super::{
 use crate::{
     cli::terminal::{cell, table},
     fleet::{Phase, Timestamp, Unmatched},
-    http::status_document::{HostEntry, JobEntry, PoolEntry, RunnerEntry, ScopeEntry, StatusDocument},
+    http::status_document::{
+        HostEntry, JobEntry, PoolEntry, PullEntry, RunnerEntry, ScopeEntry, StatusDocument,
+    },
 };
 
 /// At most this many queued jobs are shown.
@@ -49,6 +51,10 @@ pub(super) fn page(document: &StatusDocument<'_>, now: Timestamp) -> String {
     }
     parts.push(table(SCOPES, scopes.iter().map(|one| scope(one, now))));
     parts.push(table(HOSTS, hosts.iter().map(|one| host(one, now))));
+    let pulls: Vec<_> = hosts.iter().flat_map(|host| host.pulls.iter().map(move |one| (host, one))).collect();
+    if !pulls.is_empty() {
+        parts.push(table(PULLS, pulls.into_iter().map(|(host, one)| pull(host, one, now))));
+    }
     parts.extend(last_failures(&document.failures, now));
     parts.join("\n\n")
 }
@@ -144,6 +150,22 @@ fn host(host: &HostEntry<'_>, now: Timestamp) -> [String; 6] {
     ]
 }
 
+const PULLS: [&str; 5] = ["PULLING", "HOST", "FOR", "LAYERS", "DOWNLOADED"];
+
+fn pull(host: &HostEntry<'_>, pull: &PullEntry<'_>, now: Timestamp) -> [String; 5] {
+    let size = |bytes| ByteSize(bytes).display().iec().to_string();
+    [
+        cell(&pull.image, MOST),
+        cell(&host.name, MOST),
+        age(pull.since, now),
+        if pull.layers == 0 { none() } else { format!("{} of {}", pull.layers_done, pull.layers) },
+        match pull.bytes_known {
+            0 => none(),
+            known => format!("{} of {}", size(pull.bytes), size(known)),
+        },
+    ]
+}
+
 fn state(up: bool, listed_at: Option<Timestamp>, failed: bool) -> &'static str {
     match (up, listed_at, failed) {
         (true, _, _) => "up",
@@ -206,6 +228,25 @@ mod tests {
              https://github.com/acme  up     9s ago  4990 of 5000\n\n\
              HOST   STATE  LISTED  RUNNERS  MEMORY RESERVED  BLOCKED BY\n\
              local  up     never   3        8.0 GiB          its host's memory budget is exhausted"
+        );
+    }
+
+    #[test]
+    fn pulls_are_shown_below_their_hosts() {
+        let text = shown(&serde_json::json!({
+            "instance": "ci1", "version": "9", "started_at": NOON, "runners": [], "pools": [],
+            "hosts": [{"name": "local", "up": true, "pulls": [
+                {"image": "ghcr.io/acme/ci:1", "since": "2026-11-22T15:04:00Z", "layers_done": 3, "layers": 7,
+                    "bytes": 30 << 20, "bytes_known": 100 << 20},
+                {"image": "ghcr.io/acme/new", "since": "2026-11-22T15:05:08Z"}]}],
+        }));
+        assert!(
+            text.ends_with(
+                "PULLING           HOST   FOR    LAYERS  DOWNLOADED\n\
+                 ghcr.io/acme/ci:1  local  1m 9s  3 of 7  30.0 MiB of 100.0 MiB\n\
+                 ghcr.io/acme/new   local  1s     -       -"
+            ),
+            "{text}"
         );
     }
 

@@ -21,7 +21,7 @@ use tracing::warn;
 use self::{
     containers::{follow_events, list_containers},
     files::watch_files,
-    images::keep_image,
+    images::ImageKeeper,
     logs::follow_logs,
     machine::{check_clock, watch_disk},
 };
@@ -72,10 +72,10 @@ fn observe_hosts(parts: &Parts<'_>, tasks: &mut Tasks) {
             warn!(host = %name, "`min_free_disk` has no effect: the disk of a remote engine cannot be checked from this machine");
         }
     }
-    for ((host, image), pull) in parts.config.images() {
-        if let Some(engine) = parts.engines.get(host) {
-            let (host, image) = (host.clone(), image.to_owned());
-            observers.spawn(keep_image(engine.clone(), host, image, pull, publisher.clone()));
+    for ((host, image), source) in parts.config.images() {
+        if let Some(engine) = parts.engines.get(host).cloned() {
+            let (host, image, publisher) = (host.clone(), image.to_owned(), publisher.clone());
+            observers.spawn(ImageKeeper { engine, host, image, source, publisher }.run());
         }
     }
     for pool in parts.edges.pools.values().filter(|pool| pool.template.has_files()) {

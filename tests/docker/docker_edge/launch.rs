@@ -1,15 +1,22 @@
 //! Making a container: what it really gets, and what is refused.
 
-use std::{collections::HashMap, sync::Arc, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{
     Router,
     routing::{get, post},
 };
 use base64::Engine as _;
-use bollard::models::{MountType, RestartPolicyNameEnum};
+use bollard::{
+    models::{MountType, RestartPolicyNameEnum},
+    query_parameters::RemoveImageOptions,
+};
 use dayfly::{
-    fleet::{Devices, Mount, Network, RegistrationId, Resources},
+    fleet::{Devices, Mount, Network, Pool, RegistrationId, Resources},
     host::{Docker, Host, HostError, LOG_CAPS, Launch, Prepared, TemplateFiles},
     text::chain,
 };
@@ -19,6 +26,7 @@ use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 use crate::engines;
 
 use super::stand::{IDLE, JIT, Stand, bind, docker_at, environment};
+use crate::shell_image;
 
 #[tokio::test]
 async fn a_container_gets_what_its_template_says() {
@@ -31,6 +39,7 @@ async fn a_container_gets_what_its_template_says() {
         ("COLOUR", "red = blue"),
         ("ACTIONS_RUNNER_INPUT_JITCONFIG", "not this"),
         ("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "true"),
+        ("ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING", "1"),
     ]);
     template.resources = Resources { memory: 64 << 20, cpu_millis: 1500 };
     template.pids = Some(77);
@@ -72,7 +81,8 @@ async fn a_container_gets_what_its_template_says() {
     assert!(env.contains(&"COLOUR=red = blue".to_owned()));
     assert!(env.contains(&format!("ACTIONS_RUNNER_INPUT_JITCONFIG={JIT}")));
     assert!(env.contains(&"ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1".to_owned()));
-    assert_eq!(env.iter().filter(|entry| entry.starts_with("ACTIONS_RUNNER_")).count(), 2);
+    assert!(env.contains(&"ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING=false".to_owned()));
+    assert_eq!(env.iter().filter(|entry| entry.starts_with("ACTIONS_RUNNER_")).count(), 3);
     assert_eq!(config.stop_timeout, Some(60));
     let expected: HashMap<String, String> = [
         ("dev.dayfly.instance", stand.instance.as_str()),
@@ -81,6 +91,7 @@ async fn a_container_gets_what_its_template_says() {
         ("dev.dayfly.registration", "23"),
         ("dev.dayfly.scope", "https://github.com/acme"),
         ("dev.dayfly.template", &pool.template.digest().0),
+        ("dev.dayfly.image", &stand.image),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
@@ -101,6 +112,85 @@ async fn a_container_gets_what_its_template_says() {
     let mounts = host.mounts.unwrap();
     assert_eq!((mounts[0].typ, mounts[0].read_only), (Some(MountType::BIND), None));
     assert_eq!((mounts[1].typ, mounts[1].read_only), (Some(MountType::VOLUME), Some(true)));
+}
+
+#[tokio::test]
+async fn a_container_runs_the_image_that_was_seen_though_its_tag_has_moved() {
+    let stand = Stand::new().await;
+    let seen = stand.docker.image(&stand.image).await.unwrap().unwrap();
+    // Each import makes another image.
+    shell_image::import(&stand.engine, &stand.image, "latest").await;
+    let now = stand.docker.image(&stand.image).await.unwrap().unwrap();
+    let (pool, runner, jit) = (stand.pool(IDLE), stand.name(), SecretString::from(JIT));
+    let (instance, registration) = (&stand.instance, RegistrationId(23));
+    let (files, devices, prepared) = (&TemplateFiles::default(), &Devices::default(), &Prepared::default());
+    let launch = Launch {
+        instance,
+        runner: &runner,
+        registration,
+        pool: &pool,
+        files,
+        image: &seen,
+        jit: &jit,
+        devices,
+        prepared,
+    };
+    let id = stand.docker.launch(launch).await.unwrap();
+    let found = stand.engine.inspect_container(&id.0, None).await.unwrap();
+    let listed = stand.docker.list().await.unwrap().containers.pop().unwrap();
+    stand.docker.stop(&id, Duration::ZERO).await.unwrap();
+    stand.docker.remove(&id).await.unwrap();
+    stand.engine.remove_image(&seen, None::<RemoveImageOptions>, None).await.unwrap();
+    assert_ne!(seen, now);
+    assert_eq!((found.image.as_deref(), listed.image.as_deref()), (Some(seen.as_str()), Some(seen.as_str())));
+    assert_eq!(found.config.unwrap().labels.unwrap()["dev.dayfly.image"], stand.image);
+
+    let error = stand.docker.launch(launch).await.unwrap_err();
+    assert!(error.container.is_none());
+    let text = error.error.to_string();
+    assert!(matches!(error.error, HostError::ImageMissing(_)) && text.contains(&stand.image), "{text}");
+}
+
+/// Whether the engine can start a container with this limit of open files.
+async fn can_limit_files(stand: &Stand) -> bool {
+    let mut pool = stand.pool("exit 0");
+    pool.template.ulimits.insert("nofile".to_owned(), (65_536, 524_288));
+    let (_, id) = stand.create(&pool).await.unwrap();
+    let started = stand.docker.start(&id).await;
+    stand.docker.stop(&id, Duration::ZERO).await.unwrap();
+    stand.docker.remove(&id).await.unwrap();
+    started.is_ok()
+}
+
+#[tokio::test]
+async fn a_launch_limits_open_files_as_far_as_the_engine_can() {
+    let stand = Stand::new().await;
+    let possible = can_limit_files(&stand).await;
+    let open_files = async |pool: &Pool| {
+        let (runner, jit) = (stand.name(), SecretString::from(JIT));
+        let (instance, registration, image) = (&stand.instance, RegistrationId(23), &pool.template.image);
+        let (files, devices, prepared) =
+            (&TemplateFiles::default(), &Devices::default(), &Prepared::default());
+        let runner = &runner;
+        let jit = &jit;
+        let launch = Launch { instance, runner, registration, pool, files, image, jit, devices, prepared };
+        let id = stand.docker.launch(launch).await.unwrap();
+        let said = stand.ended(&id).await.log_tail;
+        let containers = stand.docker.list().await.unwrap().containers.len();
+        stand.docker.remove(&id).await.unwrap();
+        assert_eq!(containers, 1, "nothing is left of an attempt that failed");
+        said.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let usual = stand.pool("ulimit -n; ulimit -Hn");
+    for _ in 0..2 {
+        let limits = open_files(&usual).await;
+        assert_eq!(limits == ["65536", "524288"], possible, "{limits:?}");
+    }
+    let creates = stand.reports.lock().unwrap().iter().filter(|report| report.operation == "create").count();
+    assert_eq!(creates, if possible { 3 } else { 4 }, "only the first launch finds out");
+    let mut own = usual.clone();
+    own.template.ulimits.insert("nofile".to_owned(), (512, 1024));
+    assert_eq!(open_files(&own).await, ["512", "1024"]);
 }
 
 #[tokio::test]

@@ -1,25 +1,16 @@
-//! Looking images up and pulling them, from a registry that fits in a test.
+//! Looking images up, pulling them from a registry that fits in a test, and removing them.
 
-use std::{
-    env,
-    io::Write as _,
-    process::Command,
-    sync::{Arc, Mutex},
-};
+use std::{env, fs, os::unix::fs::PermissionsExt, process::Command};
 
-use axum::{
-    Router,
-    extract::{Path, State},
-    response::{IntoResponse, Response},
-    routing::get,
-};
 use base64::Engine as _;
-use bollard::query_parameters::RemoveImageOptions;
-use dayfly::host::HostError;
-use http::{HeaderMap, StatusCode, header};
+use bollard::{
+    errors::Error,
+    query_parameters::{RemoveImageOptions, RemoveImageOptionsBuilder, TagImageOptionsBuilder},
+};
+use dayfly::host::{Host, HostError, RegistryLogin};
 
-use super::stand::Stand;
-use crate::{engines::TestEngine, shell_image};
+use super::stand::{IDLE, Stand};
+use crate::registry::Registry;
 
 #[tokio::test]
 async fn an_image_is_there_or_it_is_not() {
@@ -30,7 +21,7 @@ async fn an_image_is_there_or_it_is_not() {
     assert_eq!(stand.docker.image("dayfly-edge-no-such-image").await.unwrap(), None);
     for text in ["../containers/json", "a/../../info", "a?b=c", ""] {
         assert!(matches!(stand.docker.image(text).await, Err(HostError::Refused(_))), "{text}");
-        assert!(matches!(stand.docker.pull(text).await, Err(HostError::Refused(_))), "{text}");
+        assert!(matches!(stand.docker.pull(text, None, |_| {}).await, Err(HostError::Refused(_))), "{text}");
     }
 }
 
@@ -40,7 +31,7 @@ async fn a_registry_that_is_not_there_is_an_error_also_when_the_image_is() {
     let name = format!("127.0.0.1:1/{}", stand.image);
     let tag = bollard::query_parameters::TagImageOptionsBuilder::new().repo(&name).tag("latest").build();
     stand.engine.tag_image(&stand.image, Some(tag)).await.unwrap();
-    let error = stand.docker.pull(&name).await.unwrap_err();
+    let error = stand.docker.pull(&name, None, |_| {}).await.unwrap_err();
     let there = stand.docker.image(&name).await.unwrap();
     stand.engine.remove_image(&name, None::<RemoveImageOptions>, None).await.unwrap();
     // Podman does not say where.
@@ -54,144 +45,163 @@ const LOGIN: &str = "me:???>>>~~~:x";
 
 /// The tests' own process cannot change its environment, so a second one pulls.
 #[tokio::test]
-async fn a_pull_uses_the_credentials_of_dockers_configuration() {
+async fn a_pull_uses_the_credentials_of_the_pool_or_of_dockers_configuration_and_its_helpers() {
     const INNER: &str = "DAYFLY_TEST_PULL";
+    const OWN: &str = "DAYFLY_TEST_PASSWORD_FILE";
     if let Ok(name) = env::var(INNER) {
         let stand = Stand::new().await;
-        let id = stand.docker.pull(&name).await.unwrap();
+        let own = env::var(OWN)
+            .ok()
+            .map(|file| RegistryLogin { username: "me".to_owned(), password_file: file.into() });
+        let id = stand.docker.pull(&name, own.as_ref(), |_| {}).await.unwrap();
         let found = stand.docker.image(&name).await.unwrap();
         stand.engine.remove_image(&name, None::<RemoveImageOptions>, None).await.unwrap();
         assert_eq!(found, Some(id));
-        let error = stand.docker.pull(&format!("{name}-missing")).await.unwrap_err();
+        let error = stand.docker.pull(&format!("{name}-missing"), own.as_ref(), |_| {}).await.unwrap_err();
         assert!(error.to_string().contains("unknown"), "{error}");
         return;
     }
 
+    let is_podman = Stand::new().await.is_podman().await;
     let registry = Registry::start().await;
-    let name = format!("{}/runner:v1", registry.address);
+    let name = registry.push("runner", "v1", "");
+    let address = &registry.address;
     let auth = base64::engine::general_purpose::STANDARD.encode(LOGIN);
-    let mut outcomes = Vec::new();
-    for config in
-        [format!(r#"{{"auths": {{"{}": {{"auth": "{auth}"}}}}}}"#, registry.address), "{}".to_owned()]
-    {
+    let (user, password) = LOGIN.split_once(':').unwrap();
+    let in_file = format!(r#"{{"auths": {{"{address}": {{"auth": "{auth}"}}}}}}"#);
+    let by_helper = |name: &str| format!(r#"{{"credHelpers": {{"{address}": "{name}"}}}}"#);
+    let stored = r#"{"credsStore": "none"}"#.to_owned();
+    let uninstalled = r#"{"credsStore": "uninstalled"}"#.to_owned();
+    for (config, own, refused) in [
+        (in_file.clone(), false, None),
+        (by_helper("works"), false, None),
+        ("{}".to_owned(), true, None),
+        // The pool's own count more.
+        (by_helper("fails"), true, None),
+        ("{}".to_owned(), false, Some("no basic auth credentials")),
+        (by_helper("fails"), false, Some("docker-credential-fails: the session has expired; to see it fail")),
+        (by_helper("uninstalled"), false, Some("is not installed; install it")),
+        (stored, false, Some("docker-credential-none has no credentials for")),
+        (uninstalled, false, Some("docker-credential-uninstalled, which is not installed")),
+    ] {
+        registry.logins.lock().unwrap().clear();
         let dir = tempfile::tempdir().unwrap();
-        std::fs::File::create(dir.path().join("config.json")).unwrap().write_all(config.as_bytes()).unwrap();
+        fs::write(dir.path().join("config.json"), &config).unwrap();
+        fs::write(dir.path().join("password"), password).unwrap();
+        let works = format!(
+            "read -r asked; [ \"$asked\" = '{address}' ] && echo '{{\"Username\": \"{user}\", \"Secret\": \"{password}\"}}'"
+        );
+        for (helper, script) in [
+            ("works", works.as_str()),
+            ("fails", "echo 'the session has expired'; exit 1"),
+            ("none", "echo 'credentials not found in native keychain'; exit 1"),
+        ] {
+            let path = dir.path().join(format!("docker-credential-{helper}"));
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let mut pull = Command::new(env::current_exe().unwrap());
         pull.args([
             "--exact",
-            "docker_edge::pull::a_pull_uses_the_credentials_of_dockers_configuration",
+            "docker_edge::pull::a_pull_uses_the_credentials_of_the_pool_or_of_dockers_configuration_and_its_helpers",
             "--nocapture",
         ])
         .env("DOCKER_CONFIG", dir.path())
+        .env("PATH", format!("{}:{}", dir.path().display(), env::var("PATH").unwrap()))
         .env(INNER, &name);
+        if own {
+            pull.env(OWN, dir.path().join("password"));
+        }
         let output = tokio::task::spawn_blocking(move || (pull.output().unwrap(), dir)).await.unwrap().0;
-        let text = [output.stdout, output.stderr].concat();
-        outcomes.push((output.status.success(), String::from_utf8_lossy(&text).into_owned()));
-    }
-    assert!(outcomes[0].0, "{}", outcomes[0].1);
-    let stand = Stand::new().await;
-    if stand.is_podman().await {
-        eprintln!("skipped: a pull without credentials; Podman's succeeds after one with them");
-    } else {
-        assert!(!outcomes[1].0 && outcomes[1].1.contains("no basic auth credentials"), "{}", outcomes[1].1);
-    }
-    let logins = registry.logins.lock().unwrap();
-    assert!(logins.iter().any(|login| login == LOGIN), "{logins:?}");
-}
-
-/// A registry with one image of one layer, which wants to know who asks.
-struct Registry {
-    address: String,
-    logins: Arc<Mutex<Vec<String>>>,
-}
-
-#[derive(Clone)]
-struct Shelf {
-    manifest: Arc<Vec<u8>>,
-    blobs: Arc<[(String, Vec<u8>)]>,
-    logins: Arc<Mutex<Vec<String>>>,
-}
-
-const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-
-impl Registry {
-    async fn start() -> Self {
-        let layer = shell_image::root();
-        let config = serde_json::json!({
-            "architecture": "amd64", "os": "linux", "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
-        })
-        .to_string()
-        .into_bytes();
-        let manifest = serde_json::json!({
-            "schemaVersion": 2, "mediaType": MANIFEST,
-            "config": {
-                "mediaType": "application/vnd.docker.container.image.v1+json",
-                "size": config.len(), "digest": digest(&config),
-            },
-            "layers": [{
-                "mediaType": "application/vnd.docker.image.rootfs.diff.tar",
-                "size": layer.len(), "digest": digest(&layer),
-            }],
-        });
-        let logins = Arc::<Mutex<Vec<String>>>::default();
-        let shelf = Shelf {
-            manifest: Arc::new(manifest.to_string().into_bytes()),
-            blobs: [(digest(&config), config), (digest(&layer), layer)].into(),
-            logins: Arc::clone(&logins),
-        };
-        let app = Router::new()
-            .route("/v2/", get(async |State(shelf): State<Shelf>, headers: HeaderMap| shelf.admits(&headers)))
-            .route("/v2/runner/manifests/{tag}", get(manifest_of))
-            .route("/v2/runner/blobs/{digest}", get(blob))
-            .with_state(shelf);
-        let listener = tokio::net::TcpListener::bind((TestEngine::usual().host, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { address, logins }
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(!text.contains(password), "{config}: {text}");
+        match refused {
+            None => {
+                assert!(output.status.success(), "{config}: {text}");
+                let logins = registry.logins.lock().unwrap();
+                assert!(logins.iter().any(|login| login == LOGIN), "{config}: {logins:?}");
+            }
+            // Podman's pull succeeds after one with credentials.
+            Some("no basic auth credentials") if is_podman => {
+                eprintln!("skipped: a pull without credentials");
+            }
+            Some(why) => {
+                assert!(!output.status.success() && text.contains(why), "{config}: {text}");
+                assert!(registry.logins.lock().unwrap().is_empty(), "{config}");
+            }
+        }
     }
 }
 
-impl Shelf {
-    fn admits(&self, headers: &HeaderMap) -> Response {
-        let login =
-            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
-        let Some(login) = login else {
-            return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"test\"")])
-                .into_response();
-        };
-        let login = base64::engine::general_purpose::STANDARD.decode(login).unwrap();
-        self.logins.lock().unwrap().push(String::from_utf8(login).unwrap());
-        StatusCode::OK.into_response()
+/// A reference in this registry whose images go with the test.
+async fn forget(stand: &Stand, names: &[&str]) {
+    for name in names {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let removed = stand.engine.remove_image(name, Some(options), None).await;
+        assert!(
+            matches!(removed, Ok(_) | Err(Error::DockerResponseServerError { status_code: 404, .. })),
+            "{removed:?}"
+        );
     }
 }
 
-async fn manifest_of(State(shelf): State<Shelf>, Path(tag): Path<String>, headers: HeaderMap) -> Response {
-    let admitted = shelf.admits(&headers);
-    if admitted.status() != StatusCode::OK {
-        return admitted;
-    }
-    if tag != "v1" && tag != digest(&shelf.manifest) {
-        let unknown = r#"{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}"#;
-        return (StatusCode::NOT_FOUND, unknown).into_response();
-    }
-    let headers = [
-        (header::CONTENT_TYPE, MANIFEST.to_owned()),
-        (header::HeaderName::from_static("docker-content-digest"), digest(&shelf.manifest)),
-    ];
-    (headers, shelf.manifest.to_vec()).into_response()
+#[tokio::test]
+async fn a_pull_reports_its_layers_and_bytes() {
+    let (stand, registry) = (Stand::new().await, Registry::open().await);
+    let name = registry.push(&stand.image, "v1", "");
+    let mut reported = Vec::new();
+    stand.docker.pull(&name, None, |progress| reported.push(progress)).await.unwrap();
+    forget(&stand, &[&name]).await;
+    let (first, last) = (reported.first().unwrap(), reported.last().unwrap());
+    assert_eq!((first.layers, last.layers, first.since), (0, 1, last.since));
+    // The layer may be there already, from another test of the same moment.
+    assert_eq!(last.layers_done, 1, "{reported:?}");
+    assert_eq!(last.bytes, last.bytes_known, "{reported:?}");
 }
 
-async fn blob(State(shelf): State<Shelf>, Path(digest): Path<String>) -> Response {
-    match shelf.blobs.iter().find(|(name, _)| *name == digest) {
-        Some((_, bytes)) => bytes.clone().into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
-    }
+#[tokio::test]
+async fn a_replaced_image_is_removed_once_nothing_uses_it() {
+    let (stand, registry) = (Stand::new().await, Registry::open().await);
+    let name = registry.push(&stand.image, "v1", "old");
+    let pull = async || stand.docker.pull(&name, None, |_| {}).await.unwrap();
+    let gone = async |id: &str| stand.docker.remove_replaced(&name, id).await.unwrap();
+    let exists = async |id: &str| stand.docker.image(id).await.unwrap().is_some();
+
+    let old = pull().await;
+    assert!(!gone(&old).await && exists(&old).await, "it still has its tag");
+    let (_, container) = stand.create(&stand.pool_of(&old, IDLE)).await.unwrap();
+    registry.push(&stand.image, "v1", "new");
+    let new = pull().await;
+    assert_ne!(old, new);
+    assert!(!gone(&old).await && exists(&old).await, "a container uses it");
+    stand.docker.remove(&container).await.unwrap();
+    assert!(gone(&old).await && !exists(&old).await, "nothing uses it");
+    assert!(gone(&old).await, "it was gone already");
+    assert_eq!(stand.docker.image(&name).await.unwrap(), Some(new));
+    forget(&stand, &[&name]).await;
 }
 
-fn digest(bytes: &[u8]) -> String {
-    use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    let suite = TLS13_AES_128_GCM_SHA256.tls13().expect("a suite of TLS 1.3");
-    let hash = suite.common.hash_provider.hash(bytes);
-    hash.as_ref().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+#[tokio::test]
+async fn a_replaced_image_that_has_another_name_is_left_alone() {
+    let (stand, registry) = (Stand::new().await, Registry::open().await);
+    let name = registry.push(&stand.image, "v1", "old");
+    let other = registry.push(&format!("{}-other", stand.image), "v1", "old");
+    let old = stand.docker.pull(&name, None, |_| {}).await.unwrap();
+    // A tag in the same repository; another repository, by digest alone.
+    let tag = TagImageOptionsBuilder::new().repo(name.trim_end_matches(":v1")).tag("mine").build();
+    stand.engine.tag_image(&name, Some(tag)).await.unwrap();
+    registry.push(&stand.image, "v1", "new");
+    stand.docker.pull(&name, None, |_| {}).await.unwrap();
+    assert!(!stand.docker.remove_replaced(&name, &old).await.unwrap());
+    assert_eq!(stand.docker.image(&name.replace(":v1", ":mine")).await.unwrap().as_ref(), Some(&old));
+
+    assert_eq!(stand.docker.pull(&other, None, |_| {}).await.unwrap(), old);
+    forget(&stand, &[&name.replace(":v1", ":mine")]).await;
+    registry.push(&format!("{}-other", stand.image), "v1", "newer");
+    stand.docker.pull(&other, None, |_| {}).await.unwrap();
+    let facts = stand.docker.image_facts(&old).await.unwrap().unwrap();
+    assert_eq!((facts.references.len(), facts.digests.is_empty()), (0, false));
+    assert!(!stand.docker.remove_replaced("r.example/another", &old).await.unwrap());
+    assert_eq!(stand.docker.image(&old).await.unwrap().as_ref(), Some(&old));
+    forget(&stand, &[&old, &name, &other]).await;
 }

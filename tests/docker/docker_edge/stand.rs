@@ -114,6 +114,13 @@ impl Stand {
         }
     }
 
+    /// A pool whose containers are created from this image.
+    pub(crate) fn pool_of(&self, image: &str, script: &str) -> Pool {
+        let mut pool = self.pool(script);
+        image.clone_into(&mut pool.template.image);
+        pool
+    }
+
     pub(crate) fn name(&self) -> RunnerName {
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         let now = Timestamp::from_millis(millis.try_into().unwrap());
