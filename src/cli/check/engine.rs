@@ -326,6 +326,19 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_breaks_the_trust_in_the_runners_lines_is_reported() {
+        for (env, reported) in [
+            ("ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING=1", true),
+            ("ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING=True", true),
+            ("ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING=false", false),
+            ("PATH=/bin", false),
+        ] {
+            let line = environment("image a", &[env.to_owned()]);
+            assert_eq!(line.map(|line| line.verdict), reported.then_some(Verdict::Warn), "{env}");
+        }
+    }
+
+    #[test]
     fn pools_that_could_outgrow_a_host_without_a_budget_are_reported() {
         let found = verdicts(&host(Resources::default(), None), &pool(GIB, 0, 10, None));
         assert_eq!(found.len(), 1);

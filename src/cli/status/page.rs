@@ -242,7 +242,7 @@ mod tests {
         }));
         assert!(
             text.ends_with(
-                "PULLING           HOST   FOR    LAYERS  DOWNLOADED\n\
+                "PULLING            HOST   FOR    LAYERS  DOWNLOADED\n\
                  ghcr.io/acme/ci:1  local  1m 9s  3 of 7  30.0 MiB of 100.0 MiB\n\
                  ghcr.io/acme/new   local  1s     -       -"
             ),

@@ -7,6 +7,7 @@ mod credentials;
 mod demand;
 mod layers;
 mod refusals;
+mod registry;
 mod schedule;
 mod shipped;
 mod slips;

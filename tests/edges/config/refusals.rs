@@ -8,6 +8,16 @@ fn hold(line: usize, text: &str, reported: &str) {
 }
 
 #[test]
+fn a_variable_that_breaks_the_trust_in_the_runners_lines_is_refused() {
+    hold(
+        6,
+        "container.env = { ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING = \"false\" }",
+        "container.env.ACTIONS_RUNNER_DISABLE_STDOUT_MULTILINE_LOG_PREFIXING: must not be set: with it, the output of a \
+         job could pass for the runner's own lines, which Dayfly relies on; remove it",
+    );
+}
+
+#[test]
 fn numbers_out_of_reason_are_refused() {
     for (keys, reported) in [
         ("max = -3", "max: must be a whole number, 0 or more"),

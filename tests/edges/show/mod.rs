@@ -10,8 +10,8 @@ use std::{sync::Arc, time::Duration};
 
 use dayfly::fleet::{
     Census, ContainerId, Event, Exit, ExitReason, Held, HostReport, JobFacts, JobId, JobReport, Names, Phase,
-    PoolReport, RegistrationId, Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp,
-    Unmatched,
+    PoolReport, PullProgress, PullReport, RegistrationId, Resources, RunnerName, RunnerReport, Scope,
+    ScopeReport, Status, Timestamp, Unmatched,
 };
 
 const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
@@ -84,7 +84,17 @@ fn fleet() -> Status {
             trouble: None,
             runners: 2,
             committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
-            pulls: Vec::new(),
+            pulls: vec![PullReport {
+                image: "ghcr.io/acme/ci:1".to_owned(),
+                since: NOON,
+                progress: PullProgress {
+                    layers_done: 3,
+                    layers: 7,
+                    bytes: 30 << 20,
+                    bytes_known: 100 << 20,
+                    ..PullProgress::default()
+                },
+            }],
             blocked: Some(Held::HostMemory),
         }],
         jobs: vec![JobReport {

@@ -153,6 +153,8 @@ async fn the_status_document_is_as_promised() {
             "hosts": [{
                 "name": "local", "engine": "docker", "up": true, "last_listed_at": "2026-11-22T12:00:00.000Z",
                 "trouble": null, "runners": 2, "memory_committed": 17_179_869_184_u64, "cpu_millis_committed": 8000,
+                "pulls": [{"image": "ghcr.io/acme/ci:1", "since": "2026-11-22T12:00:00.000Z", "layers_done": 3,
+                    "layers": 7, "bytes": 31_457_280, "bytes_known": 104_857_600}],
                 "blocked": "host_memory"
             }],
             "jobs": [{
