@@ -14,7 +14,7 @@ use axum::{
 use base64::Engine as _;
 use http::{HeaderMap, StatusCode, header};
 
-use crate::{engines::TestEngine, shell_image};
+use crate::engines::TestEngine;
 
 /// A registry, and who asked it.
 pub(crate) struct Registry {
@@ -35,19 +35,10 @@ struct Shelf {
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 impl Registry {
-    /// One that wants to know who asks.
-    pub(crate) async fn start() -> Self {
-        Self::with(false).await
-    }
-
-    /// One that anybody may ask.
-    pub(crate) async fn open() -> Self {
-        Self::with(true).await
-    }
-
-    async fn with(open: bool) -> Self {
+    /// One that wants to know who asks, or that anybody may ask, with images of this layer.
+    pub(crate) async fn start(open: bool, layer: Vec<u8>) -> Self {
         let logins = Arc::<Mutex<Vec<String>>>::default();
-        let layer = Arc::new(shell_image::root());
+        let layer = Arc::new(layer);
         let shelf = Shelf { open, layer, kept: Arc::default(), logins: Arc::clone(&logins) };
         let app = Router::new()
             .route("/v2/", get(async |State(shelf): State<Shelf>, headers: HeaderMap| shelf.admits(&headers)))

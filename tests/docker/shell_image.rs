@@ -1,7 +1,13 @@
 //! An image made on the spot, since none can be pulled in a test: this machine's `/bin/sh` and
 //! `sleep` with the libraries that a shell maps.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{OsStr, OsString},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use bollard::{Docker, body_full, query_parameters::CreateImageOptionsBuilder};
 use futures_util::TryStreamExt;
@@ -9,6 +15,11 @@ use futures_util::TryStreamExt;
 /// Makes the image `name:tag`. It has `/bin/sh`, `/bin/sleep`, the same as `/bin/Runner.Worker`,
 /// a `/tmp`, and an anonymous volume at `/scratch`.
 pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
+    import_root(docker, name, tag, root()).await;
+}
+
+/// Makes an image of these files.
+pub(crate) async fn import_root(docker: &Docker, name: &str, tag: &str, root: Vec<u8>) {
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(name)
@@ -20,7 +31,7 @@ pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
     let mut tries = 0;
     loop {
         tries += 1;
-        let body = body_full(root().into());
+        let body = body_full(root.clone().into());
         let imported =
             docker.create_image(Some(options.clone()), Some(body), None).try_collect::<Vec<_>>().await;
         match imported {
@@ -35,6 +46,11 @@ pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
 
 /// The image's files as a tar archive.
 pub(crate) fn root() -> Vec<u8> {
+    root_with(&[], &[])
+}
+
+/// The same with more programs of this machine in `/bin`, and the libraries of these files.
+pub(crate) fn root_with(programs: &[&str], linked: &[&str]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for dir in ["tmp/", "scratch/"] {
         put(&mut archive, dir, tar::EntryType::Directory, 0o777, &[]);
@@ -44,9 +60,17 @@ pub(crate) fn root() -> Vec<u8> {
     let sleep = sleep.expect("this machine has sleep");
     add(&mut archive, sleep, "bin/sleep");
     add(&mut archive, sleep, "bin/Runner.Worker");
-    for library in libraries() {
-        let name =
-            Path::new(&library).file_name().and_then(|name| name.to_str()).expect("a library has a name");
+    let found: Vec<String> = programs.iter().map(|program| format!("/bin/{program}")).collect();
+    for (program, path) in programs.iter().zip(&found) {
+        add(&mut archive, path, &format!("bin/{program}"));
+    }
+    let linked = found.iter().map(String::as_str).chain(linked.iter().copied());
+    // One path for each: the linker names some by a link to their directory.
+    let named = |path: String| Path::new(&path).file_name().map(OsStr::to_owned).zip(Some(path));
+    let paths = linked.flat_map(linked_by).chain(libraries());
+    let libraries: BTreeMap<OsString, String> = paths.filter_map(named).collect();
+    for (name, library) in libraries {
+        let name = name.to_str().expect("a library has a name");
         add(&mut archive, &library, library.trim_start_matches('/'));
         // Where programs look for their interpreter, which the kernel has resolved already.
         for dir in ["lib64", "lib"] {
@@ -54,6 +78,14 @@ pub(crate) fn root() -> Vec<u8> {
         }
     }
     archive.into_inner().expect("memory can be written to")
+}
+
+/// The libraries that the dynamic linker finds for a program.
+fn linked_by(program: &str) -> BTreeSet<String> {
+    let listed = Command::new("ldd").arg(program).output().expect("this machine has ldd");
+    let listed = String::from_utf8(listed.stdout).expect("paths are UTF-8");
+    let paths = listed.split_whitespace().filter(|word| word.starts_with('/') && word.contains(".so"));
+    paths.map(str::to_owned).collect()
 }
 
 /// What a shell maps into its memory, as it reads itself.
@@ -72,7 +104,13 @@ fn add(archive: &mut tar::Builder<Vec<u8>>, from: &str, to: &str) {
     put(archive, to, tar::EntryType::Regular, 0o755, &bytes);
 }
 
-fn put(archive: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, mode: u32, bytes: &[u8]) {
+pub(crate) fn put(
+    archive: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    kind: tar::EntryType,
+    mode: u32,
+    bytes: &[u8],
+) {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

@@ -13,12 +13,15 @@ use std::{
 use bollard::{
     Docker,
     errors::Error,
+    models::ContainerCreateBody,
     query_parameters::{
-        ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
+        CreateContainerOptions, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptions,
+        ListImagesOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptions,
         RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptions,
         TagImageOptionsBuilder,
     },
 };
+use bytes::Bytes;
 use dayfly::{
     host::{
         LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER,
@@ -26,6 +29,7 @@ use dayfly::{
     },
     simulator::image,
 };
+use futures_util::TryStreamExt as _;
 
 use crate::engines::{self, TestEngine};
 
@@ -98,6 +102,47 @@ pub(crate) async fn tag(docker: &Docker, reference: &str, tag: &str) -> String {
     format!("{REPOSITORY}:{tag}")
 }
 
+/// The files of an image as a tar archive.
+pub(crate) async fn files(docker: &Docker, image: &str) -> Vec<u8> {
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: Some(vec!["/dayfly".to_owned()]),
+        ..ContainerCreateBody::default()
+    };
+    let id = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap().id;
+    let files: Vec<Bytes> = docker.export_container(&id).try_collect().await.unwrap();
+    docker.remove_container(&id, None::<RemoveContainerOptions>).await.unwrap();
+    files.concat()
+}
+
+/// Pulls an image as someone else.
+pub(crate) async fn pull(docker: &Docker, image: &str) {
+    let (name, tag) = image.rsplit_once(':').unwrap();
+    let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
+    docker.create_image(Some(options), None, None).try_collect::<Vec<_>>().await.unwrap();
+}
+
+/// The id of an image, if the engine has it.
+pub(crate) async fn image_id(docker: &Docker, image: &str) -> Option<String> {
+    match docker.inspect_image(image).await {
+        Ok(found) => found.id,
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Removes the images that were pulled from a registry into a repository with the instance in its name.
+async fn forget_pulled(docker: &Docker, instance: &str) {
+    let images = docker.list_images(None::<ListImagesOptions>).await.unwrap();
+    let names = images.into_iter().flat_map(|image| image.repo_tags.into_iter().chain(image.repo_digests));
+    let of_registry = |name: &String| name.contains(&format!("/runner-{instance}"));
+    for name in names.filter(of_registry) {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let removed = docker.remove_image(&name, Some(options), None).await;
+        assert!(is_gone(&removed), "{removed:?}");
+    }
+}
+
 /// Removes everything of an instance. The image itself goes with the last test that uses it.
 pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     let docker = connect(at).await;
@@ -109,6 +154,7 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
         docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
     }
+    forget_pulled(&docker, instance).await;
     let _turn = turn();
     let mut own = tags(&docker).await;
     own.retain(|tag| tag.contains(instance));

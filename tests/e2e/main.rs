@@ -23,6 +23,8 @@ mod misbehaviour;
 #[path = "../../crates/simulator/tests/github/openapi.rs"]
 mod openapi;
 mod proxy;
+#[path = "../docker/registry.rs"]
+mod registry;
 mod scale_down;
 mod secrets;
 mod serving;

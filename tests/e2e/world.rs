@@ -183,6 +183,7 @@ impl World {
         );
         for Pool { name, scope, policy, image, container } in pools {
             let (url, image) = (self.github.scope_url(scope), image.as_ref().unwrap_or(&self.image));
+            let pull = if container.contains("pull = ") { "" } else { "pull = \"never\"" };
             let written = write!(
                 text,
                 r#"
@@ -194,7 +195,7 @@ impl World {
                 [pool.container]
                 image = "{image}"
                 command = ["/dayfly", "simulated-runner"]
-                pull = "never"
+                {pull}
                 network = "host"
                 {container}
                 "#

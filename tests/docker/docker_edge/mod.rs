@@ -8,5 +8,6 @@ mod end;
 mod launch;
 mod life;
 mod pull;
+mod runner_volume;
 mod stand;
 mod watch;

@@ -10,7 +10,7 @@ use bollard::{
 use dayfly::host::{Host, HostError, RegistryLogin};
 
 use super::stand::{IDLE, Stand};
-use crate::registry::Registry;
+use crate::{registry::Registry, shell_image};
 
 #[tokio::test]
 async fn an_image_is_there_or_it_is_not() {
@@ -63,7 +63,7 @@ async fn a_pull_uses_the_credentials_of_the_pool_or_of_dockers_configuration_and
     }
 
     let is_podman = Stand::new().await.is_podman().await;
-    let registry = Registry::start().await;
+    let registry = Registry::start(false, shell_image::root()).await;
     let name = registry.push("runner", "v1", "");
     let address = &registry.address;
     let auth = base64::engine::general_purpose::STANDARD.encode(LOGIN);
@@ -147,7 +147,7 @@ async fn forget(stand: &Stand, names: &[&str]) {
 
 #[tokio::test]
 async fn a_pull_reports_its_layers_and_bytes() {
-    let (stand, registry) = (Stand::new().await, Registry::open().await);
+    let (stand, registry) = (Stand::new().await, Registry::start(true, shell_image::root()).await);
     let name = registry.push(&stand.image, "v1", "");
     let mut reported = Vec::new();
     stand.docker.pull(&name, None, |progress| reported.push(progress)).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_pull_reports_its_layers_and_bytes() {
 
 #[tokio::test]
 async fn a_replaced_image_is_removed_once_nothing_uses_it() {
-    let (stand, registry) = (Stand::new().await, Registry::open().await);
+    let (stand, registry) = (Stand::new().await, Registry::start(true, shell_image::root()).await);
     let name = registry.push(&stand.image, "v1", "old");
     let pull = async || stand.docker.pull(&name, None, |_| {}).await.unwrap();
     let gone = async |id: &str| stand.docker.remove_replaced(&name, id).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_replaced_image_is_removed_once_nothing_uses_it() {
 
 #[tokio::test]
 async fn a_replaced_image_that_has_another_name_is_left_alone() {
-    let (stand, registry) = (Stand::new().await, Registry::open().await);
+    let (stand, registry) = (Stand::new().await, Registry::start(true, shell_image::root()).await);
     let name = registry.push(&stand.image, "v1", "old");
     let other = registry.push(&format!("{}-other", stand.image), "v1", "old");
     let old = stand.docker.pull(&name, None, |_| {}).await.unwrap();
