@@ -10,7 +10,7 @@ use bollard::{
 };
 use dayfly::{
     fleet::{Devices, Mount, Network, Pool, RegistrationId},
-    host::{Host, Launch, Prepared},
+    host::{Host, Launch, Prepared, TemplateFiles},
     simulator::{Job, Settings, Simulator},
 };
 use secrecy::SecretString;
@@ -101,6 +101,7 @@ async fn runners_on_one_volume_serve_jobs_in_an_image_without_a_runner() {
             runner: &runner,
             registration: RegistrationId(number),
             pool: &pool,
+            files: &TemplateFiles::default(),
             image: &image,
             jit: &SecretString::from(jit),
             devices: &Devices::default(),
