@@ -18,6 +18,7 @@ mod ends;
 mod files;
 mod lists;
 mod removals;
+mod sidecars;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -110,7 +110,8 @@ impl Fleet {
         runner.scope = Some(state.pool.scope.clone());
         runner.host = Some(state.pool.host.clone());
         runner.template = state.digest.clone();
-        runner.resources = state.pool.template.total_resources();
+        runner.resources = state.pool.template.resources;
+        runner.sidecars = state.pool.template.sidecars();
         runner.devices = devices.clone();
         runner.in_flight = Some(InFlight::Launch(why));
         self.runners.insert(name.clone(), runner);
