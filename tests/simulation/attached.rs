@@ -6,7 +6,8 @@ use dayfly::{
 };
 
 use crate::{
-    calls::{Answer, Fault},
+    calls::Answer,
+    faults::Fault,
     setting::MINUTE,
     world::{Happening, World, note},
 };

@@ -6,7 +6,8 @@ use dayfly::fleet::{
 };
 
 use crate::{
-    calls::{Answer, Fault},
+    calls::Answer,
+    faults::Fault,
     lives::Nature,
     setting::SECOND,
     world::{Container, Happening, Registration, State, World, note},

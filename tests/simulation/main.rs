@@ -14,6 +14,7 @@ mod deeds;
 mod devices;
 mod engine;
 mod extras;
+mod faults;
 mod figures;
 mod happenings;
 mod jobs;

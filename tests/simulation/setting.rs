@@ -340,5 +340,5 @@ fn budget<'a>(random: &mut Random, name: HostName, pools: impl Iterator<Item = &
     };
     let spare = u32::try_from(random.within(1, 8)).expect("small");
     let max_runners = random.chance(300).then_some(count + spare);
-    Host { name, max_runners, budget, devices: Default::default() }
+    Host { name, max_runners, budget, devices: std::collections::BTreeMap::default() }
 }

@@ -109,7 +109,7 @@ impl Fleet {
         runner.launched = true;
         runner.scope = Some(state.pool.scope.clone());
         runner.host = Some(state.pool.host.clone());
-        runner.template = state.digest.clone();
+        runner.template.clone_from(&state.digest);
         runner.resources = state.pool.template.resources;
         runner.sidecars = state.pool.template.sidecars();
         runner.devices = devices.clone();
