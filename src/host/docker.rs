@@ -13,9 +13,7 @@ use std::{
 
 use bollard::{
     models::{ContainerStateStatusEnum, ContainerSummary},
-    query_parameters::{
-        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-    },
+    query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::{Mutex, MutexGuard};

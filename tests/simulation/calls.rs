@@ -1,37 +1,76 @@
 //! The two edges, as calls that stay pending until the world's clock answers them. A request is carried out
 //! at a random moment within the call, if at all; its response may be lost.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, task::Poll};
 
 use dayfly::{
-    fleet::{Container, ContainerId, Exit, Occupation, Registration, RegistrationId, RunnerName, Why},
+    fleet::{
+        ContainerId, Devices, Exit, Occupation, Registration, RegistrationId, Resources, RunnerName, Why,
+    },
     github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
-    host::{Host, HostError, Launch, Listed, Preparation, Prepared},
+    host::{HostError, Listed},
 };
 use secrecy::SecretString;
 
 use crate::{
+    faults::Fault,
     rules::Sight,
     setting::SECOND,
     world::{Asking, Happening, Shared, World, note},
 };
 
-/// The deadline of a call.
-const DEADLINE: u64 = 15 * SECOND;
-
 /// What is asked, by index of scope, host, container.
 #[derive(Debug)]
 pub(crate) enum Ask {
     List(usize),
-    Mint { scope: usize, runner: RunnerName },
-    Delete { scope: usize, id: RegistrationId },
+    Mint {
+        scope: usize,
+        runner: RunnerName,
+    },
+    Delete {
+        scope: usize,
+        id: RegistrationId,
+    },
     Containers(usize),
-    Create { host: usize, runner: RunnerName, registration: RegistrationId },
+    MakeNetwork {
+        host: usize,
+        runner: RunnerName,
+    },
+    CreateSidecar {
+        host: usize,
+        runner: RunnerName,
+        resources: Resources,
+    },
+    StartSidecar {
+        host: usize,
+        runner: RunnerName,
+    },
+    /// Whether it answers.
+    Sidecar {
+        host: usize,
+        runner: RunnerName,
+    },
+    Create {
+        host: usize,
+        runner: RunnerName,
+        registration: RegistrationId,
+        devices: Devices,
+    },
     Start(usize, ContainerId),
     Occupation(usize, ContainerId),
-    Stop { host: usize, id: ContainerId, grace: u64 },
+    Stop {
+        host: usize,
+        id: ContainerId,
+        grace: u64,
+    },
     Exit(usize, ContainerId),
     Remove(usize, ContainerId),
+    /// A runner's sidecars, or its networks.
+    Detach {
+        host: usize,
+        runner: RunnerName,
+        sidecars: bool,
+    },
 }
 
 /// What is answered.
@@ -39,28 +78,13 @@ pub(crate) enum Ask {
 pub(crate) enum Answer {
     Registrations(Vec<Registration>),
     Minted(RegistrationId),
-    Containers(Vec<Container>),
+    Containers(Listed),
     Created(ContainerId),
     Done,
     Occupation(Occupation),
     Exit(Option<Exit>),
     Github(GithubError),
     Engine(HostError),
-}
-
-/// How a call fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Failed,
-    Unreachable,
-    Limited(u64),
-    Refused,
-    NameTaken,
-    NoJitConfig,
-    GroupFull,
-    ImageMissing,
-    EngineRefused,
-    OutOfFiles,
 }
 
 /// A call on its way.
@@ -89,7 +113,12 @@ impl Ask {
     fn host(&self) -> usize {
         match *self {
             Self::Containers(host)
+            | Self::MakeNetwork { host, .. }
+            | Self::CreateSidecar { host, .. }
+            | Self::StartSidecar { host, .. }
+            | Self::Sidecar { host, .. }
             | Self::Create { host, .. }
+            | Self::Detach { host, .. }
             | Self::Start(host, _)
             | Self::Occupation(host, _)
             | Self::Stop { host, .. }
@@ -134,75 +163,6 @@ impl World {
         id
     }
 
-    /// The fault, whether it is done all the same, and how long the call takes.
-    fn draw_github_fault(&mut self, scope: usize, ask: &Ask, latency: u64) -> (Option<Fault>, bool, u64) {
-        let hang = DEADLINE.max(latency);
-        if self.under.scope_down[scope] > 0 {
-            return match self.random.index(3) {
-                0 => (Some(Fault::Unreachable), false, latency),
-                1 => (Some(Fault::Failed), false, latency),
-                _ => (Some(Fault::Failed), false, hang),
-            };
-        }
-        let until = self.under.limited_until[scope];
-        if self.now < until {
-            return (Some(Fault::Limited(until - self.now)), false, latency);
-        }
-        if self.under.scope_limited[scope] > 0 {
-            let until = self.now + self.random.within(20 * SECOND, 90 * SECOND);
-            self.under.limited_until[scope] = until;
-            return (Some(Fault::Limited(until - self.now)), false, latency);
-        }
-        let mints = matches!(ask, Ask::Mint { .. });
-        if self.under.scope_refuses[scope] > 0 {
-            return (Some(Fault::Refused), false, latency);
-        }
-        if mints && self.under.group_full[scope] > 0 {
-            return (Some(Fault::GroupFull), false, latency);
-        }
-        if !self.fails(self.setting.faults.github) {
-            return (None, true, latency);
-        }
-        match self.random.index(8) {
-            0 => (Some(Fault::Unreachable), false, latency),
-            2 | 3 => (Some(Fault::Failed), true, latency),
-            4 => (Some(Fault::Failed), self.random.chance(500), hang),
-            // The request was sent twice on the way, and the second answer came back.
-            5 if mints => (Some(self.random.of(&[Fault::NameTaken, Fault::NoJitConfig])), true, latency),
-            6 => {
-                let until = self.now + self.random.within(5 * SECOND, 60 * SECOND);
-                self.under.limited_until[scope] = until;
-                (Some(Fault::Limited(until - self.now)), false, latency)
-            }
-            _ => (Some(Fault::Failed), false, latency),
-        }
-    }
-
-    fn draw_engine_fault(&mut self, host: usize, ask: &Ask, latency: u64) -> (Option<Fault>, bool, u64) {
-        let hang = DEADLINE.max(latency);
-        if self.under.host_down[host] > 0 {
-            return (Some(Fault::Failed), false, if self.random.chance(300) { hang } else { latency });
-        }
-        let creates = matches!(ask, Ask::Create { .. });
-        if creates && self.under.image_missing[host] > 0 {
-            return (Some(Fault::ImageMissing), false, latency);
-        }
-        if creates && self.under.engine_refuses[host] > 0 {
-            return (Some(Fault::EngineRefused), false, latency);
-        }
-        if !self.fails(self.setting.faults.engine) {
-            return (None, true, latency);
-        }
-        match self.random.index(6) {
-            0 => (Some(Fault::Failed), false, latency),
-            1 | 2 => (Some(Fault::Failed), true, latency),
-            3 => (Some(Fault::Failed), self.random.chance(500), hang),
-            4 if creates => (Some(Fault::EngineRefused), false, latency),
-            5 if self.random.chance(100) => (Some(Fault::OutOfFiles), false, latency),
-            _ => (Some(Fault::Failed), true, hang),
-        }
-    }
-
     /// What was asked is done.
     pub(crate) fn deed(&mut self, id: u64) {
         let Some(mut call) = self.calls.remove(&id) else { return };
@@ -210,8 +170,20 @@ impl World {
             Ask::List(scope) => Some(Answer::Registrations(self.list_registrations(*scope))),
             Ask::Mint { scope, runner } => Some(self.mint(*scope, runner)),
             Ask::Delete { scope, id } => Some(self.delete(*scope, *id)),
-            Ask::Containers(host) => Some(Answer::Containers(self.list_containers(*host))),
-            Ask::Create { host, runner, registration } => Some(self.create(*host, runner, *registration)),
+            Ask::Containers(host) => {
+                let attachments = self.list_attachments(*host);
+                Some(Answer::Containers(Listed { containers: self.list_containers(*host), attachments }))
+            }
+            Ask::MakeNetwork { host, runner } => Some(self.make_network(*host, runner)),
+            Ask::CreateSidecar { host, runner, resources } => {
+                Some(self.create_sidecar(*host, runner, *resources))
+            }
+            Ask::StartSidecar { host, runner } => Some(self.start_sidecar(*host, runner)),
+            Ask::Sidecar { host, runner } => Some(self.ask_sidecar(*host, runner)),
+            Ask::Detach { host, runner, sidecars } => Some(self.detach(*host, runner, *sidecars)),
+            Ask::Create { host, runner, registration, devices } => {
+                Some(self.create(*host, runner, *registration, devices, call.abandoned))
+            }
             Ask::Start(_, container) => Some(self.start(container)),
             Ask::Occupation(_, container) => Some(self.occupation(container, call.serial)),
             Ask::Stop { id: container, grace, .. } => {
@@ -273,44 +245,13 @@ impl World {
     }
 }
 
-impl Fault {
-    pub(crate) fn answer(self, github: bool) -> Answer {
-        let detail = "it was made to fail".to_owned();
-        match self {
-            Self::Failed | Self::NoJitConfig if github => {
-                Answer::Github(GithubError::Failed { detail, source: None })
-            }
-            Self::Failed | Self::NoJitConfig => Answer::Engine(HostError::Failed { detail, source: None }),
-            Self::Unreachable => Answer::Github(GithubError::Unreachable("connection refused".into())),
-            Self::Limited(wait) => {
-                Answer::Github(GithubError::RateLimited { wait: Duration::from_millis(wait) })
-            }
-            Self::Refused => Answer::Github(GithubError::Refused(detail)),
-            Self::NameTaken => Answer::Github(GithubError::NameTaken),
-            Self::GroupFull => Answer::Github(GithubError::RegistrationLimit(detail)),
-            Self::ImageMissing => Answer::Engine(HostError::ImageMissing(detail)),
-            Self::EngineRefused => Answer::Engine(HostError::Refused(detail)),
-            Self::OutOfFiles => {
-                let source = Some(std::io::Error::from_raw_os_error(24).into());
-                Answer::Engine(HostError::Failed { detail, source })
-            }
-        }
-    }
-}
-
 /// A scope's API, in the world.
 pub(crate) struct Api {
     pub(crate) world: Shared,
     pub(crate) scope: usize,
 }
 
-/// A host's engine, in the world.
-pub(crate) struct Engine {
-    pub(crate) world: Shared,
-    pub(crate) host: usize,
-}
-
-async fn call(world: &Shared, ask: Ask) -> Answer {
+pub(crate) async fn call(world: &Shared, ask: Ask) -> Answer {
     let id = world.try_lock().expect("the world is free").ask(ask);
     poll_fn(|_| world.try_lock().expect("the world is free").answer(id)).await
 }
@@ -318,13 +259,6 @@ async fn call(world: &Shared, ask: Ask) -> Answer {
 fn github<T>(answer: Answer, wanted: impl FnOnce(Answer) -> Option<T>) -> Result<T, GithubError> {
     match answer {
         Answer::Github(error) => Err(error),
-        answer => Ok(wanted(answer).expect("an answer to what was asked")),
-    }
-}
-
-fn engine<T>(answer: Answer, wanted: impl FnOnce(Answer) -> Option<T>) -> Result<T, HostError> {
-    match answer {
-        Answer::Engine(error) => Err(error),
         answer => Ok(wanted(answer).expect("an answer to what was asked")),
     }
 }
@@ -347,59 +281,6 @@ impl RunnerApi for Api {
 
     async fn delete(&self, id: RegistrationId) -> Result<(), GithubError> {
         github(call(&self.world, Ask::Delete { scope: self.scope, id }).await, done)
-    }
-}
-
-impl Host for Engine {
-    async fn list(&self) -> Result<Listed, HostError> {
-        engine(call(&self.world, Ask::Containers(self.host)).await, |answer| match answer {
-            Answer::Containers(containers) => Some(Listed { containers, attachments: Vec::new() }),
-            _ => None,
-        })
-    }
-
-    async fn prepare(&self, _: Preparation<'_>) -> Result<Prepared, HostError> {
-        Ok(Prepared::default())
-    }
-
-    async fn detach(&self, _: &RunnerName) -> Result<(), HostError> {
-        Ok(())
-    }
-
-    async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
-        let (runner, registration) = (launch.runner.clone(), launch.registration);
-        let ask = Ask::Create { host: self.host, runner, registration };
-        engine(call(&self.world, ask).await, |answer| match answer {
-            Answer::Created(id) => Some(id),
-            _ => None,
-        })
-    }
-
-    async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
-        engine(call(&self.world, Ask::Start(self.host, id.clone())).await, done)
-    }
-
-    async fn occupation(&self, id: &ContainerId) -> Result<Occupation, HostError> {
-        engine(call(&self.world, Ask::Occupation(self.host, id.clone())).await, |answer| match answer {
-            Answer::Occupation(occupation) => Some(occupation),
-            _ => None,
-        })
-    }
-
-    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), HostError> {
-        let grace = u64::try_from(grace.as_millis()).expect("short");
-        engine(call(&self.world, Ask::Stop { host: self.host, id: id.clone(), grace }).await, done)
-    }
-
-    async fn exit(&self, id: &ContainerId) -> Result<Option<Exit>, HostError> {
-        engine(call(&self.world, Ask::Exit(self.host, id.clone())).await, |answer| match answer {
-            Answer::Exit(exit) => Some(exit),
-            _ => None,
-        })
-    }
-
-    async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
-        engine(call(&self.world, Ask::Remove(self.host, id.clone())).await, done)
     }
 }
 

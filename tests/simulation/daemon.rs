@@ -22,8 +22,9 @@ use dayfly::{
 use beliefs::Beliefs;
 
 use crate::{
-    calls::{Api, Engine},
+    calls::Api,
     cases::Cases,
+    engine::Engine,
     figures::Figures,
     random::Random,
     rules::Sight,

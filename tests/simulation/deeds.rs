@@ -1,12 +1,13 @@
 //! What GitHub and the engines do when they are asked.
 
 use dayfly::fleet::{
-    Container as Found, ContainerId, ContainerState, Devices, Occupation, RegistrationId, RunnerName,
-    RunnerStatus, Why,
+    Container as Found, ContainerId, ContainerState, Devices, DockerMode, Occupation, RegistrationId,
+    RunnerName, RunnerStatus, Why,
 };
 
 use crate::{
-    calls::{Answer, Fault},
+    calls::Answer,
+    faults::Fault,
     lives::Nature,
     setting::SECOND,
     world::{Container, Happening, Registration, State, World, note},
@@ -111,7 +112,7 @@ impl World {
                 template: c.template.clone(),
                 image: None,
                 resources: c.resources,
-                devices: Devices::default(),
+                devices: c.devices.clone(),
                 state: match &c.state {
                     State::Created => ContainerState::Created,
                     State::Up(_) => ContainerState::Up,
@@ -127,6 +128,8 @@ impl World {
         host: usize,
         runner: &RunnerName,
         registration: RegistrationId,
+        devices: &Devices,
+        belated: bool,
     ) -> Answer {
         let registration = usize::try_from(registration.0).expect("ours");
         let Some(pool) = self.registrations[registration].pool else {
@@ -136,6 +139,7 @@ impl World {
         if self.registrations[registration].name != runner.as_str() {
             self.breach(4, "a container with another runner's registration");
         }
+        self.check_devices(host, runner, devices, belated);
         let index = self.containers.len();
         let id = ContainerId(format!("{index:x}").into());
         let template = &self.setting.pools[pool].pool.template;
@@ -147,6 +151,8 @@ impl World {
             registration,
             template: template.digest(),
             resources: template.resources,
+            devices: devices.clone(),
+            belated,
             state: State::Created,
             removed: false,
             nature: Nature::Good,
@@ -179,6 +185,12 @@ impl World {
             });
         };
         if self.containers[index].state == State::Created {
+            let c = &self.containers[index];
+            let needs = matches!(self.setting.pools[c.pool].pool.template.docker, DockerMode::Dind(_));
+            if needs && self.lost_sidecars.contains(&c.runner) {
+                // It is to join the sidecar's network.
+                return Fault::EngineRefused.answer(false);
+            }
             self.starts(index);
         }
         Answer::Done

@@ -1,5 +1,7 @@
 //! What each happening does to the world.
 
+use dayfly::fleet::{DockerMode, Network};
+
 use crate::world::{Fate, Happening, World, note};
 
 impl World {
@@ -14,6 +16,7 @@ impl World {
             Happening::JobDone(container) => self.job_done(container),
             Happening::Exit(container, code, out_of_memory) => self.exits(container, code, out_of_memory),
             Happening::Vanish(container) => self.vanishes(container),
+            Happening::SidecarEnds(index, gone) => self.sidecar_ends(index, gone),
             Happening::OutOfMemory(container) => self.out_of_memory(container),
             Happening::Offline(registration) => self.goes_offline(registration),
             Happening::Online(registration) => self.comes_online(registration),
@@ -72,7 +75,18 @@ impl World {
         } else {
             note!(self, "world: pool {} has another template", self.setting.pools[pool].pool.name);
             let shm = self.random.next();
-            self.setting.pools[pool].pool.template.shm_size = Some(shm);
+            let template = &mut self.setting.pools[pool].pool.template;
+            template.shm_size = Some(shm);
+            match shm % 4 {
+                0 => template.docker = DockerMode::None,
+                1 => {
+                    template.network = match template.network {
+                        Network::Isolated => Network::Default,
+                        _ => Network::Isolated,
+                    };
+                }
+                _ => {}
+            }
         }
     }
 }

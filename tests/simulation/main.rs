@@ -5,11 +5,16 @@
 //! `SEED=… cargo test --test simulation` replays one day and shows the end of its trace;
 //! `SIMULATION_DAYS=…` lives more days than usual, `SIMULATION_FROM=…` other ones.
 
+mod attached;
 mod calls;
 mod cases;
 mod clocks;
 mod daemon;
 mod deeds;
+mod devices;
+mod engine;
+mod extras;
+mod faults;
 mod figures;
 mod happenings;
 mod jobs;

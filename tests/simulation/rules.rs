@@ -23,6 +23,7 @@ impl World {
             Ask::Delete { id, .. } => self.check_delete(*id),
             Ask::Stop { id, .. } => self.check_stop(id),
             Ask::Remove(_, id) => self.check_remove(id),
+            Ask::Detach { runner, .. } => self.check_detach(runner),
             _ => {}
         }
     }
@@ -95,7 +96,10 @@ impl Day {
     /// The rules that an action keeps or breaks when it is planned.
     pub(crate) fn check_action(&mut self, action: &Action) {
         match action {
-            Action::Launch { runner, pool, host, .. } => self.check_launch(runner, pool, host),
+            Action::Launch { runner, pool, host, devices, .. } => {
+                self.check_free(runner, pool, host, devices);
+                self.check_launch(runner, pool, host);
+            }
             Action::Deregister { runner, ask, why, scope, .. } => {
                 let seen = self.scope_index(scope).map(|index| self.world().scope_sight[index]);
                 self.check_sight("scope", seen, runner);
@@ -182,6 +186,8 @@ impl Day {
                 Some((3, "is cleared away, and how it ended was not read"))
             }
             Why::Finished if up => Some((3, "runs and is taken for finished")),
+            Why::LaunchFailed if up => Some((3, "runs and its launch is taken for failed")),
+            Why::SidecarLost if !world.lost_sidecars.contains(runner) => Some((1, "has its sidecar")),
             Why::Orphaned if up => Some((2, "runs and is taken for orphaned")),
             Why::Surplus if self.beliefs.session_taken(c.pool) => {
                 Some((2, "is surplus while another session holds the scale set"))
@@ -260,6 +266,10 @@ impl Day {
                 coming += u32::from(c.pool == pool && booting && self.launched.contains(&c.runner));
             }
         }
+        for sidecar in world.beside[host].iter().filter_map(|&index| world.attached[index].running(&world)) {
+            memory += sidecar.resources.memory;
+            cpu_millis += sidecar.resources.cpu_millis;
+        }
         for (runner, &(other, at)) in &self.in_flight {
             let container = world.container_of(runner);
             // It may have ended, or have taken a job, before its launch was answered.
@@ -270,8 +280,10 @@ impl Day {
             of_pool += u32::from(other == pool);
             if at == host {
                 on_host += 1;
-                memory += world.setting.pools[other].pool.template.resources.memory;
-                cpu_millis += world.setting.pools[other].pool.template.resources.cpu_millis;
+                let total = world.setting.pools[other].pool.template.total_resources();
+                let counted = world.sidecars_of(host, runner);
+                memory += total.memory.saturating_sub(counted.memory);
+                cpu_millis += total.cpu_millis.saturating_sub(counted.cpu_millis);
             }
         }
         let policy = &setting.pool.policy;

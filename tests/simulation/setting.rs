@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dayfly::fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, Resources, Scope, Target, Template};
 
-use crate::random::Random;
+use crate::{extras, random::Random};
 
 /// One second in the world's milliseconds.
 pub(crate) const SECOND: u64 = 1000;
@@ -13,7 +13,7 @@ pub(crate) const MINUTE: u64 = 60 * SECOND;
 /// When every day begins.
 pub(crate) const MORNING: u64 = 777_000_000;
 
-const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 
 /// How often what goes wrong, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -132,10 +132,16 @@ impl Setting {
             (many.pool.policy.min_idle, many.pool.policy.max) = (100, 110);
         }
         overlap(random, &mut pools);
+        let mut extra = Random::new(random.clone().next());
+        extras::furnish(&mut extra, &mut pools);
         let hosts = hosts
             .into_iter()
             .enumerate()
-            .map(|(index, name)| budget(random, name, pools.iter().filter(|p| p.host == index)))
+            .map(|(index, name)| {
+                let on_host = || pools.iter().filter(|p| p.host == index);
+                let devices = extras::devices(&mut extra, on_host());
+                Host { devices, ..budget(random, name, on_host()) }
+            })
             .collect();
         let mut repositories: Vec<Scope> = Vec::new();
         for scope in &scopes {
@@ -181,6 +187,7 @@ impl Setting {
         for host in &mut self.hosts {
             host.max_runners = None;
             host.budget = Resources::default();
+            host.devices = extras::plenty();
         }
     }
 
@@ -322,15 +329,16 @@ fn budget<'a>(random: &mut Random, name: HostName, pools: impl Iterator<Item = &
     let (mut count, mut memory, mut cpu_millis) = (0, 0, 0);
     for PoolSetting { pool, .. } in pools {
         count += pool.policy.min_idle;
-        memory += u64::from(pool.policy.min_idle) * pool.template.resources.memory;
-        cpu_millis += u64::from(pool.policy.min_idle) * pool.template.resources.cpu_millis;
+        let each = pool.template.total_resources();
+        memory += u64::from(pool.policy.min_idle) * each.memory;
+        cpu_millis += u64::from(pool.policy.min_idle) * each.cpu_millis;
     }
     let spare = random.within(1, 8);
     let budget = Resources {
-        memory: if random.chance(300) { memory + spare * 4 * GIB } else { 0 },
-        cpu_millis: if random.chance(300) { cpu_millis + spare * 2000 } else { 0 },
+        memory: if random.chance(300) { memory + spare * 6 * GIB } else { 0 },
+        cpu_millis: if random.chance(300) { cpu_millis + spare * 2500 } else { 0 },
     };
     let spare = u32::try_from(random.within(1, 8)).expect("small");
     let max_runners = random.chance(300).then_some(count + spare);
-    Host { name, max_runners, budget, devices: Default::default() }
+    Host { name, max_runners, budget, devices: std::collections::BTreeMap::default() }
 }

@@ -171,7 +171,7 @@ impl World {
                 self.after(delay, Happening::TellImage(host, self.life));
             }
             Kind::DiskLow(host) => self.tell_disk(host),
-            Kind::SessionTaken(pool) if self.under.session_taken[pool] > 0 && self.random.chance(500) => {
+            Kind::SessionTaken(pool) if self.under.session_taken[pool] > 0 && self.random.chance(900) => {
                 self.lose_session(pool);
             }
             Kind::Phantom(pool) => self.set_changes(pool),
@@ -210,9 +210,12 @@ impl World {
         };
         for index in 0..self.setting.pools.len() {
             if self.setting.pools[index].host == host && !self.setting.pools[index].gone {
-                let image = self.setting.pools[index].pool.template.image.clone();
-                let host = self.setting.hosts[host].name.clone();
-                self.tell(Evidence::Image { host, image, state: state.clone() });
+                let template = &self.setting.pools[index].pool.template;
+                let images = std::iter::once(template.image.as_str()).chain(template.sidecar_images());
+                for image in images.map(str::to_owned).collect::<Vec<_>>() {
+                    let host = self.setting.hosts[host].name.clone();
+                    self.tell(Evidence::Image { host, image, state: state.clone() });
+                }
             }
         }
     }

@@ -8,10 +8,11 @@ use std::{
 };
 
 use dayfly::fleet::{
-    ClockReading, ContainerId, Evidence, Exit, Instant, Resources, RunnerName, TemplateDigest, Why,
+    ClockReading, ContainerId, Devices, Evidence, Exit, Instant, Resources, RunnerName, TemplateDigest, Why,
 };
 
 use crate::{
+    attached::Attached,
     calls::Call,
     clocks::Clocks,
     jobs::Job,
@@ -40,6 +41,8 @@ pub(crate) enum Happening {
     JobDone(usize),
     Exit(usize, i64, bool),
     Vanish(usize),
+    /// A sidecar stops, and whether somebody removed it.
+    SidecarEnds(usize, bool),
     OutOfMemory(usize),
     Offline(usize),
     Online(usize),
@@ -119,6 +122,9 @@ pub(crate) struct Container {
     pub(crate) registration: usize,
     pub(crate) template: TemplateDigest,
     pub(crate) resources: Resources,
+    pub(crate) devices: Devices,
+    /// Created after the death of the daemon that requested it, so that it is never started.
+    pub(crate) belated: bool,
     pub(crate) state: State,
     pub(crate) removed: bool,
     pub(crate) nature: Nature,
@@ -224,6 +230,13 @@ pub(crate) struct World {
     pub(crate) planned_at: BTreeMap<RunnerName, u64>,
     /// Per host, the containers that are not removed.
     pub(crate) present: Vec<Vec<usize>>,
+    /// What was made beside containers, also for others' runners; and per host what is not removed.
+    pub(crate) attached: Vec<Attached>,
+    pub(crate) beside: Vec<Vec<usize>>,
+    /// Runners whose sidecar stopped or was removed while they may have needed it.
+    pub(crate) lost_sidecars: BTreeSet<RunnerName>,
+    /// What launches were planned with, where that is anything.
+    pub(crate) promised: BTreeMap<RunnerName, Devices>,
     pub(crate) jobs: Vec<Job>,
     /// Per pool, the jobs that wait.
     pub(crate) waiting: Vec<VecDeque<usize>>,
@@ -283,6 +296,10 @@ impl World {
             runners: BTreeMap::new(),
             planned_at: BTreeMap::new(),
             present: vec![Vec::new(); hosts],
+            attached: Vec::new(),
+            beside: vec![Vec::new(); hosts],
+            lost_sidecars: BTreeSet::new(),
+            promised: BTreeMap::new(),
             jobs: Vec::new(),
             waiting: vec![VecDeque::new(); pools],
             open: vec![Vec::new(); setting.repositories.len()],
@@ -304,6 +321,7 @@ impl World {
             setting,
         };
         world.settle_strangers();
+        world.settle_strangers_beside();
         world.draw_spells();
         world.draw_clocks();
         for pool in 0..pools {

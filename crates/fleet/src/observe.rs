@@ -21,6 +21,7 @@ use super::{
     reasons::Veto,
     runner::{Contained, LIST_LAG, Latch, Life, Registered, Runner},
     scope::Scope,
+    template::Resources,
     template_parts::FilesDigest,
     time::{ClockReading, Instant},
 };
@@ -220,7 +221,11 @@ impl Fleet {
                 continue;
             }
             shown.insert(name.clone());
-            let scope = self.pools.get(name.pool()).map(|pool| pool.pool.scope.clone());
+            let pool = self.pools.get(name.pool());
+            let scope = pool.map(|pool| pool.pool.scope.clone());
+            let needs_sidecars = pool.is_some_and(|pool| {
+                pool.pool.template.sidecars().is_some() && pool.digest.as_ref() == Some(&container.template)
+            });
             let runner = self.known(&name, now);
             if runner.scope.is_none() && container.scope.is_none() {
                 runner.scope = scope;
@@ -251,6 +256,10 @@ impl Fleet {
                     self.latch(&name, None, now);
                 }
                 (Contained::Never, _) if runner.in_flight.is_none() && !runner.launched => {
+                    // The same list shows its sidecars.
+                    if needs_sidecars {
+                        runner.sidecars = Some(Resources::default());
+                    }
                     let pool = name.pool().to_owned();
                     self.events.push(Event::Adopted { pool, runner: name });
                 }
@@ -391,7 +400,10 @@ impl Fleet {
                 ),
                 _ => true,
             };
-            !(runner.is_over() && contained && registered)
+            let detached = runner.detached_at.is_none_or(|at| {
+                listed_since(at, runner.host.as_ref().and_then(|h| hosts.get(h)).map(|h| &h.sight))
+            });
+            !(runner.is_over() && contained && detached && registered)
         });
     }
 }

@@ -17,7 +17,7 @@ use super::{
     fleet::{Fleet, HostState, Nearby, PoolState},
     name::PoolName,
     reasons::{Held, Why},
-    runner::{Contained, Life, Runner, TakeDown},
+    runner::{Contained, Life, QUICK_EXIT, Runner, TakeDown},
     time::{ClockReading, Instant},
 };
 
@@ -109,10 +109,14 @@ impl Fleet {
         for (name, why) in marked {
             let Some(runner) = self.runners.get_mut(&name) else { continue };
             take_down(runner, why, pass.now);
-            if why == Why::BootTimeout
-                && let Some(pool) = self.pools.get_mut(name.pool())
-            {
-                let detail = format!("{name} did not come online");
+            let detail = match why {
+                Why::BootTimeout => format!("{name} did not come online"),
+                Why::SidecarLost if runner.launched && pass.now.since(runner.boots_since) < QUICK_EXIT => {
+                    format!("a sidecar of {name} stopped soon after its start")
+                }
+                _ => continue,
+            };
+            if let Some(pool) = self.pools.get_mut(name.pool()) {
                 pool.backoff.failed(Held::BackingOff, &detail, runner.known_since, pass.now);
             }
         }

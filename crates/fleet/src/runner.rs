@@ -144,7 +144,11 @@ pub(super) enum InFlight {
     Launch(Why),
     Deregister(Why),
     Stop(Why),
-    Remove(Why),
+    Remove {
+        why: Why,
+        /// Whether it removes the container too: a list may show one that was not known when it began.
+        container: bool,
+    },
 }
 
 /// The removal of a runner.
@@ -166,12 +170,14 @@ pub(super) struct Runner {
     pub(super) host: Option<HostName>,
     pub(super) template: Option<TemplateDigest>,
     pub(super) image: Option<String>,
-    /// The limits of its container once that was listed; before, of all that is being made for it.
+    /// The limits of its container.
     pub(super) resources: Resources,
+    /// The limits of the sidecars that it has by its template, until a list must have shown them.
+    pub(super) sidecars: Option<Resources>,
     /// What it has for itself until its container is gone.
     pub(super) devices: Devices,
-    /// Whether a list has shown its container.
-    pub(super) is_listed: bool,
+    /// When its launch ended: lists that began before may lack what was made for it.
+    pub(super) made_at: Option<Instant>,
     /// What was made for it beside its container, as last listed.
     pub(super) attachments: Vec<Attachment>,
     /// When its attachments were removed: lists that began before prove nothing.
@@ -219,8 +225,9 @@ impl Runner {
             template: None,
             image: None,
             resources: Resources::default(),
+            sidecars: None,
             devices: Devices::default(),
-            is_listed: false,
+            made_at: None,
             attachments: Vec::new(),
             detached_at: None,
             sidecar_lost: false,
@@ -288,26 +295,22 @@ impl Runner {
     pub(super) fn takes_of_host(&self) -> bool {
         self.takes_room()
             || !self.attachments.is_empty()
+            || self.sidecars.is_some()
             || self.may_be_left.is_some()
             || !self.devices.is_empty() && matches!(self.contained, Contained::Present { .. })
     }
 
     /// The limits of what runs for it on its host.
     pub(super) fn committed_resources(&self) -> Resources {
-        let mut sidecars = Resources::default();
+        let mut listed = Resources::default();
         for attachment in &self.attachments {
-            sidecars.add(attachment.resources());
+            listed.add(attachment.resources());
         }
-        match &self.contained {
-            Contained::Present { life, .. } if life.has_ended() => sidecars,
-            Contained::Present { .. } if self.is_listed => {
-                let mut both = self.resources;
-                both.add(sidecars);
-                both
-            }
-            _ if self.takes_room() => self.resources,
-            _ => sidecars,
+        let mut all = listed.max(self.sidecars.unwrap_or_default());
+        if self.takes_room() {
+            all.add(self.resources);
         }
+        all
     }
 
     /// Whether it can take a job now, or will soon.
@@ -401,7 +404,6 @@ impl Runner {
         self.template = Some(container.template.clone());
         self.image.clone_from(&container.image);
         self.resources = container.resources;
-        self.is_listed = true;
         self.devices.clone_from(&container.devices);
         if self.scope.is_none() {
             self.scope.clone_from(&container.scope);
@@ -438,8 +440,12 @@ impl Runner {
         if self.detached_at.is_some_and(|at| began <= at) {
             return;
         }
-        let has = |id: &str| attachments.iter().any(|attachment| attachment.id == id);
         let is_sidecar = |attachment: &&Attachment| matches!(attachment.kind, AttachmentKind::Sidecar { .. });
+        if !self.is_launching() && self.made_at.is_none_or(|at| began > at) && self.sidecars.take().is_some()
+        {
+            self.sidecar_lost |= !attachments.iter().any(|attachment| is_sidecar(&attachment));
+        }
+        let has = |id: &str| attachments.iter().any(|attachment| attachment.id == id);
         let is_down = |attachment: &Attachment| {
             matches!(attachment.kind, AttachmentKind::Sidecar { state: SidecarState::Down, .. })
         };

@@ -19,6 +19,7 @@ mod files;
 mod lists;
 mod removals;
 mod rolls;
+mod sidecars;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -25,6 +25,11 @@ impl Resources {
         self.memory += more.memory;
         self.cpu_millis += more.cpu_millis;
     }
+
+    /// The larger of each.
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { memory: self.memory.max(other.memory), cpu_millis: self.cpu_millis.max(other.cpu_millis) }
+    }
 }
 
 /// When the engine pulls the image; smaller values pull more often.
@@ -183,9 +188,7 @@ impl Template {
     /// The limits of a runner's container and of its sidecars together.
     pub fn total_resources(&self) -> Resources {
         let mut total = self.resources;
-        if let DockerMode::Dind(dind) = &self.docker {
-            total.add(dind.resources);
-        }
+        total.add(self.sidecars().unwrap_or_default());
         total
     }
 
@@ -197,6 +200,14 @@ impl Template {
         };
         let egress = self.egress.as_ref().and_then(|egress| egress.image.as_deref());
         dind.into_iter().chain(egress)
+    }
+
+    /// The limits of a runner's sidecars together; `None` when it has none.
+    pub fn sidecars(&self) -> Option<Resources> {
+        match &self.docker {
+            DockerMode::Dind(dind) => Some(dind.resources),
+            DockerMode::None | DockerMode::Socket => None,
+        }
     }
 
     /// Whether anything is made for a runner beside its container.

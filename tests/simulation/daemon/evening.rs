@@ -112,6 +112,7 @@ impl Day {
                     && c.is_up()
                     && c.job.is_none()
                     && c.connected_at.is_some()
+                    && !world.lost_sidecars.contains(&c.runner)
                     && !world.registrations[c.registration].deaf
                     && world.registrations[c.registration].online
             });
@@ -130,6 +131,9 @@ impl Day {
                 State::Up(_) if c.job.is_none() && registered => {}
                 _ => return Some(format!("{} is left: {:?}, registered: {registered}", c.runner, c.state)),
             }
+        }
+        if let Some(left) = world.left_beside() {
+            return Some(left);
         }
         for r in world.listed.iter().flatten().map(|&r| &world.registrations[r]) {
             let contained = r.container.is_some_and(|c| world.containers[c].is_up());

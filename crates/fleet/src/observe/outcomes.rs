@@ -26,6 +26,7 @@ impl Fleet {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Some(InFlight::Launch(why)) = runner.in_flight else { return };
         runner.in_flight = None;
+        runner.made_at = Some(now);
         let expected = |runner: &mut Runner, id| {
             if matches!(runner.registered, Registered::Never | Registered::Expected { .. }) {
                 runner.registered = Registered::Expected { id, since: now };
@@ -194,14 +195,14 @@ impl Fleet {
 
     pub(super) fn remove_ended(&mut self, name: &RunnerName, outcome: Removed, now: Instant) {
         let Some(runner) = self.runners.get_mut(name) else { return };
-        let Some(InFlight::Remove(why)) = runner.in_flight else { return };
+        let Some(InFlight::Remove { why, container }) = runner.in_flight else { return };
         runner.in_flight = None;
         match outcome {
             Removed::Gone => {
-                if !matches!(runner.contained, Contained::Never) {
+                if container {
                     runner.contained = Contained::Gone { at: now };
                 }
-                (runner.attachments, runner.detached_at) = (Vec::new(), Some(now));
+                (runner.attachments, runner.sidecars, runner.detached_at) = (Vec::new(), None, Some(now));
                 runner.retries = 0;
                 if why == Why::NeverStarted {
                     let (pool, runner) = (name.pool().to_owned(), name.clone());

@@ -86,7 +86,7 @@ impl Fleet {
 
     /// Why the attachments of a runner without a container are to be removed, if they are.
     fn left_attached(&self, runner: &Runner, pass: &mut Pass) -> Option<Why> {
-        if runner.attachments.is_empty() {
+        if runner.attachments.is_empty() || runner.may_be_left.is_some() {
             None
         } else if runner.launch_failed {
             Some(Why::LaunchFailed)
@@ -193,6 +193,6 @@ impl Fleet {
                     .is_some_and(|state| state.pool.template.has_attachments()),
             why,
         };
-        Some((action, InFlight::Remove(why)))
+        Some((action, InFlight::Remove { why, container: runner.container().is_some() }))
     }
 }

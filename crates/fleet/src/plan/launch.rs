@@ -109,13 +109,14 @@ impl Fleet {
         runner.launched = true;
         runner.scope = Some(state.pool.scope.clone());
         runner.host = Some(state.pool.host.clone());
-        runner.template = state.digest.clone();
+        runner.template.clone_from(&state.digest);
         // A pool without its image wants nothing.
         let image =
             self.hosts.get(&state.pool.host).and_then(|host| host.present(&state.pool.template.image));
         let image = image.unwrap_or(&state.pool.template.image).to_owned();
         runner.image = Some(image.clone());
-        runner.resources = state.pool.template.total_resources();
+        runner.resources = state.pool.template.resources;
+        runner.sidecars = state.pool.template.sidecars();
         runner.devices = devices.clone();
         runner.in_flight = Some(InFlight::Launch(why));
         self.runners.insert(name.clone(), runner);
