@@ -66,6 +66,11 @@ pub struct Egress {
     pub image: Option<String>,
 }
 
+impl Egress {
+    /// The limits of the proxy: four hundred tunnels take some 20 MB.
+    pub const RESOURCES: Resources = Resources { memory: 128 << 20, cpu_millis: 0 };
+}
+
 /// What happens to destinations that are not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EgressMode {
@@ -204,10 +209,15 @@ impl Template {
 
     /// The limits of a runner's sidecars together; `None` when it has none.
     pub fn sidecars(&self) -> Option<Resources> {
-        match &self.docker {
+        let dind = match &self.docker {
             DockerMode::Dind(dind) => Some(dind.resources),
             DockerMode::None | DockerMode::Socket => None,
-        }
+        };
+        let egress = self.egress.as_ref().map(|_| Egress::RESOURCES);
+        dind.into_iter().chain(egress).reduce(|mut all, one| {
+            all.add(one);
+            all
+        })
     }
 
     /// Whether anything is made for a runner beside its container.

@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant, sleep};
 use super::{Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, labels, network::Kind};
 use crate::{
     egress::Report,
-    fleet::{ContainerId, Egress, Network},
+    fleet::{ContainerId, Egress, Network, Resources},
     host::{
         call::Call,
         container::{self, Condition, plain},
@@ -27,9 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two checks whether it listens.
 const CHECK: Duration = Duration::from_millis(25);
-
-/// Its memory in bytes: four hundred tunnels take some 20 MB.
-const MEMORY: u64 = 128 << 20;
 
 /// Lines of its log that are read.
 const LOG_LINES: usize = 5;
@@ -119,7 +116,8 @@ fn body(of: &Preparation<'_>, egress: &Egress, image: String) -> ContainerCreate
     let mut command = vec!["egress-proxy".to_owned(), "--mode".to_owned(), egress.mode.as_str().to_owned()];
     command.extend(egress.allow.iter().flat_map(|pattern| ["--allow".to_owned(), pattern.clone()]));
     let mut labels: HashMap<_, _> = labels(of, "proxy");
-    labels.insert(LABEL_RESOURCES.to_owned(), format!("{MEMORY}/0"));
+    let Resources { memory, cpu_millis } = Egress::RESOURCES;
+    labels.insert(LABEL_RESOURCES.to_owned(), format!("{memory}/{cpu_millis}"));
     ContainerCreateBody {
         image: Some(image),
         cmd: Some(command),
@@ -129,8 +127,8 @@ fn body(of: &Preparation<'_>, egress: &Egress, image: String) -> ContainerCreate
                 Network::Named(name) => Some(name.clone()),
                 Network::Default | Network::Isolated => None,
             },
-            memory: i64::try_from(MEMORY).ok(),
-            memory_swap: i64::try_from(MEMORY).ok(),
+            memory: i64::try_from(memory).ok(),
+            memory_swap: i64::try_from(memory).ok(),
             pids_limit: Some(64),
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".to_owned()]),
