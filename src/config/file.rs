@@ -142,6 +142,7 @@ pub(super) struct Container {
     pub(super) pids: Option<u32>,
     pub(super) shm_size: Option<Size>,
     pub(super) docker: Docker,
+    pub(super) docker_socket: Option<String>,
     pub(super) dind: Option<Dind>,
     pub(super) env: BTreeMap<String, String>,
     pub(super) env_file: Option<String>,

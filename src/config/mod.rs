@@ -7,6 +7,7 @@ mod credentials;
 mod demand;
 mod devices;
 mod dind;
+mod docker_socket;
 mod file;
 mod findings;
 mod hints;

@@ -4,14 +4,14 @@ use std::{collections::HashMap, path::Path};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum,
-    ContainerSummary, ContainerSummaryStateEnum, DeviceMapping, HostConfig, HostConfigLogConfig,
-    Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerSummary, ContainerSummaryStateEnum, DeviceMapping, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::{HostError, Launch, devices, environment, hooks, network_access::NetworkAccess, read_only_root};
 use crate::fleet::{
-    ContainerId, Device, Devices, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName, Scope,
-    Template, TemplateDigest,
+    ContainerId, Device, Devices, DockerMode, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName,
+    Scope, Template, TemplateDigest,
 };
 
 /// Label: the instance that created the container.
@@ -55,7 +55,8 @@ pub(super) fn create_body(launch: &Launch<'_>) -> Result<ContainerCreateBody, Ho
     let access = NetworkAccess::of(template);
     Ok(ContainerCreateBody {
         image: Some(template.image.clone()),
-        cmd: (!template.command.is_empty()).then(|| template.command.clone()),
+        cmd: Some(launch.prepared.command.as_ref().unwrap_or(&template.command).clone())
+            .filter(|command| !command.is_empty()),
         env: Some(environment::of(launch, &access)?),
         labels: Some(labels(launch)),
         user: template.user.clone(),
@@ -112,6 +113,9 @@ fn host_config(launch: &Launch<'_>, access: NetworkAccess) -> Result<HostConfig,
             Network::Default | Network::Isolated => None,
         }),
         group_add: list(&prepared.groups),
+        // The runner refuses container jobs where the control group of process 1 shows that it is in a container
+        // (actions/runner, `AssertCompatibleOS`), as it is without a namespace of its own on cgroup v1.
+        cgroupns_mode: (template.docker != DockerMode::None).then_some(HostConfigCgroupnsModeEnum::PRIVATE),
         runtime: template.runtime.clone(),
         extra_hosts: list(&template.extra_hosts),
         dns: list(&template.dns),

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch, Listed, Preparation, Prepared,
-    attachments::is_attachment,
+    attachments::{Bases, is_attachment},
     call::Call,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
@@ -64,6 +64,8 @@ struct Inner {
     /// Whether there may be networks or volumes that were made for runners: most installations make none, and need
     /// not list them.
     has_attachments: AtomicBool,
+    /// The copies of runners that new ones are made from.
+    bases: Bases,
 }
 
 /// Facts about an engine.
@@ -119,6 +121,7 @@ impl Docker {
             unreported: Notify::new(),
             streams: watch::Sender::default(),
             has_attachments: AtomicBool::new(true),
+            bases: Bases::default(),
         }))
     }
 
@@ -159,6 +162,10 @@ impl Docker {
 
     pub(super) fn has_attachments(&self) -> &AtomicBool {
         &self.0.has_attachments
+    }
+
+    pub(super) fn bases(&self) -> &Bases {
+        &self.0.bases
     }
 
     pub(super) fn last_event(&self) -> &AtomicI64 {
@@ -246,6 +253,7 @@ impl Host for Docker {
         let logins = proxy_logins(&launch.pool.template.proxy);
         let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
         let body = Box::new(container::create_body(&launch)?);
+        self.mark_job(&launch).await?;
         let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
         let deadline = self.engine().deadlines.of(Call::Create);
         let created = self
@@ -394,12 +402,16 @@ impl Docker {
     }
 
     pub(super) async fn remove_once(&self, id: &ContainerId, force: bool) -> Result<(), Fault> {
+        self.remove_as(Call::Remove, id, force).await
+    }
+
+    pub(super) async fn remove_as(&self, call: Call, id: &ContainerId, force: bool) -> Result<(), Fault> {
         let id = plain(id).map_err(Fault::Silent)?;
         // With its anonymous volumes, never with named ones.
         let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();
         let removed = self
             .engine()
-            .request(Call::Remove, |docker| async move { docker.remove_container(&id, Some(options)).await })
+            .request(call, |docker| async move { docker.remove_container(&id, Some(options)).await })
             .await;
         match removed {
             Err(fault) if fault.is(404) => Ok(()),

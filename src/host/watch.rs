@@ -28,7 +28,7 @@ use tokio::{
 
 use super::{
     Docker, HostError,
-    attachments::LABEL_ATTACHMENT,
+    attachments::{LABEL_ATTACHMENT, is_setup},
     call::Call,
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, plain, runner_of},
     engine::Fault,
@@ -131,7 +131,8 @@ impl Docker {
         // A list shows what became of a sidecar.
         if attribute(LABEL_ATTACHMENT).is_some() {
             let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;
-            return matches!(event.action.as_deref(), Some("die" | "destroy" | "remove"))
+            if is_setup(attribute(LABEL_ATTACHMENT)) {
+                return matches!(event.action.as_deref(), Some("die" | "destroy" | "remove"))
                 .then_some(Happened::Sidecar { runner });
         }
         // The list warns of containers without one.

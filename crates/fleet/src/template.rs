@@ -58,7 +58,10 @@ pub enum DockerMode {
     #[default]
     None,
     /// Through the socket of the host's engine, which makes them root on the host.
-    Socket,
+    Socket {
+        /// Its path on the engine's machine; `None` is that of the endpoint, or the usual one.
+        path: Option<String>,
+    },
     /// Through an engine of the runner's own, in a sidecar.
     Dind(Dind),
 }
@@ -162,7 +165,7 @@ impl Template {
     pub fn sidecar_images(&self) -> impl Iterator<Item = &str> {
         let dind = match &self.docker {
             DockerMode::Dind(dind) => Some(dind.image.as_str()),
-            DockerMode::None | DockerMode::Socket => None,
+            DockerMode::None | DockerMode::Socket { .. } => None,
         };
         dind.into_iter()
     }
