@@ -14,9 +14,9 @@ use bollard::{
     Docker,
     errors::Error,
     query_parameters::{
-        ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptions,
-        TagImageOptionsBuilder,
+        ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptionsBuilder,
+        ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        RemoveVolumeOptions, TagImageOptionsBuilder,
     },
 };
 use dayfly::{
@@ -104,10 +104,19 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     for label in [LABEL_INSTANCE, LABEL_TEST] {
         remove(&docker, "label", &format!("{label}={instance}")).await;
     }
-    let filter = HashMap::from([("label", vec![format!("{LABEL_TEST}={instance}")])]);
-    let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
-    for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
-        docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
+    // Those that jobs make.
+    remove(&docker, "name", &format!("^/?{instance}-")).await;
+    let filter = HashMap::from([("label", vec![format!("{LABEL_INSTANCE}={instance}")])]);
+    let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
+    for network in docker.list_networks(Some(options)).await.unwrap() {
+        docker.remove_network(&network.id.unwrap()).await.unwrap();
+    }
+    for label in [LABEL_INSTANCE, LABEL_TEST] {
+        let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
+        let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+        for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
+            docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
+        }
     }
     let _turn = turn();
     let mut own = tags(&docker).await;

@@ -77,11 +77,8 @@ impl Docker {
         let is_complete = || self.bases().complete.lock().contains(&name);
         let turn = if is_complete() { None } else { Some(self.bases().turn.lock().await) };
         let turn = turn.filter(|_| !is_complete());
-        let labels = [
-            (LABEL_INSTANCE, self.instance().as_str()),
-            (LABEL_BASE, of.image),
-            (LABEL_IMAGE, of.reference),
-        ];
+        let labels =
+            [(LABEL_INSTANCE, self.instance().as_str()), (LABEL_BASE, of.image), (LABEL_IMAGE, of.reference)];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         // It may have been removed as unused: it is checked each time.
         self.create_volume(name.clone(), labels).await?;

@@ -171,8 +171,7 @@ mod tests {
 
     #[test]
     fn containers_of_the_job_are_recognized_and_nobody_elses() {
-        let home =
-            Volume { name: "r-home".to_owned(), mountpoint: HOME.to_owned(), ..Volume::default() };
+        let home = Volume { name: "r-home".to_owned(), mountpoint: HOME.to_owned(), ..Volume::default() };
         let networks = vec!["n1".to_owned(), "github_network_1".to_owned(), "r".to_owned()];
         let traces = Traces { home: Some(&home), label: Some("12ab34"), networks };
         for (mine, container) in [

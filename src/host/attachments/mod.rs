@@ -95,11 +95,7 @@ impl Docker {
         Ok(prepared)
     }
 
-    async fn make_own_network(
-        &self,
-        of: &Preparation<'_>,
-        prepared: &mut Prepared,
-    ) -> Result<(), HostError> {
+    async fn make_own_network(&self, of: &Preparation<'_>, prepared: &mut Prepared) -> Result<(), HostError> {
         if of.pool.template.network == Network::Isolated {
             prepared.network = Some(self.make_network(of, None).await?);
         }
@@ -113,7 +109,11 @@ impl Docker {
     }
 
     /// Creates a volume, or returns the one that exists.
-    async fn create_volume(&self, name: String, labels: HashMap<String, String>) -> Result<Volume, HostError> {
+    async fn create_volume(
+        &self,
+        name: String,
+        labels: HashMap<String, String>,
+    ) -> Result<Volume, HostError> {
         let request =
             VolumeCreateRequest { name: Some(name), labels: Some(labels), ..VolumeCreateRequest::default() };
         Ok(self
