@@ -23,7 +23,7 @@ image=dayfly-e2e:INSTANCE-job
 docker image inspect "$image" >/dev/null 2>&1 ||
   tar -C / --exclude usr/bin/docker -c bin lib lib64 usr | docker import - "$image" >/dev/null
 label=$(tr A-Z a-z <"$RUNNER_ROOT/.runner" | sha256sum | cut -c1-6)
-network=github_network_$(date +%s%N)
+network=github_network_INSTANCE_$(date +%s%N)
 "#;
 
 const BUILD: &str = r#"
@@ -48,7 +48,7 @@ docker network create --label "$label" "$network"
 "#;
 
 const SERVICE: &str = r#"
-serve='use strict; socket(my $s, 2, 1, 0) or die; bind($s, pack("Sna4x8", 2, 8080, "\0" x 4)) or die; listen($s, 9);
+serve='socket(my $s, 2, 1, 0) or die; bind($s, pack("Sna4x8", 2, 8080, "\0" x 4)) or die; listen($s, 9);
   while (accept(my $c, $s)) { syswrite($c, "served\n"); close($c) }'
 service=$(docker create --label "$label" --network "$network" --network-alias web -p 8080 "$image" perl -e "$serve")
 docker start "$service"
@@ -213,10 +213,9 @@ docker run --detach --name INSTANCE-other-3 --label TEST=INSTANCE --volume "$(di
     world.start().await;
     until("what it left is removed", async || (named(&world).await == others).then_some(())).await;
     drained(&world).await;
-    let left = ListNetworksOptionsBuilder::new().build();
-    let networks = world.engine.list_networks(Some(left)).await.unwrap();
-    let of_jobs = networks.iter().filter_map(|network| network.name.as_deref());
-    assert_eq!(of_jobs.filter(|name| name.starts_with("github_network_")).count(), 0);
+    let filter = HashMap::from([("name", vec![format!("github_network_{}", world.instance)])]);
+    let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
+    assert_eq!(world.engine.list_networks(Some(options)).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -106,10 +106,16 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     }
     // Those that jobs make.
     remove(&docker, "name", &format!("^/?{instance}-")).await;
-    let filter = HashMap::from([("label", vec![format!("{LABEL_INSTANCE}={instance}")])]);
-    let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
-    for network in docker.list_networks(Some(options)).await.unwrap() {
-        docker.remove_network(&network.id.unwrap()).await.unwrap();
+    let mut own = tags(&docker).await;
+    own.retain(|tag| tag.contains(instance));
+    for tag in &own {
+        remove(&docker, "ancestor", tag).await;
+    }
+    for (key, value) in [("label", format!("{LABEL_INSTANCE}={instance}")), ("name", instance.to_owned())] {
+        let options = ListNetworksOptionsBuilder::new().filters(&HashMap::from([(key, vec![value])])).build();
+        for network in docker.list_networks(Some(options)).await.unwrap() {
+            docker.remove_network(&network.id.unwrap()).await.unwrap();
+        }
     }
     for label in [LABEL_INSTANCE, LABEL_TEST] {
         let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
@@ -119,8 +125,6 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
         }
     }
     let _turn = turn();
-    let mut own = tags(&docker).await;
-    own.retain(|tag| tag.contains(instance));
     // An image goes before those that it was built from, whose names are shorter.
     own.sort_by_key(|tag| Reverse(tag.len()));
     for tag in own {
