@@ -5,13 +5,14 @@ use std::{collections::HashMap, path::Path};
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum,
     ContainerSummary, ContainerSummaryStateEnum, DeviceMapping, HostConfig, HostConfigCgroupnsModeEnum,
-    HostConfigLogConfig, Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    HostConfigLogConfig, Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use super::{HostError, Launch, devices, environment, hooks, network_access::NetworkAccess, read_only_root};
 use crate::fleet::{
-    ContainerId, Device, Devices, DockerMode, InstanceId, Mount, Network, RegistrationId, Resources, RunnerName,
-    Scope, Template, TemplateDigest,
+    ContainerId, Device, Devices, DockerMode, InstanceId, Mount, Network, RegistrationId, Resources,
+    RunnerName, Scope, Template, TemplateDigest,
 };
 
 /// Label: the instance that created the container.

@@ -103,7 +103,9 @@ impl Docker {
         let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
         let listed = self
             .engine()
-            .request(Call::ListVolumes, |docker| boxed(async move { docker.list_volumes(Some(options)).await }))
+            .request(Call::ListVolumes, |docker| {
+                boxed(async move { docker.list_volumes(Some(options)).await })
+            })
             .await?;
         for volume in listed.volumes.unwrap_or_default() {
             let label = |key| volume.labels.get(key).map(String::as_str);

@@ -62,7 +62,9 @@ impl Docker {
         let name = plain(&id)?;
         let (code, said, complained) = self
             .engine()
-            .request_within(PATIENCE, &[], Call::Wait, |docker| boxed(async move { finish(&docker, &name).await }))
+            .request_within(PATIENCE, &[], Call::Wait, |docker| {
+                boxed(async move { finish(&docker, &name).await })
+            })
             .await?;
         self.remove_once(&id, true).await?;
         if code == 0 { Ok(said) } else { Err(HostError::Refused(one_line(&complained))) }

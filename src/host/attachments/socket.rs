@@ -3,7 +3,12 @@
 
 use bollard::models::{Mount as EngineMount, MountType, MountVolumeOptions};
 
-use super::{Docker, HostError, Preparation, Prepared, installation::{Installation, runner_script}, labels, setup::Setup};
+use super::{
+    Docker, HostError, Preparation, Prepared,
+    installation::{Installation, runner_script},
+    labels,
+    setup::Setup,
+};
 use crate::host::connect::Endpoint;
 
 /// Where jobs, and the containers that the runner makes for them, expect the engine's socket.
