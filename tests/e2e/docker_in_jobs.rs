@@ -67,8 +67,8 @@ read_from() {
 
 /// Steps on the runner reach the port that a service publishes.
 const SERVICES: &str = r#"
-port=$(docker port "$service" 8080/tcp | cut -d: -f2 | tail -n1)
-read_from 127.0.0.1 "${port%% *}"
+published=$(docker port "$service" 8080/tcp | tail -n1)
+read_from 127.0.0.1 "${published##*:}"
 docker rm --force "$service"
 docker network rm "$network"
 "#;
@@ -78,7 +78,7 @@ const CONTAINER: &str = r#"
 mkdir -p "$RUNNER_ROOT/_work/_temp"
 echo inside >file
 container=$(docker create --label "$label" --workdir /__w/jobs/jobs --network "$network" -e CI=true \
-  -v /var/run/docker.sock:/var/run/docker.sock -v "$RUNNER_ROOT/_work:/__w" -v "$RUNNER_ROOT/externals:/__e:ro" \
+  -v SOCKET:/var/run/docker.sock -v "$RUNNER_ROOT/_work:/__w" -v "$RUNNER_ROOT/externals:/__e:ro" \
   -v "$RUNNER_ROOT/_work/_temp:/__w/_temp" --entrypoint tail "$image" -f /dev/null)
 docker start "$container"
 printf '%s\nread_from web 8080\ntest "$(/__e/tool)" = external\ntest "$(cat file)" = inside\necho done >result\n' "$read" \
@@ -98,6 +98,11 @@ docker run --detach --name INSTANCE-left-4 --label "com.docker.compose.project.w
 docker create --name INSTANCE-left-5 --volume "$RUNNER_ROOT/externals:/e:ro" "$image" sleep 1000
 "#;
 
+/// The path of the engine's socket on its machine: those of `tests/engines` have a file system of their own.
+fn host_socket(world: &World) -> &str {
+    if world.at.host.is_loopback() { &world.at.socket } else { "/run/engine/engine.sock" }
+}
+
 /// How runners use Docker: what a pool has in its configuration.
 #[derive(Clone, Copy)]
 enum Mode {
@@ -111,7 +116,7 @@ impl Mode {
         match self {
             Self::Socket => pool
                 .container("docker = \"socket\"")
-                .container(&format!("docker_socket = \"{}\"", world.at.socket)),
+                .container(&format!("docker_socket = \"{}\"", host_socket(world))),
         }
     }
 }
@@ -120,6 +125,7 @@ fn job(world: &World, pool: &Pool, name: &str, parts: &[&str]) -> Job {
     let read = format!("read='{READ}'\n");
     let script = [BEGINNING, READ, &read].into_iter().chain(parts.iter().copied()).collect::<String>();
     let script = script.replace("INSTANCE", &world.instance);
+    let script = script.replace("SOCKET", host_socket(world));
     pool.job().named(name).that(Behaviour::Runs(script))
 }
 
