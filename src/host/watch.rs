@@ -132,7 +132,9 @@ impl Docker {
         if attribute(LABEL_ATTACHMENT).is_some() {
             let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;
             if is_setup(attribute(LABEL_ATTACHMENT)) {
-                return matches!(event.action.as_deref(), Some("die" | "destroy" | "remove"))
+                return None;
+            }
+            return matches!(event.action.as_deref(), Some("die" | "destroy" | "remove"))
                 .then_some(Happened::Sidecar { runner });
         }
         // The list warns of containers without one.

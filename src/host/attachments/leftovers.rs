@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use bollard::{
     models::{ContainerSummary, Network, Volume},
-    query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder},
+    query_parameters::ListNetworksOptionsBuilder,
 };
 
 use super::{Docker, job_label::LABEL_JOB};
@@ -16,6 +16,7 @@ use crate::{
         call::Call,
         container::{LABEL_INSTANCE, is_plain_name},
         engine::{Fault, boxed},
+        lenient,
     },
 };
 
@@ -53,10 +54,12 @@ impl Docker {
         };
         let named = networks.iter().flat_map(|network| [&network.id, &network.name]).flatten().cloned();
         let traces = Traces { home, label, networks: named.chain([runner.to_string()]).collect() };
-        let options = ListContainersOptionsBuilder::new().all(true).build();
+        let everything = HashMap::new();
         let listed = self
             .engine()
-            .request(Call::List, |docker| boxed(async move { docker.list_containers(Some(options)).await }))
+            .request(Call::List, |docker| {
+                boxed(async move { lenient::list_containers(&docker, &everything).await })
+            })
             .await?;
         let left: Vec<_> = listed
             .into_iter()
