@@ -4,6 +4,7 @@
 mod budget;
 mod credential;
 mod demand;
+mod docker_socket;
 mod engine;
 mod grant;
 mod group;

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 
 use super::{
-    container_files, devices, dind, egress,
+    container_files, devices, dind, docker_socket, egress,
     file::{self, Docker, Pull},
     findings::At,
     hosts::{bytes, cpu_millis},
     proxy,
     reading::Reading,
-    units::UNSERVED,
     wording::quoted,
 };
 use crate::{
@@ -23,7 +22,6 @@ const LEAST_MEMORY: u64 = 6 << 20;
 impl Reading<'_> {
     /// Reads the template, recording its problems.
     pub(super) fn template(&self, written: &file::Container, at: &At<'_>) -> Template {
-        unserved(written, at);
         let usual = Template::default();
         let image = written.image.clone().unwrap_or(usual.image);
         at.key("image").require(
@@ -68,8 +66,8 @@ impl Reading<'_> {
                 Some(name) => Network::Named(name),
             },
             docker: match written.docker {
-                // Reported as not supported.
-                Docker::None | Docker::Socket => DockerMode::None,
+                Docker::None => DockerMode::None,
+                Docker::Socket => DockerMode::Socket { path: written.docker_socket.clone() },
                 Docker::Dind => {
                     DockerMode::Dind(dind::dind(written.dind.as_ref(), resources, &at.key("dind")))
                 }
@@ -100,6 +98,7 @@ impl Reading<'_> {
         if template.egress.is_some() {
             egress::combines(&template, at);
         }
+        docker_socket::combines(written, &template, at);
         if written.docker == Docker::Dind {
             dind::combines(&template, at);
         } else {
@@ -141,12 +140,6 @@ pub(super) fn fits(written: &file::Container, needed: &Resources, host: &Host, a
                 format_args!("lower it, or raise {key} of the host"),
             );
         }
-    }
-}
-
-fn unserved(written: &file::Container, at: &At<'_>) {
-    if written.docker == Docker::Socket {
-        at.key("docker").error(format_args!("must be \"none\" or \"dind\": {UNSERVED}"), "leave it out");
     }
 }
 

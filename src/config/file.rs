@@ -144,6 +144,7 @@ pub(super) struct Container {
     pub(super) pids: Option<u32>,
     pub(super) shm_size: Option<Size>,
     pub(super) docker: Docker,
+    pub(super) docker_socket: Option<String>,
     pub(super) dind: Option<Dind>,
     pub(super) egress: Option<Egress>,
     pub(super) env: BTreeMap<String, String>,

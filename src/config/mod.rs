@@ -7,6 +7,7 @@ mod credentials;
 mod demand;
 mod devices;
 mod dind;
+mod docker_socket;
 mod egress;
 mod file;
 mod findings;

@@ -29,6 +29,8 @@ pub(super) enum Call {
     ListVolumes,
     RemoveVolume,
     Exec,
+    Wait,
+    RemoveLeftover,
     Upload,
     Import,
 }
@@ -61,6 +63,8 @@ impl Call {
             Self::ListVolumes => "list_volumes",
             Self::RemoveVolume => "remove_volume",
             Self::Exec => "exec",
+            Self::Wait => "wait",
+            Self::RemoveLeftover => "remove_leftover",
             Self::Upload => "upload",
             Self::Import => "import",
         }
@@ -95,6 +99,8 @@ impl fmt::Display for Call {
             Self::ListVolumes => "list volumes",
             Self::RemoveVolume => "remove volume",
             Self::Exec => "run a command in a container",
+            Self::Wait => "wait for container",
+            Self::RemoveLeftover => "remove what a job left",
             Self::Upload => "upload files to container",
             Self::Import => "import image",
         })

@@ -4,8 +4,9 @@ use std::{collections::HashMap, path::Path};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum,
-    ContainerSummary, ContainerSummaryStateEnum, DeviceMapping, HostConfig, HostConfigLogConfig,
-    Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerSummary, ContainerSummaryStateEnum, DeviceMapping, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, Mount as EngineMount, MountType, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use super::{HostError, Launch, devices, environment, hooks, network_access::NetworkAccess, read_only_root};
@@ -61,7 +62,8 @@ pub(super) fn create_body(launch: &Launch<'_>, usual_limits: bool) -> Result<Con
     let access = NetworkAccess::of(template);
     Ok(ContainerCreateBody {
         image: Some(launch.image.to_owned()),
-        cmd: (!template.command.is_empty()).then(|| template.command.clone()),
+        cmd: Some(launch.prepared.command.as_ref().unwrap_or(&template.command).clone())
+            .filter(|command| !command.is_empty()),
         env: Some(environment::of(launch, &access)?),
         labels: Some(labels(launch)),
         user: template.user.clone(),
@@ -123,6 +125,9 @@ fn host_config(
             Network::Default | Network::Isolated => None,
         }),
         group_add: list(&prepared.groups),
+        // The runner refuses container jobs where the control group of process 1 shows that it is in a container
+        // (actions/runner, `AssertCompatibleOS`), as it is without a namespace of its own on cgroup v1.
+        cgroupns_mode: (template.docker != DockerMode::None).then_some(HostConfigCgroupnsModeEnum::PRIVATE),
         // That of its engine, whose network it shares.
         runtime: template.runtime.clone().filter(|_| !matches!(template.docker, DockerMode::Dind(_))),
         extra_hosts: list(&template.extra_hosts),

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared,
-    attachments::is_attachment,
+    attachments::{Bases, is_attachment},
     call::Call,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},
@@ -61,6 +61,8 @@ struct Inner {
     has_attachments: AtomicBool,
     /// Whether the engine can set the usual limit of open files; `None` until a launch has shown it.
     limits_files: Mutex<Option<bool>>,
+    /// The copies of runners that new ones are made from.
+    bases: Bases,
 }
 
 /// Facts about an engine.
@@ -117,6 +119,7 @@ impl Docker {
             streams: watch::Sender::default(),
             has_attachments: AtomicBool::new(true),
             limits_files: Mutex::default(),
+            bases: Bases::default(),
         }))
     }
 
@@ -166,6 +169,10 @@ impl Docker {
 
     pub(super) fn has_attachments(&self) -> &AtomicBool {
         &self.0.has_attachments
+    }
+
+    pub(super) fn bases(&self) -> &Bases {
+        &self.0.bases
     }
 
     pub(super) fn last_event(&self) -> &AtomicI64 {
@@ -359,12 +366,16 @@ impl Docker {
     }
 
     pub(super) async fn remove_once(&self, id: &ContainerId, force: bool) -> Result<(), Fault> {
+        self.remove_as(Call::Remove, id, force).await
+    }
+
+    pub(super) async fn remove_as(&self, call: Call, id: &ContainerId, force: bool) -> Result<(), Fault> {
         let id = plain(id).map_err(Fault::Silent)?;
         // With its anonymous volumes, never with named ones.
         let options = RemoveContainerOptionsBuilder::new().v(true).force(force).build();
         let removed = self
             .engine()
-            .request(Call::Remove, |docker| async move { docker.remove_container(&id, Some(options)).await })
+            .request(call, |docker| async move { docker.remove_container(&id, Some(options)).await })
             .await;
         match removed {
             Err(fault) if fault.is(404) => Ok(()),

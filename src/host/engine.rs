@@ -61,7 +61,9 @@ impl Deadlines {
             | Call::CreateVolume
             | Call::RemoveVolume
             | Call::Upload
-            | Call::Exec => self.change,
+            | Call::Exec
+            | Call::Wait
+            | Call::RemoveLeftover => self.change,
             Call::Pull | Call::Import => self.pull,
             Call::Connect
             | Call::Version

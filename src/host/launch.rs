@@ -69,6 +69,7 @@ impl Docker {
         let logins = proxy_logins(&launch.pool.template.proxy);
         let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
         let body = Box::new(container::create_body(launch, limited)?);
+        self.mark_job(launch).await?;
         let options = CreateContainerOptionsBuilder::new().name(launch.runner.as_str()).build();
         let deadline = self.engine().deadlines.of(Call::Create);
         let created = self

@@ -28,7 +28,7 @@ use tokio::{
 
 use super::{
     Docker, HostError,
-    attachments::LABEL_ATTACHMENT,
+    attachments::{LABEL_ATTACHMENT, is_setup},
     call::Call,
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, plain, runner_of},
     engine::Fault,
@@ -131,6 +131,9 @@ impl Docker {
         // A list shows what became of a sidecar.
         if attribute(LABEL_ATTACHMENT).is_some() {
             let runner = runner_of(attribute(LABEL_RUNNER), self.instance()).ok()?;
+            if is_setup(attribute(LABEL_ATTACHMENT)) {
+                return None;
+            }
             return matches!(event.action.as_deref(), Some("die" | "destroy" | "remove"))
                 .then_some(Happened::Sidecar { runner });
         }

@@ -16,9 +16,9 @@ use bollard::{
     models::ContainerCreateBody,
     query_parameters::{
         CreateContainerOptions, CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptions,
-        ListImagesOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptions,
-        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptions,
-        TagImageOptionsBuilder,
+        ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder,
+        RemoveContainerOptions, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        RemoveVolumeOptions, TagImageOptionsBuilder,
     },
 };
 use bytes::Bytes;
@@ -149,15 +149,28 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     for label in [LABEL_INSTANCE, LABEL_TEST] {
         remove(&docker, "label", &format!("{label}={instance}")).await;
     }
-    let filter = HashMap::from([("label", vec![format!("{LABEL_TEST}={instance}")])]);
-    let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
-    for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
-        docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
-    }
+    // Those that jobs make.
+    remove(&docker, "name", &format!("^/?{instance}-")).await;
     forget_pulled(&docker, instance).await;
-    let _turn = turn();
     let mut own = tags(&docker).await;
     own.retain(|tag| tag.contains(instance));
+    for tag in &own {
+        remove(&docker, "ancestor", tag).await;
+    }
+    for (key, value) in [("label", format!("{LABEL_INSTANCE}={instance}")), ("name", instance.to_owned())] {
+        let options = ListNetworksOptionsBuilder::new().filters(&HashMap::from([(key, vec![value])])).build();
+        for network in docker.list_networks(Some(options)).await.unwrap() {
+            docker.remove_network(&network.id.unwrap()).await.unwrap();
+        }
+    }
+    for label in [LABEL_INSTANCE, LABEL_TEST] {
+        let filter = HashMap::from([("label", vec![format!("{label}={instance}")])]);
+        let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+        for volume in docker.list_volumes(Some(options)).await.unwrap().volumes.unwrap_or_default() {
+            docker.remove_volume(&volume.name, None::<RemoveVolumeOptions>).await.unwrap();
+        }
+    }
+    let _turn = turn();
     // An image goes before those that it was built from, whose names are shorter.
     own.sort_by_key(|tag| Reverse(tag.len()));
     for tag in own {

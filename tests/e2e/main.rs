@@ -9,6 +9,7 @@ mod container;
 mod daemon;
 mod demand;
 mod demo;
+mod docker_in_jobs;
 mod ends;
 mod engine;
 #[path = "../engines/mod.rs"]
@@ -17,6 +18,7 @@ mod files;
 mod foreign;
 mod github_fails;
 mod images;
+mod job_image;
 mod killed_launching;
 mod minting;
 mod misbehaviour;

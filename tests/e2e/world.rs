@@ -41,6 +41,7 @@ pub(crate) struct Pool {
     scope: String,
     policy: String,
     image: Option<String>,
+    command: String,
     container: String,
 }
 
@@ -48,7 +49,15 @@ pub(crate) struct Pool {
 /// are `self-hosted` and its name.
 pub(crate) fn pool(name: &str, scope: &str) -> Pool {
     let (name, scope) = (name.to_owned(), scope.to_owned());
-    Pool { name, scope, policy: String::new(), image: None, container: String::new() }.sized(1, 4)
+    Pool {
+        name,
+        scope,
+        policy: String::new(),
+        image: None,
+        command: "\"/dayfly\", \"simulated-runner\"".to_owned(),
+        container: String::new(),
+    }
+    .sized(1, 4)
 }
 
 impl Pool {
@@ -76,6 +85,11 @@ impl Pool {
 
     pub(crate) fn image(self, image: String) -> Self {
         Self { image: Some(image), ..self }
+    }
+
+    /// The one word that starts its runners.
+    pub(crate) fn command(self, command: &str) -> Self {
+        Self { command: format!("{command:?}"), ..self }
     }
 
     /// A job that this pool serves.
@@ -181,7 +195,7 @@ impl World {
             self.state_dir().display(),
             self.extra,
         );
-        for Pool { name, scope, policy, image, container } in pools {
+        for Pool { name, scope, policy, image, command, container } in pools {
             let (url, image) = (self.github.scope_url(scope), image.as_ref().unwrap_or(&self.image));
             let pull = if container.contains("pull = ") { "" } else { "pull = \"never\"" };
             let written = write!(
@@ -194,7 +208,7 @@ impl World {
                 {policy}
                 [pool.container]
                 image = "{image}"
-                command = ["/dayfly", "simulated-runner"]
+                command = [{command}]
                 {pull}
                 network = "host"
                 {container}

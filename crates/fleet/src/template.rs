@@ -97,7 +97,10 @@ pub enum DockerMode {
     #[default]
     None,
     /// Through the socket of the host's engine, which makes them root on the host.
-    Socket,
+    Socket {
+        /// Its path on the engine's machine; `None` is that of the endpoint, or the usual one.
+        path: Option<String>,
+    },
     /// Through an engine of the runner's own, in a sidecar.
     Dind(Dind),
 }
@@ -201,7 +204,7 @@ impl Template {
     pub fn sidecar_images(&self) -> impl Iterator<Item = &str> {
         let dind = match &self.docker {
             DockerMode::Dind(dind) => Some(dind.image.as_str()),
-            DockerMode::None | DockerMode::Socket => None,
+            DockerMode::None | DockerMode::Socket { .. } => None,
         };
         let egress = self.egress.as_ref().and_then(|egress| egress.image.as_deref());
         dind.into_iter().chain(egress)
@@ -211,7 +214,7 @@ impl Template {
     pub fn sidecars(&self) -> Option<Resources> {
         let dind = match &self.docker {
             DockerMode::Dind(dind) => Some(dind.resources),
-            DockerMode::None | DockerMode::Socket => None,
+            DockerMode::None | DockerMode::Socket { .. } => None,
         };
         let egress = self.egress.as_ref().map(|_| Egress::RESOURCES);
         dind.into_iter().chain(egress).reduce(|mut all, one| {

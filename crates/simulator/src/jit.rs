@@ -59,6 +59,12 @@ impl Jit {
         with_key(&"k".repeat(missing))
     }
 
+    /// The file `.runner` that the runner writes.
+    pub(super) fn settings(text: &str) -> Option<Vec<u8>> {
+        let files: Value = serde_json::from_slice(&BASE64_STANDARD.decode(text.trim()).ok()?).ok()?;
+        BASE64_STANDARD.decode(files[".runner"].as_str()?).ok()
+    }
+
     pub(super) fn decode(text: &str) -> Result<Self, JitError> {
         let files: Value = serde_json::from_slice(&BASE64_STANDARD.decode(text.trim())?)?;
         let file = |name: &'static str| -> Result<Value, JitError> {

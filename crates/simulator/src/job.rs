@@ -42,7 +42,7 @@ pub enum Hold {
 }
 
 /// What a job does to its runner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// Works for its duration and succeeds.
     #[default]
@@ -51,6 +51,8 @@ pub enum Behaviour {
     Fails,
     /// Takes this many bytes of memory before it begins to work, or dies of it.
     Allocates(u64),
+    /// Runs this shell script in the work folder of its repository, and ends as that does.
+    Runs(String),
     /// Its worker crashes at once; the runner lives and reports a failed job.
     CrashesWorker,
     /// The runner itself crashes as soon as it has the job, and reports nothing.

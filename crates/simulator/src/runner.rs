@@ -8,7 +8,8 @@ mod terminal;
 mod worker;
 
 use std::{
-    env,
+    env, fs,
+    path::Path,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -131,18 +132,25 @@ impl Listener<'_> {
         if self.oddities.has(Oddity::NeverBoots) {
             return std::future::pending().await;
         }
-        let Some(jit) = jit.filter(|jit| !jit.trim().is_empty()) else {
+        let Some(text) = jit.filter(|jit| !jit.trim().is_empty()) else {
             terminal
                 .complain("An error occurred: Not configured. Run config.(sh/cmd) to configure the runner.");
             return TERMINATED;
         };
-        let jit = match Jit::decode(jit) {
+        let jit = match Jit::decode(text) {
             Ok(jit) => jit,
             Err(error) => {
                 terminal.complain(&format!("An error occurred: the JIT config cannot be read: {error}"));
                 return TERMINATED;
             }
         };
+        // As the real one does, where it has a folder of its own.
+        if let Some(settings) = Jit::settings(text).filter(|_| Path::new("run.sh").exists())
+            && let Err(error) = fs::write(".runner", settings)
+        {
+            terminal.complain(&format!("An error occurred: .runner cannot be written: {error}"));
+            return TERMINATED;
+        }
         let client = Client::new(&jit.server_url, terminal);
         self.client = Some(client.clone());
         if self.oddities.has(Oddity::Noisy) {

@@ -51,12 +51,13 @@ pub(super) struct Message {
 }
 
 /// What the job is to do to its runner.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Work {
     Succeed,
     Fail,
     Allocate(u64),
+    Script(String),
     CrashWorker,
     CrashRunner,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytesize::ByteSize;
 
 use super::{
+    docker_socket,
     report::Line,
     surroundings,
     wording::{counted, problem_and_hint},
@@ -43,6 +44,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     let mut lines = vec![Line::ok(&subject, introduce(&facts, &host.endpoint.to_string()))];
     lines.extend(room(&subject, host, &pools, &facts));
     lines.extend(disk(&subject, host, &facts));
+    lines.extend(docker_socket::sockets(&subject, host, &pools));
     lines.extend(surroundings::networks(&docker, name.as_str(), &pools).await);
     for pool in &pools {
         lines.extend(surroundings::files(pool).await);

@@ -4,8 +4,13 @@
 mod dind;
 mod egress;
 mod exec;
+mod installation;
+mod job_label;
+mod leftovers;
 mod network;
 mod remove;
+mod setup;
+mod socket;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +18,7 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerSummary, Mount as EngineMount, VolumeCreateRequest},
+    models::{ContainerSummary, Mount as EngineMount, Volume, VolumeCreateRequest},
     query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
@@ -34,6 +39,11 @@ pub const LABEL_ATTACHMENT: &str = "dev.dayfly.attachment";
 /// Label: the limits of a sidecar, memory in bytes and processors in thousandths.
 const LABEL_RESOURCES: &str = "dev.dayfly.resources";
 
+pub(super) use self::installation::Bases;
+
+/// Label: the value of [`LABEL_ATTACHMENT`] of a container that ends before the runner starts.
+const SETUP: &str = "setup";
+
 /// What was made for a runner, as its container needs it.
 #[derive(Clone, Debug, Default)]
 pub struct Prepared {
@@ -46,11 +56,18 @@ pub struct Prepared {
     pub(super) dns: Option<String>,
     /// Groups that its user is in besides its own.
     pub(super) groups: Vec<String>,
+    /// The command that starts it; that of the template when absent.
+    pub(super) command: Option<Vec<String>>,
 }
 
 /// Whether a listed container is an attachment, not a runner.
 pub(super) fn is_attachment(summary: &ContainerSummary) -> bool {
     summary.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_ATTACHMENT))
+}
+
+/// Whether the label of a container says that it ends before its runner starts.
+pub(super) fn is_setup(attachment: Option<&str>) -> bool {
+    attachment == Some(SETUP)
 }
 
 /// The labels of an attachment; `what` says what it is to its runner.
@@ -76,28 +93,40 @@ impl Docker {
         }
         match &of.pool.template.docker {
             DockerMode::Dind(dind) => self.make_dind(&of, dind, &mut prepared).await?,
-            DockerMode::None | DockerMode::Socket
-                if of.pool.template.network == Network::Isolated && prepared.network.is_none() =>
-            {
-                prepared.network = Some(self.make_network(&of, Kind::Isolated { mtu: None }).await?);
+            DockerMode::Socket { path } => {
+                self.make_socket(&of, path.as_deref(), &mut prepared).await?;
+                self.make_own_network(&of, &mut prepared).await?;
             }
-            DockerMode::None | DockerMode::Socket => {}
+            DockerMode::None => self.make_own_network(&of, &mut prepared).await?,
         }
         Ok(prepared)
+    }
+
+    async fn make_own_network(&self, of: &Preparation<'_>, prepared: &mut Prepared) -> Result<(), HostError> {
+        if of.pool.template.network == Network::Isolated && prepared.network.is_none() {
+            prepared.network = Some(self.make_network(of, Kind::Isolated { mtu: None }).await?);
+        }
+        Ok(())
     }
 
     /// Makes an empty volume of a runner, and returns its name.
     async fn make_volume(&self, of: &Preparation<'_>, what: &str) -> Result<String, HostError> {
         let name = format!("{}-{what}", of.runner);
-        let request = VolumeCreateRequest {
-            name: Some(name.clone()),
-            labels: Some(labels(of, what)),
-            ..VolumeCreateRequest::default()
-        };
-        self.engine()
+        Ok(self.create_volume(name, labels(of, what)).await?.name)
+    }
+
+    /// Creates a volume, or returns the one that exists.
+    async fn create_volume(
+        &self,
+        name: String,
+        labels: HashMap<String, String>,
+    ) -> Result<Volume, HostError> {
+        let request =
+            VolumeCreateRequest { name: Some(name), labels: Some(labels), ..VolumeCreateRequest::default() };
+        Ok(self
+            .engine()
             .request(Call::CreateVolume, |docker| boxed(async move { docker.create_volume(request).await }))
-            .await?;
-        Ok(name)
+            .await?)
     }
 
     /// The attachments of this instance's runners: those listed as containers, and networks and volumes.
@@ -159,6 +188,10 @@ impl Docker {
             Condition::Down => SidecarState::Down,
         };
         let labels = summary.labels.as_ref();
+        // It exits when it is done. While it exists, so does the volume that it works in.
+        if is_setup(labels.and_then(|labels| labels.get(LABEL_ATTACHMENT)).map(String::as_str)) {
+            return None;
+        }
         let limits = labels.and_then(|labels| labels.get(LABEL_RESOURCES));
         let resources = limits.and_then(|text| parse_resources(text)).unwrap_or_default();
         self.attachment(labels, AttachmentKind::Sidecar { resources, state }, summary.id.clone())

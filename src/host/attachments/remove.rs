@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use bollard::query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions};
+use bollard::{
+    models::Volume,
+    query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions},
+};
 
 use super::{Docker, HostError};
 use crate::{
@@ -19,10 +22,13 @@ impl Docker {
     /// Removes all attachments of a runner. One that cannot be removed does not keep the others.
     pub(in crate::host) async fn remove_attachments(&self, runner: &RunnerName) -> Result<(), HostError> {
         let filters = self.filters(Some(runner.as_str()));
+        let volumes = self.volumes(&filters).await?;
+        let leftovers = self.remove_leftovers(runner, &volumes).await;
         let sidecars = self.remove_sidecars(&filters).await;
         let networks = self.remove_networks(&filters).await;
-        let volumes = self.remove_volumes(&filters).await;
-        Ok(sidecars.and(networks).and(volumes)?)
+        // They show what the job's are, so they stay as long as anything of the job does.
+        let volumes = if leftovers.is_ok() { self.remove_volumes(volumes).await } else { Ok(()) };
+        Ok(leftovers.and(sidecars).and(networks).and(volumes)?)
     }
 
     /// By force: a sidecar has no job of its own, and the runner whose jobs it served has ended.
@@ -59,7 +65,7 @@ impl Docker {
         all
     }
 
-    async fn remove_volumes(&self, filters: &HashMap<&'static str, Vec<String>>) -> Result<(), Fault> {
+    async fn volumes(&self, filters: &HashMap<&'static str, Vec<String>>) -> Result<Vec<Volume>, Fault> {
         let options = ListVolumesOptionsBuilder::new().filters(filters).build();
         let listed = self
             .engine()
@@ -67,7 +73,11 @@ impl Docker {
                 boxed(async move { docker.list_volumes(Some(options)).await })
             })
             .await?;
-        let names = listed.volumes.unwrap_or_default().into_iter().map(|volume| volume.name);
+        Ok(listed.volumes.unwrap_or_default())
+    }
+
+    async fn remove_volumes(&self, volumes: Vec<Volume>) -> Result<(), Fault> {
+        let names = volumes.into_iter().map(|volume| volume.name);
         let mut all = Ok(());
         for name in names.filter(|name| is_plain_name(name)) {
             let removed = self
@@ -83,7 +93,7 @@ impl Docker {
 }
 
 /// What does not exist needs no removal.
-fn gone(removed: Result<(), Fault>) -> Result<(), Fault> {
+pub(super) fn gone(removed: Result<(), Fault>) -> Result<(), Fault> {
     match removed {
         Err(fault) if fault.is(404) => Ok(()),
         other => other,

@@ -5,6 +5,7 @@ mod any_text;
 mod apps;
 mod credentials;
 mod demand;
+mod docker_socket;
 mod layers;
 mod refusals;
 mod registry;

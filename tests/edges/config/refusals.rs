@@ -176,10 +176,7 @@ fn scopes_that_are_none_are_refused_without_their_passwords() {
 
 #[test]
 fn what_this_version_does_not_serve_is_said_and_never_ignored() {
-    let no_docker =
-        r#"container.docker: must be "none" or "dind": this version does not support it yet; leave it out"#;
     for (keys, reported) in [
-        ("container.docker = \"socket\"", no_docker),
         (
             "container.gpus = 1",
             "container.gpus: is 1, and host \"local\" has 0, so no runner could ever start; list them in gpus of the \

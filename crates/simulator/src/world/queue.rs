@@ -95,10 +95,11 @@ impl World {
         record.view.runner = Some(polling.runner.clone());
         record.registration = Some(polling.registration);
         record.group = Some((group, group_name.unwrap_or_default()));
-        let work = match record.job.behaviour {
+        let work = match &record.job.behaviour {
             Behaviour::Succeeds => Work::Succeed,
             Behaviour::Fails => Work::Fail,
-            Behaviour::Allocates(bytes) => Work::Allocate(bytes),
+            Behaviour::Allocates(bytes) => Work::Allocate(*bytes),
+            Behaviour::Runs(script) => Work::Script(script.clone()),
             Behaviour::CrashesWorker => Work::CrashWorker,
             Behaviour::CrashesRunner => Work::CrashRunner,
         };
