@@ -1,6 +1,6 @@
 //! The request that creates a runner's container, and what a list or an inspection shows of one. Pure.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerState as EngineState, ContainerStateStatusEnum,
@@ -155,14 +155,6 @@ pub(super) fn log_config() -> HostConfigLogConfig {
     let config =
         [("max-size", "10m"), ("max-file", "2")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(config.into()) }
-}
-
-/// The folder of the runner in its container: that of the `run.sh` which starts it, else that of the official image.
-pub(super) fn runner_folder(template: &Template) -> String {
-    let command = template.command.first().map(Path::new);
-    let command = command.filter(|command| command.is_absolute() && command.ends_with("run.sh"));
-    let folder = command.and_then(Path::parent).and_then(Path::to_str);
-    folder.unwrap_or("/home/runner").to_owned()
 }
 
 /// The options, with the profile's content: only the docker command could read it by its path.

@@ -14,13 +14,14 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, egress::NO_NAME_SERVER, labels, network::Kind,
+    Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, egress::NO_NAME_SERVER,
+    installation::runner_folder, labels, network::Kind,
 };
 use crate::{
     fleet::{ContainerId, Dind, Network, Resources},
     host::{
         call::Call,
-        container::{self, runner_folder},
+        container,
         engine::{Fault, boxed},
         network_access::NetworkAccess,
     },
@@ -73,11 +74,17 @@ impl Docker {
         let storage = volume(&self.make_volume(of, "docker").await?, "/var/lib/docker");
         let mut env = NetworkAccess::of(template).env;
         env.extend(prepared.env.clone());
-        let body = body(of, dind, network, mtu, env, vec![work.clone(), run.clone(), storage]);
+        let mut mounts = vec![work.clone(), run.clone(), storage];
+        // Containers of a job mount them by the path that they have in the runner.
+        let externals = self.externals(of).await?;
+        mounts.extend(
+            externals.map(|folder| read_only(folder, format!("{}/externals", runner_folder(template)))),
+        );
+        let body = body(of, dind, network, mtu, env, mounts);
         let name = format!("{}-engine", of.runner);
         let sidecar = self.create_sidecar(&name, body).await?;
         // A volume belongs to root at first, and the runner's user is any.
-        self.open_folder(&sidecar, &runner_folder(template), "_work").await?;
+        self.open_folder(&sidecar, runner_folder(template), "_work").await?;
         self.start_sidecar(&sidecar).await?;
         self.wait_for_engine(&sidecar, deadline, dind).await?;
         prepared.network = Some(format!("container:{name}"));
@@ -256,6 +263,17 @@ fn body(
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// A folder of the host, which must exist.
+fn read_only(source: String, target: String) -> EngineMount {
+    EngineMount {
+        typ: Some(MountType::BIND),
+        source: Some(source),
+        target: Some(target),
+        read_only: Some(true),
+        ..EngineMount::default()
     }
 }
 

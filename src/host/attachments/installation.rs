@@ -8,8 +8,9 @@ use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 use tokio::sync::{Mutex as Turn, MutexGuard};
 
-use super::{Docker, HostError};
+use super::{Docker, HostError, Preparation, setup::Setup, socket::volume};
 use crate::{
+    fleet::Template,
     host::{
         call::Call,
         container::{LABEL_INSTANCE, is_plain_name},
@@ -23,6 +24,23 @@ const LABEL_BASE: &str = "dev.dayfly.base";
 
 /// Label: the reference of that image.
 const LABEL_IMAGE: &str = "dev.dayfly.image";
+
+/// Copies an installation to its base, if that is not complete. A rename makes it complete.
+pub(super) const COPY: &str = r#"
+set -e
+base=$1 installation=$2
+if [ ! -d "$base/runner" ]; then
+  rm -rf "$base/partial"
+  mkdir "$base/partial"
+  cp -a "$installation/." "$base/partial/"
+  find "$base/partial" -type f -exec chmod a-w {} +
+  mkdir -p "$base/partial/externals"
+  mv -T "$base/partial" "$base/runner"
+fi
+"#;
+
+/// Where a container that only copies has the base.
+const BASE: &str = "/mnt/base";
 
 /// The script that starts the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +56,11 @@ pub(super) fn runner_script(command: &[String]) -> Option<(usize, RunnerScript<'
         let is_script = file == "run.sh" && folder.len() > 1 && folder.starts_with('/');
         is_script.then_some((position, RunnerScript { folder, file }))
     })
+}
+
+/// The folder of the runner in its container: that of its script, else that of the official image.
+pub(super) fn runner_folder(template: &Template) -> &str {
+    runner_script(&template.command).map_or("/home/runner", |(_, script)| script.folder)
 }
 
 /// A runner's installation in an image.
@@ -60,6 +83,8 @@ pub(in crate::host) struct Bases {
 /// A base to link to. While it may be incomplete, nobody else has one.
 pub(super) struct Base<'a> {
     name: String,
+    /// Its folder on the host.
+    mountpoint: String,
     turn: Option<MutexGuard<'a, ()>>,
 }
 
@@ -81,8 +106,32 @@ impl Docker {
             [(LABEL_INSTANCE, self.instance().as_str()), (LABEL_BASE, of.image), (LABEL_IMAGE, of.reference)];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         // It may have been removed as unused: it is checked each time.
-        self.create_volume(name.clone(), labels).await?;
-        Ok(Base { name, turn })
+        let mountpoint = self.create_volume(name.clone(), labels).await?.mountpoint;
+        Ok(Base { name, mountpoint, turn })
+    }
+
+    /// The folder on the host with the runner's own programs, which it mounts into the containers of jobs; `None` where
+    /// the template does not say where its runner is.
+    pub(super) async fn externals(&self, of: &Preparation<'_>) -> Result<Option<String>, HostError> {
+        let template = &of.pool.template;
+        let Some((_, script)) = runner_script(&template.command) else { return Ok(None) };
+        let Some(image) = self.image(&template.image).await? else {
+            return Err(HostError::ImageMissing(template.image.clone()));
+        };
+        let installation = Installation { image: &image, reference: &template.image, folder: script.folder };
+        let base = self.base(&installation).await?;
+        let folder = format!("{}/runner/externals", base.mountpoint);
+        if base.turn.is_some() {
+            let setup = Setup {
+                image: &image,
+                script: COPY,
+                arguments: vec![BASE.to_owned(), script.folder.to_owned()],
+                mounts: vec![volume(base.name(), BASE)],
+            };
+            self.set_up(of, setup).await?;
+            self.keep_base(base, &installation).await;
+        }
+        Ok(Some(folder))
     }
 
     /// Records that a base is complete, and removes those that are of no use any more.

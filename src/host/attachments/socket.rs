@@ -5,7 +5,7 @@ use bollard::models::{Mount as EngineMount, MountType, MountVolumeOptions};
 
 use super::{
     Docker, HostError, Preparation, Prepared,
-    installation::{Installation, runner_script},
+    installation::{COPY, Installation, runner_script},
     labels,
     setup::Setup,
 };
@@ -21,17 +21,9 @@ const VOLUMES: &str = "/mnt/volumes";
 const BASE: &str = "/mnt/base";
 
 /// Makes the runner's copy, with links to the files of the base, and prints the socket's group. Files are read-only:
-/// a runner that changes one has to replace it, which leaves the base as it is. A rename makes the base complete.
-const SCRIPT: &str = r#"
-set -e
-base=$1 home=$2 installation=$3
-if [ ! -d "$base/runner" ]; then
-  rm -rf "$base/partial"
-  mkdir "$base/partial"
-  cp -a "$installation/." "$base/partial/"
-  find "$base/partial" -type f -exec chmod a-w {} +
-  mv -T "$base/partial" "$base/runner"
-fi
+/// a runner that changes one has to replace it, which leaves the base as it is.
+const LINK: &str = r#"
+home=$3
 cp -al "$base/runner/." "$home/"
 mkdir -p "$home/_work"
 chmod 0777 "$home" "$home/_work"
@@ -63,8 +55,8 @@ impl Docker {
         let inside = |volume: &str| format!("{VOLUMES}/{volume}/_data");
         let setup = Setup {
             image: &image,
-            script: SCRIPT,
-            arguments: vec![inside(base.name()), inside(&home.name), script.folder.to_owned()],
+            script: &[COPY, LINK].concat(),
+            arguments: vec![inside(base.name()), script.folder.to_owned(), inside(&home.name)],
             mounts: vec![
                 bind(folder, VOLUMES),
                 volume(base.name(), BASE),
@@ -129,7 +121,7 @@ fn bind(source: &str, target: &str) -> EngineMount {
     }
 }
 
-fn volume(name: &str, target: &str) -> EngineMount {
+pub(super) fn volume(name: &str, target: &str) -> EngineMount {
     EngineMount {
         typ: Some(MountType::VOLUME),
         source: Some(name.to_owned()),
