@@ -142,7 +142,10 @@ impl Fleet {
             let image = &state.pool.template.image;
             let is_possible = |host: &HostState| !host.disk_low && host.present(image).is_some();
             // A full host may never have room for what the pool wants.
-            let has_room = !matches!(state.held, Some(Held::HostFull | Held::HostMemory | Held::HostCpus));
+            let has_room = !matches!(
+                state.held,
+                Some(Held::HostFull | Held::HostMemory | Held::HostCpus | Held::HostGpus | Held::HostDevices)
+            );
             let is_owed = has_room && tally.busy + tally.capacity < state.desired;
             if is_owed || !self.hosts.get(&state.pool.host).is_some_and(is_possible) {
                 rolling.insert(name.as_str().to_owned());

@@ -91,6 +91,15 @@ fn a_sidecar_counts_before_any_list_has_shown_it() {
 }
 
 #[test]
+fn the_proxy_of_a_pool_counts_toward_the_budget_of_its_host() {
+    let mut pool = dind(DeviceCounts::new());
+    pool.template.egress = Some(Egress { mode: EgressMode::Enforce, allow: Vec::new(), image: None });
+    assert_eq!(pool.template.total_resources().memory, SIDECAR.memory + Egress::RESOURCES.memory);
+    let mut board = Board::new("", pool, small_host());
+    assert_eq!((board.plan().as_str(), board.held()), ("", Some(Held::HostMemory)));
+}
+
+#[test]
 fn a_list_from_before_the_end_of_a_launch_may_lack_its_sidecar() {
     let mut board = Board::new("", dind(DeviceCounts::new()), small_host());
     let (runner, _) = launched(&mut board);
@@ -196,4 +205,16 @@ fn a_removed_runner_is_not_forgotten_before_a_list_that_began_after_the_removal(
     }];
     board.observe(Evidence::Containers { host: host_name(), began, containers: Vec::new(), attachments });
     assert_eq!(board.fleet.status().hosts[0].committed, Resources::default());
+}
+
+#[test]
+fn a_pool_that_waits_for_a_gpu_still_replaces_its_outdated_runner() {
+    let one = DeviceCounts::from([(DeviceClass::Gpu, 1)]);
+    let mut board = Board::new("i", dind(one), Host { budget: Resources::default(), ..small_host() });
+    board.devices = Devices([(DeviceClass::Gpu, ["0".to_owned()].into())].into());
+    board.look(|_| true);
+    board.queue(2);
+    assert_eq!((board.plan().as_str(), board.held()), ("", Some(Held::HostGpus)));
+    board.now = board.now + MINUTE;
+    assert_eq!(board.plan(), "-");
 }
