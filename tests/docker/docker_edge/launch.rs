@@ -202,7 +202,7 @@ async fn a_missing_mount_source_is_refused_and_not_made() {
     let mut pool = stand.pool(IDLE);
     pool.template.mounts = vec![bind(&missing, "/host")];
     if stand.is_podman().await {
-        eprintln!("skipped: Podman makes a missing mount source");
+        engines::skipped("Podman makes a missing mount source");
         return;
     }
     let error = stand.create(&pool).await.unwrap_err();
