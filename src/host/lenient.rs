@@ -68,13 +68,11 @@ fn inspection(mut inspected: Map<String, Value>) -> serde_json::Result<Container
 }
 
 fn read<T: DeserializeOwned>(mut fields: Map<String, Value>, needed: &[&str]) -> serde_json::Result<T> {
-    match serde_json::from_value(Value::Object(fields.clone())) {
-        Ok(read) => Ok(read),
-        Err(_) => {
-            fields.retain(|name, _| needed.contains(&name.as_str()));
-            serde_json::from_value(Value::Object(fields))
-        }
+    if let Ok(read) = serde_json::from_value(Value::Object(fields.clone())) {
+        return Ok(read);
     }
+    fields.retain(|name, _| needed.contains(&name.as_str()));
+    serde_json::from_value(Value::Object(fields))
 }
 
 /// Replaces a state by Docker's word for it.
@@ -98,7 +96,7 @@ mod tests {
     use super::*;
 
     fn object(value: Value) -> Map<String, Value> {
-        value.as_object().unwrap().clone()
+        serde_json::from_value(value).unwrap()
     }
 
     #[test]

@@ -39,7 +39,7 @@ async fn the_shipped_container_serves_jobs_as_documented() {
     let world = World::new().await;
     if world.at.socket != SOCKET {
         // The daemon is in a container too, and reaches neither this machine's loopback address nor GitHub.
-        eprintln!("skipped: the shipped container on an engine other than the machine's own");
+        engines::skipped("the shipped container on an engine other than the machine's own");
         return;
     }
     let pool = pool("linux", "acme").sized(1, 2);

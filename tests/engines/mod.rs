@@ -39,11 +39,7 @@ impl TestEngine {
     pub(crate) fn privileged(test: &str) -> Option<Self> {
         let engine = Self::configured("PRIVILEGED_");
         if engine.is_none() {
-            // Not a print macro: the test harness would swallow it.
-            let _ = writeln!(
-                std::io::stderr(),
-                "skipped: {test}: DAYFLY_TEST_PRIVILEGED_ENGINE is not set; see tests/engines/with"
-            );
+            skipped(&format!("{test}: DAYFLY_TEST_PRIVILEGED_ENGINE is not set; see tests/engines/with"));
         }
         engine
     }
@@ -73,6 +69,12 @@ impl TestEngine {
         let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         Settings { listen, runner_host: Some(self.host.to_string()), ..settings }
     }
+}
+
+/// Prints what was skipped, and why.
+pub(crate) fn skipped(what: &str) {
+    // Not a print macro: the test harness would swallow it.
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
 /// How long Podman may release the resources of a container that has exited. Until then its state is `stopped`, which

@@ -123,7 +123,7 @@ async fn a_pull_uses_the_credentials_of_the_pool_or_of_dockers_configuration_and
             }
             // Podman's pull succeeds after one with credentials.
             Some("no basic auth credentials") if is_podman => {
-                eprintln!("skipped: a pull without credentials");
+                crate::engines::skipped("a pull without credentials");
             }
             Some(why) => {
                 assert!(!output.status.success() && text.contains(why), "{config}: {text}");
