@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    file::{Container, Credential, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
+    file::{Container, Credential, Dind, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
     wording::nearest,
 };
 
@@ -24,6 +24,7 @@ pub(super) enum Table {
     Pool,
     Window,
     Container,
+    Dind,
     Hooks,
     Proxy,
 }
@@ -80,9 +81,10 @@ pub(super) struct Meant {
 }
 
 impl Table {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Pool,
         Self::Container,
+        Self::Dind,
         Self::Hooks,
         Self::Proxy,
         Self::Host,
@@ -104,6 +106,7 @@ impl Table {
             ["poll", _] => Self::Poll,
             ["pool", _, _] => Self::Pool,
             ["pool", _, "container", _] => Self::Container,
+            ["pool", _, "container", "dind", _] => Self::Dind,
             ["pool", _, "container", "hooks", _] => Self::Hooks,
             ["pool", _, "container", "proxy", _] => Self::Proxy,
             ["pool", _, "schedule", _, _] => Self::Window,
@@ -122,6 +125,7 @@ impl Table {
             Self::Pool => "[[pool]]",
             Self::Window => "a window of schedule",
             Self::Container => "[pool.container]",
+            Self::Dind => "[pool.container.dind]",
             Self::Hooks => "[pool.container.hooks]",
             Self::Proxy => "[pool.container.proxy]",
         }
@@ -129,7 +133,7 @@ impl Table {
 
     /// All keys of the table.
     pub(super) fn keys(self) -> &'static [&'static str] {
-        static KEYS: LazyLock<[&[&str]; 10]> = LazyLock::new(|| {
+        static KEYS: LazyLock<[&[&str]; 11]> = LazyLock::new(|| {
             [
                 keys_of::<File>(),
                 keys_of::<Credential>(),
@@ -139,6 +143,7 @@ impl Table {
                 keys_of::<Pool>(),
                 keys_of::<Window>(),
                 keys_of::<Container>(),
+                keys_of::<Dind>(),
                 keys_of::<Hooks>(),
                 keys_of::<Proxy>(),
             ]
@@ -233,10 +238,11 @@ mod tests {
         let mut within = String::new();
         let mut keys = BTreeSet::new();
         for line in include_str!("../../config/dayfly.toml").lines() {
-            if line.starts_with('[') {
+            // A table that would have an effect of its own is a comment as a whole.
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            if line.starts_with('[') && line.ends_with(']') {
                 within = line.trim_matches(['[', ']']).to_owned();
             }
-            let line = line.strip_prefix("# ").unwrap_or(line);
             let Some((key, _)) = line.split_once(" = ") else { continue };
             if within == section && key.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
                 assert!(line.parse::<toml::Table>().is_ok(), "{line}");
@@ -248,7 +254,8 @@ mod tests {
 
     #[test]
     fn the_commented_file_shows_every_key_and_no_other() {
-        let sections = ["credentials", "hosts", "http", "poll", "pool", "container", "hooks", "proxy"];
+        let sections =
+            ["credentials", "hosts", "http", "poll", "pool", "container", "dind", "hooks", "proxy"];
         for (section, table) in [
             ("", Table::Top),
             ("credentials.default", Table::Credential),
@@ -257,6 +264,7 @@ mod tests {
             ("poll", Table::Poll),
             ("pool", Table::Pool),
             ("pool.container", Table::Container),
+            ("pool.container.dind", Table::Dind),
             ("pool.container.hooks", Table::Hooks),
             ("pool.container.proxy", Table::Proxy),
         ] {

@@ -213,7 +213,7 @@ fn signed(value: u64, what: &str) -> Result<i64, HostError> {
     i64::try_from(value).map_err(|_| refused(format!("{what} of {value} is too large")))
 }
 
-pub(super) fn refused(text: String) -> HostError {
+fn refused(text: String) -> HostError {
     HostError::Refused(text)
 }
 

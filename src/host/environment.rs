@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret as _;
 
-use super::{HostError, Launch, container::refused, hooks, network_access::NetworkAccess};
+use super::{HostError, Launch, hooks, network_access::NetworkAccess};
 
 /// The variable through which the runner gets its JIT config, without showing it to its job or in the process
 /// list.
@@ -40,7 +40,9 @@ pub(super) fn of(launch: &Launch<'_>, access: &NetworkAccess) -> Result<Vec<Stri
     for (name, value) in variables {
         // The engine would repeat the whole entry, value and all, in its error.
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(refused(format!("{name:?} is not a valid name for an environment variable")));
+            return Err(HostError::Refused(format!(
+                "{name:?} is not a valid name for an environment variable"
+            )));
         }
         if !is_of_dayfly(name) {
             all.push(format!("{name}={value}"));

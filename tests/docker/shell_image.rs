@@ -13,7 +13,7 @@ use bollard::{Docker, body_full, query_parameters::CreateImageOptionsBuilder};
 use futures_util::TryStreamExt;
 
 /// Makes the image `name:tag`. It has `/bin/sh`, `/bin/sleep`, the same as `/bin/Runner.Worker`,
-/// a `/tmp`, and an anonymous volume at `/scratch`.
+/// a `/tmp`, a `/home/runner/kept`, and an anonymous volume at `/scratch`.
 pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
     import_root(docker, name, tag, root()).await;
 }
@@ -52,9 +52,10 @@ pub(crate) fn root() -> Vec<u8> {
 /// The same with more programs of this machine in `/bin`, and the libraries of these files.
 pub(crate) fn root_with(programs: &[&str], linked: &[&str]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
-    for dir in ["tmp/", "scratch/"] {
+    for dir in ["tmp/", "scratch/", "home/", "home/runner/"] {
         put(&mut archive, dir, tar::EntryType::Directory, 0o777, &[]);
     }
+    put(&mut archive, "home/runner/kept", tar::EntryType::Regular, 0o644, b"of the image\n");
     add(&mut archive, "/bin/sh", "bin/sh");
     let sleep = ["/bin/sleep", "/usr/bin/sleep"].into_iter().find(|path| Path::new(path).exists());
     let sleep = sleep.expect("this machine has sleep");

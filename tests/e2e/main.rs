@@ -33,5 +33,6 @@ mod serving;
 #[path = "../docker/shell_image.rs"]
 mod shell_image;
 mod slow_engine;
+mod template_files;
 mod unreachable;
 mod world;

@@ -10,4 +10,5 @@ mod life;
 mod pull;
 mod runner_volume;
 mod stand;
+mod surroundings;
 mod watch;

@@ -173,6 +173,12 @@ impl Stand {
         (runner, id)
     }
 
+    /// The names of a container's volumes.
+    pub(crate) async fn volumes_of(&self, id: &ContainerId) -> Vec<String> {
+        let mounts = self.engine.inspect_container(&id.0, None).await.unwrap().mounts.unwrap_or_default();
+        mounts.into_iter().filter_map(|mount| mount.name).collect()
+    }
+
     /// A container of this test that the edge did not make.
     pub(crate) async fn foreign(&self, name: &str, labels: &[(&str, &str)]) -> ContainerId {
         self.foreign_with(name, labels, "json-file").await

@@ -3,6 +3,7 @@
 
 mod any_text;
 mod apps;
+mod container_files;
 mod credentials;
 mod demand;
 mod docker_socket;

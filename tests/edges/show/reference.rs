@@ -64,18 +64,21 @@ fn the_page_on_commands_is_their_help() {
 fn keys(file: &str) -> String {
     let (mut page, mut comment) = (String::from("## Top of the file\n"), Vec::new());
     // The first paragraph is about the file.
-    for line in file.split_once("\n\n").unwrap().1.lines() {
+    let lines: Vec<&str> = file.split_once("\n\n").unwrap().1.lines().collect();
+    for (at, line) in lines.iter().enumerate() {
         let words = line.strip_prefix("# ").unwrap_or(line);
         let described = comment.join(" ").replace('|', "\\|");
-        if line.starts_with('[') {
-            let section = line.replace(".default]", ".NAME]").replace(".local]", ".NAME]");
+        // A table that would have an effect of its own is a comment as a whole.
+        if words.starts_with('[') && words.ends_with(']') {
+            let section = words.replace(".default]", ".NAME]").replace(".local]", ".NAME]");
             let _ = write!(
                 page,
                 "\n## {section}\n\n{described}\n\n| key | default | description |\n| --- | --- | --- |\n"
             );
         } else if let Some((key, value)) = words.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
             // `schedule` has a default and an example.
-            if line.starts_with('#') && file.contains(&format!("\n{key} = ")) {
+            let mut section = lines[at..].iter().take_while(|line| !line.starts_with('['));
+            if line.starts_with('#') && section.any(|line| line.starts_with(&format!("{key} = "))) {
                 comment.push(format!("Example: `{value}`."));
                 continue;
             }
