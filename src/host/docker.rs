@@ -21,7 +21,8 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared,
-    attachments::{Bases, is_attachment},
+    attachments::is_attachment,
+    bases::Bases,
     call::Call,
     connect::Endpoint,
     container::{self, Condition, LABEL_INSTANCE, Ours, is_plain_name, plain},

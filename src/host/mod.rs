@@ -1,6 +1,7 @@
 //! The edge to container engines: launches, checks, stops and removes containers.
 
 mod attachments;
+mod bases;
 mod call;
 mod connect;
 mod container;

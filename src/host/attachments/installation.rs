@@ -1,12 +1,11 @@
 //! The base of runners that have a copy of their own: one volume for each image, with the files that all copies link
 //! to. It belongs to no runner, and stays until its image is replaced or removed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
-use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
-use tokio::sync::{Mutex as Turn, MutexGuard};
+use tokio::sync::MutexGuard;
 
 use super::{Docker, HostError, Preparation, setup::Setup, socket::volume};
 use crate::{
@@ -71,15 +70,6 @@ pub(super) struct Installation<'a> {
     pub(super) folder: &'a str,
 }
 
-/// The bases of an engine.
-#[derive(Default)]
-pub(in crate::host) struct Bases {
-    /// The names of those that are complete.
-    complete: Mutex<BTreeSet<String>>,
-    /// Only one is copied at a time.
-    turn: Turn<()>,
-}
-
 /// A base to link to. While it may be incomplete, nobody else has one.
 pub(super) struct Base<'a> {
     name: String,
@@ -99,9 +89,7 @@ impl Docker {
     pub(super) async fn base(&self, of: &Installation<'_>) -> Result<Base<'_>, HostError> {
         let hash = hex::encode(digest(&SHA256, format!("{}\n{}", of.image, of.folder).as_bytes()));
         let name = format!("dayfly-{}-runner-{}", self.instance(), &hash[..12]);
-        let is_complete = || self.bases().complete.lock().contains(&name);
-        let turn = if is_complete() { None } else { Some(self.bases().turn.lock().await) };
-        let turn = turn.filter(|_| !is_complete());
+        let turn = self.bases().turn_for(&name).await;
         let labels =
             [(LABEL_INSTANCE, self.instance().as_str()), (LABEL_BASE, of.image), (LABEL_IMAGE, of.reference)];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
@@ -139,7 +127,7 @@ impl Docker {
         if base.turn.is_none() {
             return;
         }
-        self.bases().complete.lock().insert(base.name.clone());
+        self.bases().add(&base.name);
         if let Err(error) = self.remove_old_bases(of).await {
             tracing::debug!(host = %self.engine().host, error = chain(&error), "failed to remove old copies of runners");
         }
@@ -175,7 +163,7 @@ impl Docker {
                 Ok(()) | Err(Fault::Said(404 | 409, _)) => {}
                 Err(fault) => return Err(fault.into()),
             }
-            self.bases().complete.lock().remove(&volume.name);
+            self.bases().remove(&volume.name);
         }
         Ok(())
     }

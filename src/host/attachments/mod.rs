@@ -39,8 +39,6 @@ pub const LABEL_ATTACHMENT: &str = "dev.dayfly.attachment";
 /// Label: the limits of a sidecar, memory in bytes and processors in thousandths.
 const LABEL_RESOURCES: &str = "dev.dayfly.resources";
 
-pub(super) use self::installation::Bases;
-
 /// Label: the value of [`LABEL_ATTACHMENT`] of a container that ends before the runner starts.
 const SETUP: &str = "setup";
 
