@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    file::{Container, Credential, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
+    file::{Cache, Container, Credential, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
     wording::nearest,
 };
 
@@ -26,6 +26,7 @@ pub(super) enum Table {
     Container,
     Hooks,
     Proxy,
+    Cache,
 }
 
 /// Other programs' names for it.
@@ -80,7 +81,7 @@ pub(super) struct Meant {
 }
 
 impl Table {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Pool,
         Self::Container,
         Self::Hooks,
@@ -90,6 +91,7 @@ impl Table {
         Self::Http,
         Self::Poll,
         Self::Window,
+        Self::Cache,
         Self::Top,
     ];
 
@@ -106,6 +108,7 @@ impl Table {
             ["pool", _, "container", _] => Self::Container,
             ["pool", _, "container", "hooks", _] => Self::Hooks,
             ["pool", _, "container", "proxy", _] => Self::Proxy,
+            ["pool", _, "container", "cache", _, _] => Self::Cache,
             ["pool", _, "schedule", _, _] => Self::Window,
             _ => return None,
         })
@@ -124,12 +127,13 @@ impl Table {
             Self::Container => "[pool.container]",
             Self::Hooks => "[pool.container.hooks]",
             Self::Proxy => "[pool.container.proxy]",
+            Self::Cache => "[[pool.container.cache]]",
         }
     }
 
     /// All keys of the table.
     pub(super) fn keys(self) -> &'static [&'static str] {
-        static KEYS: LazyLock<[&[&str]; 10]> = LazyLock::new(|| {
+        static KEYS: LazyLock<[&[&str]; 11]> = LazyLock::new(|| {
             [
                 keys_of::<File>(),
                 keys_of::<Credential>(),
@@ -141,6 +145,7 @@ impl Table {
                 keys_of::<Container>(),
                 keys_of::<Hooks>(),
                 keys_of::<Proxy>(),
+                keys_of::<Cache>(),
             ]
         });
         KEYS[self as usize]

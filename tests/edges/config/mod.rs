@@ -3,6 +3,7 @@
 
 mod any_text;
 mod apps;
+mod caches;
 mod credentials;
 mod demand;
 mod docker_socket;
