@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    container_files, devices, dind, docker_socket, egress,
+    caches, container_files, devices, dind, docker_socket, egress,
     file::{self, Docker, Pull},
     findings::At,
     hosts::{bytes, cpu_millis},
@@ -60,6 +60,7 @@ impl Reading<'_> {
                 .enumerate()
                 .filter_map(|(i, text)| mount(text, &at.key("mounts").key(i)))
                 .collect(),
+            caches: Vec::new(),
             network: match named(written.network.as_ref(), &at.key("network")) {
                 None => Network::Default,
                 Some(name) if name == "isolated" => Network::Isolated,
@@ -95,6 +96,7 @@ impl Reading<'_> {
             seccomp_profile: None,
         };
         self.security_options(written, &mut template, &at.key("security_opt"));
+        caches::add(&written.cache, &mut template, &at.key("cache"));
         if template.egress.is_some() {
             egress::combines(&template, at);
         }

@@ -150,6 +150,7 @@ pub(super) struct Container {
     pub(super) env: BTreeMap<String, String>,
     pub(super) env_file: Option<String>,
     pub(super) mounts: Vec<String>,
+    pub(super) cache: Vec<Cache>,
     pub(super) devices: Vec<String>,
     pub(super) gpus: u32,
     pub(super) exclusive: BTreeMap<String, u32>,
@@ -222,6 +223,35 @@ pub(super) enum EgressMode {
     Off,
     Audit,
     Enforce,
+}
+
+/// `[[pool.container.cache]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Cache {
+    pub(super) target: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) mode: Option<CacheMode>,
+    pub(super) promote: Option<Promote>,
+    pub(super) env: Vec<String>,
+}
+
+/// Who can write to a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CacheMode {
+    Ro,
+    Rw,
+    Slot,
+}
+
+/// Which jobs leave the state of their slot to others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Promote {
+    #[default]
+    Never,
+    Trusted,
 }
 
 /// When to pull the image.

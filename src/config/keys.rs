@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    file::{Container, Credential, Dind, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
+    file::{Cache, Container, Credential, Dind, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
     wording::nearest,
 };
 
@@ -27,6 +27,7 @@ pub(super) enum Table {
     Dind,
     Hooks,
     Proxy,
+    Cache,
 }
 
 /// Other programs' names for it.
@@ -81,7 +82,7 @@ pub(super) struct Meant {
 }
 
 impl Table {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Pool,
         Self::Container,
         Self::Dind,
@@ -92,6 +93,7 @@ impl Table {
         Self::Http,
         Self::Poll,
         Self::Window,
+        Self::Cache,
         Self::Top,
     ];
 
@@ -109,6 +111,7 @@ impl Table {
             ["pool", _, "container", "dind", _] => Self::Dind,
             ["pool", _, "container", "hooks", _] => Self::Hooks,
             ["pool", _, "container", "proxy", _] => Self::Proxy,
+            ["pool", _, "container", "cache", _, _] => Self::Cache,
             ["pool", _, "schedule", _, _] => Self::Window,
             _ => return None,
         })
@@ -128,12 +131,13 @@ impl Table {
             Self::Dind => "[pool.container.dind]",
             Self::Hooks => "[pool.container.hooks]",
             Self::Proxy => "[pool.container.proxy]",
+            Self::Cache => "[[pool.container.cache]]",
         }
     }
 
     /// All keys of the table.
     pub(super) fn keys(self) -> &'static [&'static str] {
-        static KEYS: LazyLock<[&[&str]; 11]> = LazyLock::new(|| {
+        static KEYS: LazyLock<[&[&str]; 12]> = LazyLock::new(|| {
             [
                 keys_of::<File>(),
                 keys_of::<Credential>(),
@@ -146,6 +150,7 @@ impl Table {
                 keys_of::<Dind>(),
                 keys_of::<Hooks>(),
                 keys_of::<Proxy>(),
+                keys_of::<Cache>(),
             ]
         });
         KEYS[self as usize]

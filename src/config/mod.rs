@@ -1,6 +1,7 @@
 //! The TOML file: its model, its layers (the file, and the environment over it) and its checks. All problems
 //! are reported at once, with file, line and key; a valid file becomes a [`Config`].
 
+mod caches;
 mod container;
 mod container_files;
 mod credentials;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    container,
+    caches, container,
     credentials::{FILE_OF_ITS_OWN, PASTED, check_kind, is_token},
     demand, devices,
     file::{self, File},
@@ -84,6 +84,7 @@ pub(super) fn pools(
     labels::compare(&labelled);
     one_credential_a_scope(file, &scopes, at);
     one_login_an_image(&pools, at);
+    caches::compare(&pools, at);
     pools.into_iter().map(|(_, pool)| pool).collect()
 }
 
@@ -124,6 +125,7 @@ fn pool(
     let group = group(written, scope.as_ref(), &at.key("group"));
     let policy = policy(written, at);
     let template = reading.template(&written.container, &at.key("container"));
+    caches::check_scope(&written.container.cache, scope.as_ref(), &at.key("container").key("cache"));
     if let Some(host) = host {
         devices::fit(&template.devices, &host.host, &at.key("container"));
         container::fits(&written.container, &template.total_resources(), &host.host, &at.key("container"));

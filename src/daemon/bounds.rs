@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{ContainerId, Exit, Occupation, RegistrationId, RunnerName},
+    fleet::{ContainerId, Exit, Occupation, Pool, RegistrationId, RunnerName},
     github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
     host::{Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared},
 };
@@ -120,7 +120,7 @@ impl<T: Host> Host for Bounded<T> {
     }
 
     async fn prepare(&self, runner: Preparation<'_>) -> Result<Prepared, HostError> {
-        if !runner.pool.template.has_attachments() {
+        if !runner.pool.template.needs_preparation() {
             return Ok(Prepared::default());
         }
         let _slot = self.preparations.one().await;
@@ -130,6 +130,10 @@ impl<T: Host> Host for Bounded<T> {
     async fn detach(&self, runner: &RunnerName) -> Result<(), HostError> {
         let _slot = self.removals.one().await;
         self.edge.detach(runner).await
+    }
+
+    async fn promote(&self, runner: &RunnerName, pool: &Pool) -> Result<(), HostError> {
+        self.edge.promote(runner, pool).await
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {

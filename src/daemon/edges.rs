@@ -50,7 +50,10 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             Action::Stop { runner, host, container, ask, .. } => {
                 self.stop(runner, &host, &container, ask).await
             }
-            Action::Remove { runner, host, container, attached, .. } => {
+            Action::Remove { runner, host, container, attached, promote, .. } => {
+                if promote {
+                    self.promote(&runner, &host).await;
+                }
                 let outcome = self.remove(&runner, &host, container.as_ref(), attached).await;
                 vec![Evidence::Remove { runner, outcome }]
             }
@@ -243,6 +246,23 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             Ok(Some(exit)) => vec![Evidence::Exited { runner, exit }, stopped],
             // The host's own list will show how it ended.
             Ok(None) | Err(_) => vec![stopped],
+        }
+    }
+
+    /// A promotion that fails leaves the base as it was, and keeps nothing from being removed.
+    async fn promote(&self, runner: &RunnerName, host: &HostName) {
+        let (Some(engine), Some(pool)) = (self.hosts.get(host), self.pools.get(runner.pool())) else {
+            return;
+        };
+        match engine.promote(runner, pool).await {
+            Ok(()) => tracing::info!(%runner, pool = runner.pool(), "promoted the caches of a trusted job"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    %runner, pool = runner.pool(), error,
+                    "failed to promote the caches of a trusted job, so the next ones start from the same base as it did"
+                );
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod context;
 pub mod eligibility;
 pub mod idle;
 mod intervals;
+pub mod origin;
 pub mod queue;
 pub mod scale_set;
 pub mod webhook;

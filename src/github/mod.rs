@@ -24,6 +24,7 @@ mod hooks;
 mod identify;
 mod identities;
 mod job_lookup;
+mod job_origin;
 mod job_queue;
 mod lenient_json;
 mod limits;

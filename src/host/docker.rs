@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared,
-    attachments::is_attachment,
+    attachments::{Caches, is_attachment},
     bases::Bases,
     call::Call,
     connect::Endpoint,
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     clock,
     fleet::{
-        ClockReading, Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation,
+        ClockReading, Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation, Pool,
         Resources, RunnerName,
     },
 };
@@ -64,6 +64,7 @@ struct Inner {
     limits_files: Mutex<Option<bool>>,
     /// The copies of runners that new ones are made from.
     bases: Bases,
+    caches: Caches,
 }
 
 /// Facts about an engine.
@@ -121,6 +122,7 @@ impl Docker {
             has_attachments: AtomicBool::new(true),
             limits_files: Mutex::default(),
             bases: Bases::default(),
+            caches: Caches::default(),
         }))
     }
 
@@ -174,6 +176,10 @@ impl Docker {
 
     pub(super) fn bases(&self) -> &Bases {
         &self.0.bases
+    }
+
+    pub(super) fn caches(&self) -> &Caches {
+        &self.0.caches
     }
 
     pub(super) fn last_event(&self) -> &AtomicI64 {
@@ -317,6 +323,10 @@ impl Host for Docker {
             Some((_, ContainerState::Down(exit))) => Ok(Some(exit)),
             Some((_, ContainerState::Created | ContainerState::Up)) | None => Ok(None),
         }
+    }
+
+    async fn promote(&self, runner: &RunnerName, pool: &Pool) -> Result<(), HostError> {
+        self.promote_copies(runner, pool).await
     }
 
     async fn detach(&self, runner: &RunnerName) -> Result<(), HostError> {

@@ -19,6 +19,8 @@ pub struct ImageFacts {
     pub labels: BTreeMap<String, String>,
     /// The environment of its containers, `NAME=value` each.
     pub env: Vec<String>,
+    /// The user that its containers run as, and optionally the group; empty is root.
+    pub user: String,
 }
 
 impl Docker {
@@ -44,6 +46,7 @@ impl Docker {
                     digests: image.repo_digests.unwrap_or_default(),
                     labels: config.labels.unwrap_or_default().into_iter().collect(),
                     env: config.env.unwrap_or_default(),
+                    user: config.user.unwrap_or_default(),
                 }))
             }
             Err(fault) if fault.is(404) => Ok(None),

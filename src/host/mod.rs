@@ -180,6 +180,11 @@ pub trait Host: Send + Sync {
     /// container is an error.
     fn remove(&self, id: &ContainerId) -> impl Future<Output = Result<(), HostError>> + Send;
 
+    /// Makes the state in which a runner leaves its copies of caches the base of the next copies. Its container must
+    /// not be running any more. If it fails, the bases are as before.
+    fn promote(&self, runner: &RunnerName, pool: &Pool)
+    -> impl Future<Output = Result<(), HostError>> + Send;
+
     /// Removes everything that was made for a runner beside its container, which must not be running any more.
     fn detach(&self, runner: &RunnerName) -> impl Future<Output = Result<(), HostError>> + Send;
 }

@@ -16,5 +16,6 @@ mod shell_image;
 mod simulated_runner;
 #[path = "../edges/subscribers.rs"]
 mod subscribers;
+mod tools_image;
 #[path = "../../crates/simulator/tests/github/wire.rs"]
 mod wire;

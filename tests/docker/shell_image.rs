@@ -20,12 +20,17 @@ pub(crate) async fn import(docker: &Docker, name: &str, tag: &str) {
 
 /// Makes an image of these files.
 pub(crate) async fn import_root(docker: &Docker, name: &str, tag: &str, root: Vec<u8>) {
+    import_changed(docker, name, tag, root, "VOLUME /scratch").await;
+}
+
+/// The same with another change to the image's configuration.
+pub(crate) async fn import_changed(docker: &Docker, name: &str, tag: &str, root: Vec<u8>, change: &str) {
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(name)
         .tag(tag)
         // bollard puts several on lines of one parameter, which Podman takes for one.
-        .changes(vec!["VOLUME /scratch".to_owned()])
+        .changes(vec![change.to_owned()])
         .build();
     // Podman fails to import an image while another test removes one with the same files.
     let mut tries = 0;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dayfly::{
-    fleet::{ContainerId, DockerMode, Exit, Network, Occupation, RunnerName},
+    fleet::{ContainerId, DockerMode, Exit, Network, Occupation, Pool, RunnerName},
     host::{Host, HostError, Launch, Listed, Preparation, Prepared},
 };
 
@@ -59,6 +59,10 @@ impl Host for Engine {
         let detach = |sidecars| Ask::Detach { host: self.host, runner: runner.clone(), sidecars };
         let sidecars = self.ask_to(detach(true)).await;
         sidecars.and(self.ask_to(detach(false)).await)
+    }
+
+    async fn promote(&self, _: &RunnerName, _: &Pool) -> Result<(), HostError> {
+        Ok(())
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {

@@ -49,6 +49,8 @@ pub enum Action {
         container: Option<ContainerId>,
         /// Whether anything may have been made beside it.
         attached: bool,
+        /// Whether its copies of caches become the next bases before.
+        promote: bool,
         why: Why,
     },
 }

@@ -23,6 +23,8 @@ pub enum AttachmentKind {
     },
     Network,
     Volume,
+    /// A container that prepares something for the runner, and ends by itself.
+    Setup,
 }
 
 /// The state of a sidecar.
@@ -40,7 +42,7 @@ impl Attachment {
     pub fn resources(&self) -> Resources {
         match self.kind {
             AttachmentKind::Sidecar { resources, .. } => resources,
-            AttachmentKind::Network | AttachmentKind::Volume => Resources::default(),
+            AttachmentKind::Network | AttachmentKind::Volume | AttachmentKind::Setup => Resources::default(),
         }
     }
 }

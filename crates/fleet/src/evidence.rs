@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     attachment::Attachment,
     devices::Devices,
-    job::{GroupPolicy, Job, JobFacts, JobId, JobState},
+    job::{GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState},
     name::{HostName, PoolName, RunnerName},
     reasons::Source,
     scope::Scope,
@@ -387,6 +387,8 @@ pub enum Evidence {
     JobGone { repository: Scope, job: JobId, at: Instant },
     /// A runner has a job, as reported where GitHub assigns jobs to a pool.
     Took { runner: String, facts: Arc<JobFacts>, queued_at: Instant },
+    /// Where the jobs of a run come from.
+    Origin { repository: Scope, run_id: u64, origin: JobOrigin },
     /// The job of a runner has finished and is no longer assigned, as reported by GitHub. Must follow
     /// the [`Assigned`](Self::Assigned) of the same message.
     JobOver { runner: String },

@@ -32,6 +32,19 @@ pub struct JobFacts {
     pub queued_at: Timestamp,
 }
 
+/// What a job's run was started by and runs, as its record on GitHub has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobOrigin {
+    /// The event, such as `push`.
+    pub event: String,
+    /// The branch that it runs, or the tag.
+    pub head_branch: String,
+    /// The repository of that branch: for a pull request from a fork, the fork.
+    pub head_repository: Scope,
+    /// The default branch of the repository that has the run.
+    pub default_branch: String,
+}
+
 /// A workflow job, as listed in a queue or reported by a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {

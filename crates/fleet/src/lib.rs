@@ -24,6 +24,7 @@
 mod action;
 mod attachment;
 mod backoff;
+mod cache;
 mod demand;
 mod devices;
 mod event;
@@ -53,13 +54,14 @@ mod troubles;
 
 pub use action::{Action, Plan};
 pub use attachment::{Attachment, AttachmentKind, SidecarState};
+pub use cache::{Cache, CacheStore};
 pub use devices::{DeviceClass, DeviceClassError, DeviceCounts, Devices};
 pub use event::Event;
 pub use evidence::*;
 pub use explain::{explain, label_advice};
 pub use fleet::Fleet;
 pub use host::Host;
-pub use job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobState, Visibility};
+pub use job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState, Visibility};
 pub use matching::{Placement, Verdict, group_of, place, verdict};
 pub use name::{
     HostName, InstanceId, MAX_INSTANCE, MAX_POOL_AND_INSTANCE, MAX_RUNNER_NAME, NameError, Names, PREFIX,

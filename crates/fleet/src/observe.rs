@@ -60,6 +60,7 @@ impl Fleet {
             Evidence::Job { job, state, at, asked } => self.job_seen(job, state, at, asked, now),
             Evidence::JobGone { repository, job, at } => self.job_gone(&repository, job, at),
             Evidence::Took { runner, facts, queued_at } => self.took(&runner, &facts, queued_at, now),
+            Evidence::Origin { repository, run_id, origin } => self.origin(&repository, run_id, &origin),
             Evidence::JobOver { runner } => self.job_of_runner_over(&runner, now),
             Evidence::Assigned { pool, jobs, at } => self.assigned(&pool, jobs, at),
             Evidence::Source { pool, source, trouble } => self.source_tried(&pool, source, trouble, now),
@@ -358,7 +359,7 @@ impl Fleet {
             latch.job = latch.job.take().or(job);
             return;
         }
-        runner.latch = Some(Latch { since: now, job: job.clone(), facts: None });
+        runner.latch = Some(Latch { since: now, job: job.clone(), facts: None, origin: None });
         runner.shows_life();
         if !runner.takes_room() {
             return;

@@ -7,7 +7,7 @@ use super::{
     attachment::{Attachment, AttachmentKind, SidecarState},
     devices::Devices,
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
-    job::{JobFacts, QUEUE_LAG},
+    job::{JobFacts, JobOrigin, QUEUE_LAG},
     name::{HostName, RunnerName},
     reasons::{ExitReason, Phase, Why},
     report::Ending,
@@ -136,6 +136,8 @@ pub(super) struct Latch {
     pub(super) since: Instant,
     pub(super) job: Option<String>,
     pub(super) facts: Option<Arc<JobFacts>>,
+    /// Where the job comes from, according to its run's record.
+    pub(super) origin: Option<JobOrigin>,
 }
 
 /// An action whose outcome is not yet known.

@@ -17,6 +17,7 @@ mod clocks;
 mod ends;
 mod files;
 mod lists;
+mod promotion;
 mod removals;
 mod rolls;
 mod sidecars;

@@ -6,6 +6,7 @@ use fnv::FnvHasher;
 use serde::Serialize;
 
 use super::{
+    cache::{Cache, CacheStore},
     devices::DeviceCounts,
     template_parts::{Device, FilesDigest, Hooks, Proxy},
 };
@@ -142,6 +143,7 @@ pub struct Template {
     pub shm_size: Option<u64>,
     pub env: BTreeMap<String, String>,
     pub mounts: Vec<Mount>,
+    pub caches: Vec<Cache>,
     pub network: Network,
     /// How jobs use Docker.
     pub docker: DockerMode,
@@ -225,7 +227,20 @@ impl Template {
 
     /// Whether anything is made for a runner beside its container.
     pub fn has_attachments(&self) -> bool {
-        self.network == Network::Isolated || self.docker != DockerMode::None || self.egress.is_some()
+        self.network == Network::Isolated
+            || self.docker != DockerMode::None
+            || self.egress.is_some()
+            || self.promotes()
+    }
+
+    /// Whether anything must be done before a runner can be created.
+    pub fn needs_preparation(&self) -> bool {
+        self.has_attachments() || !self.caches.is_empty()
+    }
+
+    /// Whether a trusted job leaves its caches to the next ones.
+    pub fn promotes(&self) -> bool {
+        self.caches.iter().any(|cache| matches!(cache.store, CacheStore::Promoted(_)))
     }
 
     /// Whether a container depends on the content of files on this machine.
@@ -274,6 +289,7 @@ impl Default for Template {
             shm_size: None,
             env: BTreeMap::new(),
             mounts: Vec::new(),
+            caches: Vec::new(),
             network: Network::Default,
             docker: DockerMode::None,
             egress: None,

@@ -18,6 +18,12 @@ pub struct Job {
     pub workflow: String,
     /// The reusable workflows that the run calls, `owner/repository/path@ref`.
     pub calls: Vec<String>,
+    /// The event that started its run.
+    pub event: String,
+    /// The branch of its run.
+    pub branch: String,
+    /// The repository of that branch, where it is another: a fork.
+    pub fork: Option<String>,
     /// Display name.
     pub name: String,
     /// What `runs-on` says.
@@ -68,6 +74,9 @@ impl Job {
             run: None,
             workflow: "ci".to_owned(),
             calls: Vec::new(),
+            event: "push".to_owned(),
+            branch: "main".to_owned(),
+            fork: None,
             name: "build".to_owned(),
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             held: None,
@@ -111,6 +120,18 @@ impl Job {
     #[must_use]
     pub fn held(self, by: Hold) -> Self {
         Self { held: Some(by), ..self }
+    }
+
+    /// The same, started by another event, for another branch.
+    #[must_use]
+    pub fn started_by(self, event: &str, branch: &str) -> Self {
+        Self { event: event.to_owned(), branch: branch.to_owned(), ..self }
+    }
+
+    /// The same for a branch of another repository, `owner/name`.
+    #[must_use]
+    pub fn from_fork(self, repository: &str) -> Self {
+        Self { fork: Some(repository.to_owned()), ..self }
     }
 
     /// The same for GitHub's own runners.

@@ -171,6 +171,7 @@ mod tests {
             digests: Vec::new(),
             labels: label.map(|label| (LABEL.to_owned(), label.to_owned())).into_iter().collect(),
             env: texts(env),
+            user: String::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! dead scope or host delays no other.
 //!
 //! ```text
-//! each scope ─ eligibility, idle, queue, webhook, scale_set (crate::demand)
+//! each scope ─ eligibility, origin, idle, queue, webhook, scale_set (crate::demand)
 //! each host  ─ containers, machine, images; logs of all of them
 //! each pool  ─ the files that its template names
 //! ```
@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     daemon::parts::Parts,
-    demand::{Tasks, eligibility, idle, queue, scale_set, webhook},
+    demand::{Tasks, eligibility, idle, origin, queue, scale_set, webhook},
 };
 
 /// Starts all observers. Returns their tasks, and what makes queues be polled sooner.
@@ -47,6 +47,7 @@ fn observe_scopes(parts: &Parts<'_>, tasks: &mut Tasks) -> Vec<queue::QueueHandl
         let on_interval = move |interval| metrics.record_poll_interval(&shown, interval);
         idle::start(scope, tasks, list, on_interval);
         eligibility::start(scope, tasks);
+        origin::start(scope, tasks);
         queues.extend(queue::start(scope, tasks));
         webhook::start(scope, tasks);
         scale_set::start(scope, tasks, &parts.scale_sets);

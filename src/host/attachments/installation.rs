@@ -116,7 +116,7 @@ impl Docker {
                 arguments: vec![BASE.to_owned(), script.folder.to_owned()],
                 mounts: vec![volume(base.name(), BASE)],
             };
-            self.set_up(of, setup).await?;
+            self.set_up(of.runner, setup).await?;
             self.keep_base(base, &installation).await;
         }
         Ok(Some(folder))

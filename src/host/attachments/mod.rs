@@ -1,6 +1,9 @@
 //! What is made for one runner beside its container: sidecars, networks, volumes. Each has labels like the runner's
 //! container and is named after the runner, so that nothing has to be remembered to remove it.
 
+mod bases;
+mod cache;
+mod cache_volume;
 mod dind;
 mod egress;
 mod exec;
@@ -31,13 +34,15 @@ use super::{
     },
     engine::boxed,
 };
-use crate::fleet::{Attachment, AttachmentKind, DockerMode, Network, Resources, SidecarState};
+use crate::fleet::{Attachment, AttachmentKind, DockerMode, Network, Resources, RunnerName, SidecarState};
 
 /// Label: what an attachment is to its runner.
 pub const LABEL_ATTACHMENT: &str = "dev.dayfly.attachment";
 
 /// Label: the limits of a sidecar, memory in bytes and processors in thousandths.
 const LABEL_RESOURCES: &str = "dev.dayfly.resources";
+
+pub(super) use self::cache_volume::Caches;
 
 /// Label: the value of [`LABEL_ATTACHMENT`] of a container that ends before the runner starts.
 const SETUP: &str = "setup";
@@ -70,10 +75,15 @@ pub(super) fn is_setup(attachment: Option<&str>) -> bool {
 
 /// The labels of an attachment; `what` says what it is to its runner.
 fn labels(of: &Preparation<'_>, what: &str) -> HashMap<String, String> {
+    labels_of(of.runner, what)
+}
+
+/// The same for a runner of which only the name is known.
+fn labels_of(runner: &RunnerName, what: &str) -> HashMap<String, String> {
     let labels = [
-        (LABEL_INSTANCE, of.instance.to_string()),
-        (LABEL_POOL, of.pool.name.to_string()),
-        (LABEL_RUNNER, of.runner.to_string()),
+        (LABEL_INSTANCE, runner.instance().to_owned()),
+        (LABEL_POOL, runner.pool().to_owned()),
+        (LABEL_RUNNER, runner.to_string()),
         (LABEL_ATTACHMENT, what.to_owned()),
     ];
     labels.map(|(key, value)| (key.to_owned(), value)).into()
@@ -97,6 +107,7 @@ impl Docker {
             }
             DockerMode::None => self.make_own_network(&of, &mut prepared).await?,
         }
+        self.add_caches(&of, &mut prepared).await?;
         Ok(prepared)
     }
 
@@ -180,16 +191,15 @@ impl Docker {
     }
 
     fn sidecar(&self, summary: &ContainerSummary) -> Option<Attachment> {
+        let labels = summary.labels.as_ref();
+        if labels.and_then(|labels| labels.get(LABEL_ATTACHMENT)).is_some_and(|what| what == SETUP) {
+            return self.attachment(labels, AttachmentKind::Setup, summary.id.clone());
+        }
         let state = match summary.state.and_then(listed_condition)? {
             Condition::Created => SidecarState::Created,
             Condition::Up => SidecarState::Up,
             Condition::Down => SidecarState::Down,
         };
-        let labels = summary.labels.as_ref();
-        // It exits when it is done. While it exists, so does the volume that it works in.
-        if is_setup(labels.and_then(|labels| labels.get(LABEL_ATTACHMENT)).map(String::as_str)) {
-            return None;
-        }
         let limits = labels.and_then(|labels| labels.get(LABEL_RESOURCES));
         let resources = limits.and_then(|text| parse_resources(text)).unwrap_or_default();
         self.attachment(labels, AttachmentKind::Sidecar { resources, state }, summary.id.clone())

@@ -10,8 +10,9 @@ use bollard::{
 };
 use futures_util::StreamExt;
 
-use super::{Docker, HostError, Preparation, SETUP, labels};
+use super::{Docker, HostError, SETUP, labels_of};
 use crate::{
+    fleet::RunnerName,
     host::{
         call::Call,
         container::{self, plain},
@@ -22,6 +23,9 @@ use crate::{
 
 /// How long it may take: a first copy of a runner is half a gigabyte.
 const PATIENCE: Duration = Duration::from_mins(10);
+
+/// It runs as root, so it must take nothing from what a job left in a cache, such as `/usr/local`.
+const SAFE: [&str; 3] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH=", "LD_PRELOAD="];
 
 /// The longest output that is kept, in bytes.
 const OUTPUT: usize = 4096;
@@ -38,7 +42,7 @@ pub(super) struct Setup<'a> {
 impl Docker {
     /// Runs a script as root, without a network, and returns what it printed. After an error the container may stay:
     /// it is removed with everything of its runner.
-    pub(super) async fn set_up(&self, of: &Preparation<'_>, setup: Setup<'_>) -> Result<String, HostError> {
+    pub(super) async fn set_up(&self, runner: &RunnerName, setup: Setup<'_>) -> Result<String, HostError> {
         let mut command = vec!["-c".to_owned(), setup.script.to_owned(), "setup".to_owned()];
         command.extend(setup.arguments);
         let body = ContainerCreateBody {
@@ -46,7 +50,8 @@ impl Docker {
             entrypoint: Some(vec!["/bin/sh".to_owned()]),
             cmd: Some(command),
             user: Some("0:0".to_owned()),
-            labels: Some(labels(of, SETUP)),
+            labels: Some(labels_of(runner, SETUP)),
+            env: Some(SAFE.map(str::to_owned).to_vec()),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
                 mounts: Some(setup.mounts),
@@ -57,7 +62,7 @@ impl Docker {
             }),
             ..ContainerCreateBody::default()
         };
-        let id = self.create_sidecar(&format!("{}-{SETUP}", of.runner), body).await?;
+        let id = self.create_sidecar(&format!("{runner}-{SETUP}"), body).await?;
         self.start_sidecar(&id).await?;
         let name = plain(&id)?;
         let (code, said, complained) = self

@@ -63,7 +63,8 @@ impl Docker {
                 bind(&self.host_socket(path), SOCKET),
             ],
         };
-        let said = self.set_up(of, setup).await.map_err(|error| explained(error, template, script.folder))?;
+        let said =
+            self.set_up(of.runner, setup).await.map_err(|error| explained(error, template, script.folder))?;
         let group = said.trim();
         if group.is_empty() || !group.bytes().all(|byte| byte.is_ascii_digit()) {
             let detail = format!("the group of the engine's socket is not a number: {group:?}");

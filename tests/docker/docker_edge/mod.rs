@@ -3,6 +3,7 @@
 
 mod asked;
 mod attachments;
+mod caches;
 mod connect;
 mod end;
 mod launch;

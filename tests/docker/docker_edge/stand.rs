@@ -32,7 +32,7 @@ use secrecy::SecretString;
 
 use crate::{
     engines::{self, TestEngine},
-    shell_image,
+    shell_image, tools_image,
 };
 
 pub(crate) const JIT: &str = "jit-config-that-nobody-may-see";
@@ -56,6 +56,18 @@ pub(crate) struct Stand {
 impl Stand {
     pub(crate) async fn new() -> Self {
         Self::on(&TestEngine::usual()).await
+    }
+
+    /// A stand with an image for caches, too.
+    pub(crate) async fn with_tools() -> Self {
+        let stand = Self::new().await;
+        tools_image::import(&stand.engine, &stand.image, "tools", &["cp", "chown"]).await;
+        stand
+    }
+
+    /// The image that has what setup containers run, and whose user is not root.
+    pub(crate) fn tools(&self) -> String {
+        format!("{}:tools", self.image)
     }
 
     pub(crate) async fn on(engine: &TestEngine) -> Self {
@@ -308,9 +320,11 @@ async fn clear(socket: &str, instance: &InstanceId, image: &str) {
         Err(error) => panic!("{error}"),
     }
     let options = RemoveImageOptionsBuilder::new().force(true).build();
-    match engine.remove_image(image, Some(options), None).await {
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) | Ok(_) => {}
-        Err(error) => panic!("{error}"),
+    for image in [image, &format!("{image}:tools")] {
+        match engine.remove_image(image, Some(options.clone()), None).await {
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) | Ok(_) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod any_text;
 mod apps;
+mod caches;
 mod container_files;
 mod credentials;
 mod demand;

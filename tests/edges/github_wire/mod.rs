@@ -7,6 +7,7 @@ mod expiry;
 mod limits;
 mod listing;
 mod network;
+mod origin;
 mod queue;
 mod runner;
 mod runner_api;

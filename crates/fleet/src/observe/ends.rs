@@ -55,7 +55,8 @@ impl Fleet {
         let reason = runner.exit_reason(&exit, ended_at);
         let job_duration = runner.latch.as_ref().map(|latch| ended_at.since(latch.since));
         if exit.job.is_some() {
-            let latch = runner.latch.get_or_insert(Latch { since: ended_at, job: None, facts: None });
+            let latch =
+                runner.latch.get_or_insert(Latch { since: ended_at, job: None, facts: None, origin: None });
             latch.job = latch.job.take().or_else(|| exit.job.clone());
         }
         let had_job = runner.latch.is_some();

@@ -9,7 +9,7 @@ use crate::{
     evidence::Trouble,
     explain::explain,
     fleet::{Fleet, PoolState},
-    job::{GroupPolicy, Job, JobFacts, JobId, JobState, MAX_QUEUE_AGE, QUEUE_LAG},
+    job::{GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState, MAX_QUEUE_AGE, QUEUE_LAG},
     known_jobs::{KnownJob, KnownJobs},
     matching::{Placement, group_of, place},
     name::{PoolName, RunnerName},
@@ -182,6 +182,15 @@ impl Fleet {
             let watched = launched || latch.since.since(known_since) >= QUEUE_LAG;
             let (pool, queued) = (name.pool().to_owned(), watched.then(|| latch.since.since(queued_at)));
             self.events.push(Event::JobKnown { pool, runner: name, facts: facts.clone(), queued });
+        }
+    }
+
+    /// Records where the jobs of a run come from, of which runners may have some.
+    pub(crate) fn origin(&mut self, repository: &Scope, run_id: u64, origin: &JobOrigin) {
+        for latch in self.runners.values_mut().filter_map(|runner| runner.latch.as_mut()) {
+            if latch.facts.as_ref().is_some_and(|job| job.repository == *repository && job.run_id == run_id) {
+                latch.origin = Some(origin.clone());
+            }
         }
     }
 

@@ -6,12 +6,20 @@ use std::time::Duration;
 use super::{Fleet, Pass, SETTLE};
 use crate::{
     action::Action,
+    evidence::Exit,
+    fleet::PoolState,
     reasons::Why,
-    runner::{Contained, FINISHED_GRACE, InFlight, Life, Registered, Runner, TakeDown},
+    runner::{Contained, FINISHED_GRACE, InFlight, Latch, Life, Registered, Runner, TakeDown},
 };
 
 /// How long a container may stay created but not started: the response to a start may have been lost.
 const NEVER_STARTED_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a runner stays after its job until GitHub reports where that came from, if its caches may be promoted.
+const ORIGIN_WAIT: Duration = Duration::from_secs(30);
+
+/// A job's result in the log, when it succeeded (`TaskResult` in actions/runner).
+const SUCCEEDED: [&str; 2] = ["Succeeded", "SucceededWithIssues"];
 
 /// How long a registration without a container must have been listed offline before it is removed.
 const ORPHAN_CONFIRMATION: Duration = Duration::from_secs(5);
@@ -55,7 +63,7 @@ impl Fleet {
             // Its log is removed with it, so it is not removed before the log was read.
             Contained::Present { life: Life::Ended { .. }, .. } => None,
             Contained::Present { life: Life::Down(_), .. } => {
-                if !pass.due(runner.retry_at) {
+                if !pass.due(runner.retry_at) || self.waits_for_origin(runner, pass) {
                     return None;
                 }
                 let leftover = self.leftover(runner, pass);
@@ -96,6 +104,38 @@ impl Fleet {
             // Another process may be launching it now.
             pass.due(runner.known_since + self.boot_timeout(runner)).then_some(Why::Orphaned)
         }
+    }
+
+    /// Whether its job succeeded, and its pool's caches may be promoted.
+    fn may_promote(&self, runner: &Runner) -> bool {
+        let ended_well = |exit: &Exit| {
+            exit.code == 0 && exit.result.as_deref().is_some_and(|result| SUCCEEDED.contains(&result))
+        };
+        matches!(&runner.contained, Contained::Present { life: Life::Down(exit), .. } if ended_well(exit))
+            && runner.latch.is_some()
+            && runner.take_down.is_none()
+            && !runner.sidecar_lost
+            && !runner.out_of_memory
+            && self.pools.get(runner.name.pool()).is_some_and(|state| state.pool.template.promotes())
+    }
+
+    /// Whether it is not known yet where its job came from, and that matters.
+    fn waits_for_origin(&self, runner: &Runner, pass: &mut Pass) -> bool {
+        let is_known = runner.latch.as_ref().is_some_and(|latch| latch.origin.is_some());
+        !is_known
+            && self.may_promote(runner)
+            && runner.ended_at.is_some_and(|ended_at| !pass.due(ended_at + ORIGIN_WAIT))
+    }
+
+    /// Whether its caches become the next bases: by what GitHub's records say of its job, never by what the job says.
+    fn promotes(&self, runner: &Runner) -> bool {
+        let Some(Latch { facts: Some(facts), origin: Some(origin), .. }) = &runner.latch else {
+            return false;
+        };
+        let of_pool = |state: &PoolState| state.pool.scope == facts.repository;
+        self.may_promote(runner)
+            && origin.is_trusted(&facts.repository)
+            && self.pools.get(runner.name.pool()).is_some_and(of_pool)
     }
 
     /// The next step for a running runner: check, deregister, settle, check, stop.
@@ -191,6 +231,7 @@ impl Fleet {
                     .pools
                     .get(runner.name.pool())
                     .is_some_and(|state| state.pool.template.has_attachments()),
+            promote: self.promotes(runner),
             why,
         };
         Some((action, InFlight::Remove { why, container: runner.container().is_some() }))

@@ -55,11 +55,20 @@ pub(super) fn scope() -> Scope {
     "https://github.com/acme".parse().unwrap()
 }
 
-/// The runners of one pool have networks of their own, those of the other GPUs.
+/// The cache of which all runners have slots.
+fn slot() -> DeviceClass {
+    DeviceClass::Slot("cargo".to_owned())
+}
+
+/// The runners of one pool have networks of their own, those of the other GPUs, and both a slot of one cache.
 fn template(pool: &str) -> Template {
+    let devices = BTreeMap::from([(slot(), 1)]);
     match pool {
-        "a" => Template { network: Network::Isolated, ..Template::default() },
-        _ => Template { devices: BTreeMap::from([(DeviceClass::Gpu, 1)]), ..Template::default() },
+        "a" => Template { network: Network::Isolated, devices, ..Template::default() },
+        _ => Template {
+            devices: devices.into_iter().chain([(DeviceClass::Gpu, 1)]).collect(),
+            ..Template::default()
+        },
     }
 }
 
@@ -361,9 +370,12 @@ impl Stage {
         }
         prop_assert!(rooms.values().all(|&room| room <= MAX), "rule 5: {rooms:?}");
         prop_assert!(rooms.values().sum::<u32>() <= HOST_MAX, "rule 5: {rooms:?}");
-        let mut taken = BTreeSet::new();
+        let (mut taken, mut slots) = (BTreeSet::new(), BTreeSet::new());
         for (name, truth) in &self.truth {
             if truth.container.is_some() || launching.contains(name) {
+                for slot in truth.devices.of(&slot()) {
+                    prop_assert!(slots.insert(slot.to_owned()), "P28: two have slot {slot}");
+                }
                 for gpu in truth.devices.of(&DeviceClass::Gpu) {
                     prop_assert!(
                         GPUS.contains(&gpu) && taken.insert(gpu.to_owned()),

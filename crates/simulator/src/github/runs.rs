@@ -50,6 +50,16 @@ impl World {
         let owner = repository.split('/').next().unwrap_or_default();
         let actor = owner_of(asked, owner, self.scope_number(owner));
         let row = self.repository_row(asked, repository);
+        let head = match &run.fork {
+            Some(fork) => {
+                let mut head = self.repository_row(asked, fork);
+                // Not one of the simulator's scopes.
+                head["id"] = json!(id + 1);
+                head["fork"] = json!(true);
+                head
+            }
+            None => row.clone(),
+        };
         let called: Vec<Value> = run
             .calls
             .iter()
@@ -66,13 +76,13 @@ impl World {
             "node_id": format!("WFR_{id}"),
             "check_suite_id": id,
             "check_suite_node_id": format!("CS_{id}"),
-            "head_branch": "main",
+            "head_branch": run.branch,
             "head_sha": sha(*id),
             "path": run.path(),
             "run_number": id - 29_000_000_000,
             "run_attempt": run.attempt,
             "referenced_workflows": called,
-            "event": "push",
+            "event": run.event,
             "display_title": "A change",
             "status": run.status,
             "conclusion": conclusion,
@@ -102,7 +112,7 @@ impl World {
                 "committer": author,
             },
             "repository": row,
-            "head_repository": row,
+            "head_repository": head,
         })
     }
 }
@@ -143,7 +153,7 @@ pub(super) fn job_row(asked: &Asked, run: &Run, record: &JobRecord) -> Value {
         "runner_group_id": group.map(|(id, _)| id),
         "runner_group_name": group.map(|(_, name)| name),
         "workflow_name": run.workflow,
-        "head_branch": "main",
+        "head_branch": run.branch,
     })
 }
 

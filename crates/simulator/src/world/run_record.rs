@@ -15,6 +15,10 @@ pub(crate) struct Run {
     pub(crate) repository: String,
     pub(crate) workflow: String,
     pub(crate) calls: Vec<String>,
+    pub(crate) event: String,
+    pub(crate) branch: String,
+    /// The repository of the branch, where it is another.
+    pub(crate) fork: Option<String>,
     pub(crate) attempt: u32,
     pub(crate) created_at: Timestamp,
     pub(crate) started_at: Timestamp,

@@ -1,0 +1,51 @@
+//! Slots of caches over the life of a daemon: each of one runner at a time, kept over restarts, and never deleted.
+
+use std::collections::BTreeSet;
+
+use bollard::query_parameters::InspectContainerOptions;
+
+use crate::world::{World, pool, until};
+
+/// The volume that a container has its cache in.
+async fn slot_of(world: &World, container: &str) -> String {
+    let found = world.engine.inspect_container(container, None::<InspectContainerOptions>).await.unwrap();
+    let mounts = found.mounts.unwrap();
+    mounts.into_iter().find(|mount| mount.destination.as_deref() == Some("/cache")).unwrap().name.unwrap()
+}
+
+async fn slots_of(world: &World, runners: usize) -> BTreeSet<String> {
+    let mut slots = BTreeSet::new();
+    for container in world.idle("cached", runners).await {
+        assert!(slots.insert(slot_of(world, &container.id).await), "two runners have one slot");
+    }
+    slots
+}
+
+#[tokio::test]
+async fn runners_have_slots_of_their_own_that_outlive_them_and_restarts_of_the_daemon() {
+    let mut world = World::new().await;
+    let pool = pool("cached", "acme")
+        .sized(2, 3)
+        .container("cache = [{ target = \"/cache\", source = \"cargo\", mode = \"slot\" }]");
+    world.configure(&[&pool]);
+    world.start().await;
+    let slot = |number: u32| format!("dayfly-{}-cache-cargo-{number}", world.instance);
+    let (zero, one, two) = (slot(0), slot(1), slot(2));
+    assert_eq!(slots_of(&world, 2).await, BTreeSet::from([zero.clone(), one.clone()]));
+
+    world.kill();
+    world.start().await;
+    assert_eq!(slots_of(&world, 2).await, BTreeSet::from([zero.clone(), one.clone()]), "they are adopted");
+    // One runner is busy with its slot, so the third runner, which replaces it, gets another one.
+    world.github.enqueue(pool.job().lasting(std::time::Duration::from_secs(15)));
+    world.until("the job runs", |status| status.count("cached", "busy") == 1).await;
+    let idle = slots_of(&world, 2).await;
+    assert!(idle.contains(&two), "{idle:?}");
+    world.github_until("the job ends", |now| now.completed() == 1).await;
+    until("its container is removed", async || (world.containers().await.len() == 2).then_some(())).await;
+
+    for volume in [&zero, &one, &two] {
+        let kept = world.engine.inspect_volume(volume).await.unwrap();
+        assert_eq!(kept.labels.get("dev.dayfly.cache").map(String::as_str), Some("cargo"));
+    }
+}
