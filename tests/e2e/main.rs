@@ -10,6 +10,8 @@ mod container;
 mod daemon;
 mod demand;
 mod demo;
+#[path = "../engines/dind.rs"]
+mod dind;
 mod docker_in_jobs;
 mod ends;
 mod engine;
@@ -34,6 +36,7 @@ mod serving;
 #[path = "../docker/shell_image.rs"]
 mod shell_image;
 mod slow_engine;
+mod soak;
 mod template_files;
 mod unreachable;
 mod world;

@@ -197,7 +197,9 @@ impl World {
         );
         for Pool { name, scope, policy, image, command, container } in pools {
             let (url, image) = (self.github.scope_url(scope), image.as_ref().unwrap_or(&self.image));
-            let pull = if container.contains("pull = ") { "" } else { "pull = \"never\"" };
+            let usual = |line: &'static str, key: &str| if container.contains(key) { "" } else { line };
+            let pull = usual("pull = \"never\"", "pull = ");
+            let network = usual("network = \"host\"", "docker = \"dind\"");
             let written = write!(
                 text,
                 r#"
@@ -210,7 +212,7 @@ impl World {
                 image = "{image}"
                 command = [{command}]
                 {pull}
-                network = "host"
+                {network}
                 {container}
                 "#
             );

@@ -269,7 +269,9 @@ impl Fleet {
         }
         let mut vanished = Vec::new();
         for runner in self.runners.values_mut() {
-            if runner.host.as_ref() != Some(host) || shown.contains(&runner.name) {
+            // A launch may replace the container that it made first.
+            let is_elsewhere = runner.host.as_ref() != Some(host) || runner.is_launching();
+            if is_elsewhere || shown.contains(&runner.name) {
                 continue;
             }
             if let Contained::Present { at, missed, life, .. } = &mut runner.contained

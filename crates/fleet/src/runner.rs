@@ -329,7 +329,7 @@ impl Runner {
     }
 
     /// Whether its launch is in flight, however long that takes: another one would only make it slower.
-    fn is_launching(&self) -> bool {
+    pub(super) fn is_launching(&self) -> bool {
         matches!(self.in_flight, Some(InFlight::Launch(_)))
     }
 
