@@ -235,7 +235,7 @@ pub(super) fn compare(pools: &[(usize, PoolConfig)], at: &At<'_>) {
             let (other, store) = *first.entry(key).or_insert((pool, &cache.store));
             let plain = |store: &CacheStore| matches!(store, CacheStore::ReadOnly(_) | CacheStore::Shared(_));
             let same = std::mem::discriminant(store) == std::mem::discriminant(&cache.store);
-            if !same && !(plain(store) && plain(&cache.store)) {
+            if !(same || plain(store) && plain(&cache.store)) {
                 at.key(i).key("container").key("cache").key(n).key("source").error(
                     format_args!(
                         "is used in another mode by pool {:?} on the same host",

@@ -72,6 +72,7 @@ pub type DeviceCounts = BTreeMap<DeviceClass, u32>;
 pub struct Devices(pub BTreeMap<DeviceClass, BTreeSet<String>>);
 
 impl Devices {
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.values().all(BTreeSet::is_empty)
     }

@@ -44,8 +44,12 @@ mod tests {
 
     fn lines(endpoint: &Path, docker: DockerMode) -> usize {
         let name = "local".parse().unwrap();
-        let host =
-            Host { name, max_runners: None, budget: Resources::default(), devices: Default::default() };
+        let host = Host {
+            name,
+            max_runners: None,
+            budget: Resources::default(),
+            devices: std::collections::BTreeMap::default(),
+        };
         let endpoint = Endpoint::Unix(endpoint.to_owned());
         let pool = Pool {
             name: "linux".parse().unwrap(),

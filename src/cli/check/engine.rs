@@ -272,7 +272,7 @@ mod tests {
 
     fn host(budget: Resources, max_runners: Option<u32>) -> HostConfig {
         let name = "local".parse().unwrap();
-        let host = Host { name, max_runners, budget, devices: Default::default() };
+        let host = Host { name, max_runners, budget, devices: std::collections::BTreeMap::default() };
         HostConfig { host, endpoint: crate::host::Endpoint::default(), min_free_disk: None }
     }
 

@@ -12,8 +12,9 @@ use bollard::{
 };
 
 use super::{
-    Docker, HostError, LABEL_ATTACHMENT, LABEL_INSTANCE, LABEL_RUNNER,
+    Docker, HostError, LABEL_INSTANCE, LABEL_RUNNER,
     cache_volume::{BASE, COPY, COPY_BASE, CURRENT, LABEL_CACHE, LABEL_CACHE_KIND, from_to},
+    labels::LABEL_ATTACHMENT,
     setup::Setup,
 };
 use crate::{

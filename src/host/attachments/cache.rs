@@ -7,7 +7,7 @@ use bollard::models::{Mount as EngineMount, MountType, VolumeCreateRequest};
 use super::{
     Docker, HostError, LABEL_INSTANCE, Preparation, Prepared,
     cache_volume::{COPY, COPY_BASE, LABEL_CACHE, LABEL_CACHE_KIND, from_to, volume_mount},
-    labels,
+    labels::labels,
     setup::Setup,
 };
 use crate::{
@@ -118,12 +118,11 @@ impl Docker {
     /// Gives the folder of a volume to the runner's user: where the image has no such folder, it would be root's.
     async fn own(&self, of: &Preparation<'_>, volume: &str, cache: &Cache) -> Result<(), HostError> {
         let (image, target) = (&of.pool.template.image, &cache.target);
-        let owner = match &of.pool.template.user {
-            Some(user) => user.clone(),
-            None => {
-                let facts = self.image_facts(image).await?;
-                facts.ok_or_else(|| HostError::ImageMissing(image.clone()))?.user
-            }
+        let owner = if let Some(user) = &of.pool.template.user {
+            user.clone()
+        } else {
+            let facts = self.image_facts(image).await?;
+            facts.ok_or_else(|| HostError::ImageMissing(image.clone()))?.user
         };
         if matches!(owner.split(':').next(), None | Some("" | "0" | "root")) {
             return Ok(());

@@ -14,8 +14,11 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, egress::NO_NAME_SERVER,
-    installation::runner_folder, labels, network::Kind,
+    Docker, HostError, Preparation, Prepared,
+    egress::NO_NAME_SERVER,
+    installation::runner_folder,
+    labels::{LABEL_RESOURCES, labels},
+    network::Kind,
 };
 use crate::{
     fleet::{ContainerId, Dind, Network, Resources},

@@ -8,7 +8,11 @@ use bollard::models::{
 };
 use tokio::time::{Duration, Instant, sleep};
 
-use super::{Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, labels, network::Kind};
+use super::{
+    Docker, HostError, Preparation, Prepared,
+    labels::{LABEL_RESOURCES, labels},
+    network::Kind,
+};
 use crate::{
     egress::Report,
     fleet::{ContainerId, Egress, Network, Resources},

@@ -7,7 +7,10 @@ use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 use ring::digest::{SHA256, digest};
 use tokio::sync::MutexGuard;
 
-use super::{Docker, HostError, Preparation, setup::Setup, socket::volume};
+use super::{
+    Docker, HostError, Preparation,
+    setup::{Setup, volume},
+};
 use crate::{
     fleet::Template,
     host::{

@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Docker, HostError, Preparation, labels};
+use super::{Docker, HostError, Preparation, labels::labels};
 use crate::{fleet::DockerMode, host::Launch};
 
 /// Label of a volume: the label of the job.

@@ -9,6 +9,7 @@ mod egress;
 mod exec;
 mod installation;
 mod job_label;
+mod labels;
 mod leftovers;
 mod network;
 mod remove;
@@ -25,27 +26,23 @@ use bollard::{
     query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
-use self::network::Kind;
+use self::{
+    labels::{LABEL_RESOURCES, labels},
+    network::Kind,
+};
 use super::{
     Docker, HostError, Preparation,
     call::Call,
-    container::{
-        Condition, LABEL_INSTANCE, LABEL_POOL, LABEL_RUNNER, is_plain_name, listed_condition, runner_of,
-    },
+    container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, listed_condition, runner_of},
     engine::boxed,
 };
-use crate::fleet::{Attachment, AttachmentKind, DockerMode, Network, Resources, RunnerName, SidecarState};
+use crate::fleet::{Attachment, AttachmentKind, DockerMode, Network, Resources, SidecarState};
 
-/// Label: what an attachment is to its runner.
-pub const LABEL_ATTACHMENT: &str = "dev.dayfly.attachment";
-
-/// Label: the limits of a sidecar, memory in bytes and processors in thousandths.
-const LABEL_RESOURCES: &str = "dev.dayfly.resources";
-
-pub(super) use self::cache_volume::Caches;
-
-/// Label: the value of [`LABEL_ATTACHMENT`] of a container that ends before the runner starts.
-const SETUP: &str = "setup";
+pub use self::labels::LABEL_ATTACHMENT;
+pub(super) use self::{
+    cache_volume::Caches,
+    labels::{is_attachment, is_setup},
+};
 
 /// What was made for a runner, as its container needs it.
 #[derive(Clone, Debug, Default)]
@@ -61,32 +58,6 @@ pub struct Prepared {
     pub(super) groups: Vec<String>,
     /// The command that starts it; that of the template when absent.
     pub(super) command: Option<Vec<String>>,
-}
-
-/// Whether a listed container is an attachment, not a runner.
-pub(super) fn is_attachment(summary: &ContainerSummary) -> bool {
-    summary.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_ATTACHMENT))
-}
-
-/// Whether the label of a container says that it ends before its runner starts.
-pub(super) fn is_setup(attachment: Option<&str>) -> bool {
-    attachment == Some(SETUP)
-}
-
-/// The labels of an attachment; `what` says what it is to its runner.
-fn labels(of: &Preparation<'_>, what: &str) -> HashMap<String, String> {
-    labels_of(of.runner, what)
-}
-
-/// The same for a runner of which only the name is known.
-fn labels_of(runner: &RunnerName, what: &str) -> HashMap<String, String> {
-    let labels = [
-        (LABEL_INSTANCE, runner.instance().to_owned()),
-        (LABEL_POOL, runner.pool().to_owned()),
-        (LABEL_RUNNER, runner.to_string()),
-        (LABEL_ATTACHMENT, what.to_owned()),
-    ];
-    labels.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
 impl Docker {
@@ -192,7 +163,7 @@ impl Docker {
 
     fn sidecar(&self, summary: &ContainerSummary) -> Option<Attachment> {
         let labels = summary.labels.as_ref();
-        if labels.and_then(|labels| labels.get(LABEL_ATTACHMENT)).is_some_and(|what| what == SETUP) {
+        if labels.and_then(|labels| labels.get(LABEL_ATTACHMENT)).is_some_and(|what| is_setup(Some(what))) {
             return self.attachment(labels, AttachmentKind::Setup, summary.id.clone());
         }
         let state = match summary.state.and_then(listed_condition)? {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::models::NetworkCreateRequest;
 
-use super::{Docker, HostError, Preparation, labels};
+use super::{Docker, HostError, Preparation, labels::labels};
 use crate::host::{
     call::Call,
     engine::{Fault, boxed},

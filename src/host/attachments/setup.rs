@@ -5,12 +5,15 @@ use std::time::Duration;
 use bollard::{
     container::LogOutput,
     errors::Error,
-    models::{ContainerCreateBody, HostConfig, Mount as EngineMount},
+    models::{ContainerCreateBody, HostConfig, Mount as EngineMount, MountType, MountVolumeOptions},
     query_parameters::{LogsOptionsBuilder, WaitContainerOptions},
 };
 use futures_util::StreamExt;
 
-use super::{Docker, HostError, SETUP, labels_of};
+use super::{
+    Docker, HostError,
+    labels::{SETUP, labels_of},
+};
 use crate::{
     fleet::RunnerName,
     host::{
@@ -37,6 +40,17 @@ pub(super) struct Setup<'a> {
     pub(super) script: &'a str,
     pub(super) arguments: Vec<String>,
     pub(super) mounts: Vec<EngineMount>,
+}
+
+/// An empty volume stays empty: what the image has at the target is not copied.
+pub(super) fn volume(name: &str, target: &str) -> EngineMount {
+    EngineMount {
+        typ: Some(MountType::VOLUME),
+        source: Some(name.to_owned()),
+        target: Some(target.to_owned()),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..EngineMount::default()
+    }
 }
 
 impl Docker {

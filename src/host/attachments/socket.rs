@@ -1,13 +1,13 @@
 //! `docker = "socket"`: jobs use the host's own engine. What they mount into containers are paths on the host, so the
 //! whole runner is moved to a path that is the same there and in its container: that of a volume of its own.
 
-use bollard::models::{Mount as EngineMount, MountType, MountVolumeOptions};
+use bollard::models::{Mount as EngineMount, MountType};
 
 use super::{
     Docker, HostError, Preparation, Prepared,
     installation::{COPY, Installation, runner_script},
-    labels,
-    setup::Setup,
+    labels::labels,
+    setup::{Setup, volume},
 };
 use crate::host::connect::Endpoint;
 
@@ -118,16 +118,6 @@ fn bind(source: &str, target: &str) -> EngineMount {
         typ: Some(MountType::BIND),
         source: Some(source.to_owned()),
         target: Some(target.to_owned()),
-        ..EngineMount::default()
-    }
-}
-
-pub(super) fn volume(name: &str, target: &str) -> EngineMount {
-    EngineMount {
-        typ: Some(MountType::VOLUME),
-        source: Some(name.to_owned()),
-        target: Some(target.to_owned()),
-        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
         ..EngineMount::default()
     }
 }

@@ -9,7 +9,7 @@ fn container(keys: &str) -> Written {
 }
 
 /// What is reported of a key, without the place and the pool's name.
-fn about(key: &str, reported: Vec<String>) -> Vec<String> {
+fn about(key: &str, reported: &[String]) -> Vec<String> {
     let of = format!(": container.{key}");
     reported.iter().filter_map(|line| Some(line.split_once(&of)?.1.to_owned())).collect()
 }
@@ -24,7 +24,7 @@ fn the_socket_is_read_and_its_risk_is_a_warning() {
         let path = path.map(str::to_owned);
         assert_eq!(loaded.pools[0].pool.template.docker, DockerMode::Socket { path });
     }
-    let warnings = about("docker", container("docker = \"socket\"").warnings());
+    let warnings = about("docker", &container("docker = \"socket\"").warnings());
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].starts_with(": makes every job root on the engine's machine"), "{warnings:?}");
 }
@@ -33,7 +33,7 @@ fn the_socket_is_read_and_its_risk_is_a_warning() {
 fn what_the_socket_makes_pointless_is_a_warning() {
     for key in ["network = \"isolated\"", "runtime = \"runsc\""] {
         let written = container(&format!("docker = \"socket\"\n{key}"));
-        let warnings = about(key.split_once(' ').unwrap().0, written.warnings());
+        let warnings = about(key.split_once(' ').unwrap().0, &written.warnings());
         assert!(
             warnings[0].starts_with(": isolates nothing: with docker = \"socket\""),
             "{key}: {warnings:?}"
@@ -66,7 +66,7 @@ fn what_cannot_work_with_the_socket_is_an_error() {
             ": has no effect without docker = \"socket\"; add that, or remove it",
         ),
     ] {
-        assert_eq!(about(key, container(keys).problems()), [reported], "{keys}");
+        assert_eq!(about(key, &container(keys).problems()), [reported], "{keys}");
     }
     let wrapped = "docker = \"socket\"\ncommand = [\"/usr/bin/tini\", \"--\", \"/opt/runner/run.sh\"]";
     container(wrapped).load();

@@ -176,11 +176,13 @@ fn a_launch_that_replaces_its_container_is_still_one_runner() {
     board.queue(1);
     let Some(Action::Launch { runner, .. }) = board.fleet.plan(board.now).actions.pop() else { panic!() };
     board.letters = vec![('c', runner.clone())];
-    for letters in [vec![('c', runner.clone())], vec![], vec![]] {
-        board.letters = letters;
+    for shown in [1, 0, 0] {
         board.now = board.now + Duration::from_secs(1);
-        board.look(|_| true);
-        assert_eq!(board.plan(), "");
+        let containers =
+            board.up().into_iter().map(|one| Container { state: ContainerState::Created, ..one }).take(shown);
+        let (containers, began) = (containers.collect(), board.now);
+        board.observe(Evidence::Containers { host: host_name(), began, containers, attachments: vec![] });
+        assert_eq!(board.plan(), "", "{shown}");
     }
     let outcome = Launched::Up { registration: RegistrationId(1), container: ContainerId("second".into()) };
     board.observe(Evidence::Launch { runner: runner.clone(), outcome });

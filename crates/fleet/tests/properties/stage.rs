@@ -104,6 +104,7 @@ pub(super) fn fleet(min_idle: u32) -> Fleet {
 }
 
 /// What is true of one runner.
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate fact")]
 #[derive(Clone, Debug)]
 pub(super) struct Truth {
     pub(super) registration: Option<RegistrationId>,
