@@ -8,7 +8,9 @@ use bollard::models::{
 };
 use tokio::time::{Duration, Instant, sleep};
 
-use super::{Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, labels, network::Kind};
+use super::{
+    Docker, HostError, LABEL_RESOURCES, Preparation, Prepared, egress_log::proxy_name, labels, network::Kind,
+};
 use crate::{
     egress::Report,
     fleet::{ContainerId, Egress, Network, Resources},
@@ -52,7 +54,7 @@ impl Docker {
             None => self.egress_image().await?,
         };
         let network = self.make_network(of, Kind::Inside).await?;
-        let sidecar = self.create_sidecar(&format!("{}-proxy", of.runner), body(of, egress, image)).await?;
+        let sidecar = self.create_sidecar(&proxy_name(of.runner), body(of, egress, image)).await?;
         self.connect(&sidecar, &network).await?;
         self.start_sidecar(&sidecar).await?;
         self.wait_for_proxy(&sidecar).await?;

@@ -169,20 +169,3 @@ fn an_adopted_runner_keeps_its_gpu_until_its_container_is_gone() {
     gone(&mut board);
     assert_eq!(gpus(&mut board), ["1"]);
 }
-
-#[test]
-fn a_launch_that_replaces_its_container_is_still_one_runner() {
-    let mut board = Board::new("", pool(policy(0, 3)), host());
-    board.queue(1);
-    let Some(Action::Launch { runner, .. }) = board.fleet.plan(board.now).actions.pop() else { panic!() };
-    board.letters = vec![('c', runner.clone())];
-    for letters in [vec![('c', runner.clone())], vec![], vec![]] {
-        board.letters = letters;
-        board.now = board.now + Duration::from_secs(1);
-        board.look(|_| true);
-        assert_eq!(board.plan(), "");
-    }
-    let outcome = Launched::Up { registration: RegistrationId(1), container: ContainerId("second".into()) };
-    board.observe(Evidence::Launch { runner: runner.clone(), outcome });
-    assert_eq!((board.plan().as_str(), board.fleet.status().runners.len()), ("", 1));
-}
