@@ -11,11 +11,9 @@ use dayfly::{
 };
 
 use crate::{
-    dind,
     engine::LABEL_TEST,
-    engines::TestEngine,
     job_image,
-    world::{Pool, World, pool, quick, until},
+    world::{Pool, World, pool, until},
 };
 
 /// What all scripts begin with: an image for the job's containers, made from the runner's own, and the label that the
@@ -105,19 +103,10 @@ fn host_socket(world: &World) -> &str {
     if world.at.host.is_loopback() { &world.at.socket } else { "/run/engine/engine.sock" }
 }
 
-/// The path of its engine's socket for the containers of a job.
-fn job_socket(world: &World, mode: Mode) -> &str {
-    match mode {
-        Mode::Socket => host_socket(world),
-        Mode::Dind => "/var/run/docker.sock",
-    }
-}
-
 /// How runners use Docker: what a pool has in its configuration.
 #[derive(Clone, Copy)]
 enum Mode {
     Socket,
-    Dind,
 }
 
 impl Mode {
@@ -128,18 +117,15 @@ impl Mode {
             Self::Socket => pool
                 .container("docker = \"socket\"")
                 .container(&format!("docker_socket = \"{}\"", host_socket(world))),
-            Self::Dind => pool
-                .container("docker = \"dind\"")
-                .container(&format!("dind = {{ image = \"{}\", start_timeout = \"80s\" }}", dind::IMAGE)),
         }
     }
 }
 
-fn job(world: &World, mode: Mode, pool: &Pool, name: &str, parts: &[&str]) -> Job {
+fn job(world: &World, pool: &Pool, name: &str, parts: &[&str]) -> Job {
     let read = format!("read='{READ}'\n");
     let script = [BEGINNING, READ, &read].into_iter().chain(parts.iter().copied()).collect::<String>();
     let script = script.replace("INSTANCE", &world.instance);
-    let script = script.replace("SOCKET", job_socket(world, mode));
+    let script = script.replace("SOCKET", host_socket(world));
     pool.job().named(name).that(Behaviour::Runs(script))
 }
 
@@ -194,7 +180,7 @@ async fn jobs_build_mount_and_run_containers_and_services(mode: Mode, mut world:
         ("another container", &[NETWORK, SERVICE, CONTAINER]),
     ];
     for (name, parts) in &jobs {
-        world.github.enqueue(job(&world, mode, &pool, name, parts));
+        world.github.enqueue(job(&world, &pool, name, parts));
     }
     let now = world.github_until("all jobs are served", |now| now.completed() == jobs.len()).await;
     assert_eq!((now.succeeded, now.failed, now.lost), (jobs.len(), 0, 0), "{:#?}", world.github.jobs());
@@ -204,45 +190,6 @@ async fn jobs_build_mount_and_run_containers_and_services(mode: Mode, mut world:
 #[tokio::test]
 async fn jobs_with_the_hosts_socket_build_mount_and_run_containers_and_services() {
     jobs_build_mount_and_run_containers_and_services(Mode::Socket, World::new().await).await;
-}
-
-#[tokio::test]
-async fn jobs_with_an_engine_of_their_own_build_mount_and_run_containers_and_services() {
-    let Some(engine) = TestEngine::privileged("jobs with an engine of their own") else { return };
-    let world = World::on(engine, quick()).await;
-    jobs_build_mount_and_run_containers_and_services(Mode::Dind, world).await;
-}
-
-#[tokio::test]
-async fn a_runners_own_engine_survives_a_kill_of_the_daemon_and_goes_with_the_runner_whatever_ends_it() {
-    let Some(engine) = TestEngine::privileged("the end of a runner's own engine") else { return };
-    let mut world = World::on(engine, quick()).await;
-    let Some(image) = job_image::make(&world, "the end of a runner's own engine").await else { return };
-    let pool = Mode::Dind.pool(&world, &image);
-    world.configure(&[&pool]);
-    world.start().await;
-    let wait = "docker run --rm \"$image\" sleep 5\n";
-    world.github.enqueue(job(&world, Mode::Dind, &pool, "works", &[NETWORK, LEAVE, wait]));
-    world.github_until("it works", |now| now.in_progress == 1).await;
-    world.kill();
-    world.start().await;
-    world.github_until("the job ends", |now| now.succeeded == 1).await;
-
-    // The next one idles; its engine is killed.
-    world.github_until("a runner idles", |now| now.online() == 1).await;
-    let engines = async |world: &World| -> Vec<String> {
-        let mut names = left(world).await;
-        names.retain(|name| name.ends_with("-engine"));
-        names
-    };
-    let [first] = engines(&world).await.try_into().unwrap();
-    world.engine.kill_container(first.trim_start_matches('/'), None).await.unwrap();
-    until("it is replaced", async || {
-        let now = engines(&world).await;
-        (now.len() == 1 && now[0] != first).then_some(())
-    })
-    .await;
-    drained(&world).await;
 }
 
 #[tokio::test]
@@ -258,13 +205,13 @@ docker run --detach --name INSTANCE-other-2 --label TEST=INSTANCE --label "$labe
 docker run --detach --name INSTANCE-other-3 --label TEST=INSTANCE --volume "$(dirname "$RUNNER_ROOT"):/up" "$image" sleep 1000
 "#;
     let bystanders = bystanders.replace("TEST", LABEL_TEST);
-    world.github.enqueue(job(&world, Mode::Socket, &pool, "leaves", &[NETWORK, LEAVE, &bystanders]));
+    world.github.enqueue(job(&world, &pool, "leaves", &[NETWORK, LEAVE, &bystanders]));
     let others: Vec<_> = (1..=3).map(|n| format!("/{}-other-{n}", world.instance)).collect();
     world.github_until("the job ends", |now| now.succeeded == 1).await;
     until("what it left is removed", async || (named(&world).await == others).then_some(())).await;
 
     let wait = "docker run --rm --volume \"$PWD:/x\" \"$image\" sleep 3\n";
-    world.github.enqueue(job(&world, Mode::Socket, &pool, "leaves again", &[NETWORK, LEAVE, wait]));
+    world.github.enqueue(job(&world, &pool, "leaves again", &[NETWORK, LEAVE, wait]));
     until("it has made containers", async || (named(&world).await.len() == 8).then_some(())).await;
     world.kill();
     world.github_until("the job ends", |now| now.succeeded == 2).await;

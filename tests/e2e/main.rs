@@ -10,9 +10,8 @@ mod container;
 mod daemon;
 mod demand;
 mod demo;
-#[path = "../engines/dind.rs"]
-mod dind;
 mod docker_in_jobs;
+mod egress;
 mod ends;
 mod engine;
 #[path = "../engines/mod.rs"]
@@ -36,7 +35,6 @@ mod serving;
 #[path = "../docker/shell_image.rs"]
 mod shell_image;
 mod slow_engine;
-mod soak;
 mod template_files;
 mod unreachable;
 mod world;
