@@ -277,7 +277,12 @@ finish
     open.template.egress = None;
     let log = run(&stand, &stand.name(), &open).await;
     let got = results(&log);
-    for reached in ["allowed_directly", "machine", "machine_udp", "gateway", "gateway_udp"] {
+    let mut all = vec!["allowed_directly", "machine", "machine_udp"];
+    if engine.host.is_loopback() {
+        // Otherwise the gateway is no address of this machine's.
+        all.extend(["gateway", "gateway_udp"]);
+    }
+    for reached in all {
         let answer = if reached.contains("udp") { "H" } else { "HTTP/1.1 200 OK" };
         assert_eq!(got[reached], answer, "{reached}: {log}");
     }
