@@ -166,8 +166,12 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     forget_pulled(&docker, instance).await;
     let mut own = tags(&docker).await;
     own.retain(|tag| tag.contains(instance));
+    // The image that all tests share has containers of those that are running.
+    let shared = image_id(&docker, &format!("{REPOSITORY}:{instance}")).await;
     for tag in &own {
-        remove(&docker, "ancestor", tag).await;
+        if image_id(&docker, tag).await != shared {
+            remove(&docker, "ancestor", tag).await;
+        }
     }
     for (key, value) in [("label", format!("{LABEL_INSTANCE}={instance}")), ("name", instance.to_owned())] {
         let options = ListNetworksOptionsBuilder::new().filters(&HashMap::from([(key, vec![value])])).build();
