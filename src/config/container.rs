@@ -98,7 +98,7 @@ impl Reading<'_> {
         self.security_options(written, &mut template, &at.key("security_opt"));
         caches::add(&written.cache, &mut template, &at.key("cache"));
         if template.egress.is_some() {
-            egress::combines(&template, at);
+            egress::combines(written, &template, at);
         }
         docker_socket::combines(written, &template, at);
         if written.docker == Docker::Dind {

@@ -33,8 +33,24 @@ pub(super) fn egress(written: Option<&file::Egress>, at: &At<'_>) -> Option<Egre
     Some(Egress { mode, allow: written.allow.clone(), image: written.image.clone() })
 }
 
+/// Capabilities with which a job could change its network, or write packets of its own.
+const NETWORK_CAPABILITIES: [&str; 5] = ["ALL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_MODULE"];
+
 /// Records what cannot be combined with a proxy as the only way out.
-pub(super) fn combines(template: &Template, at: &At<'_>) {
+pub(super) fn combines(written: &file::Container, template: &Template, at: &At<'_>) {
+    at.key("docker").require(
+        written.docker != file::Docker::Socket,
+        "is \"socket\", with which a job starts containers in any network, so egress would restrict nothing",
+        "use docker = \"none\" or \"dind\"",
+    );
+    for (i, capability) in template.cap_add.iter().enumerate() {
+        let name = capability.strip_prefix("CAP_").unwrap_or(capability);
+        at.key("cap_add").key(i).require(
+            !NETWORK_CAPABILITIES.contains(&name),
+            format_args!("is {capability:?}, with which a job could get around egress"),
+            "remove it",
+        );
+    }
     if let Network::Named(name) = &template.network
         && matches!(name.as_str(), "host" | "none")
     {

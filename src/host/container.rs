@@ -9,7 +9,11 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::{HostError, Launch, devices, environment, hooks, network_access::NetworkAccess, read_only_root};
+use super::{
+    HostError, Launch, devices, environment, hooks,
+    network_access::{self, NetworkAccess},
+    read_only_root,
+};
 use crate::fleet::{
     ContainerId, Device, Devices, DockerMode, InstanceId, Mount, Network, RegistrationId, Resources,
     RunnerName, Scope, Template, TemplateDigest,
@@ -134,7 +138,7 @@ fn host_config(
         dns: prepared.dns.clone().map(|server| vec![server]).or_else(|| list(&template.dns)),
         ulimits: Some(ulimits(template, usual_limits)),
         cap_add: list(&template.cap_add),
-        cap_drop: list(&template.cap_drop),
+        cap_drop: list(&network_access::dropped_capabilities(template)),
         security_opt: list(&security_options(launch)),
         // Reaps processes that jobs leave behind, and forwards the stop signal.
         init: Some(true),

@@ -10,6 +10,18 @@ impl Docker {
     /// The image of the egress proxy. It is made if the engine does not have it, which sends the program to
     /// the engine: some 20 MB, once for each version.
     pub async fn egress_image(&self) -> Result<String, HostError> {
+        // Launches at the same time make one image, and its name is a hash of the program, which takes its time.
+        let mut made = self.engine().egress_image.lock().await;
+        if let Some(reference) = &*made
+            && self.image(reference).await?.is_some()
+        {
+            return Ok(reference.clone());
+        }
+        let reference = self.make_egress_image().await?;
+        Ok(made.insert(reference).clone())
+    }
+
+    async fn make_egress_image(&self) -> Result<String, HostError> {
         let client = self.engine().client().await?;
         EGRESS_PROXY.ensure(&client, &running_binary()).await.map_err(|error| match error {
             ImageError::Engine(error) => self.engine().fault(Call::Import, error, &[]).into(),

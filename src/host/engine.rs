@@ -129,11 +129,13 @@ pub(super) struct Engine {
     pub(super) reporter: Reporter,
     /// Created with the first request, and again after a failure: the engine may have been upgraded.
     client: Mutex<Option<bollard::Docker>>,
+    /// The image of egress proxies, once it was made; locked while it is.
+    pub(super) egress_image: Mutex<Option<String>>,
 }
 
 impl Engine {
     pub(super) fn new(host: HostName, endpoint: Endpoint, reporter: Reporter, deadlines: Deadlines) -> Self {
-        Self { host, endpoint, deadlines, reporter, client: Mutex::new(None) }
+        Self { host, endpoint, deadlines, reporter, client: Mutex::default(), egress_image: Mutex::default() }
     }
 
     /// Connects if necessary, sends the request, and waits until the deadline of this kind of request.

@@ -49,6 +49,16 @@ impl NetworkAccess {
     }
 }
 
+/// The capabilities that a runner does not get. With a proxy as its only way out it has no use for packets of its own
+/// making, which could reach the host past the addresses of its network.
+pub(super) fn dropped_capabilities(template: &Template) -> Vec<String> {
+    let mut dropped = template.cap_drop.clone();
+    if template.egress.is_some() && !dropped.iter().any(|name| matches!(name.as_str(), "ALL" | "NET_RAW")) {
+        dropped.push("NET_RAW".to_owned());
+    }
+    dropped
+}
+
 /// Whether a runner can change the certificates of its image.
 fn can_update_certificates(template: &Template) -> bool {
     !template.read_only && !template.forbids_new_privileges()

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::about::About;
 use crate::{
     fleet::{
-        Census, ClockReading, FailureReport, HostReport, JobFacts, JobReport, PoolReport, PullProgress,
-        PullReport, RunnerReport, Scope, ScopeReport, Status, Timestamp, TroubleReport,
+        Census, ClockReading, Destination, FailureReport, HostReport, JobFacts, JobReport, PoolReport,
+        PullProgress, PullReport, RunnerReport, Scope, ScopeReport, Status, Timestamp, TroubleReport,
     },
     github::Rate,
 };
@@ -107,6 +107,27 @@ pub struct RunnerEntry<'a> {
     pub ending: Option<EndingEntry<'a>>,
     pub job: Option<Text<'a>>,
     pub job_details: Option<JobDetails<'a>>,
+    /// What it connected to through its egress proxy: the first hundred.
+    #[serde(default)]
+    pub destinations: Vec<DestinationEntry<'a>>,
+    /// How many destinations there are besides.
+    #[serde(default)]
+    pub more_destinations: u64,
+}
+
+/// A host and port that a job connected to, or tried to.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct DestinationEntry<'a> {
+    #[serde(default)]
+    pub host: Text<'a>,
+    #[serde(default)]
+    pub port: u16,
+    /// An [`EgressVerdict`](crate::fleet::EgressVerdict).
+    #[serde(default)]
+    pub verdict: Text<'a>,
+    /// As far as reported: the proxy reports 1, 2, 4, 8 and so on.
+    #[serde(default)]
+    pub requests: u64,
 }
 
 /// How a runner's container ended.
@@ -305,6 +326,19 @@ impl<'a> RunnerEntry<'a> {
             }),
             job: runner.job.as_deref().map(text),
             job_details: runner.facts.as_deref().map(JobDetails::of),
+            destinations: runner.destinations.iter().map(DestinationEntry::of).collect(),
+            more_destinations: runner.destinations.more(),
+        }
+    }
+}
+
+impl<'a> DestinationEntry<'a> {
+    fn of((destination, requests): (&'a Destination, u64)) -> Self {
+        Self {
+            host: text(&destination.host),
+            port: destination.port,
+            verdict: text(destination.verdict.as_str()),
+            requests,
         }
     }
 }

@@ -67,7 +67,8 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
         Event::JobStarted { .. }
         | Event::JobKnown { .. }
         | Event::JobUnmatched { .. }
-        | Event::JobStuck { .. } => log_job(event, status),
+        | Event::JobStuck { .. }
+        | Event::Destination { .. } => log_job(event, status),
         Event::Exited { .. } => log_exit(event, status, diagnostics),
         Event::Removed { .. } | Event::RemovalFailed { .. } | Event::Vetoed { .. } => log_removal(event),
         Event::Elsewhere { runners, example } => warn!(
@@ -181,6 +182,18 @@ fn log_job(event: &Event, status: &Status) {
                 queued_seconds = queued.map(seconds),
                 host = place.host, container = place.container, registration = place.registration,
                 "runner {runner} has {} of {repository}", named(Some(&name))
+            );
+        }
+        Event::Destination { pool, runner, destination, job, facts } => {
+            let place = RunnerLocation::of(status, runner.as_str());
+            let known = facts.as_ref();
+            let (verdict, destination) = (destination.verdict, one_line(&destination.to_string()));
+            info!(
+                pool, runner = %runner, destination, result = verdict.as_str(),
+                job = job.as_deref().map(one_line),
+                repository = known.map(|facts| facts.repository.path()), run = known.map(|facts| facts.run_id),
+                host = place.host, container = place.container, registration = place.registration,
+                "runner {runner}: egress to {destination} {}", verdict.in_words()
             );
         }
         Event::JobUnmatched { job, reason, detail } => {

@@ -137,6 +137,16 @@ pub(crate) struct RunnerStatus {
     pub(crate) phase: String,
     pub(crate) container_id: Option<String>,
     pub(crate) since: String,
+    #[serde(default)]
+    pub(crate) destinations: Vec<DestinationStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct DestinationStatus {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) verdict: String,
+    pub(crate) requests: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

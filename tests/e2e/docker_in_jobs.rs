@@ -290,5 +290,5 @@ async fn a_socket_that_does_not_exist_on_the_host_is_reported_before_anything_is
     });
     refused.await;
     assert_eq!(world.asked(Endpoint::Mint, "acme"), 0);
-    tokio::time::timeout(Duration::from_secs(60), drained(&world)).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), drained(&world)).await.unwrap();
 }

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File},
     io::Write as _,
     path::PathBuf,
@@ -24,7 +24,7 @@ use bollard::{
 use bytes::Bytes;
 use dayfly::{
     host::{
-        LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER,
+        LABEL_ATTACHMENT, LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER,
         own_image::{self, OwnImage},
     },
     simulator::image,
@@ -73,19 +73,31 @@ pub(crate) async fn containers(docker: &Docker, instance: &str) -> Vec<Container
     let listed = engines::list_containers(docker, options).await.unwrap();
     let mut containers: Vec<_> = listed
         .into_iter()
-        .map(|listed| {
+        .filter_map(|listed| {
             let labels = listed.labels.unwrap_or_default();
-            Container {
+            (!labels.contains_key(LABEL_ATTACHMENT)).then(|| Container {
                 id: listed.id.unwrap(),
                 runner: labels[LABEL_RUNNER].clone(),
                 pool: labels[LABEL_POOL].clone(),
                 registration: labels[LABEL_REGISTRATION].parse().unwrap(),
                 state: listed.state.unwrap().to_string(),
-            }
+            })
         })
         .collect();
     containers.sort_by(|a, b| a.runner.cmp(&b.runner));
     containers
+}
+
+/// The ids of the sidecars and networks of an instance.
+pub(crate) async fn attachments(docker: &Docker, instance: &str) -> BTreeSet<String> {
+    let labels = vec![format!("{LABEL_INSTANCE}={instance}"), LABEL_ATTACHMENT.to_owned()];
+    let filter = HashMap::from([("label", labels)]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+    let sidecars = engines::list_containers(docker, options).await.unwrap();
+    let options = ListNetworksOptionsBuilder::new().filters(&filter).build();
+    let networks = docker.list_networks(Some(options)).await.unwrap();
+    let networks = networks.into_iter().filter_map(|network| network.id);
+    sidecars.into_iter().filter_map(|sidecar| sidecar.id).chain(networks).collect()
 }
 
 /// Sees to it that there is an image of simulated runners under a tag of this test's own.
@@ -154,8 +166,12 @@ pub(crate) async fn clear(at: &TestEngine, instance: &str) {
     forget_pulled(&docker, instance).await;
     let mut own = tags(&docker).await;
     own.retain(|tag| tag.contains(instance));
+    // The image that all tests share has containers of those that are running.
+    let shared = image_id(&docker, &format!("{REPOSITORY}:{instance}")).await;
     for tag in &own {
-        remove(&docker, "ancestor", tag).await;
+        if image_id(&docker, tag).await != shared {
+            remove(&docker, "ancestor", tag).await;
+        }
     }
     for (key, value) in [("label", format!("{LABEL_INSTANCE}={instance}")), ("name", instance.to_owned())] {
         let options = ListNetworksOptionsBuilder::new().filters(&HashMap::from([(key, vec![value])])).build();

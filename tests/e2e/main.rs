@@ -13,6 +13,7 @@ mod demo;
 #[path = "../engines/dind.rs"]
 mod dind;
 mod docker_in_jobs;
+mod egress;
 mod ends;
 mod engine;
 #[path = "../engines/mod.rs"]

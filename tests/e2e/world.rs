@@ -43,6 +43,7 @@ pub(crate) struct Pool {
     image: Option<String>,
     command: String,
     container: String,
+    network: String,
 }
 
 /// A pool in a scope such as `acme`, that keeps one runner idle and has four at most. Its labels
@@ -56,6 +57,7 @@ pub(crate) fn pool(name: &str, scope: &str) -> Pool {
         image: None,
         command: "\"/dayfly\", \"simulated-runner\"".to_owned(),
         container: String::new(),
+        network: "host".to_owned(),
     }
     .sized(1, 4)
 }
@@ -76,6 +78,11 @@ impl Pool {
     pub(crate) fn container(mut self, line: &str) -> Self {
         writeln!(self.container, "{line}").unwrap();
         self
+    }
+
+    /// Another network than the host's.
+    pub(crate) fn network(self, network: &str) -> Self {
+        Self { network: network.to_owned(), ..self }
     }
 
     /// What its runners do wrong.
@@ -195,11 +202,12 @@ impl World {
             self.state_dir().display(),
             self.extra,
         );
-        for Pool { name, scope, policy, image, command, container } in pools {
+        for Pool { name, scope, policy, image, command, container, network } in pools {
             let (url, image) = (self.github.scope_url(scope), image.as_ref().unwrap_or(&self.image));
             let usual = |line: &'static str, key: &str| if container.contains(key) { "" } else { line };
             let pull = usual("pull = \"never\"", "pull = ");
-            let network = usual("network = \"host\"", "docker = \"dind\"");
+            let network = format!("network = \"{network}\"");
+            let network = if container.contains("docker = \"dind\"") { "" } else { &network };
             let written = write!(
                 text,
                 r#"

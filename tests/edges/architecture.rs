@@ -58,7 +58,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("config", &["egress", "github", "host", "fleet", "files"]),
     ("demand", &["github", "host", "backoff", "clock", "fleet", "files", "text"]),
     ("github", &["backoff", "clock", "fleet", "files", "text"]),
-    ("host", &["backoff", "clock", "fleet", "files", "text"]),
+    ("host", &["egress", "backoff", "clock", "fleet", "files", "text"]),
     ("egress", &[]),
     ("clock", &["fleet"]),
     ("files", &[]),

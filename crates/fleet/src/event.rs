@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    destination::Destination,
     evidence::{Exit, Trouble},
     job::{Job, JobFacts},
     name::{HostName, PoolName, RunnerName},
@@ -78,6 +79,15 @@ pub enum Event {
         job_duration: Option<Duration>,
         /// The result of the job in its log.
         result: Option<String>,
+    },
+    /// A runner's proxy had its first request to a destination.
+    Destination {
+        pool: String,
+        runner: RunnerName,
+        destination: Destination,
+        job: Option<String>,
+        /// Details of its job, where known.
+        facts: Option<Arc<JobFacts>>,
     },
     /// A registration or a container was removed by Dayfly.
     Removed { pool: String, runner: RunnerName, why: Why },

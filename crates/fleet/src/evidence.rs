@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     attachment::Attachment,
+    destination::Destination,
     devices::Devices,
     job::{GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState},
     name::{HostName, PoolName, RunnerName},
@@ -358,6 +359,8 @@ pub enum Evidence {
     Exited { runner: RunnerName, exit: Exit },
     /// The kernel killed a process of a container because memory ran out; the container may still be running.
     OutOfMemory { runner: RunnerName },
+    /// A runner's proxy has had this many requests to a destination so far.
+    Destination { runner: RunnerName, destination: Destination, requests: u64 },
     /// Whether a host has an image.
     Image { host: HostName, image: String, state: ImageState },
     /// The content of the files that a pool's template names, whenever it may have changed.

@@ -310,6 +310,7 @@ impl Fleet {
             ending: runner.ending.filter(|_| !runner.takes_room()),
             job: runner.latch.as_ref().and_then(|latch| latch.job.clone()),
             facts: runner.latch.as_ref().and_then(|latch| latch.facts.clone()),
+            destinations: Arc::clone(&runner.destinations),
         });
         let scopes = self.scopes.iter().map(|(scope, state)| ScopeReport {
             url: scope.clone(),

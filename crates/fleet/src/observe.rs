@@ -1,6 +1,7 @@
 //! Turns evidence into state. Nothing is decided here, nothing can fail, and an observation that began before
 //! an event proves nothing about it.
 
+mod destinations;
 mod ends;
 mod jobs;
 mod outcomes;
@@ -45,6 +46,9 @@ impl Fleet {
                 if let Some(runner) = self.runners.get_mut(&runner) {
                     runner.out_of_memory = true;
                 }
+            }
+            Evidence::Destination { runner, destination, requests } => {
+                self.requested(&runner, destination, requests);
             }
             Evidence::Image { host, image, state } => self.image(&host, &image, state),
             Evidence::TemplateFiles { pool, files } => self.template_files(&pool, files),

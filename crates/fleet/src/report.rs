@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(super) use self::failures::FAILURES_KEPT;
 pub use self::failures::{Ending, FailureReport, SourceTrouble, TroubleReport};
 use super::{
+    destination::Destinations,
     evidence::{ContainerId, PullProgress, RegistrationId},
     job::{JobFacts, JobId},
     name::{HostName, PoolName, RunnerName},
@@ -116,6 +117,8 @@ pub struct RunnerReport {
     pub job: Option<String>,
     /// Details of its job, where a job source reported them.
     pub facts: Option<Arc<JobFacts>>,
+    /// What it connected to through its proxy.
+    pub destinations: Arc<Destinations>,
 }
 
 /// A scope after a pass.

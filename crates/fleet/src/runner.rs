@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     attachment::{Attachment, AttachmentKind, SidecarState},
+    destination::Destinations,
     devices::Devices,
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
     job::{JobFacts, JobOrigin, QUEUE_LAG},
@@ -207,6 +208,8 @@ pub(super) struct Runner {
     pub(super) launch_failed: bool,
     /// Whether the kernel killed one of its processes because memory ran out.
     pub(super) out_of_memory: bool,
+    /// What its jobs connected to through its proxy.
+    pub(super) destinations: Arc<Destinations>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) take_down: Option<TakeDown>,
     /// No action is planned before then, because one failed.
@@ -246,6 +249,7 @@ impl Runner {
             launched: false,
             launch_failed: false,
             out_of_memory: false,
+            destinations: Arc::default(),
             in_flight: None,
             take_down: None,
             retry_at: Instant::default(),

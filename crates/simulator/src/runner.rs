@@ -3,6 +3,7 @@
 //! subcommand of the `dayfly` binary, so that a container needs nothing else.
 
 mod client;
+mod connector;
 mod oddity;
 mod terminal;
 mod worker;

@@ -46,6 +46,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     lines.extend(disk(&subject, host, &facts));
     lines.extend(docker_socket::sockets(&subject, host, &pools));
     lines.extend(surroundings::networks(&docker, name.as_str(), &pools).await);
+    lines.extend(surroundings::proxies(name.as_str(), &pools, &facts));
     for pool in &pools {
         lines.extend(surroundings::files(pool).await);
     }

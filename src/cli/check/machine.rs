@@ -11,10 +11,36 @@ use std::{
 use rustix::fs::{Access, access};
 
 use super::report::Line;
-use crate::{cli::status::daemon, config::Config};
+use crate::{
+    cli::status::daemon,
+    config::Config,
+    fleet::{Network, Template},
+};
 
 pub(super) async fn inspect(config: Arc<Config>) -> Vec<Line> {
-    vec![state_dir(&config.state_dir), listen(&config, config.listen).await]
+    let mut lines = vec![state_dir(&config.state_dir), listen(&config, config.listen).await];
+    lines.extend(reached_by_jobs(&config));
+    lines
+}
+
+/// Whether jobs can reach the daemon: at an address of this machine's, from any network with a way out.
+fn reached_by_jobs(config: &Config) -> Option<Line> {
+    let listen = config.listen;
+    let can_reach = |template: &Template| {
+        template.egress.is_none() && template.network != Network::Named("none".to_owned())
+    };
+    let pools = config.pools.iter().map(|pool| &pool.pool).filter(|pool| can_reach(&pool.template));
+    let pools: Vec<_> = pools.map(|pool| format!("{:?}", pool.name.as_str())).collect();
+    (!listen.ip().is_loopback() && !pools.is_empty()).then(|| {
+        Line::warn(
+            "http.listen",
+            format_args!(
+                "jobs may reach {listen}, which has no password: those of pools without egress: {}",
+                pools.join(", ")
+            ),
+            "listen on 127.0.0.1, or restrict what they reach with [pool.container.egress]",
+        )
+    })
 }
 
 fn state_dir(path: &Path) -> Line {

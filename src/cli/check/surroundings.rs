@@ -1,10 +1,12 @@
 //! Checks what the containers of a pool need besides an engine: the files that their template names, and their
 //! network.
 
+use std::env::consts;
+
 use super::{report::Line, wording::problem_and_hint};
 use crate::{
     fleet::{Network, Pool},
-    host::{Docker, NetworkFacts, TemplateFiles},
+    host::{Docker, Facts, NetworkFacts, TemplateFiles},
     text::chain,
 };
 
@@ -29,16 +31,42 @@ pub(super) async fn files(pool: &Pool) -> Option<Line> {
     })
 }
 
+/// Whether the image of the egress proxies of these pools can be made on their host, which nothing else needs.
+pub(super) fn proxies(host: &str, pools: &[&Pool], facts: &Facts) -> Option<Line> {
+    let egress = pools.iter().filter_map(|pool| pool.template.egress.as_ref());
+    let made = egress.filter(|egress| egress.image.is_none()).count();
+    let (there, here) = (facts.architecture.as_str(), consts::ARCH);
+    // Engines have one name or the other.
+    let is_same = there == here || matches!((here, there), ("x86_64", "amd64") | ("aarch64", "arm64"));
+    let subject = format!("egress proxies of host {host:?}");
+    match made {
+        0 => None,
+        _ if facts.os == consts::OS && is_same => {
+            Some(Line::ok(subject, "their image is made of this program when the first one is launched"))
+        }
+        _ => Some(Line::fail(
+            subject,
+            format_args!(
+                "their image cannot be made of this program, which is for {}/{here}: the host is {}/{there}",
+                consts::OS,
+                facts.os
+            ),
+            "set image in [pool.container.egress] to an image of Dayfly for that architecture",
+        )),
+    }
+}
+
 /// A line for each network of these pools: whether it exists, and whether jobs reach a cloud's metadata from it.
 pub(super) async fn networks(docker: &Docker, host: &str, pools: &[&Pool]) -> Vec<Line> {
-    let mut networks: Vec<&Network> = Vec::new();
-    for pool in pools {
-        if !networks.contains(&&pool.template.network) {
-            networks.push(&pool.template.network);
+    let mut networks: Vec<(&Network, bool)> = Vec::new();
+    for Pool { template, .. } in pools {
+        let network = (&template.network, template.egress.is_some());
+        if !networks.contains(&network) {
+            networks.push(network);
         }
     }
     let mut lines = Vec::new();
-    for network in networks {
+    for (network, has_egress) in networks {
         let (subject, found) = match network {
             Network::Default => (format!("default network of host {host:?}"), Ok(Some(OPEN))),
             Network::Isolated => (format!("isolated networks of host {host:?}"), Ok(Some(OPEN))),
@@ -54,6 +82,10 @@ pub(super) async fn networks(docker: &Docker, host: &str, pools: &[&Pool]) -> Ve
             }
         };
         lines.push(match found {
+            Ok(Some(_)) if has_egress => Line::ok(
+                format_args!("{subject}, with egress"),
+                format_args!("jobs cannot reach a cloud's metadata service ({METADATA}) from it"),
+            ),
             Ok(Some(NetworkFacts { is_internal: true, .. })) => Line::ok(
                 subject,
                 format_args!("jobs cannot reach a cloud's metadata service ({METADATA}) from it"),

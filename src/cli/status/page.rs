@@ -8,14 +8,17 @@ use super::{
 };
 use crate::{
     cli::terminal::{cell, table},
-    fleet::{Phase, Timestamp, Unmatched},
+    fleet::{EgressVerdict, Phase, Timestamp, Unmatched},
     http::status_document::{
-        HostEntry, JobEntry, PoolEntry, PullEntry, RunnerEntry, ScopeEntry, StatusDocument,
+        DestinationEntry, HostEntry, JobEntry, PoolEntry, PullEntry, RunnerEntry, ScopeEntry, StatusDocument,
     },
 };
 
 /// At most this many queued jobs are shown.
 const JOBS_SHOWN: usize = 20;
+
+/// At most this many refused destinations of a runner are shown.
+const REFUSED_SHOWN: usize = 5;
 
 /// Longer names of jobs are cut; other people choose them.
 const JOB: usize = 60;
@@ -42,6 +45,7 @@ pub(super) fn page(document: &StatusDocument<'_>, now: Timestamp) -> String {
         parts.push("no runners".to_owned());
     } else {
         parts.push(table(RUNNERS, runners.iter().map(|one| runner(one, now))));
+        parts.extend(refused(runners));
     }
     if !jobs.is_empty() {
         parts.push(table(JOBS, jobs.iter().take(JOBS_SHOWN).map(|one| job(one, now))));
@@ -95,6 +99,25 @@ fn runner(runner: &RunnerEntry<'_>, now: Timestamp) -> [String; 8] {
         or_none(runner.job.as_deref(), JOB),
         or_none(runner.job_details.as_ref().map(|job| path(&job.repository)), MOST),
     ]
+}
+
+/// What the proxies of these runners have refused, one line for each runner.
+fn refused(runners: &[RunnerEntry<'_>]) -> Option<String> {
+    let lines: Vec<_> = runners.iter().filter_map(refused_of).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+fn refused_of(runner: &RunnerEntry<'_>) -> Option<String> {
+    let is_refused = |to: &&DestinationEntry<'_>| to.verdict == EgressVerdict::Refused.as_str();
+    let all: Vec<_> = runner.destinations.iter().filter(is_refused).collect();
+    let shown: Vec<_> =
+        all.iter().take(REFUSED_SHOWN).map(|to| format!("{}:{}", cell(&to.host, MOST), to.port)).collect();
+    let more = match all.len().saturating_sub(REFUSED_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more; --json shows them"),
+    };
+    let runner = cell(&runner.name, MOST);
+    (!shown.is_empty()).then(|| format!("runner {runner}: egress refused to {}{more}", shown.join(", ")))
 }
 
 const JOBS: [&str; 5] = ["QUEUED JOB", "REPOSITORY", "FOR", "LABELS", "POOL"];
@@ -248,6 +271,25 @@ mod tests {
             ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_a_runners_proxy_refused_is_a_line_with_a_few_of_them() {
+        let to = |n: u32, verdict: &str| serde_json::json!({"host": format!("h{n}\n.example"), "port": 443, "verdict": verdict, "requests": 1});
+        let all: Vec<_> = (0..8).map(|n| to(n, if n == 0 { "allowed" } else { "refused" })).collect();
+        let text = shown(&serde_json::json!({
+            "instance": "ci1", "version": "0.1.0", "started_at": NOON, "pools": [],
+            "runners": [{"name": "a", "phase": "busy", "since": NOON, "destinations": all},
+                {"name": "b", "phase": "busy", "since": NOON, "destinations": [to(0, "audited")]}],
+        }));
+        assert!(
+            text.contains(
+                "\nrunner a: egress refused to h1\\n.example:443, h2\\n.example:443, h3\\n.example:443, \
+                 h4\\n.example:443, h5\\n.example:443 and 2 more; --json shows them\n"
+            ),
+            "{text}"
+        );
+        assert!(!text.contains("runner b:"), "{text}");
     }
 
     #[test]

@@ -3,23 +3,25 @@
 //!
 //! ```text
 //! each scope ─ eligibility, origin, idle, queue, webhook, scale_set (crate::demand)
-//! each host  ─ containers, machine, images; logs of all of them
+//! each host  ─ containers, machine, images; logs of all of them and of their proxies
 //! each pool  ─ the files that its template names
 //! ```
 
 mod containers;
+mod egress;
 mod files;
 mod images;
 mod logs;
 mod machine;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::Notify;
 use tracing::warn;
 
 use self::{
     containers::{follow_events, list_containers},
+    egress::follow_proxies,
     files::watch_files,
     images::ImageKeeper,
     logs::follow_logs,
@@ -83,4 +85,10 @@ fn observe_hosts(parts: &Parts<'_>, tasks: &mut Tasks) {
         observers.spawn(watch_files(pool.clone(), publisher.clone()));
     }
     observers.spawn(follow_logs(parts.reports.subscribe(), parts.engines.clone(), publisher.clone()));
+    let with_egress = parts.edges.pools.values().filter(|pool| pool.template.egress.is_some());
+    let with_egress: BTreeSet<_> = with_egress.map(|pool| pool.name.to_string()).collect();
+    if !with_egress.is_empty() {
+        let (reports, engines) = (parts.reports.subscribe(), parts.engines.clone());
+        observers.spawn(follow_proxies(reports, with_egress, engines, publisher.clone()));
+    }
 }

@@ -130,6 +130,7 @@ mod tests {
             since: NOW - ago,
             job: None,
             facts: None,
+            destinations: Arc::default(),
         });
         let scopes =
             vec![ScopeReport { url: pool.scope.clone(), up, last_listed_at: Some(NOW), trouble: None }];

@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant, sleep};
 
 use super::{
     Docker, HostError, Preparation, Prepared,
+    egress_log::proxy_name,
     labels::{LABEL_RESOURCES, labels},
     network::Kind,
 };
@@ -56,7 +57,7 @@ impl Docker {
             None => self.egress_image().await?,
         };
         let network = self.make_network(of, Kind::Inside).await?;
-        let sidecar = self.create_sidecar(&format!("{}-proxy", of.runner), body(of, egress, image)).await?;
+        let sidecar = self.create_sidecar(&proxy_name(of.runner), body(of, egress, image)).await?;
         self.connect(&sidecar, &network).await?;
         self.start_sidecar(&sidecar).await?;
         self.wait_for_proxy(&sidecar).await?;

@@ -6,6 +6,7 @@ mod cache;
 mod cache_volume;
 mod dind;
 mod egress;
+mod egress_log;
 mod exec;
 mod installation;
 mod job_label;

@@ -283,6 +283,7 @@ impl FleetMetrics {
             | Event::JobKnown { .. }
             | Event::JobUnmatched { .. }
             | Event::JobStuck { .. }
+            | Event::Destination { .. }
             | Event::Source { .. }
             | Event::Adopted { .. }
             | Event::Elsewhere { .. }

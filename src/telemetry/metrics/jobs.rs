@@ -1,10 +1,10 @@
 //! Metrics of jobs: how many are queued, for how long, and the results of those that ran.
 
 use super::{
-    family::{Gauges, Histograms, IntGauges, Registrar},
+    family::{Counters, Gauges, Histograms, IntGauges, Registrar},
     values::{Configured, UNKNOWN_POOL, age_seconds, int},
 };
-use crate::fleet::{Event, Status, Timestamp, Unmatched};
+use crate::fleet::{EgressVerdict, Event, Status, Timestamp, Unmatched};
 
 /// The results of jobs in the runner's log; any other becomes `unknown`, so that no log can add a series.
 const JOB_RESULTS: [&str; 4] = ["succeeded", "failed", "canceled", "other"];
@@ -19,6 +19,7 @@ pub(super) struct JobMetrics {
     unmatched: IntGauges<1>,
     queue_time: Histograms<1>,
     duration: Histograms<2>,
+    destinations: Counters<2>,
 }
 
 impl JobMetrics {
@@ -47,6 +48,12 @@ impl JobMetrics {
                 ["pool", "result"],
                 &JOB_SECONDS,
             )?,
+            destinations: to.counters(
+                "dayfly_egress_destinations_total",
+                "Destinations of runners with an egress proxy, each counted once for each runner, by what the \
+                 proxy did: allowed, audited or refused.",
+                ["pool", "result"],
+            )?,
         })
     }
 
@@ -56,6 +63,9 @@ impl JobMetrics {
             self.queue_time.at([pool]);
             for result in JOB_RESULTS {
                 self.duration.at([pool, result]);
+            }
+            for verdict in EgressVerdict::ALL {
+                self.destinations.at([pool, verdict.as_str()]);
             }
         }
     }
@@ -82,6 +92,9 @@ impl JobMetrics {
                 let result = job_result(result.as_deref());
                 self.duration.at([label(pool), result]).observe(duration.as_secs_f64());
             }
+            Event::Destination { pool, destination, .. } => {
+                self.destinations.at([label(pool), destination.verdict.as_str()]).inc();
+            }
             _ => {}
         }
     }
@@ -93,6 +106,7 @@ impl JobMetrics {
         let with_unknown = &configured.pools.iter().cloned().chain([UNKNOWN_POOL.to_owned()]).collect();
         self.queue_time.retain("pool", with_unknown);
         self.duration.retain("pool", with_unknown);
+        self.destinations.retain("pool", with_unknown);
     }
 }
 

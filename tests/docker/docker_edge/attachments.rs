@@ -10,17 +10,21 @@ use dayfly::{
 use super::stand::{IDLE, Stand};
 use crate::{dind, engines::TestEngine};
 
-async fn try_prepare(stand: &Stand, runner: &RunnerName, pool: &Pool) -> Result<Prepared, HostError> {
+pub(super) async fn try_prepare(
+    stand: &Stand,
+    runner: &RunnerName,
+    pool: &Pool,
+) -> Result<Prepared, HostError> {
     let devices = &Devices::default();
     stand.docker.prepare(Preparation { instance: &stand.instance, runner, pool, devices }).await
 }
 
-async fn prepare(stand: &Stand, runner: &RunnerName, pool: &Pool) -> Prepared {
+pub(super) async fn prepare(stand: &Stand, runner: &RunnerName, pool: &Pool) -> Prepared {
     try_prepare(stand, runner, pool).await.unwrap()
 }
 
 /// What is left of all runners on the engine.
-async fn left(stand: &Stand) -> (usize, usize) {
+pub(super) async fn left(stand: &Stand) -> (usize, usize) {
     let listed = stand.docker.list().await.unwrap();
     (listed.containers.len(), listed.attachments.len())
 }

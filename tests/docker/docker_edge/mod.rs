@@ -5,6 +5,7 @@ mod asked;
 mod attachments;
 mod caches;
 mod connect;
+mod egress;
 mod end;
 mod launch;
 mod life;

@@ -104,6 +104,13 @@ impl Stand {
         stand
     }
 
+    /// An image that also has `bash`, which can connect to addresses.
+    pub(crate) async fn bash_image(&self) -> String {
+        shell_image::import_root(&self.engine, &self.image, "bash", shell_image::root_with(&["bash"], &[]))
+            .await;
+        format!("{}:bash", self.image)
+    }
+
     pub(crate) fn pool(&self, script: &str) -> Pool {
         Pool {
             name: "edge".parse().unwrap(),
@@ -320,7 +327,7 @@ async fn clear(socket: &str, instance: &InstanceId, image: &str) {
         Err(error) => panic!("{error}"),
     }
     let options = RemoveImageOptionsBuilder::new().force(true).build();
-    for image in [image, &format!("{image}:tools")] {
+    for image in [image, &format!("{image}:tools"), &format!("{image}:bash")] {
         match engine.remove_image(image, Some(options.clone()), None).await {
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) | Ok(_) => {}
             Err(error) => panic!("{error}"),

@@ -242,6 +242,51 @@ fn containers_are_checked_before_docker_would() {
 }
 
 #[test]
+fn egress_is_refused_where_it_could_not_restrict_anything() {
+    let enforce = "egress = { mode = \"enforce\", allow = [\"github.com\"] }";
+    for (keys, reported) in [
+        (
+            "egress = { mode = \"enforce\" }",
+            "egress.allow: is empty, so a runner could not even reach GitHub; list what it needs; docs/how-to/egress.md \
+             has the list for GitHub",
+        ),
+        (
+            "egress = { allow = [\"https://github.com\"] }",
+            "egress.allow, item 1: write the host name alone, without https:// and without a path; paths cannot be \
+             restricted; for example \"github.com\", \"*.githubusercontent.com\" or \"host:8080\"",
+        ),
+        ("egress = { mode = \"block\" }", "egress.mode: must be one of \"off\", \"audit\", \"enforce\""),
+        (
+            &format!("{enforce}\nnetwork = \"host\""),
+            "network: is \"host\", and egress needs a network for its proxy; remove it, or name the network through \
+             which the proxy reaches the world",
+        ),
+        (
+            &format!("{enforce}\ndns = [\"1.1.1.1\"]"),
+            "dns: cannot be set together with egress: runners reach no name server; remove it",
+        ),
+        (
+            &format!("{enforce}\nproxy = {{ http = \"http://proxy:3128\" }}"),
+            "proxy: cannot be set together with egress, whose proxy is the only one that runners reach; remove one of \
+             both",
+        ),
+        (
+            &format!("{enforce}\ncap_add = [\"NET_ADMIN\"]"),
+            "cap_add, item 1: is \"NET_ADMIN\", with which a job could get around egress; remove it",
+        ),
+    ] {
+        let written = Written::new(format!("{SOUND}[pool.container]\n{keys}"));
+        let problems = written.problems();
+        assert_eq!(problems.len(), 1, "{keys}: {problems:#?}");
+        assert!(problems[0].ends_with(&format!("pool \"linux\": container.{reported}")), "{problems:#?}");
+    }
+    let socket = Written::new(format!("{SOUND}[pool.container]\n{enforce}\ndocker = \"socket\""));
+    let problem = "container.docker: is \"socket\", with which a job starts containers in any network, so egress would \
+                   restrict nothing; use docker = \"none\" or \"dind\"";
+    assert!(socket.problems().iter().any(|found| found.ends_with(problem)), "{:#?}", socket.problems());
+}
+
+#[test]
 fn a_container_must_fit_into_its_hosts_budget() {
     let with = |keys: &str| {
         let budget = "[hosts.local]\nmemory = \"4GiB\"\ncpus = 2";

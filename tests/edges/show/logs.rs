@@ -12,7 +12,7 @@ use dayfly::{
 use serde_json::{Value, json};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{exited, fleet, runner};
+use super::{exited, fleet, refused, runner};
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -116,6 +116,37 @@ fn a_job_leaves_one_line_at_its_start_and_one_at_its_end() {
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("WARN") && !text.contains('\u{1b}'), "{text}");
     assert!(!text.contains("output of a job"), "a job's output stays out of our log: {text}");
+}
+
+#[test]
+fn a_destination_of_a_job_is_a_line_that_says_whose_it_is() {
+    let status = fleet();
+    let name = status.runners[0].name.clone();
+    let text = logged(Format::Json, "info", || {
+        let event = Event::Destination {
+            pool: "linux".to_owned(),
+            runner: name.clone(),
+            destination: refused(),
+            job: Some("build\nforged".to_owned()),
+            facts: status.runners[0].facts.clone(),
+        };
+        log_event(&event, &status, None);
+    });
+    let line: Value = serde_json::from_str(text.trim()).unwrap();
+    for (field, expected) in [
+        ("level", "INFO"),
+        ("pool", "linux"),
+        ("runner", name.as_str()),
+        ("destination", "evil.example:443"),
+        ("result", "refused"),
+        ("job", "build\\nforged"),
+        ("repository", "acme/widgets"),
+        ("host", "local"),
+    ] {
+        assert_eq!(line[field], expected, "{field}: {text}");
+    }
+    let said = format!("runner {name}: egress to evil.example:443 refused");
+    assert!(text.contains(&said), "{text}");
 }
 
 #[test]

@@ -8,14 +8,14 @@ use std::{
 
 use dayfly::{
     fleet::{
-        Event, ExitReason, Held, Instant, Phase, RunnerReport, Source, SourceTrouble, Status, Trouble,
-        TroubleKind, TroubleReport, Veto, Why,
+        Destination, Event, ExitReason, Held, Instant, Phase, RunnerReport, Source, SourceTrouble, Status,
+        Trouble, TroubleKind, TroubleReport, Veto, Why,
     },
     github, host,
     telemetry::Metrics,
 };
 
-use super::{NOON, exited, fleet, pool, runner, scope};
+use super::{NOON, exited, fleet, pool, refused, runner, scope};
 
 /// The value of one series, by its full name with labels.
 fn value(text: &str, series: &str) -> Option<f64> {
@@ -43,6 +43,13 @@ pub(crate) fn happen(metrics: &Metrics, status: &Status, seed: u64) {
             startup: Some(Duration::from_secs(3)),
         },
         Event::JobStarted { pool: "linux".to_owned(), runner: linux.clone(), job: Some(job.clone()) },
+        Event::Destination {
+            pool: format!("gone-{seed}"),
+            runner: gone.clone(),
+            destination: Destination { host: format!("{seed}.example").into(), ..refused() },
+            job: Some(job.clone()),
+            facts: None,
+        },
         Event::Adopted { pool: format!("adopted-{seed}"), runner: gone.clone() },
         Event::Held {
             pool: "linux".parse().unwrap(),
@@ -119,7 +126,7 @@ fn ten_thousand_jobs_leave_the_number_of_series_as_it_was() {
     }
     let late = metrics.gather();
     assert_eq!(series(&early), series(&late));
-    assert!(series(&late).len() < 320, "{} series for one pool", series(&late).len());
+    assert!(series(&late).len() < 340, "{} series for one pool", series(&late).len());
     assert_eq!(value(&late, r#"dayfly_runners_launched_total{pool="linux"}"#), Some(10_000.0));
     assert_eq!(value(&late, r#"dayfly_runner_exits_total{pool="unknown",reason="killed"}"#), Some(10_000.0));
 }

@@ -9,9 +9,9 @@ mod web;
 use std::{sync::Arc, time::Duration};
 
 use dayfly::fleet::{
-    Census, ContainerId, Event, Exit, ExitReason, Held, HostReport, JobFacts, JobId, JobReport, Names, Phase,
-    PoolReport, PullProgress, PullReport, RegistrationId, Resources, RunnerName, RunnerReport, Scope,
-    ScopeReport, Status, Timestamp, Unmatched,
+    Census, ContainerId, Destination, Destinations, EgressVerdict, Event, Exit, ExitReason, Held, HostReport,
+    JobFacts, JobId, JobReport, Names, Phase, PoolReport, PullProgress, PullReport, RegistrationId,
+    Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp, Unmatched,
 };
 
 const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
@@ -54,6 +54,17 @@ fn facts(name: &str) -> Arc<JobFacts> {
     })
 }
 
+fn refused() -> Destination {
+    Destination { host: "evil.example".into(), port: 443, verdict: EgressVerdict::Refused }
+}
+
+/// One that was refused twice.
+fn destinations() -> Destinations {
+    let mut destinations = Destinations::default();
+    destinations.record(&refused(), 2);
+    destinations
+}
+
 /// One pool with an idle and a busy runner, on one host, all seen.
 fn fleet() -> Status {
     let mut linux = pool("linux");
@@ -75,6 +86,7 @@ fn fleet() -> Status {
             ending: None,
             job: Some("build".to_owned()),
             facts: Some(facts("build")),
+            destinations: Arc::new(destinations()),
         }],
         scopes: vec![ScopeReport { url: scope(), up: true, last_listed_at: Some(NOON), trouble: None }],
         hosts: vec![HostReport {

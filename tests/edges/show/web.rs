@@ -144,7 +144,10 @@ async fn the_status_document_is_as_promised() {
                 "name": runner("linux", 1).as_str(), "pool": "linux", "phase": "busy",
                 "registration_id": 23, "container_id": "c0ffee0123456789", "host": "local",
                 "since": "2026-11-22T12:00:00.000Z", "removal_reason": null, "ending": null, "job": "build",
-                "job_details": details("build")
+                "job_details": details("build"), "more_destinations": 0,
+                "destinations": [
+                    {"host": "evil.example", "port": 443, "verdict": "refused", "requests": 2}
+                ]
             }],
             "scopes": [{
                 "url": "https://github.com/acme", "up": true, "last_listed_at": "2026-11-22T12:00:00.000Z",

@@ -5,13 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, StatusCode, header::CONTENT_TYPE};
-use hyper_util::{
-    client::legacy::{Client as Pool, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy::Client as Pool, rt::TokioExecutor};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Terminal;
+use super::{Terminal, connector::Connector};
 
 /// How long the runner waits before it tries again (the real one: 15 to 30 s).
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -25,7 +22,7 @@ const MAX_FAILURES: u32 = 10;
 
 #[derive(Clone)]
 pub(super) struct Client<'a> {
-    pool: Pool<HttpConnector, Full<Bytes>>,
+    pool: Pool<Connector, Full<Bytes>>,
     base: String,
     terminal: &'a Terminal,
 }
@@ -43,9 +40,7 @@ impl Answer {
 
 impl<'a> Client<'a> {
     pub(super) fn new(base: &str, terminal: &'a Terminal) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let pool = Pool::builder(TokioExecutor::new()).build(connector);
+        let pool = Pool::builder(TokioExecutor::new()).build(Connector::of_environment());
         Self { pool, base: base.trim_end_matches('/').to_owned(), terminal }
     }
 
