@@ -1,7 +1,7 @@
 //! The keys of a container that name files, devices and folders: on this machine, on the engine's, and in the
 //! image. Whether the files exist is not an error here: it concerns one pool, and `check` reports it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{
     file::Container,
@@ -87,7 +87,12 @@ pub(super) fn hooks(written: &Container, at: &At<'_>) -> Hooks {
             format_args!("sets {variable}, which is also in env"),
             "remove one of both",
         );
-        own.require(path.ends_with(".sh"), "must be the path of a shell script, *.sh", "").then_some(path)
+        own.require(
+            Path::new(&path).extension().is_some_and(|extension| extension == "sh"),
+            "must be the path of a shell script, *.sh",
+            "",
+        )
+        .then_some(path)
     };
     let hooks = &written.hooks;
     Hooks {

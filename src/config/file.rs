@@ -181,6 +181,7 @@ pub(super) struct Hooks {
 /// `[pool.container.proxy]`
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
+#[expect(clippy::struct_field_names, reason = "the variable's name")]
 pub(super) struct Proxy {
     pub(super) http: Option<String>,
     pub(super) https: Option<String>,

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -87,7 +88,7 @@ impl<'a> Layers<'a> {
             let mut text = String::new();
             for (at, key) in path.iter().enumerate().skip(first) {
                 if let Some(number) = self.number(path, at) {
-                    text.push_str(&format!(", item {number}"));
+                    let _ = write!(text, ", item {number}");
                     continue;
                 }
                 let after_item = self.number(path, at.saturating_sub(1)).is_some();

@@ -25,7 +25,7 @@ pub fn is_of_dayfly(variable: &str) -> bool {
 /// The variables. The template's own are stronger than those of its file, and both than what is passed on from the
 /// host; what was made for the runner is stronger than all.
 pub(super) fn of(launch: &Launch<'_>, access: &NetworkAccess) -> Result<Vec<String>, HostError> {
-    fn plain<'v>(env: &'v BTreeMap<String, String>) -> impl Iterator<Item = (&'v str, &'v str)> {
+    fn plain(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
         env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
     let template = &launch.pool.template;

@@ -1,6 +1,8 @@
 //! Texts of other people made harmless: nothing in them may start a line, move the cursor, change colours, or
 //! change the direction of writing.
 
+use std::fmt::Write as _;
+
 /// A text on one line, with what would act on a log or a terminal escaped, such as `\n` and `\u{1b}`.
 pub fn escaped(text: &str) -> String {
     written(text, |c, line| line.extend(c.escape_default()))
@@ -16,7 +18,7 @@ pub fn escaped_lines(text: &str) -> String {
 pub fn escaped_json(document: &str) -> String {
     let escape = |c: char, line: &mut String| {
         for unit in c.encode_utf16(&mut [0; 2]) {
-            line.push_str(&format!("\\u{unit:04x}"));
+            let _ = write!(line, "\\u{unit:04x}");
         }
     };
     document.split('\n').map(|line| written(line, escape)).collect::<Vec<_>>().join("\n")
