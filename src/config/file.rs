@@ -182,6 +182,7 @@ pub(super) struct Hooks {
 #[expect(clippy::struct_field_names, reason = "the name of the variable that it sets")]
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
+#[expect(clippy::struct_field_names, reason = "the variable's name")]
 pub(super) struct Proxy {
     pub(super) http: Option<String>,
     pub(super) https: Option<String>,

@@ -99,6 +99,26 @@ async fn an_image_that_is_absent_fails_when_it_is_never_pulled_and_is_reported_w
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_and_networks_that_a_container_lacks_are_named_and_those_that_it_has_are_described() {
+    let simulator = Simulator::start(Settings::default()).await.unwrap();
+    let stand = Stand::new();
+    let sound = pool(&simulator.scope_url("acme"));
+    let of = |keys: &str| format!("{sound}\n{keys}\n");
+    stand.configure(&of("env_file = \"none.env\"\nnetwork = \"dayfly-none\""));
+    let said = check(&stand).await;
+    let line = |said: &Said, text: &str| said.out.lines().any(|line| line.contains(text));
+    assert!(line(&said, "[fail] pool \"linux\": no runner can be launched: env_file "), "{said:?}");
+    assert!(line(&said, "[fail] network \"dayfly-none\" of host \"local\": does not exist"), "{said:?}");
+    for (network, reachable) in
+        [("none", "jobs cannot reach a cloud's"), ("host", "jobs can reach a cloud's")]
+    {
+        stand.configure(&of(&format!("network = {network:?}")));
+        let said = check(&stand).await;
+        assert!(line(&said, &format!("network {network:?} of host \"local\": {reachable}")), "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_scope_that_is_not_there_gets_the_three_possible_causes_and_hides_no_other() {
     let simulator = Simulator::start(Settings::default()).await.unwrap();
     let stand = Stand::new();
