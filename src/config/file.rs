@@ -179,7 +179,6 @@ pub(super) struct Hooks {
 }
 
 /// `[pool.container.proxy]`
-#[expect(clippy::struct_field_names, reason = "the name of the variable that it sets")]
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 #[expect(clippy::struct_field_names, reason = "the variable's name")]
