@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::{
-    file::{Cache, Container, Credential, Dind, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
+    file::{Cache, Container, Credential, Dind, Egress, File, Hooks, Host, Http, Poll, Pool, Proxy, Window},
     wording::nearest,
 };
 
@@ -25,6 +25,7 @@ pub(super) enum Table {
     Window,
     Container,
     Dind,
+    Egress,
     Hooks,
     Proxy,
     Cache,
@@ -82,10 +83,11 @@ pub(super) struct Meant {
 }
 
 impl Table {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Pool,
         Self::Container,
         Self::Dind,
+        Self::Egress,
         Self::Hooks,
         Self::Proxy,
         Self::Host,
@@ -109,6 +111,7 @@ impl Table {
             ["pool", _, _] => Self::Pool,
             ["pool", _, "container", _] => Self::Container,
             ["pool", _, "container", "dind", _] => Self::Dind,
+            ["pool", _, "container", "egress", _] => Self::Egress,
             ["pool", _, "container", "hooks", _] => Self::Hooks,
             ["pool", _, "container", "proxy", _] => Self::Proxy,
             ["pool", _, "container", "cache", _, _] => Self::Cache,
@@ -129,6 +132,7 @@ impl Table {
             Self::Window => "a window of schedule",
             Self::Container => "[pool.container]",
             Self::Dind => "[pool.container.dind]",
+            Self::Egress => "[pool.container.egress]",
             Self::Hooks => "[pool.container.hooks]",
             Self::Proxy => "[pool.container.proxy]",
             Self::Cache => "[[pool.container.cache]]",
@@ -137,7 +141,7 @@ impl Table {
 
     /// All keys of the table.
     pub(super) fn keys(self) -> &'static [&'static str] {
-        static KEYS: LazyLock<[&[&str]; 12]> = LazyLock::new(|| {
+        static KEYS: LazyLock<[&[&str]; 13]> = LazyLock::new(|| {
             [
                 keys_of::<File>(),
                 keys_of::<Credential>(),
@@ -148,6 +152,7 @@ impl Table {
                 keys_of::<Window>(),
                 keys_of::<Container>(),
                 keys_of::<Dind>(),
+                keys_of::<Egress>(),
                 keys_of::<Hooks>(),
                 keys_of::<Proxy>(),
                 keys_of::<Cache>(),
@@ -260,7 +265,7 @@ mod tests {
     #[test]
     fn the_commented_file_shows_every_key_and_no_other() {
         let sections =
-            ["credentials", "hosts", "http", "poll", "pool", "container", "dind", "hooks", "proxy"];
+            ["credentials", "hosts", "http", "poll", "pool", "container", "dind", "egress", "hooks", "proxy"];
         for (section, table) in [
             ("", Table::Top),
             ("credentials.default", Table::Credential),
@@ -270,6 +275,7 @@ mod tests {
             ("pool", Table::Pool),
             ("pool.container", Table::Container),
             ("pool.container.dind", Table::Dind),
+            ("pool.container.egress", Table::Egress),
             ("pool.container.hooks", Table::Hooks),
             ("pool.container.proxy", Table::Proxy),
         ] {
