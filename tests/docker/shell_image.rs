@@ -77,10 +77,11 @@ pub(crate) fn root_with(programs: &[&str], linked: &[&str]) -> Vec<u8> {
     let libraries: BTreeMap<OsString, String> = paths.filter_map(named).collect();
     for (name, library) in libraries {
         let name = name.to_str().expect("a library has a name");
-        add(&mut archive, &library, library.trim_start_matches('/'));
-        // Where programs look for their interpreter, which the kernel has resolved already.
-        for dir in ["lib64", "lib"] {
-            add(&mut archive, &library, &format!("{dir}/{name}"));
+        // Its own path, and where programs look for their interpreter, which the kernel has resolved already. Newer
+        // engines refuse a path that is there twice.
+        let own = library.trim_start_matches('/').to_owned();
+        for path in BTreeSet::from([own, format!("lib64/{name}"), format!("lib/{name}")]) {
+            add(&mut archive, &library, &path);
         }
     }
     archive.into_inner().expect("memory can be written to")

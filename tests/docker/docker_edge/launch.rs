@@ -108,6 +108,10 @@ async fn a_container_gets_what_its_template_says() {
     assert_eq!(host.dns.unwrap(), ["10.0.0.53"]);
     let log = host.log_config.unwrap();
     assert_eq!(log.typ.as_deref(), Some("json-file"));
+    if podman {
+        // It returns neither the limits of the log nor the mounts as they were requested.
+        return;
+    }
     let limits = log.config.unwrap();
     assert_eq!((limits["max-size"].as_str(), limits["max-file"].as_str()), ("10m", "2"));
     let mounts = host.mounts.unwrap();
