@@ -27,17 +27,14 @@ use bollard::{
     query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
-use self::{
-    labels::{LABEL_RESOURCES, labels},
-    network::Kind,
-};
+use self::labels::{LABEL_RESOURCES, labels};
 use super::{
     Docker, HostError, Preparation,
     call::Call,
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, listed_condition, runner_of},
     engine::boxed,
 };
-use crate::fleet::{Attachment, AttachmentKind, DockerMode, Network, Resources, SidecarState};
+use crate::fleet::{Attachment, AttachmentKind, DockerMode, Resources, SidecarState};
 
 pub use self::labels::LABEL_ATTACHMENT;
 pub(super) use self::{
@@ -81,13 +78,6 @@ impl Docker {
         }
         self.add_caches(&of, &mut prepared).await?;
         Ok(prepared)
-    }
-
-    async fn make_own_network(&self, of: &Preparation<'_>, prepared: &mut Prepared) -> Result<(), HostError> {
-        if of.pool.template.network == Network::Isolated && prepared.network.is_none() {
-            prepared.network = Some(self.make_network(of, Kind::Isolated { mtu: None }).await?);
-        }
-        Ok(())
     }
 
     /// Makes an empty volume of a runner, and returns its name.

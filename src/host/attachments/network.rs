@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use bollard::models::NetworkCreateRequest;
 
-use super::{Docker, HostError, Preparation, labels::labels};
-use crate::host::{
-    call::Call,
-    engine::{Fault, boxed},
+use super::{Docker, HostError, Preparation, Prepared, labels::labels};
+use crate::{
+    fleet::Network,
+    host::{
+        call::Call,
+        engine::{Fault, boxed},
+    },
 };
 
 /// The kind of a runner's network.
@@ -20,6 +23,18 @@ pub(super) enum Kind {
 }
 
 impl Docker {
+    /// Makes the network of an isolated runner, unless it has one already.
+    pub(super) async fn make_own_network(
+        &self,
+        of: &Preparation<'_>,
+        prepared: &mut Prepared,
+    ) -> Result<(), HostError> {
+        if of.pool.template.network == Network::Isolated && prepared.network.is_none() {
+            prepared.network = Some(self.make_network(of, Kind::Isolated { mtu: None }).await?);
+        }
+        Ok(())
+    }
+
     /// Makes the network that a runner alone is in, and returns its name.
     pub(super) async fn make_network(&self, of: &Preparation<'_>, kind: Kind) -> Result<String, HostError> {
         let name = of.runner.to_string();
