@@ -235,7 +235,11 @@ async fn a_runners_own_engine_survives_a_kill_of_the_daemon_and_goes_with_the_ru
         names.retain(|name| name.ends_with("-engine"));
         names
     };
-    let [first] = engines(&world).await.try_into().unwrap();
+    let first = until("it alone has an engine", async || {
+        let now = engines(&world).await;
+        (now.len() == 1).then(|| now[0].clone())
+    })
+    .await;
     world.engine.kill_container(first.trim_start_matches('/'), None).await.unwrap();
     until("it is replaced", async || {
         let now = engines(&world).await;
