@@ -18,11 +18,6 @@ pub(crate) async fn import(docker: &Docker, name: &str, tag: &str, programs: &[&
     header.set_mode(0o644);
     header.set_size(users.len() as u64);
     more.append_data(&mut header, "etc/passwd", &users[..]).expect("memory can be written to");
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(tar::EntryType::Directory);
-    header.set_mode(0o777);
-    header.set_size(0);
-    more.append_data(&mut header, "home/runner/", &[][..]).expect("memory can be written to");
     root.extend(more.into_inner().expect("memory can be written to"));
     import_changed(docker, name, tag, root, "USER runner").await;
 }
