@@ -61,9 +61,15 @@ pub struct Prepared {
 impl Docker {
     /// Makes what a runner needs, and waits until it is ready.
     pub(super) async fn make_attachments(&self, of: Preparation<'_>) -> Result<Prepared, HostError> {
+        let made = self.make_all(of).await;
+        // Afterwards: a list that began before they existed found none.
         if of.pool.template.has_attachments() {
             self.has_attachments().store(true, Ordering::Relaxed);
         }
+        made
+    }
+
+    async fn make_all(&self, of: Preparation<'_>) -> Result<Prepared, HostError> {
         let mut prepared = Prepared::default();
         if let Some(egress) = &of.pool.template.egress {
             self.make_egress(&of, egress, &mut prepared).await?;
