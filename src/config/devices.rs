@@ -30,6 +30,10 @@ pub(super) fn of_host(written: &file::Host, at: &At<'_>) -> BTreeMap<DeviceClass
         }
         all.insert(DeviceClass::Exclusive(name.clone()), paths.clone());
     }
+    let everything: Vec<_> = written.exclusive.values().flatten().cloned().collect();
+    if written.exclusive.len() > 1 {
+        distinct(&everything, &at.key("exclusive"));
+    }
     all
 }
 

@@ -67,9 +67,13 @@ pub(super) fn combines(template: &Template, at: &At<'_>) {
             "remove it, or name a network that the engine's container can be in",
         );
     }
-    if let Some(runtime) = template.runtime.as_deref().filter(|runtime| *runtime != "sysbox-runc") {
+    if let Some(runtime) =
+        template.runtime.as_deref().filter(|runtime| !["runc", "sysbox-runc"].contains(runtime))
+    {
         at.key("runtime").error(
-            format_args!("is {runtime:?}, in which no Docker Engine can run (docker = \"dind\")"),
+            format_args!(
+                "is {runtime:?}: Dayfly runs the engine of docker = \"dind\" in \"runc\" or \"sysbox-runc\" only"
+            ),
             "remove it, or use \"sysbox-runc\"",
         );
     }

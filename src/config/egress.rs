@@ -20,7 +20,14 @@ pub(super) fn egress(written: Option<&file::Egress>, at: &At<'_>) -> Option<Egre
         }
     }
     let mode = match written.mode {
-        Written::Off => return None,
+        Written::Off => {
+            at.key("allow").require(
+                written.allow.is_empty() && written.image.is_none(),
+                "has no effect without mode",
+                "set mode = \"enforce\" to refuse all other hosts, or \"audit\" to only report them",
+            );
+            return None;
+        }
         Written::Audit => EgressMode::Audit,
         Written::Enforce => EgressMode::Enforce,
     };
@@ -57,6 +64,14 @@ pub(super) fn combines(written: &file::Container, template: &Template, at: &At<'
         at.key("network").error(
             format_args!("is {name:?}, and egress needs a network for its proxy"),
             "remove it, or name the network through which the proxy reaches the world",
+        );
+    }
+    for (i, mount) in template.mounts.iter().enumerate() {
+        at.key("mounts").key(i).require(
+            !["docker.sock", "podman.sock"].iter().any(|socket| mount.source.ends_with(socket)),
+            "gives jobs the engine's socket, with which they start containers in any network, so egress would \
+             restrict nothing",
+            "remove it",
         );
     }
     let proxy = &template.proxy;

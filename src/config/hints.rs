@@ -15,8 +15,8 @@ use super::{
 pub(super) fn refusal(path: &[String], kind: &Kind) -> String {
     match (kind, path) {
         // A list of tables is read as a table's values one by one.
-        (Kind::InvalidType(Actual::Map, _), [pool, _, container, _])
-            if pool == "pool" && container == "container" =>
+        (Kind::InvalidType(Actual::Map, _), [pool, _, container, key])
+            if pool == "pool" && container == "container" && key != "cache" =>
         {
             "must be a single table, not a list of tables".to_owned()
         }

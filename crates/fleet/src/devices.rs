@@ -98,7 +98,12 @@ impl Devices {
     ) -> Result<Self, DeviceClass> {
         let mut chosen = Self::default();
         for (class, &count) in needed {
-            let used = |id: &String| self.0.get(class).is_some_and(|used| used.contains(id));
+            // A device may have had another name in an earlier configuration.
+            let is_same = |other: &DeviceClass| match class {
+                DeviceClass::Exclusive(_) => matches!(other, DeviceClass::Exclusive(_)),
+                DeviceClass::Gpu | DeviceClass::Slot(_) => other == class,
+            };
+            let used = |id: &String| self.0.iter().any(|(other, used)| is_same(other) && used.contains(id));
             let count = usize::try_from(count).unwrap_or(usize::MAX);
             let free: BTreeSet<String> = match class {
                 DeviceClass::Slot(_) => {
@@ -147,6 +152,9 @@ mod tests {
         let slot = DeviceClass::Slot("c".into());
         assert_eq!(choose(&[(slot.clone(), 2)]).unwrap().of(&slot).collect::<Vec<_>>(), ["1", "3"]);
         assert!(choose(&[]).unwrap().is_empty());
+        // It had another name in an earlier configuration.
+        let renamed = devices(&[(DeviceClass::Exclusive("modem".into()), &["/dev/ttyUSB0"])]);
+        assert!(renamed.choose(&all, &[(DeviceClass::Exclusive("serial".into()), 1)].into()).is_err());
     }
 
     #[test]

@@ -185,6 +185,8 @@ pub(super) struct Runner {
     pub(super) attachments: Vec<Attachment>,
     /// When its attachments were removed: lists that began before prove nothing.
     pub(super) detached_at: Option<Instant>,
+    /// Whether the removal that keeps its caches for others was planned.
+    pub(super) promoted: bool,
     /// Whether a sidecar that it needs stopped or disappeared.
     pub(super) sidecar_lost: bool,
     /// When a launch failed that may have left something on the host which no list has shown yet.
@@ -235,6 +237,7 @@ impl Runner {
             made_at: None,
             attachments: Vec::new(),
             detached_at: None,
+            promoted: false,
             sidecar_lost: false,
             may_be_left: None,
             registered: Registered::Never,

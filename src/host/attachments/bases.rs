@@ -127,7 +127,8 @@ impl Docker {
         let more = [of_repository, (LABEL_BASE, base.as_str()), (LABEL_GENERATION, number.as_str())];
         // From this request on, the new base is the current one.
         self.make_cache_volume(format!("{prefix}-current-{}", unique()), source, CURRENT, &more).await?;
-        let _unread = self.caches().bases.write().await;
+        // While one is being copied, old ones are left to the next promotion: a wait here would delay all copies.
+        let Ok(_unread) = self.caches().bases.try_write() else { return Ok(()) };
         for (_, pointer, _) in &before.pointers {
             self.remove_unused(pointer).await?;
         }

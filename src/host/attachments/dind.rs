@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Docker, HostError, Preparation, Prepared,
     egress::NO_NAME_SERVER,
-    installation::runner_folder,
+    installation::{BASE, runner_folder},
     labels::{LABEL_RESOURCES, labels},
     network::Kind,
 };
@@ -58,7 +58,6 @@ impl Docker {
         dind: &Dind,
         prepared: &mut Prepared,
     ) -> Result<(), HostError> {
-        let deadline = Instant::now() + dind.start_timeout;
         let template = &of.pool.template;
         let mtu = match dind.mtu {
             Some(mtu) => Some(mtu),
@@ -80,17 +79,26 @@ impl Docker {
         let mut mounts = vec![work.clone(), run.clone(), storage];
         // Containers of a job mount them by the path that they have in the runner.
         let externals = self.externals(of).await?;
-        mounts.extend(
-            externals.map(|folder| read_only(folder, format!("{}/externals", runner_folder(template)))),
-        );
+        if let Some(externals) = &externals {
+            // The volume too, so that the engine knows that it is in use.
+            mounts.push(EngineMount { read_only: Some(true), ..volume(&externals.base, BASE) });
+            mounts.push(read_only(&externals.folder, format!("{}/externals", runner_folder(template))));
+        }
         let body = body(of, dind, network, mtu, env, mounts);
         let name = format!("{}-engine", of.runner);
-        let sidecar = self.create_sidecar(&name, body).await?;
+        let sidecar = self.create_sidecar(&name, body).await;
+        if let (Err(HostError::Refused(_)), Some(externals)) = (&sidecar, &externals) {
+            // Its content may have been removed as unused.
+            self.bases().remove(&externals.base);
+        }
+        let sidecar = sidecar?;
         // A volume belongs to root at first, and the runner's user is any.
         self.open_folder(&sidecar, runner_folder(template), "_work").await?;
+        let deadline = Instant::now() + dind.start_timeout;
         self.start_sidecar(&sidecar).await?;
         self.wait_for_engine(&sidecar, deadline, dind).await?;
-        prepared.network = Some(format!("container:{name}"));
+        // The name server is that of the network which it shares.
+        (prepared.network, prepared.dns) = (Some(format!("container:{name}")), None);
         prepared.mounts.extend([work, run]);
         prepared.groups.push(GROUP.to_owned());
         prepared.env.insert("DOCKER_HOST".to_owned(), SOCKET.to_owned());
@@ -124,8 +132,9 @@ impl Docker {
             .await;
         match created {
             Ok(created) => Ok(ContainerId(created.id.into())),
+            // Not as a missing image of the runner, which other pools may use: its own check reports it.
             Err(fault) if fault.is(404) && self.image(&image).await?.is_none() => {
-                Err(HostError::ImageMissing(image))
+                Err(HostError::Refused(format!("the engine has no image {image}")))
             }
             Err(fault) => Err(fault.into()),
         }
@@ -270,10 +279,10 @@ fn body(
 }
 
 /// A folder of the host, which must exist.
-fn read_only(source: String, target: String) -> EngineMount {
+fn read_only(source: &str, target: String) -> EngineMount {
     EngineMount {
         typ: Some(MountType::BIND),
-        source: Some(source),
+        source: Some(source.to_owned()),
         target: Some(target),
         read_only: Some(true),
         ..EngineMount::default()

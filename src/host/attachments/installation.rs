@@ -32,17 +32,28 @@ pub(super) const COPY: &str = r#"
 set -e
 base=$1 installation=$2
 if [ ! -d "$base/runner" ]; then
-  rm -rf "$base/partial"
-  mkdir "$base/partial"
-  cp -a "$installation/." "$base/partial/"
-  find "$base/partial" -type f -exec chmod a-w {} +
-  mkdir -p "$base/partial/externals"
-  mv -T "$base/partial" "$base/runner"
+  # Not the folder of a copy that a killed daemon has left running.
+  read -r container </etc/hostname
+  partial=$base/partial-$container
+  rm -rf "$base"/partial-*
+  mkdir "$partial"
+  cp -a "$installation/." "$partial/"
+  find "$partial" -type f -exec chmod a-w {} +
+  mkdir -p "$partial/externals"
+  mv -T "$partial" "$base/runner"
 fi
 "#;
 
-/// Where a container that only copies has the base.
-const BASE: &str = "/mnt/base";
+/// The runner's own programs.
+pub(super) struct Externals {
+    /// Their folder on the host.
+    pub(super) folder: String,
+    /// The volume that it is in.
+    pub(super) base: String,
+}
+
+/// Where a container that does not link to the base has it.
+pub(super) const BASE: &str = "/mnt/base";
 
 /// The script that starts the runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +114,7 @@ impl Docker {
 
     /// The folder on the host with the runner's own programs, which it mounts into the containers of jobs; `None` where
     /// the template does not say where its runner is.
-    pub(super) async fn externals(&self, of: &Preparation<'_>) -> Result<Option<String>, HostError> {
+    pub(super) async fn externals(&self, of: &Preparation<'_>) -> Result<Option<Externals>, HostError> {
         let template = &of.pool.template;
         let Some((_, script)) = runner_script(&template.command) else { return Ok(None) };
         let Some(image) = self.image(&template.image).await? else {
@@ -112,6 +123,7 @@ impl Docker {
         let installation = Installation { image: &image, reference: &template.image, folder: script.folder };
         let base = self.base(&installation).await?;
         let folder = format!("{}/runner/externals", base.mountpoint);
+        let externals = Externals { folder, base: base.name().to_owned() };
         if base.turn.is_some() {
             let setup = Setup {
                 image: &image,
@@ -122,7 +134,7 @@ impl Docker {
             self.set_up(of.runner, setup).await?;
             self.keep_base(base, &installation).await;
         }
-        Ok(Some(folder))
+        Ok(Some(externals))
     }
 
     /// Records that a base is complete, and removes those that are of no use any more.

@@ -48,6 +48,8 @@ impl Docker {
             name: name.clone(),
             driver: Some("bridge".to_owned()),
             internal: Some(matches!(kind, Kind::Inside)),
+            // An engine can be configured to use it by default, and then the bridge has an address in it.
+            enable_ipv6: matches!(kind, Kind::Inside).then_some(false),
             labels: Some(labels(of, "network")),
             options: option.map(|(key, value)| HashMap::from([(key.to_owned(), value)])),
             ..NetworkCreateRequest::default()

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use dayfly::{
-    fleet::{AttachmentKind, Devices, Dind, DockerMode, Network, Pool, Resources, RunnerName},
+    fleet::{
+        AttachmentKind, Devices, Dind, DockerMode, Egress, EgressMode, Network, Pool, Resources, RunnerName,
+    },
     host::{Host, HostError, Preparation, Prepared},
 };
 
@@ -115,6 +117,30 @@ async fn a_job_builds_runs_and_publishes_with_an_engine_of_its_own_which_is_gone
     let exit = stand.ended(&id).await;
     assert_eq!((exit.code, &*exit.log_tail), (0, "mounted: hello\npublished\nsocket\n"));
 
+    stand.docker.remove(&id).await.unwrap();
+    stand.docker.detach(&runner).await.unwrap();
+    assert_eq!(left(&stand).await, (0, 0));
+}
+
+#[tokio::test]
+async fn an_engine_of_the_runners_own_has_no_other_way_out_than_the_runner() {
+    let Some(engine) = TestEngine::privileged("an engine of the runner's own behind a proxy") else { return };
+    let stand = Stand::on(&engine).await;
+    let script = r#"
+docker version >/dev/null && echo answers
+echo "${http_proxy%:*}" | { IFS=/ read -r a b address; bash -c ": </dev/tcp/$address/3128" && echo proxy; }
+timeout 5 bash -c ': </dev/tcp/1.1.1.1/443' 2>/dev/null || echo closed
+docker pull busybox 2>&1 | while read -r line; do case $line in *Forbidden*) echo refused;; esac; done
+"#;
+    let mut pool = with_dind(&stand, script);
+    let allow = vec!["github.com".to_owned()];
+    pool.template.egress = Some(Egress { mode: EgressMode::Enforce, allow, image: None });
+    let runner = stand.name();
+    let prepared = prepare(&stand, &runner, &pool).await;
+    let id = stand.create_prepared(&runner, &pool, &prepared).await.unwrap();
+    stand.docker.start(&id).await.unwrap();
+    let exit = stand.ended(&id).await;
+    assert_eq!(&*exit.log_tail, "answers\nproxy\nclosed\nrefused\n");
     stand.docker.remove(&id).await.unwrap();
     stand.docker.detach(&runner).await.unwrap();
     assert_eq!(left(&stand).await, (0, 0));

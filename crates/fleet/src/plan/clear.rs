@@ -39,6 +39,8 @@ impl Fleet {
         for (name, action, in_flight) in steps {
             let Some(runner) = self.runners.get_mut(&name) else { continue };
             runner.in_flight = Some(in_flight);
+            // Once: a removal that is retried would put an older state over a newer one.
+            runner.promoted |= matches!(action, Action::Remove { promote: true, .. });
             if let (InFlight::Stop(_), Some(take_down)) = (in_flight, &mut runner.take_down) {
                 take_down.stopped = true;
             }
@@ -231,7 +233,7 @@ impl Fleet {
                     .pools
                     .get(runner.name.pool())
                     .is_some_and(|state| state.pool.template.has_attachments()),
-            promote: self.promotes(runner),
+            promote: !runner.promoted && self.promotes(runner),
             why,
         };
         Some((action, InFlight::Remove { why, container: runner.container().is_some() }))
