@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared,
-    attachments::{Caches, is_attachment},
+    attachments::{cache_volume::Caches, labels::is_attachment},
     bases::Bases,
     call::Call,
     connect::Endpoint,

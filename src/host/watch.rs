@@ -28,7 +28,7 @@ use tokio::{
 
 use super::{
     Docker, HostError,
-    attachments::{LABEL_ATTACHMENT, is_setup},
+    attachments::labels::{LABEL_ATTACHMENT, is_setup},
     call::Call,
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, plain, runner_of},
     engine::Fault,

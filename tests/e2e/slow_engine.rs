@@ -56,7 +56,8 @@ async fn a_launch_takes_three_requests_and_the_next_list_one() {
     let mut world = World::new().await;
     let socket = world.path("docker.sock");
     let proxy = Proxy::start(&socket);
-    let pool = pool("linux", "acme");
+    // An engine that cannot set the usual limit is tried once with it.
+    let pool = pool("linux", "acme").container("ulimits = { nofile = 1024 }");
     world.configure_at(socket.to_str().unwrap(), &[&pool]);
     world.start().await;
     let [runner] = &world.idle("linux", 1).await[..] else { panic!("one runner") };

@@ -3,14 +3,14 @@
 
 mod bases;
 mod cache;
-mod cache_volume;
+pub(super) mod cache_volume;
 mod dind;
 mod egress;
 mod egress_log;
 mod exec;
 mod installation;
 mod job_label;
-mod labels;
+pub(super) mod labels;
 mod leftovers;
 mod network;
 mod remove;
@@ -27,7 +27,7 @@ use bollard::{
     query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
-use self::labels::{LABEL_RESOURCES, labels};
+use self::labels::{LABEL_RESOURCES, is_setup, labels};
 use super::{
     Docker, HostError, Preparation,
     call::Call,
@@ -37,10 +37,6 @@ use super::{
 use crate::fleet::{Attachment, AttachmentKind, DockerMode, Resources, SidecarState};
 
 pub use self::labels::LABEL_ATTACHMENT;
-pub(super) use self::{
-    cache_volume::Caches,
-    labels::{is_attachment, is_setup},
-};
 
 /// What was made for a runner, as its container needs it.
 #[derive(Clone, Debug, Default)]

@@ -129,7 +129,7 @@ async fn an_engine_of_the_runners_own_has_no_other_way_out_than_the_runner() {
     let script = r#"
 docker version >/dev/null && echo answers
 echo "${http_proxy%:*}" | { IFS=/ read -r a b address; bash -c ": </dev/tcp/$address/3128" && echo proxy; }
-timeout 5 bash -c ': </dev/tcp/1.1.1.1/443' 2>/dev/null || echo closed
+bash -c ': </dev/tcp/1.1.1.1/443' 2>/dev/null || echo closed
 docker pull busybox 2>&1 | while read -r line; do case $line in *Forbidden*) echo refused;; esac; done
 "#;
     let mut pool = with_dind(&stand, script);
