@@ -53,7 +53,8 @@ async fn killed_at(step: Step) {
     let mut world = World::new().await;
     let socket = world.path("docker.sock");
     let proxy = Proxy::start(&socket);
-    let pool = pool("linux", "acme").sized(RUNNERS, RUNNERS + 1);
+    // An engine that cannot set the usual limit is tried once with it.
+    let pool = pool("linux", "acme").sized(RUNNERS, RUNNERS + 1).container("ulimits = { nofile = 1024 }");
     world.configure_at(socket.to_str().unwrap(), &[&pool]);
     match step {
         Step::BeforeMint => world.github.fault(Fault::new(FaultKind::Hangs).on(Endpoint::Mint)),
