@@ -41,7 +41,7 @@ fn pools(image: &str, privileged: bool) -> Vec<Pool> {
     // own.
     let mut pools = vec![];
     if privileged {
-        pools.push(base("isolated", 4).container("network = \"isolated\""));
+        pools.push(base("isolated", 4).network("isolated"));
         pools.push(
             base("dind", 2)
                 .container("docker = \"dind\"")
