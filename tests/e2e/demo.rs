@@ -70,7 +70,9 @@ async fn start_long(world: &World, temporary: &Path) -> Long {
     (long.instance, long.containers) = until("the demo has runners", async || {
         let instance = instances(temporary).into_iter().find(|instance| !known.contains(instance))?;
         let containers = engine::containers(&world.engine, &instance).await;
-        (containers.iter().filter(|c| c.state == "running").count() >= 2).then_some((instance, containers))
+        // One that could not be started may be replaced.
+        let running: Vec<_> = containers.into_iter().filter(|c| c.state == "running").collect();
+        (running.len() >= 2).then_some((instance, running))
     })
     .await;
     long
