@@ -113,11 +113,18 @@ impl Docker {
         }
         // Until the lists are complete: what is made meanwhile is listed the next time.
         let listed = self.networks_and_volumes().await;
-        match &listed {
-            Ok(listed) if listed.is_empty() => {}
-            _ => self.has_attachments().store(true, Ordering::Relaxed),
+        if !matches!(&listed, Ok(listed) if listed.is_empty()) {
+            self.has_attachments().store(true, Ordering::Relaxed);
         }
-        found.extend(listed?);
+        match listed {
+            Ok(listed) => found.extend(listed),
+            // A proxy in front of the engine may permit containers only, which is enough for most pools; the others
+            // cannot make networks and volumes either, and report that.
+            Err(HostError::Refused(text)) => {
+                tracing::debug!(host = %self.engine().host, text, "the engine does not list networks and volumes");
+            }
+            Err(error) => return Err(error),
+        }
         Ok(found)
     }
 
