@@ -6,7 +6,7 @@ use dayfly::{
     fleet::{
         AttachmentKind, Devices, Dind, DockerMode, Egress, EgressMode, Network, Pool, Resources, RunnerName,
     },
-    host::{Host, HostError, Preparation, Prepared},
+    host::{Host, HostError, Preparation, Prepared, own_image::EGRESS_PROXY},
 };
 
 use super::stand::{IDLE, Stand};
@@ -134,7 +134,10 @@ docker pull busybox 2>&1 | while read -r line; do case $line in *Forbidden*) ech
 "#;
     let mut pool = with_dind(&stand, script);
     let allow = vec!["github.com".to_owned()];
-    pool.template.egress = Some(Egress { mode: EgressMode::Enforce, allow, image: None });
+    // Tests are another program.
+    let image =
+        Some(EGRESS_PROXY.ensure(&stand.engine, env!("CARGO_BIN_EXE_dayfly").as_ref()).await.unwrap());
+    pool.template.egress = Some(Egress { mode: EgressMode::Enforce, allow, image });
     let runner = stand.name();
     let prepared = prepare(&stand, &runner, &pool).await;
     let id = stand.create_prepared(&runner, &pool, &prepared).await.unwrap();
