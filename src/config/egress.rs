@@ -19,10 +19,10 @@ pub(super) fn egress(written: Option<&file::Egress>, at: &At<'_>) -> Option<Egre
                 .error(error, "for example \"github.com\", \"*.githubusercontent.com\" or \"host:8080\"");
         }
     }
-    let mode = match written.mode {
+    let mode = match written.mode.unwrap_or_default() {
         Written::Off => {
             at.key("allow").require(
-                written.allow.is_empty() && written.image.is_none(),
+                written.mode.is_some() || written.allow.is_empty() && written.image.is_none(),
                 "has no effect without mode",
                 "set mode = \"enforce\" to refuse all other hosts, or \"audit\" to only report them",
             );

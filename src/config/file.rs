@@ -211,7 +211,7 @@ pub(super) struct Dind {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct Egress {
-    pub(super) mode: EgressMode,
+    pub(super) mode: Option<EgressMode>,
     pub(super) allow: Vec<String>,
     pub(super) image: Option<String>,
 }

@@ -13,17 +13,15 @@ mod job_label;
 pub(super) mod labels;
 mod leftovers;
 mod network;
+mod prepared;
 mod remove;
 mod setup;
 mod socket;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::atomic::Ordering,
-};
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use bollard::{
-    models::{ContainerSummary, Mount as EngineMount, Volume, VolumeCreateRequest},
+    models::{ContainerSummary, Volume, VolumeCreateRequest},
     query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
 };
 
@@ -36,23 +34,7 @@ use super::{
 };
 use crate::fleet::{Attachment, AttachmentKind, DockerMode, Resources, SidecarState};
 
-pub use self::labels::LABEL_ATTACHMENT;
-
-/// What was made for a runner, as its container needs it.
-#[derive(Clone, Debug, Default)]
-pub struct Prepared {
-    /// Its network mode; that of the template when absent.
-    pub(super) network: Option<String>,
-    pub(super) mounts: Vec<EngineMount>,
-    /// Variables of its environment.
-    pub(super) env: BTreeMap<String, String>,
-    /// Its name server, where it has none of its template.
-    pub(super) dns: Option<String>,
-    /// Groups that its user is in besides its own.
-    pub(super) groups: Vec<String>,
-    /// The command that starts it; that of the template when absent.
-    pub(super) command: Option<Vec<String>>,
-}
+pub use self::{labels::LABEL_ATTACHMENT, prepared::Prepared};
 
 impl Docker {
     /// Makes what a runner needs, and waits until it is ready.

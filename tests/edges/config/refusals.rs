@@ -251,7 +251,7 @@ fn egress_is_refused_where_it_could_not_restrict_anything() {
              has the list for GitHub",
         ),
         (
-            "egress = { allow = [\"https://github.com\"] }",
+            "egress = { mode = \"audit\", allow = [\"https://github.com\"] }",
             "egress.allow, item 1: write the host name alone, without https:// and without a path; paths cannot be \
              restricted; for example \"github.com\", \"*.githubusercontent.com\" or \"host:8080\"",
         ),
@@ -269,6 +269,11 @@ fn egress_is_refused_where_it_could_not_restrict_anything() {
             &format!("{enforce}\nproxy = {{ http = \"http://proxy:3128\" }}"),
             "proxy: cannot be set together with egress, whose proxy is the only one that runners reach; remove one of \
              both",
+        ),
+        (
+            "egress = { allow = [\"github.com\"] }",
+            "egress.allow: has no effect without mode; set mode = \"enforce\" to refuse all other hosts, or \"audit\" to \
+             only report them",
         ),
         (
             &format!("{enforce}\ncap_add = [\"NET_ADMIN\"]"),
