@@ -35,7 +35,7 @@ docker run --detach --volume "$PWD:/x" dayfly-e2e:INSTANCE-soak sleep 1000 >/dev
 
 fn pools(image: &str, privileged: bool) -> Vec<Pool> {
     let base = |name: &str, max| {
-        pool(name, "acme").sized(0, max).image(image.to_owned()).command(job_image::COMMAND)
+        pool(name, "acme").sized(1, max).image(image.to_owned()).command(job_image::COMMAND)
     };
     // The simulated GitHub is on this machine, which an isolated runner reaches where the engine has a network of its
     // own.
@@ -98,8 +98,9 @@ async fn many_jobs_with_faults_leave_everything_as_it_was() {
     let Some(image) = job_image::make(&world, "the soak").await else { return };
     let pools = pools(&image, is_privileged);
     world.configure(&pools.iter().collect::<Vec<_>>());
+    let before = counts(&world).await;
     world.start().await;
-    let (before, (files, memory)) = (counts(&world).await, process(&world));
+    let (files, memory) = process(&world);
     let began = std::time::Instant::now();
     let (mut enqueued, mut kills) = (0, 0);
     let mut by_pool: BTreeMap<usize, usize> = BTreeMap::new();
@@ -132,14 +133,14 @@ async fn many_jobs_with_faults_leave_everything_as_it_was() {
                 }
                 1 => {
                     if let Some(runner) = world.running().await.first() {
-                        world.docker_kill(runner).await;
+                        // It may have ended by now, as the engine below.
+                        let _ = world.engine.kill_container(&runner.id, None).await;
                     }
                 }
                 _ => {
                     let mut containers = world.containers().await;
                     containers.retain(|container| container.pool == "dind");
                     if let Some(runner) = containers.first() {
-                        // It may be gone by now.
                         let _ = world.engine.kill_container(&format!("{}-engine", runner.runner), None).await;
                     }
                 }
@@ -147,6 +148,7 @@ async fn many_jobs_with_faults_leave_everything_as_it_was() {
         }
     }
     let took = began.elapsed();
+    world.signal("-USR1");
     until("everything is as it was", async || (counts(&world).await == before).then_some(())).await;
     let (files_after, memory_after) = process(&world);
     let snapshot = world.github.snapshot();
