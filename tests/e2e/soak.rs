@@ -14,7 +14,7 @@ use crate::{
     dind,
     engines::TestEngine,
     job_image,
-    world::{Pool, World, pool, quick, until, within},
+    world::{Pool, World, pool, quick, within},
 };
 
 /// Jobs by default.
@@ -149,7 +149,9 @@ async fn many_jobs_with_faults_leave_everything_as_it_was() {
     }
     let took = began.elapsed();
     world.signal("-USR1");
-    until("everything is as it was", async || (counts(&world).await == before).then_some(())).await;
+    // A runner that was killed on its way is removed after a minute.
+    within(PATIENCE, "everything is as it was", async || (counts(&world).await == before).then_some(()))
+        .await;
     let (files_after, memory_after) = process(&world);
     let snapshot = world.github.snapshot();
     // Not a print macro: the test harness would swallow it.

@@ -27,8 +27,10 @@ impl Docker {
         let sidecars = self.remove_sidecars(&filters).await;
         let networks = self.remove_networks(&filters).await;
         // They show what the job's are, so they stay as long as anything of the job does.
-        let volumes = if leftovers.is_ok() { self.remove_volumes(volumes).await } else { Ok(()) };
-        Ok(leftovers.and(sidecars).and(networks).and(volumes)?)
+        let removed = if leftovers.is_ok() { self.remove_volumes(volumes.clone()).await } else { Ok(()) };
+        // A request that the job sent just before it was killed may have been carried out meanwhile.
+        let late = self.remove_leftovers(runner, &volumes).await;
+        Ok(leftovers.and(sidecars).and(networks).and(removed).and(late)?)
     }
 
     /// By force: a sidecar has no job of its own, and the runner whose jobs it served has ended.

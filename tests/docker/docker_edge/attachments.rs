@@ -89,7 +89,7 @@ docker run --rm --volume /var/run/docker.sock:/var/run/docker.sock inner /bin/ba
 
 fn with_dind(stand: &Stand, script: &str) -> Pool {
     let mut pool = stand.pool(script);
-    pool.template.image = dind::IMAGE.to_owned();
+    dind::IMAGE.clone_into(&mut pool.template.image);
     pool.template.network = Network::Default;
     pool.template.user = Some("1001:1001".to_owned());
     pool.template.docker = DockerMode::Dind(Dind {
