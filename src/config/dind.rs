@@ -8,7 +8,7 @@ use super::{
     hosts::{bytes, cpu_millis},
     units::Time,
 };
-use crate::fleet::{Dind, Network, Resources, Template};
+use crate::fleet::{Dind, Resources, Template};
 
 /// The official image.
 const IMAGE: &str = "docker:dind";
@@ -57,9 +57,7 @@ pub(super) fn dind(written: Option<&file::Dind>, runner: Resources, at: &At<'_>)
 
 /// Records what cannot be combined with an engine of the runner's own.
 pub(super) fn combines(template: &Template, at: &At<'_>) {
-    if let Network::Named(name) = &template.network
-        && matches!(name.as_str(), "host" | "none")
-    {
+    if let Some(name) = template.network.not_shared() {
         at.key("network").error(
             format_args!(
                 "is {name:?}, and the runner shares the network of its own engine (docker = \"dind\")"
@@ -77,14 +75,11 @@ pub(super) fn combines(template: &Template, at: &At<'_>) {
             "remove it, or use \"sysbox-runc\"",
         );
     }
-    at.key("dns").require(
-        template.dns.is_empty(),
-        "cannot be set where the runner shares the network of its own engine (docker = \"dind\")",
-        "remove it",
-    );
-    at.key("extra_hosts").require(
-        template.extra_hosts.is_empty(),
-        "cannot be set where the runner shares the network of its own engine (docker = \"dind\")",
-        "remove it",
-    );
+    for (key, values) in [("dns", &template.dns), ("extra_hosts", &template.extra_hosts)] {
+        at.key(key).require(
+            values.is_empty(),
+            "cannot be set where the runner shares the network of its own engine (docker = \"dind\")",
+            "remove it",
+        );
+    }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     egress::Pattern,
-    fleet::{Egress, EgressMode, Network, Template},
+    fleet::{Egress, EgressMode, Template},
 };
 
 /// Reads the settings, recording their problems; `None` where everything may be reached.
@@ -58,9 +58,7 @@ pub(super) fn combines(written: &file::Container, template: &Template, at: &At<'
             "remove it",
         );
     }
-    if let Network::Named(name) = &template.network
-        && matches!(name.as_str(), "host" | "none")
-    {
+    if let Some(name) = template.network.not_shared() {
         at.key("network").error(
             format_args!("is {name:?}, and egress needs a network for its proxy"),
             "remove it, or name the network through which the proxy reaches the world",

@@ -142,7 +142,6 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         let (Some(api), Some(host)) = (self.scopes.get(&pool.scope), self.hosts.get(&pool.host)) else {
             return failed(Minted::No, None, unknown("scope or host of pool", &pool.name));
         };
-        let instance = &self.instance;
         // Before the mint: nothing is minted for what cannot be made.
         let files = match TemplateFiles::read(&pool.template).await {
             Ok(files) => files,
@@ -152,7 +151,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             evidence.push(Evidence::TemplateFiles { pool: pool.name.clone(), files: files.digest() });
         }
         let files = &files;
-        let prepared = match host.prepare(Preparation { instance, runner, pool, devices }).await {
+        let prepared = match host.prepare(Preparation { runner, pool, image, devices }).await {
             Ok(prepared) => prepared,
             Err(error) => return failed(Minted::No, None, error.into()),
         };
@@ -169,7 +168,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         let registration = Minted::Yes(minted.id);
         let (registration_id, jit) = (minted.id, &minted.jit);
         let launch = Launch {
-            instance,
+            instance: &self.instance,
             runner,
             registration: registration_id,
             pool,

@@ -143,15 +143,16 @@ fn host_config(
         // Reaps processes that jobs leave behind, and forwards the stop signal.
         init: Some(true),
         // A JIT config can be used once; a restarted container could only fail.
-        restart_policy: Some(RestartPolicy {
-            name: Some(RestartPolicyNameEnum::NO),
-            ..RestartPolicy::default()
-        }),
+        restart_policy: Some(never_restarted()),
         // With it, the log and the exit code would be gone before they are read.
         auto_remove: Some(false),
         log_config: Some(log_config()),
         ..HostConfig::default()
     })
+}
+
+pub(super) fn never_restarted() -> RestartPolicy {
+    RestartPolicy { name: Some(RestartPolicyNameEnum::NO), ..RestartPolicy::default() }
 }
 
 /// The log driver that the edge can read, with a limit on its size.

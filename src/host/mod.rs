@@ -18,6 +18,7 @@ mod inspect;
 mod launch;
 mod lenient;
 mod log;
+mod log_stream;
 mod memory;
 mod network;
 mod network_access;
@@ -93,10 +94,11 @@ pub enum HostError {
 /// A runner to be launched, before it is minted.
 #[derive(Clone, Copy)]
 pub struct Preparation<'a> {
-    pub instance: &'a InstanceId,
     pub runner: &'a RunnerName,
     /// Its pool, with the template.
     pub pool: &'a Pool,
+    /// The image that its container is created from, as in the launch that follows.
+    pub image: &'a str,
     pub devices: &'a Devices,
 }
 

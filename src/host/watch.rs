@@ -11,12 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bollard::{
-    container::LogOutput,
-    errors::Error,
-    models::EventMessage,
-    query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder},
-};
+use bollard::{errors::Error, models::EventMessage, query_parameters::EventsOptionsBuilder};
 use futures_util::{
     FutureExt, StreamExt,
     stream::{self, BoxStream},
@@ -30,9 +25,10 @@ use super::{
     Docker, HostError,
     attachments::labels::{LABEL_ATTACHMENT, is_setup},
     call::Call,
-    container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, plain, runner_of},
+    container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, runner_of},
     engine::Fault,
-    log::{Lines, said},
+    log::said,
+    log_stream::{LogStream, Part},
 };
 use crate::fleet::{ContainerId, RunnerName, Said};
 
@@ -66,8 +62,6 @@ pub enum Happened {
     /// It was removed.
     Destroyed { runner: RunnerName, id: ContainerId },
 }
-
-type Frames = BoxStream<'static, Result<LogOutput, Error>>;
 
 impl Docker {
     /// Events of this instance's containers from now on; a later call also returns the events since the last
@@ -166,12 +160,10 @@ impl Docker {
         let follower = Follower {
             docker: self.clone(),
             id: id.clone(),
-            frames: None,
-            lines: Lines::default(),
+            log: LogStream::new(self, id.clone()),
             heard: VecDeque::new(),
             reported: 0,
             over: false,
-            streams: self.streams().subscribe(),
             busy,
             give_up_at: None,
             room: NAME_BYTES,
@@ -242,12 +234,10 @@ impl Listener {
 struct Follower {
     docker: Docker,
     id: ContainerId,
-    frames: Option<Frames>,
-    lines: Lines,
+    log: LogStream,
     heard: VecDeque<Said>,
     reported: usize,
     over: bool,
-    streams: watch::Receiver<()>,
     busy: watch::Receiver<bool>,
     /// Set once the runner is known to be busy.
     give_up_at: Option<Instant>,
@@ -264,36 +254,23 @@ impl Follower {
             if self.over {
                 return Ok(None);
             }
-            if self.frames.is_none() {
-                self.frames = Some(self.open().await?);
-            }
-            let Some(frames) = &mut self.frames else { return Ok(None) };
-            let frame = tokio::select! {
-                frame = frames.next() => frame,
-                Ok(()) = self.streams.changed() => return Err(broken("the connection was lost")),
+            let heard = &mut self.heard;
+            let part = tokio::select! {
+                part = self.log.read(|line| heard.extend(said(line))) => part?,
                 () = given_up(&mut self.busy, &mut self.give_up_at) => return Ok(None),
             };
-            let heard = &mut self.heard;
-            let listen = |line: &[u8]| heard.extend(said(line));
-            let broken = match frame {
-                Some(Ok(frame)) => match self.lines.push(&frame, listen) {
-                    Ok(()) => {
-                        if *self.busy.borrow() {
-                            self.room = self.room.saturating_sub(frame.as_ref().len());
-                            self.over = self.room == 0;
-                        }
-                        continue;
+            let error = match part {
+                Part::Bytes(count) => {
+                    if *self.busy.borrow() {
+                        self.room = self.room.saturating_sub(count);
+                        self.over = self.room == 0;
                     }
-                    Err(_) => broken("the engine cannot read the rest of the log"),
-                },
-                Some(Err(error)) => self.docker.engine().fault(Call::Logs, error, &[]).into(),
-                None => {
-                    self.lines.finish(listen);
-                    broken("the log stream ended while the container is running")
+                    continue;
                 }
+                Part::End(error) => error,
             };
             if !self.has_ended().await? {
-                return Err(broken);
+                return Err(error);
             }
             self.catch_up().await?;
             self.over = true;
@@ -331,13 +308,6 @@ impl Follower {
         }
         Ok(false)
     }
-
-    async fn open(&mut self) -> Result<Frames, HostError> {
-        let id = plain(&self.id)?;
-        let client = self.docker.engine().client().await?;
-        let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).tail("all").build();
-        Ok(client.logs(&id, Some(options)).boxed())
-    }
 }
 
 /// Waits until the runner is known to be busy, and then for as long as its job's name may take.
@@ -347,8 +317,4 @@ async fn given_up(busy: &mut watch::Receiver<bool>, at: &mut Option<Instant>) {
     }
     let at = *at.get_or_insert_with(|| Instant::now() + NAME_TIME);
     sleep_until(at).await;
-}
-
-fn broken(what: &str) -> HostError {
-    HostError::Failed { detail: format!("{}: {what}", Call::Logs), source: None }
 }

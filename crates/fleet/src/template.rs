@@ -57,6 +57,16 @@ pub enum Network {
     Isolated,
 }
 
+impl Network {
+    /// Its name, if it is one that no container beside the runner's could be in.
+    pub fn not_shared(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) if matches!(name.as_str(), "host" | "none") => Some(name),
+            Self::Named(_) | Self::Default | Self::Isolated => None,
+        }
+    }
+}
+
 /// A proxy that is the only way out of a runner's network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Egress {

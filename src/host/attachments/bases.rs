@@ -4,12 +4,7 @@
 //! and then creates a pointer to it, which is one request: at any moment the newest pointer names a complete base.
 //! What no pointer names is removed by a later promotion, if no container uses it.
 
-use std::collections::HashMap;
-
-use bollard::{
-    models::Volume,
-    query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions},
-};
+use bollard::models::Volume;
 
 use super::{
     Docker, HostError, LABEL_INSTANCE, LABEL_RUNNER,
@@ -20,9 +15,8 @@ use super::{
 use crate::{
     fleet::{Pool, RunnerName},
     host::{
-        call::Call,
         container::{LABEL_SCOPE, is_plain_name},
-        engine::{Fault, boxed},
+        engine::Fault,
     },
 };
 
@@ -75,12 +69,7 @@ impl Docker {
     async fn volumes_with(&self, labels: &[(&str, &str)]) -> Result<Vec<Volume>, HostError> {
         let own = (LABEL_INSTANCE, self.instance().as_str());
         let all = std::iter::once(&own).chain(labels).map(|(key, value)| format!("{key}={value}"));
-        let filters = HashMap::from([("label", all.collect::<Vec<_>>())]);
-        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-        let listed = self.engine().request(Call::ListVolumes, |docker| {
-            boxed(async move { docker.list_volumes(Some(options)).await })
-        });
-        Ok(listed.await?.volumes.unwrap_or_default())
+        Ok(self.volumes(all.collect()).await?)
     }
 
     /// Makes the copies that a runner leaves the current bases.
@@ -97,7 +86,7 @@ impl Docker {
             else {
                 continue;
             };
-            // The pool may have been configured anew since.
+            // The pool may have another configuration since.
             if repository != pool.scope.as_str() || !is_plain_name(&copy.name) || !is_plain_name(source) {
                 continue;
             }
@@ -140,18 +129,12 @@ impl Docker {
 
     /// Removes a volume that no container uses.
     async fn remove_unused(&self, name: &str) -> Result<(), HostError> {
-        let name = name.to_owned();
-        let removed = self
-            .engine()
-            .request(Call::RemoveVolume, |docker| async move {
-                docker.remove_volume(&name, None::<RemoveVolumeOptions>).await
-            })
-            .await;
-        match removed {
-            Err(fault) if fault.is(404) || fault.is(409) => Ok(()),
+        match self.remove_volume(name).await {
             Err(fault @ Fault::Said(..)) => {
-                // The new base is in place; what is left is removed by the next promotion.
-                tracing::debug!(error = %HostError::from(fault), "failed to remove an old base of a cache");
+                if !fault.is(409) {
+                    // The new base is in place; what is left is removed by the next promotion.
+                    tracing::debug!(error = %HostError::from(fault), "failed to remove an old base of a cache");
+                }
                 Ok(())
             }
             other => Ok(other?),

@@ -2,21 +2,16 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{Mount as EngineMount, MountType, VolumeCreateRequest};
-
 use super::{
     Docker, HostError, LABEL_INSTANCE, Preparation, Prepared,
-    cache_volume::{COPY, COPY_BASE, LABEL_CACHE, LABEL_CACHE_KIND, from_to, volume_mount},
+    cache_volume::{COPY, COPY_BASE, LABEL_CACHE, LABEL_CACHE_KIND, from_to},
     labels::labels,
+    mounts::{bind, read_only, volume},
     setup::Setup,
 };
 use crate::{
     fleet::{Cache, CacheStore, DeviceClass, RunnerName},
-    host::{
-        call::Call,
-        container::{LABEL_SCOPE, is_plain_name},
-        engine::boxed,
-    },
+    host::container::{LABEL_SCOPE, is_plain_name},
 };
 
 /// Label: the number of a slot.
@@ -34,29 +29,23 @@ impl Docker {
     ) -> Result<(), HostError> {
         for cache in &of.pool.template.caches {
             let mount = match &cache.store {
-                CacheStore::ReadOnly(path) if path.starts_with('/') => EngineMount {
-                    typ: Some(MountType::BIND),
-                    source: Some(path.clone()),
-                    target: Some(cache.target.clone()),
-                    read_only: Some(true),
-                    ..EngineMount::default()
-                },
+                CacheStore::ReadOnly(path) if path.starts_with('/') => read_only(bind(path, &cache.target)),
                 CacheStore::ReadOnly(source) => {
                     let name = self.shared(source).await?;
-                    EngineMount { read_only: Some(true), ..volume_mount(name, &cache.target) }
+                    read_only(volume(&name, &cache.target))
                 }
                 CacheStore::Shared(source) => {
                     let name = self.shared(source).await?;
                     self.own_once(of, &name, cache).await?;
-                    volume_mount(name, &cache.target)
+                    volume(&name, &cache.target)
                 }
                 CacheStore::Slot(source) => {
                     let name = self.slot(of, source).await?;
                     self.own_once(of, &name, cache).await?;
-                    volume_mount(name, &cache.target)
+                    volume(&name, &cache.target)
                 }
                 CacheStore::Promoted(source) => {
-                    volume_mount(self.copy_base(of, source, cache).await?, &cache.target)
+                    volume(&self.copy_base(of, source, cache).await?, &cache.target)
                 }
             };
             prepared.mounts.push(mount);
@@ -85,7 +74,7 @@ impl Docker {
         source: &str,
         cache: &Cache,
     ) -> Result<String, HostError> {
-        let mut own = labels(of, "cache");
+        let mut own = labels(of.runner, "cache");
         own.insert(LABEL_CACHE.to_owned(), source.to_owned());
         own.insert(LABEL_CACHE_KIND.to_owned(), COPY.to_owned());
         own.insert(LABEL_SCOPE.to_owned(), of.pool.scope.to_string());
@@ -94,7 +83,7 @@ impl Docker {
         let _unchanged = self.caches().bases.read().await;
         match self.cache_bases(source, of.pool.scope.as_str()).await?.current() {
             Some(base) => {
-                let (image, mounts) = (of.pool.template.image.as_str(), from_to(base, &name));
+                let (image, mounts) = (of.image, from_to(base, &name));
                 let setup = Setup { image, script: COPY_BASE, arguments: Vec::new(), mounts };
                 self.run_setup(of.runner, setup, &format!("copy the base of the cache {source}")).await?;
             }
@@ -116,13 +105,13 @@ impl Docker {
     }
 
     /// Gives the folder of a volume to the runner's user: where the image has no such folder, it would be root's.
-    async fn own(&self, of: &Preparation<'_>, volume: &str, cache: &Cache) -> Result<(), HostError> {
-        let (image, target) = (&of.pool.template.image, &cache.target);
+    async fn own(&self, of: &Preparation<'_>, name: &str, cache: &Cache) -> Result<(), HostError> {
+        let (image, target) = (of.image, &cache.target);
         let owner = if let Some(user) = &of.pool.template.user {
             user.clone()
         } else {
             let facts = self.image_facts(image).await?;
-            facts.ok_or_else(|| HostError::ImageMissing(image.clone()))?.user
+            facts.ok_or_else(|| HostError::ImageMissing(image.to_owned()))?.user
         };
         if matches!(owner.split(':').next(), None | Some("" | "0" | "root")) {
             return Ok(());
@@ -132,7 +121,7 @@ impl Docker {
             image,
             script: OWN,
             arguments: vec![owner, target.clone()],
-            mounts: vec![volume_mount(volume.to_owned(), target)],
+            mounts: vec![volume(name, target)],
         };
         self.run_setup(of.runner, setup, &purpose).await
     }
@@ -173,15 +162,7 @@ impl Docker {
         name: String,
         labels: HashMap<String, String>,
     ) -> Result<String, HostError> {
-        let request = VolumeCreateRequest {
-            name: Some(name.clone()),
-            labels: Some(labels.clone()),
-            ..VolumeCreateRequest::default()
-        };
-        let made = self
-            .engine()
-            .request(Call::CreateVolume, |docker| boxed(async move { docker.create_volume(request).await }))
-            .await?;
+        let made = self.create_volume(name.clone(), labels.clone()).await?;
         if labels.iter().any(|(key, value)| made.labels.get(key) != Some(value)) {
             return Err(HostError::Refused(format!(
                 "the volume {name} exists and was not made for this (its labels differ); remove it, or use another \

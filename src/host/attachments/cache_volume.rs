@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use bollard::models::{Mount as EngineMount, MountType, MountVolumeOptions};
+use bollard::models::Mount as EngineMount;
+
+use super::mounts::{bare_volume, read_only};
 
 /// Label: the source of the cache that a volume is of.
 pub(super) const LABEL_CACHE: &str = "dev.dayfly.cache";
@@ -28,25 +30,7 @@ pub(in crate::host) struct Caches {
     pub(super) bases: tokio::sync::RwLock<()>,
 }
 
-/// The mount of a volume that exists.
-pub(super) fn volume_mount(name: String, target: &str) -> EngineMount {
-    EngineMount {
-        typ: Some(MountType::VOLUME),
-        source: Some(name),
-        target: Some(target.to_owned()),
-        ..EngineMount::default()
-    }
-}
-
 /// The mounts of a script that copies one volume into another.
 pub(super) fn from_to(from: &str, to: &str) -> Vec<EngineMount> {
-    let options = || Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() });
-    vec![
-        EngineMount {
-            read_only: Some(true),
-            volume_options: options(),
-            ..volume_mount(from.to_owned(), "/from")
-        },
-        EngineMount { volume_options: options(), ..volume_mount(to.to_owned(), "/to") },
-    ]
+    vec![read_only(bare_volume(from, "/from")), bare_volume(to, "/to")]
 }

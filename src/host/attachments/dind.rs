@@ -4,11 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bollard::{
-    models::{
-        ContainerCreateBody, ExecConfig, HostConfig, Mount as EngineMount, MountType, RestartPolicy,
-        RestartPolicyNameEnum,
-    },
-    query_parameters::{CreateContainerOptionsBuilder, UploadToContainerOptionsBuilder},
+    models::{ContainerCreateBody, ExecConfig, HostConfig, Mount as EngineMount},
+    query_parameters::UploadToContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -17,11 +14,13 @@ use super::{
     Docker, HostError, Preparation, Prepared,
     egress::NO_NAME_SERVER,
     installation::{BASE, runner_folder},
-    labels::{LABEL_RESOURCES, labels},
+    labels::sidecar_labels,
+    mounts::{bind, read_only, volume},
     network::Kind,
+    sidecar::host_config,
 };
 use crate::{
-    fleet::{ContainerId, Dind, Network, Resources},
+    fleet::{ContainerId, Dind, Network},
     host::{
         call::Call,
         container,
@@ -47,9 +46,6 @@ const CHECK: Duration = Duration::from_millis(200);
 /// The OCI runtime that runs engines without privileges.
 const SYSBOX: &str = "sysbox-runc";
 
-/// Lines of the sidecar's log that an error shows.
-const LOG_LINES: usize = 5;
-
 impl Docker {
     /// Makes the sidecar, and waits until its engine answers.
     pub(super) async fn make_dind(
@@ -67,13 +63,13 @@ impl Docker {
             (Some(made), _) => made.clone(),
             (None, Network::Named(name)) => name.clone(),
             (None, Network::Default | Network::Isolated) => {
-                self.make_network(of, Kind::Isolated { mtu }).await?
+                self.make_network(of.runner, Kind::Isolated { mtu }).await?
             }
         };
-        let work =
-            volume(&self.make_volume(of, "work").await?, &format!("{}/_work", runner_folder(template)));
-        let run = volume(&self.make_volume(of, "run").await?, RUN);
-        let storage = volume(&self.make_volume(of, "docker").await?, "/var/lib/docker");
+        let folder = runner_folder(template);
+        let work = volume(&self.make_volume(of.runner, "work").await?.name, &format!("{folder}/_work"));
+        let run = volume(&self.make_volume(of.runner, "run").await?.name, RUN);
+        let storage = volume(&self.make_volume(of.runner, "docker").await?.name, "/var/lib/docker");
         let mut env = NetworkAccess::of(template).env;
         env.extend(prepared.env.clone());
         let mut mounts = vec![work.clone(), run.clone(), storage];
@@ -81,8 +77,8 @@ impl Docker {
         let externals = self.externals(of).await?;
         if let Some(externals) = &externals {
             // The volume too, so that the engine knows that it is in use.
-            mounts.push(EngineMount { read_only: Some(true), ..volume(&externals.base, BASE) });
-            mounts.push(read_only(&externals.folder, format!("{}/externals", runner_folder(template))));
+            mounts.push(read_only(volume(&externals.base, BASE)));
+            mounts.push(read_only(bind(&externals.folder, &format!("{folder}/externals"))));
         }
         let body = body(of, dind, network, mtu, env, mounts);
         let name = format!("{}-engine", of.runner);
@@ -93,7 +89,7 @@ impl Docker {
         }
         let sidecar = sidecar?;
         // A volume belongs to root at first, and the runner's user is any.
-        self.open_folder(&sidecar, runner_folder(template), "_work").await?;
+        self.open_folder(&sidecar, folder, "_work").await?;
         let deadline = Instant::now() + dind.start_timeout;
         self.start_sidecar(&sidecar).await?;
         self.wait_for_engine(&sidecar, deadline, dind).await?;
@@ -114,38 +110,6 @@ impl Docker {
         };
         // Podman has no network of that name.
         Ok(self.network(name).await?.and_then(|network| network.mtu))
-    }
-
-    pub(super) async fn create_sidecar(
-        &self,
-        name: &str,
-        body: ContainerCreateBody,
-    ) -> Result<ContainerId, HostError> {
-        let image = body.image.clone().unwrap_or_default();
-        let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let body = Box::new(body);
-        let created = self
-            .engine()
-            .request(Call::Create, |docker| {
-                boxed(async move { docker.create_container(Some(options), *body).await })
-            })
-            .await;
-        match created {
-            Ok(created) => Ok(ContainerId(created.id.into())),
-            // Not as a missing image of the runner, which other pools may use: its own check reports it.
-            Err(fault) if fault.is(404) && self.image(&image).await?.is_none() => {
-                Err(HostError::Refused(format!("the engine has no image {image}")))
-            }
-            Err(fault) => Err(fault.into()),
-        }
-    }
-
-    pub(super) async fn start_sidecar(&self, id: &ContainerId) -> Result<(), HostError> {
-        let id = container::plain(id)?;
-        Ok(self
-            .engine()
-            .request(Call::Start, |docker| async move { docker.start_container(&id, None).await })
-            .await?)
     }
 
     /// Lets every user write to a folder of a container that is not running yet.
@@ -205,8 +169,7 @@ impl Docker {
                         one_line(&said)
                     )
                 };
-                let log = self.log_end(id, LOG_LINES).await;
-                return Err(HostError::DindNotReady(format!("{what}; its log ends with: {log}")));
+                return Err(HostError::DindNotReady(self.explain_sidecar(id, &what).await));
             }
             sleep(CHECK).await;
         }
@@ -243,57 +206,25 @@ fn body(
     ];
     command.extend(mtu.map(|mtu| format!("--mtu={mtu}")));
     command.extend(dind.registry_mirrors.iter().map(|mirror| format!("--registry-mirror={mirror}")));
-    let Resources { memory, cpu_millis } = dind.resources;
-    let signed = |value: u64| (value > 0).then(|| i64::try_from(value).unwrap_or(i64::MAX));
     let runtime = of.pool.template.runtime.clone().filter(|runtime| runtime == SYSBOX);
     // The proxies through which it pulls; and no certificates for TCP, which the official image takes seconds to make.
     let mut env: Vec<_> = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     env.push("DOCKER_TLS_CERTDIR=".to_owned());
-    let mut labels = labels(of, "engine");
-    labels.insert(LABEL_RESOURCES.to_owned(), format!("{memory}/{cpu_millis}"));
     ContainerCreateBody {
         image: Some(dind.image.clone()),
         cmd: Some(command),
         env: Some(env),
-        labels: Some(labels),
+        labels: Some(sidecar_labels(of.runner, "engine", dind.resources)),
         hostname: Some("docker".to_owned()),
         host_config: Some(HostConfig {
             privileged: Some(runtime.is_none()),
             runtime,
-            memory: signed(memory),
-            memory_swap: signed(memory),
-            nano_cpus: signed(cpu_millis.saturating_mul(1_000_000)),
             network_mode: Some(network),
             dns: of.pool.template.egress.is_some().then(|| vec![NO_NAME_SERVER.to_owned()]),
             mounts: Some(mounts),
             init: Some(true),
-            restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::NO),
-                ..RestartPolicy::default()
-            }),
-            log_config: Some(container::log_config()),
-            ..HostConfig::default()
+            ..host_config(dind.resources)
         }),
         ..ContainerCreateBody::default()
-    }
-}
-
-/// A folder of the host, which must exist.
-fn read_only(source: &str, target: String) -> EngineMount {
-    EngineMount {
-        typ: Some(MountType::BIND),
-        source: Some(source.to_owned()),
-        target: Some(target),
-        read_only: Some(true),
-        ..EngineMount::default()
-    }
-}
-
-fn volume(name: &str, target: &str) -> EngineMount {
-    EngineMount {
-        typ: Some(MountType::VOLUME),
-        source: Some(name.to_owned()),
-        target: Some(target.to_owned()),
-        ..EngineMount::default()
     }
 }

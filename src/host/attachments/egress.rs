@@ -1,25 +1,18 @@
 //! The only way out of a runner's network: a proxy in a sidecar that is in two networks.
 
-use std::collections::HashMap;
-
-use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, NetworkConnectRequest, RestartPolicy,
-    RestartPolicyNameEnum,
-};
+use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig, NetworkConnectRequest};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::{
-    Docker, HostError, Preparation, Prepared,
-    egress_log::proxy_name,
-    labels::{LABEL_RESOURCES, labels},
-    network::Kind,
+    Docker, HostError, Preparation, Prepared, egress_log::proxy_name, labels::sidecar_labels, network::Kind,
+    sidecar::host_config,
 };
 use crate::{
     egress::Report,
-    fleet::{ContainerId, Egress, Network, Resources},
+    fleet::{ContainerId, Egress, Network},
     host::{
         call::Call,
-        container::{self, Condition, plain},
+        container::{Condition, plain},
         engine::boxed,
     },
 };
@@ -56,7 +49,7 @@ impl Docker {
             Some(image) => image.clone(),
             None => self.egress_image().await?,
         };
-        let network = self.make_network(of, Kind::Inside).await?;
+        let network = self.make_network(of.runner, Kind::Inside).await?;
         let sidecar = self.create_sidecar(&proxy_name(of.runner), body(of, egress, image)).await?;
         self.connect(&sidecar, &network).await?;
         self.start_sidecar(&sidecar).await?;
@@ -99,8 +92,7 @@ impl Docker {
             let ended = self.condition(id).await? != Some(Condition::Up);
             if ended || Instant::now() >= deadline {
                 let what = if ended { "its container exited" } else { "it does not listen" };
-                let log = self.log_end(id, LOG_LINES).await;
-                return Err(HostError::EgressNotReady(format!("{what}; its log ends with: {log}")));
+                return Err(HostError::EgressNotReady(self.explain_sidecar(id, what).await));
             }
             sleep(CHECK).await;
         }
@@ -120,30 +112,20 @@ impl Docker {
 fn body(of: &Preparation<'_>, egress: &Egress, image: String) -> ContainerCreateBody {
     let mut command = vec!["egress-proxy".to_owned(), "--mode".to_owned(), egress.mode.as_str().to_owned()];
     command.extend(egress.allow.iter().flat_map(|pattern| ["--allow".to_owned(), pattern.clone()]));
-    let mut labels: HashMap<_, _> = labels(of, "proxy");
-    let Resources { memory, cpu_millis } = Egress::RESOURCES;
-    labels.insert(LABEL_RESOURCES.to_owned(), format!("{memory}/{cpu_millis}"));
     ContainerCreateBody {
         image: Some(image),
         cmd: Some(command),
-        labels: Some(labels),
+        labels: Some(sidecar_labels(of.runner, "proxy", Egress::RESOURCES)),
         host_config: Some(HostConfig {
             network_mode: match &of.pool.template.network {
                 Network::Named(name) => Some(name.clone()),
                 Network::Default | Network::Isolated => None,
             },
-            memory: i64::try_from(memory).ok(),
-            memory_swap: i64::try_from(memory).ok(),
             pids_limit: Some(64),
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".to_owned()]),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            restart_policy: Some(RestartPolicy {
-                name: Some(RestartPolicyNameEnum::NO),
-                ..RestartPolicy::default()
-            }),
-            log_config: Some(container::log_config()),
-            ..HostConfig::default()
+            ..host_config(Egress::RESOURCES)
         }),
         ..ContainerCreateBody::default()
     }

@@ -1,31 +1,18 @@
 //! The base of runners that have a copy of their own: one volume for each image, with the files that all copies link
 //! to. It belongs to no runner, and stays until its image is replaced or removed.
 
-use std::collections::HashMap;
-
-use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptions};
 use ring::digest::{SHA256, digest};
 use tokio::sync::MutexGuard;
 
-use super::{
-    Docker, HostError, Preparation,
-    setup::{Setup, volume},
-};
+use super::{Docker, HostError, Preparation, mounts::bare_volume, setup::Setup};
 use crate::{
     fleet::Template,
-    host::{
-        call::Call,
-        container::{LABEL_INSTANCE, is_plain_name},
-        engine::{Fault, boxed},
-    },
+    host::container::{LABEL_IMAGE, LABEL_INSTANCE, is_plain_name},
     text::chain,
 };
 
 /// Label: the id of the image that a base was copied from.
 const LABEL_BASE: &str = "dev.dayfly.base";
-
-/// Label: the reference of that image.
-const LABEL_IMAGE: &str = "dev.dayfly.image";
 
 /// Copies an installation to its base, if that is not complete. A rename makes it complete.
 pub(super) const COPY: &str = r#"
@@ -117,19 +104,17 @@ impl Docker {
     pub(super) async fn externals(&self, of: &Preparation<'_>) -> Result<Option<Externals>, HostError> {
         let template = &of.pool.template;
         let Some((_, script)) = runner_script(&template.command) else { return Ok(None) };
-        let Some(image) = self.image(&template.image).await? else {
-            return Err(HostError::ImageMissing(template.image.clone()));
-        };
-        let installation = Installation { image: &image, reference: &template.image, folder: script.folder };
+        let installation =
+            Installation { image: of.image, reference: &template.image, folder: script.folder };
         let base = self.base(&installation).await?;
         let folder = format!("{}/runner/externals", base.mountpoint);
         let externals = Externals { folder, base: base.name().to_owned() };
         if base.turn.is_some() {
             let setup = Setup {
-                image: &image,
+                image: of.image,
                 script: COPY,
                 arguments: vec![BASE.to_owned(), script.folder.to_owned()],
-                mounts: vec![volume(base.name(), BASE)],
+                mounts: vec![bare_volume(base.name(), BASE)],
             };
             self.set_up(of.runner, setup).await?;
             self.keep_base(base, &installation).await;
@@ -151,34 +136,19 @@ impl Docker {
     /// Removes the bases whose image has been replaced by that of `of`, or no longer exists.
     async fn remove_old_bases(&self, of: &Installation<'_>) -> Result<(), HostError> {
         let labels = vec![format!("{LABEL_INSTANCE}={}", self.instance()), LABEL_BASE.to_owned()];
-        let filters = HashMap::from([("label", labels)]);
-        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-        let listed = self
-            .engine()
-            .request(Call::ListVolumes, |docker| {
-                boxed(async move { docker.list_volumes(Some(options)).await })
-            })
-            .await?;
-        for volume in listed.volumes.unwrap_or_default() {
+        for volume in self.volumes(labels).await? {
             let label = |key| volume.labels.get(key).map(String::as_str);
             let Some(image) = label(LABEL_BASE).filter(|image| *image != of.image) else { continue };
             let replaced = label(LABEL_IMAGE) == Some(of.reference);
             if !is_plain_name(&volume.name) || !replaced && self.image(image).await?.is_some() {
                 continue;
             }
-            let name = volume.name.clone();
-            let removed = self
-                .engine()
-                .request(Call::RemoveVolume, |docker| async move {
-                    docker.remove_volume(&name, None::<RemoveVolumeOptions>).await
-                })
-                .await;
-            match removed {
+            match self.remove_volume(&volume.name).await {
+                Ok(()) => self.bases().remove(&volume.name),
                 // One that is in use is removed the next time.
-                Ok(()) | Err(Fault::Said(404 | 409, _)) => {}
+                Err(fault) if fault.is(409) => {}
                 Err(fault) => return Err(fault.into()),
             }
-            self.bases().remove(&volume.name);
         }
         Ok(())
     }

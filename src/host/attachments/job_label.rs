@@ -6,7 +6,7 @@ use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Docker, HostError, Preparation, labels::labels};
+use super::{Docker, HostError, labels::labels};
 use crate::{fleet::DockerMode, host::Launch};
 
 /// Label of a volume: the label of the job.
@@ -15,7 +15,7 @@ pub(super) const LABEL_JOB: &str = "dev.dayfly.job-label";
 impl Docker {
     /// Records the label of a runner's job, if the job uses this engine.
     pub(in crate::host) async fn mark_job(&self, launch: &Launch<'_>) -> Result<(), HostError> {
-        let Launch { instance, runner, pool, devices, .. } = *launch;
+        let Launch { runner, pool, .. } = *launch;
         if !matches!(pool.template.docker, DockerMode::Socket { .. }) {
             return Ok(());
         }
@@ -23,7 +23,7 @@ impl Docker {
             tracing::debug!(%runner, "the JIT config has no file .runner: containers of its job are found by their mounts only");
             return Ok(());
         };
-        let mut labels = labels(&Preparation { instance, runner, pool, devices }, "job");
+        let mut labels = labels(runner, "job");
         labels.insert(LABEL_JOB.to_owned(), label);
         self.create_volume(format!("{runner}-job"), labels).await?;
         Ok(())

@@ -5,18 +5,15 @@ use std::collections::HashMap;
 use bollard::models::ContainerSummary;
 
 use crate::{
-    fleet::RunnerName,
-    host::{
-        Preparation,
-        container::{LABEL_INSTANCE, LABEL_POOL, LABEL_RUNNER},
-    },
+    fleet::{Resources, RunnerName},
+    host::container::{LABEL_INSTANCE, LABEL_POOL, LABEL_RUNNER},
 };
 
 /// Label: what an attachment is to its runner.
 pub const LABEL_ATTACHMENT: &str = "dev.dayfly.attachment";
 
 /// Label: the limits of a sidecar, memory in bytes and processors in thousandths.
-pub(super) const LABEL_RESOURCES: &str = "dev.dayfly.resources";
+const LABEL_RESOURCES: &str = "dev.dayfly.resources";
 
 /// Label: the value of [`LABEL_ATTACHMENT`] of a container that ends before the runner starts.
 pub(super) const SETUP: &str = "setup";
@@ -32,12 +29,7 @@ pub(in crate::host) fn is_setup(attachment: Option<&str>) -> bool {
 }
 
 /// The labels of an attachment; `what` says what it is to its runner.
-pub(super) fn labels(of: &Preparation<'_>, what: &str) -> HashMap<String, String> {
-    labels_of(of.runner, what)
-}
-
-/// The same for a runner of which only the name is known.
-pub(super) fn labels_of(runner: &RunnerName, what: &str) -> HashMap<String, String> {
+pub(super) fn labels(runner: &RunnerName, what: &str) -> HashMap<String, String> {
     let labels = [
         (LABEL_INSTANCE, runner.instance().to_owned()),
         (LABEL_POOL, runner.pool().to_owned()),
@@ -45,4 +37,22 @@ pub(super) fn labels_of(runner: &RunnerName, what: &str) -> HashMap<String, Stri
         (LABEL_ATTACHMENT, what.to_owned()),
     ];
     labels.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// The labels of a sidecar with these limits.
+pub(super) fn sidecar_labels(
+    runner: &RunnerName,
+    what: &str,
+    resources: Resources,
+) -> HashMap<String, String> {
+    let Resources { memory, cpu_millis } = resources;
+    let mut labels = labels(runner, what);
+    labels.insert(LABEL_RESOURCES.to_owned(), format!("{memory}/{cpu_millis}"));
+    labels
+}
+
+/// The limits in a sidecar's labels.
+pub(super) fn resources(labels: &HashMap<String, String>) -> Option<Resources> {
+    let (memory, cpu_millis) = labels.get(LABEL_RESOURCES)?.split_once('/')?;
+    Some(Resources { memory: memory.parse().ok()?, cpu_millis: cpu_millis.parse().ok()? })
 }

@@ -3,10 +3,7 @@
 
 use std::collections::HashMap;
 
-use bollard::{
-    models::{ContainerSummary, Network, Volume},
-    query_parameters::ListNetworksOptionsBuilder,
-};
+use bollard::models::{ContainerSummary, Network, Volume};
 
 use super::{Docker, job_label::LABEL_JOB};
 use crate::{
@@ -14,7 +11,7 @@ use crate::{
     host::{
         attachments::LABEL_ATTACHMENT,
         call::Call,
-        container::{LABEL_INSTANCE, is_plain_name},
+        container::LABEL_INSTANCE,
         engine::{Fault, boxed},
         lenient,
     },
@@ -74,12 +71,8 @@ impl Docker {
             let id = ContainerId(id.as_str().into());
             all = all.and(self.remove_as(Call::RemoveLeftover, &id, true).await);
         }
-        for id in networks.iter().filter_map(|network| network.id.clone()).filter(|id| is_plain_name(id)) {
-            let removed = self
-                .engine()
-                .request(Call::RemoveLeftover, |docker| async move { docker.remove_network(&id).await })
-                .await;
-            all = all.and(super::remove::gone(removed));
+        for network in &networks {
+            all = all.and(self.remove_network(Call::RemoveLeftover, network).await);
         }
         if all.is_ok() {
             tracing::info!(
@@ -92,14 +85,7 @@ impl Docker {
 
     /// The networks that the runner made for its job.
     async fn networks_of_job(&self, label: &str) -> Result<Vec<Network>, Fault> {
-        let filters = HashMap::from([("label", vec![label.to_owned()])]);
-        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let mut networks = self
-            .engine()
-            .request(Call::ListNetworks, |docker| {
-                boxed(async move { docker.list_networks(Some(options)).await })
-            })
-            .await?;
+        let mut networks = self.networks(vec![label.to_owned()]).await?;
         networks.retain(|network| has_label(network.labels.as_ref(), label));
         Ok(networks)
     }

@@ -12,27 +12,25 @@ mod installation;
 mod job_label;
 pub(super) mod labels;
 mod leftovers;
+mod mounts;
 mod network;
 mod prepared;
 mod remove;
 mod setup;
+mod sidecar;
 mod socket;
+mod volumes;
 
 use std::{collections::HashMap, sync::atomic::Ordering};
 
-use bollard::{
-    models::{ContainerSummary, Volume, VolumeCreateRequest},
-    query_parameters::{ListNetworksOptionsBuilder, ListVolumesOptionsBuilder},
-};
+use bollard::models::ContainerSummary;
 
-use self::labels::{LABEL_RESOURCES, is_setup, labels};
+use self::labels::is_setup;
 use super::{
     Docker, HostError, Preparation,
-    call::Call,
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, listed_condition, runner_of},
-    engine::boxed,
 };
-use crate::fleet::{Attachment, AttachmentKind, DockerMode, Resources, SidecarState};
+use crate::fleet::{Attachment, AttachmentKind, DockerMode, SidecarState};
 
 pub use self::{labels::LABEL_ATTACHMENT, prepared::Prepared};
 
@@ -64,26 +62,6 @@ impl Docker {
         Ok(prepared)
     }
 
-    /// Makes an empty volume of a runner, and returns its name.
-    async fn make_volume(&self, of: &Preparation<'_>, what: &str) -> Result<String, HostError> {
-        let name = format!("{}-{what}", of.runner);
-        Ok(self.create_volume(name, labels(of, what)).await?.name)
-    }
-
-    /// Creates a volume, or returns the one that exists.
-    async fn create_volume(
-        &self,
-        name: String,
-        labels: HashMap<String, String>,
-    ) -> Result<Volume, HostError> {
-        let request =
-            VolumeCreateRequest { name: Some(name), labels: Some(labels), ..VolumeCreateRequest::default() };
-        Ok(self
-            .engine()
-            .request(Call::CreateVolume, |docker| boxed(async move { docker.create_volume(request).await }))
-            .await?)
-    }
-
     /// The attachments of this instance's runners: those listed as containers, and networks and volumes.
     pub(super) async fn attachments(
         &self,
@@ -112,35 +90,19 @@ impl Docker {
 
     async fn networks_and_volumes(&self) -> Result<Vec<Attachment>, HostError> {
         let mut found = Vec::new();
-        let filters = self.filters(None);
-        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let networks = self
-            .engine()
-            .request(Call::ListNetworks, |docker| {
-                boxed(async move { docker.list_networks(Some(options)).await })
-            })
-            .await?;
-        for network in networks {
+        let labels = self.labels_of_all();
+        for network in self.networks(labels.clone()).await? {
             found.extend(self.attachment(network.labels.as_ref(), AttachmentKind::Network, network.id));
         }
-        let options = ListVolumesOptionsBuilder::new().filters(&filters).build();
-        let volumes = self
-            .engine()
-            .request(Call::ListVolumes, |docker| {
-                boxed(async move { docker.list_volumes(Some(options)).await })
-            })
-            .await?;
-        for volume in volumes.volumes.unwrap_or_default() {
+        for volume in self.volumes(labels).await? {
             found.extend(self.attachment(Some(&volume.labels), AttachmentKind::Volume, Some(volume.name)));
         }
         Ok(found)
     }
 
-    /// Filters of a list: this instance's attachments, or those of one runner.
-    fn filters(&self, runner: Option<&str>) -> HashMap<&'static str, Vec<String>> {
-        let mut labels = vec![format!("{LABEL_INSTANCE}={}", self.instance()), LABEL_ATTACHMENT.to_owned()];
-        labels.extend(runner.map(|runner| format!("{LABEL_RUNNER}={runner}")));
-        HashMap::from([("label", labels)])
+    /// The labels of all of this instance's attachments.
+    fn labels_of_all(&self) -> Vec<String> {
+        vec![format!("{LABEL_INSTANCE}={}", self.instance()), LABEL_ATTACHMENT.to_owned()]
     }
 
     fn sidecar(&self, summary: &ContainerSummary) -> Option<Attachment> {
@@ -153,8 +115,7 @@ impl Docker {
             Condition::Up => SidecarState::Up,
             Condition::Down => SidecarState::Down,
         };
-        let limits = labels.and_then(|labels| labels.get(LABEL_RESOURCES));
-        let resources = limits.and_then(|text| parse_resources(text)).unwrap_or_default();
+        let resources = labels.and_then(labels::resources).unwrap_or_default();
         self.attachment(labels, AttachmentKind::Sidecar { resources, state }, summary.id.clone())
     }
 
@@ -172,9 +133,4 @@ impl Docker {
         let runner = runner_of(label(LABEL_RUNNER), self.instance()).ok()?;
         Some(Attachment { runner, kind, id: id.filter(|id| is_plain_name(id))? })
     }
-}
-
-fn parse_resources(text: &str) -> Option<Resources> {
-    let (memory, cpu_millis) = text.split_once('/')?;
-    Some(Resources { memory: memory.parse().ok()?, cpu_millis: cpu_millis.parse().ok()? })
 }

@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 
-use bollard::models::NetworkCreateRequest;
+use bollard::{
+    models::{Network as EngineNetwork, NetworkCreateRequest},
+    query_parameters::ListNetworksOptionsBuilder,
+};
 
 use super::{Docker, HostError, Preparation, Prepared, labels::labels};
 use crate::{
-    fleet::Network,
+    fleet::{Network, RunnerName},
     host::{
         call::Call,
+        container::is_plain_name,
         engine::{Fault, boxed},
     },
 };
@@ -30,14 +34,14 @@ impl Docker {
         prepared: &mut Prepared,
     ) -> Result<(), HostError> {
         if of.pool.template.network == Network::Isolated && prepared.network.is_none() {
-            prepared.network = Some(self.make_network(of, Kind::Isolated { mtu: None }).await?);
+            prepared.network = Some(self.make_network(of.runner, Kind::Isolated { mtu: None }).await?);
         }
         Ok(())
     }
 
     /// Makes the network that a runner alone is in, and returns its name.
-    pub(super) async fn make_network(&self, of: &Preparation<'_>, kind: Kind) -> Result<String, HostError> {
-        let name = of.runner.to_string();
+    pub(super) async fn make_network(&self, runner: &RunnerName, kind: Kind) -> Result<String, HostError> {
+        let name = runner.to_string();
         let option = match kind {
             Kind::Isolated { mtu } => mtu.map(|mtu| ("com.docker.network.driver.mtu", mtu.to_string())),
             // Otherwise the bridge has an address, and at that all servers of the host can be reached (observed on
@@ -50,7 +54,7 @@ impl Docker {
             internal: Some(matches!(kind, Kind::Inside)),
             // An engine can be configured to use it by default, and then the bridge has an address in it.
             enable_ipv6: matches!(kind, Kind::Inside).then_some(false),
-            labels: Some(labels(of, "network")),
+            labels: Some(labels(runner, "network")),
             options: option.map(|(key, value)| HashMap::from([(key.to_owned(), value)])),
             ..NetworkCreateRequest::default()
         };
@@ -62,6 +66,28 @@ impl Docker {
             Ok(_) => Ok(name),
             Err(Fault::Said(_, text)) if is_exhausted(&text) => Err(HostError::NetworksExhausted(text)),
             Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// The networks that have all of these labels, each a name or `name=value`.
+    pub(super) async fn networks(&self, labels: Vec<String>) -> Result<Vec<EngineNetwork>, Fault> {
+        let filters = HashMap::from([("label", labels)]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        self.engine()
+            .request(Call::ListNetworks, |docker| {
+                boxed(async move { docker.list_networks(Some(options)).await })
+            })
+            .await
+    }
+
+    /// Removes a network, if it exists; `call` is how metrics count it.
+    pub(super) async fn remove_network(&self, call: Call, network: &EngineNetwork) -> Result<(), Fault> {
+        let Some(id) = network.id.clone().filter(|id| is_plain_name(id)) else { return Ok(()) };
+        let removed =
+            self.engine().request(call, |docker| async move { docker.remove_network(&id).await }).await;
+        match removed {
+            Err(fault) if fault.is(404) => Ok(()),
+            other => other,
         }
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bollard::{
     container::LogOutput,
     errors::Error,
-    models::{ContainerCreateBody, HostConfig, Mount as EngineMount, MountType, MountVolumeOptions},
+    models::{ContainerCreateBody, HostConfig, Mount as EngineMount},
     query_parameters::{LogsOptionsBuilder, WaitContainerOptions},
 };
 use futures_util::StreamExt;
 
 use super::{
     Docker, HostError,
-    labels::{SETUP, labels_of},
+    labels::{SETUP, labels},
 };
 use crate::{
     fleet::RunnerName,
@@ -42,17 +42,6 @@ pub(super) struct Setup<'a> {
     pub(super) mounts: Vec<EngineMount>,
 }
 
-/// An empty volume stays empty: what the image has at the target is not copied.
-pub(super) fn volume(name: &str, target: &str) -> EngineMount {
-    EngineMount {
-        typ: Some(MountType::VOLUME),
-        source: Some(name.to_owned()),
-        target: Some(target.to_owned()),
-        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
-        ..EngineMount::default()
-    }
-}
-
 impl Docker {
     /// Runs a script as root, without a network, and returns what it printed. After an error the container may stay:
     /// it is removed with everything of its runner.
@@ -64,7 +53,7 @@ impl Docker {
             entrypoint: Some(vec!["/bin/sh".to_owned()]),
             cmd: Some(command),
             user: Some("0:0".to_owned()),
-            labels: Some(labels_of(runner, SETUP)),
+            labels: Some(labels(runner, SETUP)),
             env: Some(SAFE.map(str::to_owned).to_vec()),
             host_config: Some(HostConfig {
                 network_mode: Some("none".to_owned()),
@@ -76,7 +65,7 @@ impl Docker {
             }),
             ..ContainerCreateBody::default()
         };
-        let id = self.create_sidecar(&format!("{runner}-{SETUP}"), body).await?;
+        let id = self.create_container_beside(&format!("{runner}-{SETUP}"), body).await?;
         self.start_sidecar(&id).await?;
         let name = plain(&id)?;
         let (code, said, complained) = self

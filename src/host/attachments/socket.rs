@@ -1,13 +1,11 @@
 //! `docker = "socket"`: jobs use the host's own engine. What they mount into containers are paths on the host, so the
 //! whole runner is moved to a path that is the same there and in its container: that of a volume of its own.
 
-use bollard::models::{Mount as EngineMount, MountType};
-
 use super::{
     Docker, HostError, Preparation, Prepared,
-    installation::{COPY, Installation, runner_script},
-    labels::labels,
-    setup::{Setup, volume},
+    installation::{BASE, COPY, Installation, runner_script},
+    mounts::{bare_volume, bind},
+    setup::Setup,
 };
 use crate::host::connect::Endpoint;
 
@@ -16,9 +14,6 @@ const SOCKET: &str = "/var/run/docker.sock";
 
 /// Where the setup container has the folder of all volumes: links between two of them need one mount.
 const VOLUMES: &str = "/mnt/volumes";
-
-/// Where it has the base once more, so that the engine knows that it is in use.
-const BASE: &str = "/mnt/base";
 
 /// Makes the runner's copy, with links to the files of the base, and prints the socket's group. Files are read-only:
 /// a runner that changes one has to replace it, which leaves the base as it is.
@@ -45,21 +40,20 @@ impl Docker {
                 template.command
             )));
         };
-        let Some(image) = self.image(&template.image).await? else {
-            return Err(HostError::ImageMissing(template.image.clone()));
-        };
-        let installation = Installation { image: &image, reference: &template.image, folder: script.folder };
-        let home = self.create_volume(format!("{}-home", of.runner), labels(of, "home")).await?;
+        let installation =
+            Installation { image: of.image, reference: &template.image, folder: script.folder };
+        let home = self.make_volume(of.runner, "home").await?;
         let folder = folder_of_volumes(&home.mountpoint, &home.name)?;
         let base = self.base(&installation).await?;
         let inside = |volume: &str| format!("{VOLUMES}/{volume}/_data");
         let setup = Setup {
-            image: &image,
+            image: of.image,
             script: &[COPY, LINK].concat(),
             arguments: vec![inside(base.name()), script.folder.to_owned(), inside(&home.name)],
             mounts: vec![
                 bind(folder, VOLUMES),
-                volume(base.name(), BASE),
+                // Once more, so that the engine knows that it is in use.
+                bare_volume(base.name(), BASE),
                 bind(&self.host_socket(path), SOCKET),
             ],
         };
@@ -75,7 +69,7 @@ impl Docker {
         command[position] = format!("{}/{}", home.mountpoint, script.file);
         prepared.command = Some(command);
         prepared.groups.push(group.to_owned());
-        prepared.mounts.push(volume(&home.name, &home.mountpoint));
+        prepared.mounts.push(bare_volume(&home.name, &home.mountpoint));
         prepared.mounts.push(bind(&self.host_socket(path), SOCKET));
         Ok(())
     }
@@ -109,16 +103,6 @@ fn explained(error: HostError, template: &crate::fleet::Template, folder: &str) 
             template.image
         )),
         other => other,
-    }
-}
-
-/// A folder or file of the host, which must exist.
-fn bind(source: &str, target: &str) -> EngineMount {
-    EngineMount {
-        typ: Some(MountType::BIND),
-        source: Some(source.to_owned()),
-        target: Some(target.to_owned()),
-        ..EngineMount::default()
     }
 }
 

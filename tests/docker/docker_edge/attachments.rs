@@ -18,7 +18,7 @@ pub(super) async fn try_prepare(
     pool: &Pool,
 ) -> Result<Prepared, HostError> {
     let devices = &Devices::default();
-    stand.docker.prepare(Preparation { instance: &stand.instance, runner, pool, devices }).await
+    stand.docker.prepare(Preparation { runner, pool, image: &pool.template.image, devices }).await
 }
 
 pub(super) async fn prepare(stand: &Stand, runner: &RunnerName, pool: &Pool) -> Prepared {

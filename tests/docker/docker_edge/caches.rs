@@ -41,7 +41,7 @@ async fn prepare(
     pool: &Pool,
     devices: &Devices,
 ) -> Result<Prepared, HostError> {
-    stand.docker.prepare(Preparation { instance: &stand.instance, runner, pool, devices }).await
+    stand.docker.prepare(Preparation { runner, pool, image: &pool.template.image, devices }).await
 }
 
 /// What a runner's job finds in its cache, and whether it could write. What the runner leaves stays.

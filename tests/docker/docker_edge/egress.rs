@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::Write as _,
     net::{IpAddr, Ipv4Addr},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bollard::query_parameters::InspectNetworkOptions;
@@ -336,30 +336,4 @@ async fn a_proxy_that_does_not_start_is_an_error_with_its_log_and_can_be_removed
     assert_eq!(left(&stand).await, (0, 2));
     stand.docker.detach(&runner).await.unwrap();
     assert_eq!(left(&stand).await, (0, 0));
-}
-
-/// Prints what a proxy adds to a launch: `cargo nextest run --test docker --run-ignored only -E 'test(adds)' --no-capture`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn what_a_proxy_adds_to_a_launch() {
-    let Some(stand) = stand(&TestEngine::usual()).await else { return };
-    for egress in [false, true, false, true] {
-        let mut pool = with_egress(&stand, EgressMode::Enforce, &["github.com"], IDLE).await;
-        if !egress {
-            pool.template.egress = None;
-        }
-        let mut took = Vec::new();
-        for _ in 0..10 {
-            let (runner, began) = (stand.name(), Instant::now());
-            let prepared = prepare(&stand, &runner, &pool).await;
-            let id = stand.create_prepared(&runner, &pool, &prepared).await.unwrap();
-            stand.docker.start(&id).await.unwrap();
-            took.push(began.elapsed());
-            stand.docker.stop(&id, Duration::ZERO).await.unwrap();
-            stand.docker.remove(&id).await.unwrap();
-            stand.docker.detach(&runner).await.unwrap();
-        }
-        took.sort();
-        let _ = writeln!(std::io::stderr(), "egress: {egress}; median {:?}, {took:?}", took[5]);
-    }
 }
