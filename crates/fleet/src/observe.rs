@@ -263,7 +263,7 @@ impl Fleet {
                 (Contained::Never, _) if runner.in_flight.is_none() && !runner.launched => {
                     // The same list shows its sidecars.
                     if needs_sidecars {
-                        runner.sidecars = Some(Resources::default());
+                        runner.attached.expect(Some(Resources::default()));
                     }
                     let pool = name.pool().to_owned();
                     self.events.push(Event::Adopted { pool, runner: name });
@@ -315,10 +315,8 @@ impl Fleet {
         }
         for runner in self.runners.values_mut().filter(|runner| runner.host.as_ref() == Some(host)) {
             let attachments = by_runner.remove(&runner.name).unwrap_or_default();
-            runner.attached(attachments, began);
-            if runner.may_be_left.is_some_and(|failed_at| began > failed_at) {
-                runner.may_be_left = None;
-            }
+            let is_launching = runner.is_launching();
+            runner.attached.list(attachments, began, is_launching);
         }
     }
 
@@ -407,7 +405,7 @@ impl Fleet {
                 ),
                 _ => true,
             };
-            let detached = runner.detached_at.is_none_or(|at| {
+            let detached = runner.attached.removed_at().is_none_or(|at| {
                 listed_since(at, runner.host.as_ref().and_then(|h| hosts.get(h)).map(|h| &h.sight))
             });
             !(runner.is_over() && contained && detached && registered)

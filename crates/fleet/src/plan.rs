@@ -174,7 +174,7 @@ impl Fleet {
         if runner.connection_lost() {
             return Some(Why::ConnectionLost);
         }
-        if runner.sidecar_lost {
+        if runner.attached.is_lost() {
             return Some(Why::SidecarLost);
         }
         if self.draining {

@@ -1,13 +1,17 @@
 //! The state of one runner: what GitHub, the engine and its log report, and what is being done about it. The
 //! central part is the table in [`Runner::phase`].
 
+mod attached;
+mod halves;
+
 use std::{sync::Arc, time::Duration};
 
+use self::attached::Attached;
+pub(super) use self::halves::{Contained, LIST_LAG, Life, Registered};
 use super::{
-    attachment::{Attachment, AttachmentKind, SidecarState},
     destination::Destinations,
     devices::Devices,
-    evidence::{Container, ContainerId, ContainerState, Exit, Registration, RegistrationId, RunnerStatus},
+    evidence::{Container, ContainerId, ContainerState, Exit, Registration, RunnerStatus},
     job::{JobFacts, JobOrigin, QUEUE_LAG},
     name::{HostName, RunnerName},
     reasons::{ExitReason, Phase, Why},
@@ -16,9 +20,6 @@ use super::{
     template::{Resources, TemplateDigest},
     time::Instant,
 };
-
-/// How long GitHub's list may lag behind a mint or a removal.
-pub(super) const LIST_LAG: Duration = Duration::from_mins(1);
 
 /// How long GitHub may take to remove a registration by itself after its runner's job.
 pub(super) const FINISHED_GRACE: Duration = Duration::from_mins(1);
@@ -29,107 +30,6 @@ pub(super) const OFFLINE_CONFIRMATION: Duration = Duration::from_mins(1);
 
 /// An exit without a job within this time after the start is a failure, later it is that of an idle runner.
 pub(super) const QUICK_EXIT: Duration = Duration::from_mins(1);
-
-/// What is known of a runner's registration.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Registered {
-    /// There is no sign of one.
-    Never,
-    /// It was minted, or may have been; no list has shown it yet.
-    Expected { id: Option<RegistrationId>, since: Instant },
-    /// A list that began at `at` showed it.
-    Listed { id: RegistrationId, at: Instant, offline_since: Option<Instant> },
-    /// It was missing in a list that began at `since`. One list proves nothing: pages are not a snapshot.
-    Missed { id: Option<RegistrationId>, since: Instant },
-    /// Missing in two lists. If it is listed again, it was never gone.
-    Missing { id: Option<RegistrationId>, since: Instant },
-    /// Removed, as confirmed by GitHub. Lists may still show it for a while.
-    Gone { id: Option<RegistrationId>, at: Instant },
-}
-
-impl Registered {
-    /// GitHub's id, also of one that is gone: a removal by id makes sure.
-    pub(super) fn id(&self) -> Option<RegistrationId> {
-        match *self {
-            Self::Never => None,
-            Self::Listed { id, .. } => Some(id),
-            Self::Expected { id, .. }
-            | Self::Missed { id, .. }
-            | Self::Missing { id, .. }
-            | Self::Gone { id, .. } => id,
-        }
-    }
-
-    /// Whether there may be a registration.
-    pub(super) fn may_exist(&self) -> bool {
-        !matches!(self, Self::Never) && self.gone_since().is_none()
-    }
-
-    /// Since when it is gone, by a removal or by GitHub's lists.
-    pub(super) fn gone_since(&self) -> Option<Instant> {
-        match *self {
-            Self::Missing { since: at, .. } | Self::Gone { at, .. } => Some(at),
-            _ => None,
-        }
-    }
-
-    /// Records that a complete list which began at `began` did not show it. Once the container has exited,
-    /// the registration has had enough time to show in lists.
-    pub(super) fn absent(&mut self, began: Instant, ended_at: Option<Instant>) {
-        *self = match *self {
-            Self::Expected { id, since } if began > ended_at.unwrap_or(since + LIST_LAG) => {
-                Self::Missed { id, since: began }
-            }
-            Self::Listed { id, at, .. } if began > at => Self::Missed { id: Some(id), since: began },
-            Self::Missed { id, since } if began > since => Self::Missing { id, since: began },
-            _ => return,
-        };
-    }
-}
-
-/// What is known of a runner's container.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Contained {
-    /// None was observed.
-    Never,
-    /// It exists.
-    Present {
-        id: ContainerId,
-        /// When the last list that showed it began.
-        at: Instant,
-        /// A list that began then should have shown it, but did not.
-        missed: bool,
-        life: Life,
-    },
-    /// It existed.
-    Gone { at: Instant },
-}
-
-/// The state of an existing container.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Life {
-    /// Created, and not known to have been started.
-    Created { since: Instant },
-    /// Running.
-    Up,
-    /// Exited, and how is still being read.
-    Ended {
-        /// What is known so far, and how it was counted.
-        exit: Exit,
-        reason: ExitReason,
-        /// When it was counted as a failure of the pool; `None` when it was not.
-        counted_at: Option<Instant>,
-    },
-    /// Ended.
-    Down(Exit),
-}
-
-impl Life {
-    /// Whether it is no longer running.
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self, Self::Ended { .. } | Self::Down(_))
-    }
-}
 
 /// The job of a runner, and since when it has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,22 +75,12 @@ pub(super) struct Runner {
     pub(super) image: Option<String>,
     /// The limits of its container.
     pub(super) resources: Resources,
-    /// The limits of the sidecars that it has by its template, until a list must have shown them.
-    pub(super) sidecars: Option<Resources>,
     /// What it has for itself until its container is gone.
     pub(super) devices: Devices,
-    /// When its launch ended: lists that began before may lack what was made for it.
-    pub(super) made_at: Option<Instant>,
-    /// What was made for it beside its container, as last listed.
-    pub(super) attachments: Vec<Attachment>,
-    /// When its attachments were removed: lists that began before prove nothing.
-    pub(super) detached_at: Option<Instant>,
+    /// What was made for it beside its container.
+    pub(super) attached: Attached,
     /// Whether the removal that keeps its caches for others was planned.
     pub(super) promoted: bool,
-    /// Whether a sidecar that it needs stopped or disappeared.
-    pub(super) sidecar_lost: bool,
-    /// When a launch failed that may have left something on the host which no list has shown yet.
-    pub(super) may_be_left: Option<Instant>,
     pub(super) registered: Registered,
     pub(super) contained: Contained,
     pub(super) latch: Option<Latch>,
@@ -232,14 +122,9 @@ impl Runner {
             template: None,
             image: None,
             resources: Resources::default(),
-            sidecars: None,
             devices: Devices::default(),
-            made_at: None,
-            attachments: Vec::new(),
-            detached_at: None,
+            attached: Attached::default(),
             promoted: false,
-            sidecar_lost: false,
-            may_be_left: None,
             registered: Registered::Never,
             contained: Contained::Never,
             latch: None,
@@ -303,19 +188,13 @@ impl Runner {
     /// Whether it uses anything of its host.
     pub(super) fn takes_of_host(&self) -> bool {
         self.takes_room()
-            || !self.attachments.is_empty()
-            || self.sidecars.is_some()
-            || self.may_be_left.is_some()
+            || self.attached.may_exist()
             || !self.devices.is_empty() && matches!(self.contained, Contained::Present { .. })
     }
 
     /// The limits of what runs for it on its host.
     pub(super) fn committed_resources(&self) -> Resources {
-        let mut listed = Resources::default();
-        for attachment in &self.attachments {
-            listed.add(attachment.resources());
-        }
-        let mut all = listed.max(self.sidecars.unwrap_or_default());
+        let mut all = self.attached.resources();
         if self.takes_room() {
             all.add(self.resources);
         }
@@ -330,7 +209,7 @@ impl Runner {
             && !matches!(self.contained, Contained::Present { missed: true, .. })
             && self.registered.gone_since().is_none()
             && !self.start_failed()
-            && !self.sidecar_lost
+            && !self.attached.is_lost()
             && !self.connection_lost()
             && (self.ready_at.is_some() || self.is_launching() || now.since(self.boots_since) < boot_timeout)
     }
@@ -371,8 +250,7 @@ impl Runner {
     /// Whether nothing of it is left, and nothing can still appear.
     pub(super) fn is_over(&self) -> bool {
         self.in_flight.is_none()
-            && self.attachments.is_empty()
-            && self.may_be_left.is_none()
+            && self.attached.is_over()
             && matches!(self.contained, Contained::Never | Contained::Gone { .. })
             && !self.registered.may_exist()
     }
@@ -442,25 +320,6 @@ impl Runner {
             Contained::Never | Contained::Gone { .. } => began,
         };
         self.contained = Contained::Present { id: container.id.clone(), at, missed: false, life };
-    }
-
-    /// Records what a list that began at `began` shows of its attachments.
-    pub(super) fn attached(&mut self, attachments: Vec<Attachment>, began: Instant) {
-        if self.detached_at.is_some_and(|at| began <= at) {
-            return;
-        }
-        let is_sidecar = |attachment: &&Attachment| matches!(attachment.kind, AttachmentKind::Sidecar { .. });
-        if !self.is_launching() && self.made_at.is_none_or(|at| began > at) && self.sidecars.take().is_some()
-        {
-            self.sidecar_lost |= !attachments.iter().any(|attachment| is_sidecar(&attachment));
-        }
-        let has = |id: &str| attachments.iter().any(|attachment| attachment.id == id);
-        let is_down = |attachment: &Attachment| {
-            matches!(attachment.kind, AttachmentKind::Sidecar { state: SidecarState::Down, .. })
-        };
-        self.sidecar_lost |= attachments.iter().any(is_down)
-            || self.attachments.iter().filter(is_sidecar).any(|before| !has(&before.id));
-        self.attachments = attachments;
     }
 
     /// Records that it does something that only a running container can do: the response to its start was

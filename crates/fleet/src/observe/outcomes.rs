@@ -26,7 +26,7 @@ impl Fleet {
         let Some(runner) = self.runners.get_mut(name) else { return };
         let Some(InFlight::Launch(why)) = runner.in_flight else { return };
         runner.in_flight = None;
-        runner.made_at = Some(now);
+        runner.attached.made(now);
         let expected = |runner: &mut Runner, id| {
             if matches!(runner.registered, Registered::Never | Registered::Expected { .. }) {
                 runner.registered = Registered::Expected { id, since: now };
@@ -59,7 +59,7 @@ impl Fleet {
                 if container.is_none()
                     && (!runner.devices.is_empty() || pool_of.is_some_and(Template::has_attachments))
                 {
-                    runner.may_be_left = Some(now);
+                    runner.attached.may_be_left(now);
                 }
                 if let (Some(id), Contained::Never) = (container, &runner.contained) {
                     let life = Life::Created { since: now };
@@ -202,7 +202,7 @@ impl Fleet {
                 if container {
                     runner.contained = Contained::Gone { at: now };
                 }
-                (runner.attachments, runner.sidecars, runner.detached_at) = (Vec::new(), None, Some(now));
+                runner.attached.removed(now);
                 runner.retries = 0;
                 if why == Why::NeverStarted {
                     let (pool, runner) = (name.pool().to_owned(), name.clone());

@@ -96,7 +96,7 @@ impl Fleet {
 
     /// Why the attachments of a runner without a container are to be removed, if they are.
     fn left_attached(&self, runner: &Runner, pass: &mut Pass) -> Option<Why> {
-        if runner.attachments.is_empty() || runner.may_be_left.is_some() {
+        if !runner.attached.is_listed() || runner.attached.is_uncertain() {
             None
         } else if runner.launch_failed {
             Some(Why::LaunchFailed)
@@ -116,7 +116,7 @@ impl Fleet {
         matches!(&runner.contained, Contained::Present { life: Life::Down(exit), .. } if ended_well(exit))
             && runner.latch.is_some()
             && runner.take_down.is_none()
-            && !runner.sidecar_lost
+            && !runner.attached.is_lost()
             && !runner.out_of_memory
             && self.pools.get(runner.name.pool()).is_some_and(|state| state.pool.template.promotes())
     }
@@ -228,7 +228,7 @@ impl Fleet {
             runner: runner.name.clone(),
             host: runner.host.clone()?,
             container: runner.container().map(|(_, container)| container.clone()),
-            attached: !runner.attachments.is_empty()
+            attached: runner.attached.is_listed()
                 || self
                     .pools
                     .get(runner.name.pool())

@@ -116,7 +116,7 @@ impl Fleet {
         let image = image.unwrap_or(&state.pool.template.image).to_owned();
         runner.image = Some(image.clone());
         runner.resources = state.pool.template.resources;
-        runner.sidecars = state.pool.template.sidecars();
+        runner.attached.expect(state.pool.template.sidecars());
         runner.devices = devices.clone();
         runner.in_flight = Some(InFlight::Launch(why));
         self.runners.insert(name.clone(), runner);
