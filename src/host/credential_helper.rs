@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the standard error of a helper that has exited is waited for: a process that it left behind may have
 /// it open.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const STDERR_GRACE: Duration = Duration::from_millis(100);
 
 /// No credentials are longer.
 const MAX_OUTPUT: u64 = 64 * 1024;
@@ -115,7 +115,7 @@ async fn ask(program: &str, registry: &str, deadline: Duration) -> Result<Option
         if said == NOT_FOUND {
             return Ok(None);
         }
-        let errors = timeout(LAST_WORDS, bounded(errors)).await;
+        let errors = timeout(STDERR_GRACE, bounded(errors)).await;
         let errors = errors.ok().and_then(Result::ok).unwrap_or_default();
         let said = if said.is_empty() { errors.expose_secret().trim() } else { said };
         return Err(HelperError::Failed(failure(said, status)));

@@ -27,6 +27,13 @@ use crate::files;
 /// An engine that takes longer for an import is not well.
 const IMPORT_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// Go's name of the architecture that this program is for.
+const OWN_ARCHITECTURE: &str = match consts::ARCH.as_bytes() {
+    b"x86_64" => "amd64",
+    b"aarch64" => "arm64",
+    _ => consts::ARCH,
+};
+
 const CHUNK: usize = 1 << 18;
 
 /// The largest file of an image, in bytes; that of a debug build is about a tenth.
@@ -98,6 +105,12 @@ impl ImageError {
     }
 }
 
+/// Whether this program runs on a machine with this system and architecture, as an engine reports them.
+pub fn runs_on(os: &str, architecture: &str) -> bool {
+    // Engines have the kernel's name in one place, and Go's in another.
+    os == consts::OS && [consts::ARCH, OWN_ARCHITECTURE].contains(&architecture)
+}
+
 /// The binary that runs now, by a path that stays good when the file is replaced.
 pub fn running_binary() -> PathBuf {
     // Not /proc/self: it is also opened by the interpreter, in a process of its own.
@@ -149,16 +162,10 @@ impl OwnImage {
 async fn refuse_other_architecture(docker: &Docker) -> Result<(), ImageError> {
     let version = docker.version().await?;
     let (Some(os), Some(arch)) = (version.os, version.arch) else { return Ok(()) };
-    // Go's name, where it differs from Rust's.
-    let own = match consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
-    if os == consts::OS && arch == own {
+    if runs_on(&os, &arch) {
         return Ok(());
     }
-    let own = format!("{}/{own}", consts::OS);
+    let own = format!("{}/{OWN_ARCHITECTURE}", consts::OS);
     Err(ImageError::Architecture { engine: format!("{os}/{arch}"), own })
 }
 

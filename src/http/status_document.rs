@@ -23,7 +23,6 @@ const JOBS_SHOWN: usize = 500;
 type Text<'a> = Cow<'a, str>;
 
 /// What `/api/v1/status` returns.
-/// The whole document.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct StatusDocument<'a> {
     pub instance: Text<'a>,

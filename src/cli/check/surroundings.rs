@@ -6,7 +6,7 @@ use std::env::consts;
 use super::{report::Line, wording::problem_and_hint};
 use crate::{
     fleet::{Network, Pool},
-    host::{Docker, Facts, NetworkFacts, TemplateFiles},
+    host::{Docker, Facts, NetworkFacts, TemplateFiles, own_image::runs_on},
     text::chain,
 };
 
@@ -35,21 +35,20 @@ pub(super) async fn files(pool: &Pool) -> Option<Line> {
 pub(super) fn proxies(host: &str, pools: &[&Pool], facts: &Facts) -> Option<Line> {
     let egress = pools.iter().filter_map(|pool| pool.template.egress.as_ref());
     let made = egress.filter(|egress| egress.image.is_none()).count();
-    let (there, here) = (facts.architecture.as_str(), consts::ARCH);
-    // Engines have one name or the other.
-    let is_same = there == here || matches!((here, there), ("x86_64", "amd64") | ("aarch64", "arm64"));
     let subject = format!("egress proxies of host {host:?}");
     match made {
         0 => None,
-        _ if facts.os == consts::OS && is_same => {
+        _ if runs_on(&facts.os, &facts.architecture) => {
             Some(Line::ok(subject, "their image is made of this program when the first one is launched"))
         }
         _ => Some(Line::fail(
             subject,
             format_args!(
-                "their image cannot be made of this program, which is for {}/{here}: the host is {}/{there}",
+                "their image cannot be made of this program, which is for {}/{}: the host is {}/{}",
                 consts::OS,
-                facts.os
+                consts::ARCH,
+                facts.os,
+                facts.architecture
             ),
             "set image in [pool.container.egress] to an image of Dayfly for that architecture",
         )),

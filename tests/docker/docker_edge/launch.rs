@@ -16,8 +16,8 @@ use bollard::{
     query_parameters::RemoveImageOptions,
 };
 use dayfly::{
-    fleet::{Devices, Mount, Network, Pool, RegistrationId, Resources},
-    host::{Docker, Host, HostError, LOG_CAPS, Launch, Prepared, TemplateFiles},
+    fleet::{Mount, Network, Pool, Resources},
+    host::{Docker, Host, HostError, LOG_CAPS, Launch},
     text::chain,
 };
 use secrecy::SecretString;
@@ -25,7 +25,7 @@ use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 use crate::engines;
 
-use super::stand::{IDLE, JIT, Stand, bind, docker_at, environment};
+use super::stand::{Given, IDLE, JIT, Stand, bind, docker_at, environment};
 use crate::shell_image;
 
 #[tokio::test]
@@ -126,20 +126,8 @@ async fn a_container_runs_the_image_that_was_seen_though_its_tag_has_moved() {
     // Each import makes another image.
     shell_image::import(&stand.engine, &stand.image, "latest").await;
     let now = stand.docker.image(&stand.image).await.unwrap().unwrap();
-    let (pool, runner, jit) = (stand.pool(IDLE), stand.name(), SecretString::from(JIT));
-    let (instance, registration) = (&stand.instance, RegistrationId(23));
-    let (files, devices, prepared) = (&TemplateFiles::default(), &Devices::default(), &Prepared::default());
-    let launch = Launch {
-        instance,
-        runner: &runner,
-        registration,
-        pool: &pool,
-        files,
-        image: &seen,
-        jit: &jit,
-        devices,
-        prepared,
-    };
+    let (pool, runner, given) = (stand.pool(IDLE), stand.name(), Given::default());
+    let launch = Launch { image: &seen, ..stand.launch(&runner, &pool, &given) };
     let id = stand.docker.launch(launch).await.unwrap();
     let found = stand.engine.inspect_container(&id.0, None).await.unwrap();
     let listed = stand.docker.list().await.unwrap().containers.pop().unwrap();
@@ -172,14 +160,7 @@ async fn a_launch_limits_open_files_as_far_as_the_engine_can() {
     let stand = Stand::new().await;
     let possible = can_limit_files(&stand).await;
     let open_files = async |pool: &Pool| {
-        let (runner, jit) = (stand.name(), SecretString::from(JIT));
-        let (instance, registration, image) = (&stand.instance, RegistrationId(23), &pool.template.image);
-        let (files, devices, prepared) =
-            (&TemplateFiles::default(), &Devices::default(), &Prepared::default());
-        let runner = &runner;
-        let jit = &jit;
-        let launch = Launch { instance, runner, registration, pool, files, image, jit, devices, prepared };
-        let id = stand.docker.launch(launch).await.unwrap();
+        let id = stand.docker.launch(stand.launch(&stand.name(), pool, &Given::default())).await.unwrap();
         let said = stand.ended(&id).await.log_tail;
         let containers = stand.docker.list().await.unwrap().containers.len();
         stand.docker.remove(&id).await.unwrap();
@@ -325,21 +306,8 @@ async fn an_echoed_request_shows_nothing_of_the_jit_config() {
         crate::subscribers::allow_several();
         let guard = subscriber.set_default();
         let (runner, pool, secret) = (stand.name(), stand.pool(IDLE), SecretString::from(jit.clone()));
-        let (instance, registration) = (&stand.instance, RegistrationId(23));
-        let (files, devices, prepared, image) =
-            (&TemplateFiles::default(), &Devices::default(), &Prepared::default(), &pool.template.image);
-        let launch = Launch {
-            instance,
-            runner: &runner,
-            registration,
-            pool: &pool,
-            files,
-            image,
-            jit: &secret,
-            devices,
-            prepared,
-        };
-        let outcome = docker.create(launch).await;
+        let given = Given::default();
+        let outcome = docker.create(Launch { jit: &secret, ..stand.launch(&runner, &pool, &given) }).await;
         drop(guard);
         let mut shown = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         match outcome {

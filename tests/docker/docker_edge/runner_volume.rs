@@ -9,14 +9,14 @@ use bollard::{
     },
 };
 use dayfly::{
-    fleet::{Devices, Mount, Network, Pool, RegistrationId},
-    host::{Host, Launch, Prepared, TemplateFiles},
+    fleet::{Mount, Network, Pool, RegistrationId},
+    host::{Host, Launch},
     simulator::{Job, Settings, Simulator},
 };
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::stand::Stand;
+use super::stand::{Given, Stand};
 use crate::{engines::TestEngine, shell_image, wire};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
@@ -89,7 +89,7 @@ async fn runners_on_one_volume_serve_jobs_in_an_image_without_a_runner() {
     assert!(mount.ends_with(&format!(":{DIRECTORY}:ro")), "{mount}");
     template.mounts = vec![Mount { source: volume, target: DIRECTORY.to_owned(), read_only: true }];
 
-    let mut containers = Vec::new();
+    let (mut containers, given) = (Vec::new(), Given::default());
     for number in 0..2 {
         simulator.enqueue(Job::new("acme", &["self-hosted"]).lasting(std::time::Duration::ZERO));
         let runner = stand.name();
@@ -97,15 +97,10 @@ async fn runners_on_one_volume_serve_jobs_in_an_image_without_a_runner() {
         let minted = wire::post(&simulator, "/orgs/acme/actions/runners/generate-jitconfig", &body).await;
         let jit = minted.json().unwrap()["encoded_jit_config"].as_str().unwrap().to_owned();
         let launch = Launch {
-            instance: &stand.instance,
-            runner: &runner,
             registration: RegistrationId(number),
-            pool: &pool,
-            files: &TemplateFiles::default(),
             image: &image,
             jit: &SecretString::from(jit),
-            devices: &Devices::default(),
-            prepared: &Prepared::default(),
+            ..stand.launch(&runner, &pool, &given)
         };
         containers.push(stand.docker.launch(launch).await.unwrap());
     }

@@ -53,6 +53,25 @@ pub(crate) struct Stand {
     names: Mutex<Names>,
 }
 
+/// What a launch needs besides its runner and its pool.
+pub(crate) struct Given {
+    jit: SecretString,
+    files: TemplateFiles,
+    devices: Devices,
+    prepared: Prepared,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            jit: SecretString::from(JIT),
+            files: TemplateFiles::default(),
+            devices: Devices::default(),
+            prepared: Prepared::default(),
+        }
+    }
+}
+
 impl Stand {
     pub(crate) async fn new() -> Self {
         Self::on(&TestEngine::usual()).await
@@ -163,22 +182,28 @@ impl Stand {
         pool: &Pool,
         prepared: &Prepared,
     ) -> Result<ContainerId, HostError> {
-        let (jit, devices) = (SecretString::from(JIT), &Devices::default());
-        let (instance, registration) = (&self.instance, RegistrationId(23));
         let files = &TemplateFiles::read(&pool.template).await.expect("the template's files can be read");
-        self.docker
-            .create(Launch {
-                instance,
-                runner,
-                registration,
-                pool,
-                files,
-                image: &pool.template.image,
-                jit: &jit,
-                devices,
-                prepared,
-            })
-            .await
+        self.docker.create(Launch { files, prepared, ..self.launch(runner, pool, &Given::default()) }).await
+    }
+
+    /// A launch from the pool's own image.
+    pub(crate) fn launch<'a>(
+        &'a self,
+        runner: &'a RunnerName,
+        pool: &'a Pool,
+        given: &'a Given,
+    ) -> Launch<'a> {
+        Launch {
+            instance: &self.instance,
+            runner,
+            registration: RegistrationId(23),
+            pool,
+            files: &given.files,
+            image: &pool.template.image,
+            jit: &given.jit,
+            devices: &given.devices,
+            prepared: &given.prepared,
+        }
     }
 
     /// A started container that runs the script.
