@@ -31,7 +31,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 /// How often a condition is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How many lines of the daemon's log a failing test shows.
+/// How many lines of the daemon's log a failing test shows: of its problems, and of its end.
 const SHOWN: usize = 80;
 
 /// A pool as it is written into the configuration.
@@ -387,14 +387,18 @@ impl Drop for World {
 }
 
 impl World {
+    /// The problems first: what comes last may be cut off by those who keep the output.
     fn show_log(&self) {
         let log = Arc::clone(&self.log);
         let Ok(log) = log.lock() else { return };
-        let reported = |line: &&String| {
-            ["INFO", "WARN", "ERROR"].iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")))
+        let of = |levels: &[&str]| -> Vec<&String> {
+            let of =
+                |line: &&String| levels.iter().any(|level| line.contains(&format!("\"level\":\"{level}\"")));
+            log.iter().filter(of).collect()
         };
-        let reported: Vec<&String> = log.iter().filter(reported).collect();
-        for line in &reported[reported.len().saturating_sub(SHOWN)..] {
+        let (problems, reported) = (of(&["WARN", "ERROR"]), of(&["INFO", "WARN", "ERROR"]));
+        let first = &problems[..problems.len().min(SHOWN)];
+        for line in first.iter().chain(&reported[reported.len().saturating_sub(SHOWN)..]) {
             // There is no one to read it when standard error is closed.
             let _ = writeln!(std::io::stderr(), "{line}");
         }
