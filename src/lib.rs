@@ -1,15 +1,15 @@
 //! Dayfly keeps pools of ephemeral GitHub Actions runners on ordinary Docker hosts.
 //!
-//! Three packages. [`fleet`] is the core: pure, total, time passed in; it owns every decision. [`simulator`] is a
-//! GitHub that fits in a process, for tests, benchmarks and `dayfly demo`. This one is the rest. Imports point one
-//! way, and `tests/edges/architecture.rs` holds them to it:
+//! Four packages. [`fleet`] is the core: pure, total, time passed in; it owns every decision. [`executor`] carries its
+//! actions out through traits. [`simulator`] is a GitHub that fits in a process, for tests, benchmarks and `dayfly
+//! demo`. This one is the rest. Imports point one way, and `tests/edges/architecture.rs` holds them to it:
 //!
 //! ```text
-//! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → clock → fleet
-//! (cli, config, daemon) → egress
+//! main → cli → daemon → {http, telemetry, config, demand} → {github, host} → {executor, clock} → fleet
+//! (cli, config, host) → egress
 //! (every module that reads files) → files
 //! (every module that retries) → backoff → fleet
-//! (every module that shows errors) → text
+//! (every module that shows errors) → text, of the executor
 //! ```
 //!
 //! - [`backoff`] says how long to wait after failures in a row.
@@ -37,7 +37,7 @@ pub mod github;
 pub mod host;
 pub mod http;
 pub mod telemetry;
-pub mod text;
 
+pub use dayfly_executor::{self as executor, text};
 pub use dayfly_fleet as fleet;
 pub use dayfly_simulator as simulator;

@@ -9,9 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{ContainerId, Exit, Occupation, Pool, RegistrationId, RunnerName},
+    fleet::{ContainerId, Exit, FilesDigest, Occupation, Pool, RegistrationId, RunnerName, Template},
     github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
-    host::{Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared},
+    host::{Host, HostError, LaunchError, LaunchOf, Listed, Preparation},
 };
 
 /// Concurrent mints: GitHub treats more than a hundred concurrent requests as abuse.
@@ -114,14 +114,25 @@ impl<T: RunnerApi> RunnerApi for Bounded<T> {
     }
 }
 
-impl<T: Host> Host for Bounded<T> {
+impl<T: Host<Prepared: Default>> Host for Bounded<T> {
+    type Files = T::Files;
+    type Prepared = T::Prepared;
+
+    async fn read_files(&self, template: &Template) -> Result<T::Files, HostError> {
+        self.edge.read_files(template).await
+    }
+
+    fn digest(files: &T::Files) -> FilesDigest {
+        T::digest(files)
+    }
+
     async fn list(&self) -> Result<Listed, HostError> {
         self.edge.list().await
     }
 
-    async fn prepare(&self, runner: Preparation<'_>) -> Result<Prepared, HostError> {
+    async fn prepare(&self, runner: Preparation<'_>) -> Result<T::Prepared, HostError> {
         if !runner.pool.template.needs_preparation() {
-            return Ok(Prepared::default());
+            return Ok(T::Prepared::default());
         }
         let _slot = self.preparations.one().await;
         self.edge.prepare(runner).await
@@ -136,7 +147,7 @@ impl<T: Host> Host for Bounded<T> {
         self.edge.promote(runner, pool).await
     }
 
-    async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
+    async fn create(&self, launch: LaunchOf<'_, T>) -> Result<ContainerId, HostError> {
         self.edge.create(launch).await
     }
 
@@ -144,7 +155,7 @@ impl<T: Host> Host for Bounded<T> {
         self.edge.start(id).await
     }
 
-    async fn launch(&self, launch: Launch<'_>) -> Result<ContainerId, LaunchError> {
+    async fn launch(&self, launch: LaunchOf<'_, T>) -> Result<ContainerId, LaunchError> {
         self.launches.launch(self.edge.launch(launch), HEAD_START).await
     }
 

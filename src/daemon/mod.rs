@@ -7,7 +7,6 @@
 //! ```
 
 mod bounds;
-mod edges;
 mod engine;
 mod failures;
 mod limits;
@@ -30,7 +29,6 @@ use tracing::{info, warn};
 
 pub use self::{
     bounds::Bounded,
-    edges::{Edges, STOP_GRACE},
     lock::{InstanceLock, LockError},
     start_error::StartError,
 };

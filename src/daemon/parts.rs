@@ -9,10 +9,11 @@ use std::{
 
 use tokio::sync::{broadcast, mpsc::UnboundedReceiver, watch};
 
-use super::{bounds::Bounded, edges::Edges, engine::Engine, start_error::StartError};
+use super::{bounds::Bounded, engine::Engine, start_error::StartError};
 use crate::{
     config::{Config, HostConfig},
     demand::{Publisher, ScopeContext, scale_set},
+    executor::Edges,
     fleet::{Event, Evidence, Fleet, HostName, Pool, PoolName, Scope, Status},
     github::{self, Client, Credential, CredentialKind, CredentialSource, scale_set::ScaleSetRunners},
     host::{self, Docker},

@@ -18,7 +18,6 @@
 mod client;
 mod credentials;
 mod endpoint;
-mod error;
 mod group_policy;
 mod hooks;
 mod identify;
@@ -35,7 +34,6 @@ mod redact;
 mod reloaded;
 mod repositories;
 mod rest;
-mod runner_api;
 mod runner_downloads;
 mod runner_groups;
 mod runner_labels;
@@ -51,12 +49,13 @@ mod version_deprecation;
 pub mod webhook;
 mod workflow_records;
 
+pub use crate::executor::{GithubError, Listing, Mint, MintedRunner, RunnerApi};
+
 pub use self::{
     client::Client,
     credentials::{
         AppGrant, AppSource, Credential, CredentialKind, CredentialSource, TokenKind, TokenSource,
     },
-    error::GithubError,
     hooks::{DeliveryRecord, HookRecord, LogMark},
     identities::{Identities, Numbers, Placed},
     job_queue::{HELD_RUNS_INTERVAL, Look, Queue},
@@ -64,7 +63,6 @@ pub use self::{
     probe::Probe,
     repositories::{PushedRepository, Repositories},
     rest::{Reporter, RequestReport},
-    runner_api::{Listing, Mint, MintedRunner, RunnerApi},
     runner_downloads::{RunnerDownload, newest_version},
     runner_groups::{GroupRepository, RunnerGroup},
     runner_labels::RunnerLabel,

@@ -316,20 +316,15 @@ pub(super) fn condition(state: &EngineState) -> Condition {
             | ContainerStateStatusEnum::RESTARTING
             | ContainerStateStatusEnum::STOPPING,
         ) => Condition::Up,
-        Some(
-            ContainerStateStatusEnum::EXITED
-            | ContainerStateStatusEnum::DEAD
-            | ContainerStateStatusEnum::REMOVING,
-        ) => Condition::Down,
-        Some(ContainerStateStatusEnum::EMPTY) | None => {
-            if state.running == Some(true) {
-                Condition::Up
-            } else {
-                Condition::Down
-            }
-        }
+        Some(ContainerStateStatusEnum::EMPTY) | None if state.running == Some(true) => Condition::Up,
+        // While one that could not be started is being removed, it is shown as dead, with exit code 128 (Engine 20.10).
+        _ if state.started_at.as_deref().is_some_and(|at| at.starts_with(NEVER)) => Condition::Created,
+        _ => Condition::Down,
     }
 }
+
+/// How engines write that something has not happened.
+const NEVER: &str = "0001-01-01T00:00:00";
 
 /// The actual limits of a container.
 pub(super) fn resources(inspected: &ContainerInspectResponse) -> Resources {
@@ -354,6 +349,30 @@ mod tests {
             ["", ".", "..", "-a", "_a", "a/b", "a/../../images/json", "a?x=1", "a#f", "a b", "ä", "a\n"]
         {
             assert!(!is_plain_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_container_that_was_never_started_has_not_ended_whatever_its_state_is_called() {
+        let state = |status, started: Option<&str>| EngineState {
+            status: Some(status),
+            started_at: started.map(str::to_owned),
+            exit_code: Some(128),
+            ..EngineState::default()
+        };
+        for status in [
+            ContainerStateStatusEnum::CREATED,
+            ContainerStateStatusEnum::DEAD,
+            ContainerStateStatusEnum::EXITED,
+            ContainerStateStatusEnum::REMOVING,
+        ] {
+            let never = Some("0001-01-01T00:00:00Z");
+            assert_eq!(condition(&state(status, never)), Condition::Created, "{status}");
+            if status != ContainerStateStatusEnum::CREATED {
+                let started = Some("2026-11-29T16:19:34.412Z");
+                assert_eq!(condition(&state(status, started)), Condition::Down, "{status}");
+                assert_eq!(condition(&state(status, None)), Condition::Down, "{status}");
+            }
         }
     }
 

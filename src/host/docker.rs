@@ -20,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared,
+    Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared, TemplateFiles,
     attachments::{cache_volume::Caches, labels::is_attachment},
     bases::Bases,
     call::Call,
@@ -34,8 +34,8 @@ use super::{
 use crate::{
     clock,
     fleet::{
-        ClockReading, Container, ContainerId, ContainerState, Exit, HostName, InstanceId, Occupation, Pool,
-        Resources, RunnerName,
+        ClockReading, Container, ContainerId, ContainerState, Exit, FilesDigest, HostName, InstanceId,
+        Occupation, Pool, Resources, RunnerName, Template,
     },
 };
 
@@ -237,6 +237,9 @@ impl Docker {
 }
 
 impl Host for Docker {
+    type Files = TemplateFiles;
+    type Prepared = Prepared;
+
     async fn list(&self) -> Result<Listed, HostError> {
         let began = Instant::now();
         let label = format!("{LABEL_INSTANCE}={}", self.0.instance);
@@ -255,6 +258,14 @@ impl Host for Docker {
             .await?;
         let attachments = self.attachments(&sidecars).await?;
         Ok(Listed { containers, attachments })
+    }
+
+    async fn read_files(&self, template: &Template) -> Result<TemplateFiles, HostError> {
+        TemplateFiles::read(template).await.map_err(|error| HostError::TemplateFile(error.into()))
+    }
+
+    fn digest(files: &TemplateFiles) -> FilesDigest {
+        files.digest()
     }
 
     async fn prepare(&self, runner: Preparation<'_>) -> Result<Prepared, HostError> {

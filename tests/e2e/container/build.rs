@@ -16,7 +16,7 @@ case "$*" in
 *) echo "cargo $* is new to this test"; exit 1 ;;
 esac
 for needed in Cargo.toml Cargo.lock src/main.rs src/lib.rs crates/fleet/Cargo.toml \
-    crates/fleet/src/lib.rs crates/fleet/benches/plan/main.rs crates/simulator/Cargo.toml crates/simulator/src/lib.rs BENCHES; do
+    crates/executor/src/lib.rs crates/fleet/src/lib.rs crates/fleet/benches/plan/main.rs crates/simulator/Cargo.toml crates/simulator/src/lib.rs BENCHES; do
   [ -f "$needed" ] || { echo "$needed is not in the build context"; exit 1; }
 done
 "#;
