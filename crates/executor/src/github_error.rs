@@ -64,6 +64,7 @@ impl GithubError {
 
     /// The same error once more, for each caller that waited for the same attempt. Only what an attempt to
     /// get a token can end with keeps its kind.
+    #[must_use]
     pub fn repeated(&self) -> Self {
         match self {
             Self::Refused(text) => Self::Refused(text.clone()),
