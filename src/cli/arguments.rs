@@ -89,7 +89,7 @@ pub enum LogFormat {
 pub enum Command {
     /// Run the daemon
     Run(Run),
-    /// Check configuration, permissions, hosts and images; creates nothing
+    /// Check configuration, permissions, hosts and images; creates nothing (but see --from-runners)
     ///
     /// Exit code: 0 if all checks passed, 1 with warnings, 2 with failures.
     Check(Check),
@@ -125,6 +125,9 @@ pub enum Command {
     /// Forward requests of a runner to allowed destinations; runs in a container beside the runner
     #[command(hide = true)]
     EgressProxy(EgressProxy),
+    /// Try to connect to addresses; runs in a container for check --from-runners
+    #[command(hide = true)]
+    Connect(Connect),
     /// Act as a runner inside a container; for the demo and tests
     #[command(hide = true)]
     SimulatedRunner(SimulatedRunner),
@@ -141,6 +144,10 @@ pub struct Run {
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
+    /// Also start a short container in each pool's network, to check that registry mirrors, cache servers and proxies
+    /// can be reached from there
+    #[arg(long)]
+    pub from_runners: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -254,6 +261,14 @@ pub struct EgressProxy {
     /// Allowed destination: a host name, *.NAME or an IP address, with a port or for 443 and 80; can be repeated
     #[arg(long, value_name = "PATTERN")]
     pub allow: Vec<Pattern>,
+}
+
+/// Options of `connect`.
+#[derive(Args, Clone, Debug)]
+pub struct Connect {
+    /// Where to connect to
+    #[arg(value_name = "HOST:PORT")]
+    pub addresses: Vec<String>,
 }
 
 /// Options of `simulated-runner`, which parses them itself, as the real runner's script does.

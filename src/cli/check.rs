@@ -1,5 +1,6 @@
 //! `dayfly check`: checks everything that a pool needs, in the order in which it is needed, and prints the
-//! result of each check with a hint. Creates nothing on GitHub nor on a host.
+//! result of each check with a hint. Creates nothing on GitHub, and on a host only
+//! what `--from-runners` asks for.
 
 mod budget;
 mod credential;
@@ -12,6 +13,7 @@ mod hook;
 mod machine;
 mod report;
 mod scope;
+mod services;
 mod surroundings;
 mod version;
 mod wording;
@@ -35,7 +37,7 @@ pub(super) fn run(global: &Global, check: &Check) -> anyhow::Result<ExitCode> {
     start_logs(global, Some("off"))?;
     let mut lines = Lines::new(std::io::stdout().lock(), Form::of_stdout(check.json));
     if let Some(reading) = read(global, &mut lines)? {
-        runtime()?.block_on(inspect(reading, &mut lines))?;
+        runtime()?.block_on(inspect(reading, check.from_runners, &mut lines))?;
     }
     Ok(ExitCode::from(lines.finish()?))
 }
@@ -95,12 +97,12 @@ fn without_hint(problem: &Problem) -> String {
 }
 
 /// Checks hosts and scopes concurrently, and reports the results in a fixed order.
-async fn inspect(reading: Reading, lines: &mut Lines<impl Write>) -> anyhow::Result<()> {
+async fn inspect(reading: Reading, from_runners: bool, lines: &mut Lines<impl Write>) -> anyhow::Result<()> {
     let Reading { config, problems } = reading;
     let config = Arc::new(config);
     let mut tasks = Vec::new();
     for at in 0..config.hosts.len() {
-        tasks.push(begin(engine::inspect(config.clone(), at)));
+        tasks.push(begin(engine::inspect(config.clone(), at, from_runners)));
     }
     let credentials = credential::credentials(&config);
     tasks.push(begin(credential::tokens(credentials.clone(), problems)));

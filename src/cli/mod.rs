@@ -3,6 +3,7 @@
 mod api_target;
 mod arguments;
 mod check;
+mod connect;
 mod demo;
 mod downloads;
 mod egress_proxy;
@@ -22,7 +23,7 @@ use std::{io::Write, process::ExitCode};
 
 pub use self::{
     arguments::{
-        Check, Cli, Command, Demo, DemoSource, EgressProxy, Explain, Global, LogFormat, Purge, Run,
+        Check, Cli, Command, Connect, Demo, DemoSource, EgressProxy, Explain, Global, LogFormat, Purge, Run,
         SimulatedRunner, Status,
     },
     runner_api::{
@@ -49,6 +50,7 @@ impl Cli {
             Command::Jit(jit) => jit::run(&global, &jit),
             Command::Purge(purge) => purge::run(&global, &purge),
             Command::EgressProxy(proxy) => egress_proxy::run(&global, &proxy),
+            Command::Connect(connect) => connect::run(&connect),
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };
         outcome.unwrap_or_else(|error| {

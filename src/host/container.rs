@@ -21,6 +21,8 @@ use crate::fleet::{
 
 /// Label: the instance that created the container.
 pub const LABEL_INSTANCE: &str = "dev.dayfly.instance";
+/// Label: the instance whose `check` created the container.
+pub(super) const LABEL_CHECK: &str = "dev.dayfly.check";
 /// Label: the pool that it was created for.
 pub const LABEL_POOL: &str = "dev.dayfly.pool";
 /// Label: the runner that it was created for.

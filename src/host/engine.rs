@@ -63,6 +63,7 @@ impl Deadlines {
             | Call::Upload
             | Call::Exec
             | Call::Wait
+            | Call::Attach
             | Call::RemoveLeftover => self.change,
             Call::Pull | Call::Import => self.pull,
             Call::Connect

@@ -24,6 +24,7 @@ mod network;
 mod network_access;
 pub mod own_image;
 mod pull;
+mod reach;
 mod read_only_root;
 mod registry;
 mod ssh;

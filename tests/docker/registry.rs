@@ -44,6 +44,9 @@ impl Registry {
             .route("/v2/", get(async |State(shelf): State<Shelf>, headers: HeaderMap| shelf.admits(&headers)))
             .route("/v2/{repository}/manifests/{tag}", get(manifest))
             .route("/v2/{repository}/blobs/{digest}", get(blob))
+            // What Docker calls `NAME` alone is this at Docker Hub.
+            .route("/v2/library/{repository}/manifests/{tag}", get(manifest))
+            .route("/v2/library/{repository}/blobs/{digest}", get(blob))
             .with_state(shelf.clone());
         let listener = tokio::net::TcpListener::bind((TestEngine::usual().host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

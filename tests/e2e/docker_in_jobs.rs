@@ -129,11 +129,16 @@ impl Mode {
             Self::Socket => pool
                 .container("docker = \"socket\"")
                 .container(&format!("docker_socket = \"{}\"", host_socket(world))),
-            Self::Dind => pool
-                .container("docker = \"dind\"")
-                .container(&format!("dind = {{ image = \"{}\", start_timeout = \"80s\" }}", dind::IMAGE)),
+            Self::Dind => with_dind(pool, ""),
         }
     }
+}
+
+/// A pool whose runners have engines of their own, with more in `dind` of its configuration.
+pub(crate) fn with_dind(pool: Pool, more: &str) -> Pool {
+    let image = dind::IMAGE;
+    pool.container("docker = \"dind\"")
+        .container(&format!("dind = {{ image = \"{image}\", start_timeout = \"80s\"{more} }}"))
 }
 
 fn job(world: &World, mode: Mode, pool: &Pool, name: &str, parts: &[&str]) -> Job {
@@ -177,7 +182,7 @@ async fn named(world: &World) -> Vec<String> {
     names
 }
 
-async fn drained(world: &World) {
+pub(crate) async fn drained(world: &World) {
     world.signal("-USR1");
     until("nothing of the runners is left", async || left(world).await.is_empty().then_some(())).await;
 }

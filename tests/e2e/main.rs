@@ -33,6 +33,7 @@ mod proxy;
 mod registry;
 mod scale_down;
 mod secrets;
+mod services;
 mod serving;
 #[path = "../docker/shell_image.rs"]
 mod shell_image;

@@ -21,7 +21,8 @@ impl Proxy {
         authority.rsplit_once('@').map(|(login, _)| login)
     }
 
-    fn without_login(address: &str) -> String {
+    /// An address as it can be shown.
+    pub fn without_login(address: &str) -> String {
         match Self::login(address) {
             Some(login) => address.replacen(login, "…", 1),
             None => address.to_owned(),

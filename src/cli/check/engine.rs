@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use super::{
     docker_socket,
     report::Line,
-    surroundings,
+    services, surroundings,
     wording::{counted, problem_and_hint},
 };
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
     text::chain,
 };
 
-/// Checks the host at this index of the configuration.
-pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
+/// Checks the host at this index of the configuration; `from_runners` is whether it may start containers.
+pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) -> Vec<Line> {
     let host = &config.hosts[at];
     let name = &host.host.name;
     let pools: Vec<&Pool> =
@@ -49,6 +49,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize) -> Vec<Line> {
     lines.extend(surroundings::proxies(name.as_str(), &pools, &facts));
     for pool in &pools {
         lines.extend(surroundings::files(pool).await);
+        lines.extend(services::reachable(&docker, pool, from_runners).await);
     }
     for ((_, image), source) in images {
         lines.extend(self::image(&docker, host, image, source.pull).await);
