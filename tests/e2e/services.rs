@@ -21,8 +21,8 @@ use crate::{
     world::{World, pool, quick, until},
 };
 
-/// The lines of `check` that mention a word.
-fn checked(world: &World, options: &[&str], word: &str) -> Vec<(String, String)> {
+/// The lines of `check` that have this part.
+fn checked(world: &World, options: &[&str], part: &str) -> Vec<(String, String)> {
     let checked = Command::new(BINARY)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -36,7 +36,7 @@ fn checked(world: &World, options: &[&str], word: &str) -> Vec<(String, String)>
     let lines = report["lines"].as_array().unwrap().iter();
     lines
         .map(|line| (text(line, "verdict"), text(line, "text")))
-        .filter(|(_, text)| text.contains(word))
+        .filter(|(_, text)| text.contains(part))
         .collect()
 }
 
@@ -51,13 +51,13 @@ async fn check_tries_to_reach_services_from_where_runners_are_only_when_asked_to
         .container(&format!("env = {{ ACTIONS_RESULTS_URL = \"http://{cache}/\" }}"))
         .container(&format!("proxy = {{ http = \"http://{proxy}\" }}"));
     world.configure(&[&pool]);
-    let word = "its runners";
-    let untried = checked(&world, &[], word);
+    let part = "its runners";
+    let untried = checked(&world, &[], part);
     assert_eq!(untried.len(), 1, "{untried:?}");
     assert_eq!(untried[0].0, "skip");
     assert!(untried[0].1.contains("--from-runners"), "{untried:?}");
 
-    let tried = checked(&world, &["--from-runners"], word);
+    let tried = checked(&world, &["--from-runners"], part);
     let reached = ("ok".to_owned(), format!("its runners reach cache server http://{cache}/"));
     assert_eq!((tried.len(), &tried[0]), (2, &reached), "{tried:?}");
     let (verdict, text) = &tried[1];

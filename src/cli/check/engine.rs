@@ -49,6 +49,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
     lines.extend(surroundings::proxies(name.as_str(), &pools, &facts));
     for pool in &pools {
         lines.extend(surroundings::files(pool).await);
+        lines.extend(surroundings::paths(&host.endpoint, pool));
         lines.extend(services::reachable(&docker, pool, from_runners).await);
     }
     for ((_, image), source) in images {

@@ -107,7 +107,7 @@ mod tests {
         let mut template = Template::default();
         assert_eq!(services(&template), []);
         let urls =
-            ["http://mirror:5000".to_owned(), "https://mirror.example".to_owned(), "nonsense:".to_owned()];
+            ["http://mirror:5000".to_owned(), "https://mirror.example".to_owned(), "http://".to_owned()];
         let dind = Dind {
             image: String::new(),
             resources: Resources::default(),
@@ -127,7 +127,7 @@ mod tests {
             [
                 ("registry mirror http://mirror:5000", Some("mirror:5000")),
                 ("registry mirror https://mirror.example", Some("mirror.example:443")),
-                ("registry mirror nonsense:", None),
+                ("registry mirror http://", None),
                 ("cache server http://[fd00::1]:3000/", Some("[fd00::1]:3000")),
                 ("proxy http://…@proxy:3128", Some("proxy:3128")),
             ]

@@ -1,12 +1,12 @@
 //! Checks what the containers of a pool need besides an engine: the files that their template names, and their
 //! network.
 
-use std::env::consts;
+use std::{env::consts, path::Path};
 
 use super::{report::Line, wording::problem_and_hint};
 use crate::{
-    fleet::{Network, Pool},
-    host::{Docker, Facts, NetworkFacts, TemplateFiles, own_image::runs_on},
+    fleet::{DockerMode, Hooks, Network, Pool, Proxy, Template},
+    host::{Docker, Endpoint, Facts, NetworkFacts, TemplateFiles, own_image::runs_on},
     text::chain,
 };
 
@@ -57,44 +57,36 @@ pub(super) fn proxies(host: &str, pools: &[&Pool], facts: &Facts) -> Option<Line
 
 /// A line for each network of these pools: whether it exists, and whether jobs reach a cloud's metadata from it.
 pub(super) async fn networks(docker: &Docker, host: &str, pools: &[&Pool]) -> Vec<Line> {
-    let mut networks: Vec<(&Network, bool)> = Vec::new();
+    let mut networks: Vec<(&Network, Way)> = Vec::new();
     for Pool { template, .. } in pools {
-        let network = (&template.network, template.egress.is_some());
+        let network = (&template.network, Way::of(template));
         if !networks.contains(&network) {
             networks.push(network);
         }
     }
     let mut lines = Vec::new();
-    for (network, has_egress) in networks {
+    for (network, way) in networks {
         let (subject, found) = match network {
             Network::Default => (format!("default network of host {host:?}"), Ok(Some(OPEN))),
             Network::Isolated => (format!("isolated networks of host {host:?}"), Ok(Some(OPEN))),
             // That of another container, whichever it is.
             Network::Named(name) if name.starts_with("container:") => continue,
             Network::Named(name) => {
+                let subject = format!("network {name:?} of host {host:?}");
                 let found = match name.as_str() {
                     "default" | "bridge" | "host" => Ok(Some(OPEN)),
-                    "none" => Ok(Some(NetworkFacts { is_internal: true, mtu: None })),
+                    "none" => {
+                        let text = "runners cannot connect to GitHub from it";
+                        lines.push(Line::fail(subject, text, "remove network from [pool.container]"));
+                        continue;
+                    }
                     name => docker.network(name).await,
                 };
-                (format!("network {name:?} of host {host:?}"), found)
+                (subject, found)
             }
         };
         lines.push(match found {
-            Ok(Some(_)) if has_egress => Line::ok(
-                format_args!("{subject}, with egress"),
-                format_args!("jobs cannot reach a cloud's metadata service ({METADATA}) from it"),
-            ),
-            Ok(Some(NetworkFacts { is_internal: true, .. })) => Line::ok(
-                subject,
-                format_args!("jobs cannot reach a cloud's metadata service ({METADATA}) from it"),
-            ),
-            Ok(Some(NetworkFacts { is_internal: false, .. })) => Line::ok(
-                subject,
-                format_args!(
-                    "jobs can reach a cloud's metadata service ({METADATA}) from it, where there is one"
-                ),
-            ),
+            Ok(Some(NetworkFacts { is_internal, .. })) => reachable(&subject, is_internal, way),
             Ok(None) => Line::fail(
                 subject,
                 "does not exist: no runner can be launched",
@@ -107,4 +99,108 @@ pub(super) async fn networks(docker: &Docker, host: &str, pools: &[&Pool]) -> Ve
         });
     }
     lines
+}
+
+/// How the jobs of a pool get out of its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As the network allows.
+    Network,
+    /// Through a proxy that is in the network or can be reached from it.
+    Proxy,
+    /// Through the runner's own proxy, and no other way.
+    Egress,
+    /// In whichever network they want, as containers of the host's engine.
+    Socket,
+}
+
+impl Way {
+    fn of(template: &Template) -> Self {
+        match &template.docker {
+            DockerMode::Socket { .. } => Self::Socket,
+            _ if template.egress.is_some() => Self::Egress,
+            _ if template.proxy != Proxy::default() => Self::Proxy,
+            _ => Self::Network,
+        }
+    }
+}
+
+/// Whether jobs reach a cloud's metadata service, and GitHub.
+fn reachable(subject: &str, is_internal: bool, way: Way) -> Line {
+    let of_cloud = format!("a cloud's metadata service ({METADATA})");
+    match (way, is_internal) {
+        (Way::Egress, _) => Line::ok(
+            format_args!("{subject}, with egress"),
+            format_args!("jobs cannot reach {of_cloud} from it"),
+        ),
+        (Way::Socket, _) => Line::ok(
+            subject,
+            format_args!("jobs can reach {of_cloud} through the host's engine, where there is one"),
+        ),
+        (Way::Proxy, true) => Line::ok(subject, format_args!("jobs cannot reach {of_cloud} from it")),
+        (Way::Network, true) => Line::warn(
+            subject,
+            "has no way out (internal), so that runners cannot connect to GitHub",
+            "use another network, or proxy in [pool.container] with a proxy that can be reached from it",
+        ),
+        (Way::Network | Way::Proxy, false) => {
+            Line::ok(subject, format_args!("jobs can reach {of_cloud} from it, where there is one"))
+        }
+    }
+}
+
+/// A warning for each path of the engine's machine that a pool's containers need and that does not exist here.
+pub(super) fn paths(endpoint: &Endpoint, pool: &Pool) -> Vec<Line> {
+    if !endpoint.is_local() {
+        return Vec::new();
+    }
+    let template = &pool.template;
+    let socket = match &template.docker {
+        DockerMode::Socket { path } => path.as_deref(),
+        DockerMode::None | DockerMode::Dind(_) => None,
+    };
+    let Hooks { job_started, job_completed } = &template.hooks;
+    let mounts = template.mounts.iter().map(|mount| ("the source of a mount", mount.source.as_str()));
+    let named = [
+        ("docker_socket", socket),
+        ("hooks.job_started", job_started.as_deref()),
+        ("hooks.job_completed", job_completed.as_deref()),
+        ("ca_file", template.ca_file.as_deref()),
+    ];
+    let named = named.into_iter().filter_map(|(key, path)| Some((key, path?)));
+    named
+        .chain(mounts)
+        .filter(|(_, path)| path.starts_with('/') && !Path::new(path).exists())
+        .map(|(key, path)| {
+            Line::warn(
+                format_args!("pool {:?}", pool.name.as_str()),
+                format_args!("{path} ({key}) does not exist on this machine: no runner can be launched"),
+                "create it, or correct the path; ignore this if the engine sees another file system",
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::check::report::Verdict;
+
+    #[test]
+    fn a_network_is_judged_by_how_jobs_get_out_of_it() {
+        let judged = |is_internal, way| {
+            let line = reachable("network", is_internal, way);
+            (line.verdict, line.text.contains("jobs can reach"))
+        };
+        for (is_internal, way, verdict, can) in [
+            (false, Way::Network, Verdict::Ok, true),
+            (true, Way::Network, Verdict::Warn, false),
+            (true, Way::Proxy, Verdict::Ok, false),
+            (false, Way::Proxy, Verdict::Ok, true),
+            (false, Way::Egress, Verdict::Ok, false),
+            (true, Way::Socket, Verdict::Ok, true),
+        ] {
+            assert_eq!(judged(is_internal, way), (verdict, can), "{is_internal} {way:?}");
+        }
+    }
 }

@@ -110,12 +110,24 @@ async fn files_and_networks_that_a_container_lacks_are_named_and_those_that_it_h
     assert!(line(&said, "[fail] pool \"linux\": no runner can be launched: env_file "), "{said:?}");
     assert!(line(&said, "[fail] network \"dayfly-none\" of host \"local\": does not exist"), "{said:?}");
     for (network, reachable) in
-        [("none", "jobs cannot reach a cloud's"), ("host", "jobs can reach a cloud's")]
+        [("none", "runners cannot connect to GitHub"), ("host", "jobs can reach a cloud's")]
     {
         stand.configure(&of(&format!("network = {network:?}")));
         let said = check(&stand).await;
         assert!(line(&said, &format!("network {network:?} of host \"local\": {reachable}")), "{said:?}");
     }
+    stand.configure(&of("ca_file = \"/nowhere/ca.pem\"\nhooks.job_started = \"/nowhere/hook.sh\"\n\
+        docker = \"socket\"\ndocker_socket = \"/nowhere/docker.sock\""));
+    let said = check(&stand).await;
+    for (path, key) in
+        [("docker.sock", "docker_socket"), ("hook.sh", "hooks.job_started"), ("ca.pem", "ca_file")]
+    {
+        let missing =
+            format!("[warn] pool \"linux\": /nowhere/{path} ({key}) does not exist on this machine");
+        assert!(line(&said, &missing), "{said:?}");
+    }
+    let metadata = "jobs can reach a cloud's metadata service (169.254.169.254) through the host's engine";
+    assert!(line(&said, metadata), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
