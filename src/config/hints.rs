@@ -11,16 +11,28 @@ use super::{
     wording::{self, nearest},
 };
 
+/// The tables in `[pool.container]` of which there is one.
+const SINGLE: [&str; 5] = ["dind", "egress", "env", "hooks", "proxy"];
+
 /// Why a key cannot be read; reads after the key.
 pub(super) fn refusal(path: &[String], kind: &Kind) -> String {
     match (kind, path) {
         // A list of tables is read as a table's values one by one.
-        (Kind::InvalidType(Actual::Map, _), [pool, _, container, key])
-            if pool == "pool" && container == "container" && key != "cache" =>
+        (Kind::InvalidType(Actual::Map, _), [pool, _, container, rest @ ..])
+            if pool == "pool" && container == "container" && is_item_of_single(rest) =>
         {
             "must be a single table, not a list of tables".to_owned()
         }
         _ => wording::refusal(kind),
+    }
+}
+
+/// Whether a path below `[pool.container]` is an item where there is one table: of itself, or of a table in it.
+fn is_item_of_single(path: &[String]) -> bool {
+    match path {
+        [item] => item.parse::<usize>().is_ok(),
+        [key, _] => SINGLE.contains(&key.as_str()),
+        _ => false,
     }
 }
 
@@ -37,6 +49,13 @@ impl Layers<'_> {
             | ["token" | "pat"] = inside[..]
         {
             return "never put a token in this file: put it in a separate file with mode 0600 and set token_file to its path"
+                .to_owned();
+        }
+        if let Kind::UnknownField(..) = kind
+            && let ["pool", _, "container", "privileged"] = inside[..]
+        {
+            return "runners are never privileged: docker = \"dind\" gives each one an engine of its own \
+                    (docs/how-to/docker-in-jobs.md)"
                 .to_owned();
         }
         if let Some((meant, _)) = self.meant(path, kind)
@@ -61,6 +80,20 @@ impl Layers<'_> {
                 format!("write {key} = [{word:?}]")
             }
             (Kind::InvalidType(Actual::Seq, _), [.., "env"]) => "write env = { NAME = \"VALUE\" }".to_owned(),
+            (Kind::InvalidType(Actual::Map, _), ["pool", _, "container", "cache"]) => {
+                "write [[pool.container.cache]] with double brackets: a pool can have several caches"
+                    .to_owned()
+            }
+            (Kind::InvalidType(Actual::Map, _), ["pool", _, "container", key, _]) if SINGLE.contains(key) => {
+                format!("write [pool.container.{key}] with single brackets")
+            }
+            (Kind::InvalidType(Actual::Map, _), ["pool", _, "container", "mounts", _]) => {
+                "write it as docker run -v does: \"SOURCE:TARGET\" or \"SOURCE:TARGET:ro\"".to_owned()
+            }
+            (Kind::InvalidType(..), ["pool", _, "container", "docker"]) => {
+                "write docker = \"dind\" for an engine of each runner's own, or \"socket\" for the host's"
+                    .to_owned()
+            }
             (Kind::InvalidType(Actual::Map, _), ["pool", _, "container", _]) => {
                 "write [pool.container] with single brackets: a pool has one container".to_owned()
             }

@@ -147,6 +147,30 @@ fn what_has_the_wrong_type_is_shown_in_the_right_one() {
          brackets: a pool has one container",
     );
     hold(
+        6,
+        "[[pool.container.proxy]]\nhttp = \"http://proxy\"",
+        "container.proxy, item 1: must be a single table, not a list of tables; write [pool.container.proxy] with \
+         single brackets",
+    );
+    hold(
+        6,
+        "[pool.container.cache]\ntarget = \"/c\"",
+        "container.cache: must be a list in brackets, not a table; write [[pool.container.cache]] with double \
+         brackets: a pool can have several caches",
+    );
+    hold(
+        7,
+        "[pool.container]\nmounts = [{ source = \"/a\", target = \"/b\" }]",
+        "container.mounts, item 1: must be a string in quotes, not a table; write it as docker run -v does: \
+         \"SOURCE:TARGET\" or \"SOURCE:TARGET:ro\"",
+    );
+    hold(
+        7,
+        "[pool.container]\nprivileged = true",
+        "container.privileged: is not a known key; runners are never privileged: docker = \"dind\" gives each one \
+         an engine of its own (docs/how-to/docker-in-jobs.md)",
+    );
+    hold(
         7,
         "[pool.container]\nenv = [\"A=canary\"]",
         "container.env: must be a table, not a list; write env = { NAME = \"VALUE\" }",
