@@ -1,10 +1,15 @@
-//! Slots of caches over the life of a daemon: each of one runner at a time, kept over restarts, and never deleted.
+//! Caches over the life of a daemon: slots are of one runner at a time, kept over restarts and never deleted, and only
+//! trusted jobs change what the next ones find.
 
 use std::collections::BTreeSet;
 
 use bollard::query_parameters::InspectContainerOptions;
+use dayfly::simulator::{Behaviour, Job};
 
-use crate::world::{World, pool, until};
+use crate::{
+    job_image,
+    world::{World, pool, until},
+};
 
 /// The volume that a container has its cache in.
 async fn slot_of(world: &World, container: &str) -> String {
@@ -47,5 +52,45 @@ async fn runners_have_slots_of_their_own_that_outlive_them_and_restarts_of_the_d
     for volume in [&zero, &one, &two] {
         let kept = world.engine.inspect_volume(volume).await.unwrap();
         assert_eq!(kept.labels.get("dev.dayfly.cache").map(String::as_str), Some("cargo"));
+    }
+}
+
+#[tokio::test]
+async fn a_hostile_job_changes_nothing_for_the_next_one_and_a_trusted_job_does() {
+    let mut world = World::new().await;
+    let Some(image) = job_image::make(&world, "promoted caches").await else { return };
+    world.hook("acme");
+    // One runner at a time, each launched for its job: it starts with what was promoted before.
+    let pool = pool("cached", "acme/widgets")
+        .sized(0, 1)
+        .policy("demand = [\"webhook\"]")
+        .image(image)
+        .command(job_image::COMMAND)
+        .container(
+            "cache = [{ target = \"/cache\", source = \"cargo\", mode = \"slot\", promote = \"trusted\" }]",
+        );
+    world.configure(&[&pool]);
+    world.start().await;
+    let of = |event: &str, finds: &str, leaves: &str| {
+        let script =
+            format!("test \"$(cat /cache/state 2>/dev/null)\" = \"{finds}\"\necho {leaves} >/cache/state\n");
+        pool.job().started_by(event, "main").named(leaves).that(Behaviour::Runs(script))
+    };
+    let fork = |job: Job| job.from_fork("mallory/widgets");
+    let jobs = [
+        (of("push", "", "good"), 1),
+        (fork(of("pull_request", "good", "poison-1")), 1),
+        // What runs on the default branch for what anyone has sent.
+        (of("workflow_run", "good", "poison-2"), 1),
+        (of("push", "good", "better"), 2),
+        (fork(of("push", "better", "poison-3")), 2),
+        (of("push", "better", "best"), 3),
+    ];
+    for (done, (job, promoted)) in (1..).zip(jobs) {
+        world.github.enqueue(job);
+        let now = world.github_until("the job ends", |now| now.completed() == done).await;
+        assert_eq!(now.succeeded, done, "{:#?}", world.github.jobs());
+        until("its container is removed", async || world.containers().await.is_empty().then_some(())).await;
+        assert_eq!(world.logged(&["promoted the caches of a trusted job"]).len(), promoted, "after {done}");
     }
 }

@@ -21,6 +21,7 @@ const PROGRAMS: &[&str] = &[
     "bash",
     "cat",
     "chmod",
+    "chown",
     "cp",
     "cut",
     "date",
