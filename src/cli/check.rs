@@ -11,6 +11,7 @@ mod grant;
 mod group;
 mod hook;
 mod machine;
+mod product;
 mod report;
 mod scope;
 mod services;

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     future::ready,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerStateStatusEnum, ContainerSummary},
+    models::{ContainerStateStatusEnum, ContainerSummary, SystemVersionComponents},
     query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -67,9 +68,26 @@ struct Inner {
     caches: Caches,
 }
 
+/// Whose engine it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    Docker,
+    Podman,
+}
+
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "Docker Engine",
+            Self::Podman => "Podman",
+        })
+    }
+}
+
 /// Facts about an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
+    pub product: Product,
     pub version: String,
     pub api_version: String,
     /// Operating system of its containers, such as `linux`.
@@ -84,6 +102,8 @@ pub struct Facts {
     /// Directory on its machine that holds images and containers.
     pub storage_root: String,
     pub runtimes: BTreeSet<String>,
+    /// The limits of containers that it ignores, such as `memory`: a rootless engine without cgroup v2 does.
+    pub ignored_limits: Vec<&'static str>,
 }
 
 /// A clock that differs by this many seconds is reported.
@@ -132,10 +152,17 @@ impl Docker {
             self.engine().request(Call::Version, |docker| async move { docker.version().await }).await?;
         let info =
             self.engine().request(Call::Info, |docker| boxed(async move { docker.info().await })).await?;
+        // Podman names itself among its components, and the version is that of its own.
+        let is_podman = |component: &SystemVersionComponents| component.name.starts_with("Podman");
+        let components = version.components.unwrap_or_default();
+        let product = if components.iter().any(is_podman) { Product::Podman } else { Product::Docker };
+        let limits = [("memory", info.memory_limit), ("cpus", info.cpu_cfs_quota), ("pids", info.pids_limit)];
+        let ignored = limits.into_iter().filter(|(_, possible)| *possible == Some(false));
         let shown = info.system_time.as_deref().and_then(|time| time.parse().ok());
         let clock = shown.map(|shown| ClockReading { at: clock::now(), shown });
         *self.0.clock.lock() = clock;
         Ok(Facts {
+            product,
             clock,
             version: version.version.unwrap_or_default(),
             api_version: version.api_version.unwrap_or_default(),
@@ -145,6 +172,7 @@ impl Docker {
             cpus: info.ncpu.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
             storage_root: info.docker_root_dir.unwrap_or_default(),
             runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
+            ignored_limits: ignored.map(|(limit, _)| limit).collect(),
         })
     }
 

@@ -41,7 +41,7 @@ pub use self::{
         LABEL_SCOPE, LABEL_TEMPLATE,
     },
     disk::disk_is_low,
-    docker::{Docker, Facts},
+    docker::{Docker, Facts, Product},
     engine::{Deadlines, Reporter, RequestReport},
     environment::{UNPREFIXED, is_of_dayfly},
     image::ImageFacts,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytesize::ByteSize;
 
 use super::{
-    docker_socket,
+    docker_socket, product,
     report::Line,
     services, surroundings,
     wording::{counted, problem_and_hint},
@@ -14,7 +14,7 @@ use crate::{
     clock,
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
-    host::{Docker, Facts, HostError, UNPREFIXED},
+    host::{Docker, Facts, HostError, Product, UNPREFIXED},
     text::chain,
 };
 
@@ -28,6 +28,14 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
     let images = config.images().into_iter().filter(|((on, _), _)| *on == name);
     let subject = format!("host {:?}", name.as_str());
     let facts = match docker.facts().await {
+        Ok(facts) if !product::is_supported(&facts) => {
+            let text = format!("Podman {} is not supported", facts.version);
+            return vec![Line::fail(
+                subject,
+                text,
+                "upgrade to Podman 5 or newer, or use Docker Engine 20.10 or newer",
+            )];
+        }
         Ok(facts) => facts,
         Err(error) => {
             let (text, fix) = problem_and_hint(&plainly(&error));
@@ -67,11 +75,9 @@ fn plainly(error: &HostError) -> String {
 }
 
 fn introduce(facts: &Facts, endpoint: &str) -> String {
-    let Facts { version, api_version, os, architecture, memory, cpus, .. } = facts;
+    let Facts { product, version, api_version, os, architecture, memory, cpus, .. } = facts;
     let (cpus, memory) = (counted(*cpus as usize, "cpu"), size(*memory));
-    format!(
-        "Docker Engine {version} (API {api_version}, {os}/{architecture}) at {endpoint}, {cpus}, {memory}"
-    )
+    format!("{product} {version} (API {api_version}, {os}/{architecture}) at {endpoint}, {cpus}, {memory}")
 }
 
 fn size(bytes: u64) -> String {
@@ -121,6 +127,7 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
             "enable time synchronization on both, such as chrony or systemd-timesyncd",
         ));
     }
+    lines.extend(product::ignored_limits(subject, pools, facts));
     for pool in pools {
         lines.extend(fits(pool, facts));
     }
@@ -184,8 +191,9 @@ fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
             "lower memory in [pool.container], or the kernel may kill the largest process",
         ));
     }
-    if let Some(runtime) = pool.template.runtime.as_ref().filter(|runtime| !facts.runtimes.contains(*runtime))
-    {
+    lines.extend(product::podman(pool, facts));
+    let runtime = pool.template.runtime.as_ref().filter(|_| facts.product == Product::Docker);
+    if let Some(runtime) = runtime.filter(|runtime| !facts.runtimes.contains(*runtime)) {
         let known: Vec<_> = facts.runtimes.iter().map(String::as_str).collect();
         lines.push(Line::fail(
             &subject,
@@ -248,7 +256,7 @@ fn environment(subject: &str, env: &[String]) -> Option<Line> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
@@ -259,8 +267,9 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn facts() -> Facts {
+    pub(in crate::cli::check) fn facts() -> Facts {
         Facts {
+            product: Product::Docker,
             version: "20.10.24".to_owned(),
             api_version: "1.41".to_owned(),
             os: "linux".to_owned(),
@@ -270,6 +279,7 @@ mod tests {
             clock: None,
             storage_root: "/var/lib/docker".to_owned(),
             runtimes: BTreeSet::from(["runc".to_owned()]),
+            ignored_limits: Vec::new(),
         }
     }
 
@@ -279,7 +289,7 @@ mod tests {
         HostConfig { host, endpoint: crate::host::Endpoint::default(), min_free_disk: None }
     }
 
-    fn pool(memory: u64, cpu_millis: u64, max: u32, runtime: Option<&str>) -> Pool {
+    pub(in crate::cli::check) fn pool(memory: u64, cpu_millis: u64, max: u32, runtime: Option<&str>) -> Pool {
         Pool {
             name: "linux".parse().unwrap(),
             scope: "https://github.com/acme".parse().unwrap(),
