@@ -89,7 +89,7 @@ pub enum LogFormat {
 pub enum Command {
     /// Run the daemon
     Run(Run),
-    /// Check configuration, permissions, hosts and images; creates nothing (but see --from-runners)
+    /// Check configuration, permissions, hosts and images; creates nothing
     ///
     /// Exit code: 0 if all checks passed, 1 with warnings, 2 with failures.
     Check(Check),
@@ -326,7 +326,12 @@ mod tests {
             ],
             "{help}"
         );
-        assert!(!help.contains("simulated-runner") && !help.contains("egress-proxy"), "{help}");
+        assert!(
+            !help.contains("simulated-runner")
+                && !help.contains("egress-proxy")
+                && !help.contains("  connect"),
+            "{help}"
+        );
     }
 
     #[test]
