@@ -128,6 +128,9 @@ pub enum Command {
     /// Try to connect to addresses; runs in a container for check --from-runners
     #[command(hide = true)]
     Connect(Connect),
+    /// Hold the ssh that forwards an engine's socket, until standard input ends; the daemon starts it
+    #[command(hide = true)]
+    SshForward(SshForward),
     /// Act as a runner inside a container; for the demo and tests
     #[command(hide = true)]
     SimulatedRunner(SimulatedRunner),
@@ -269,6 +272,20 @@ pub struct Connect {
     /// Where to connect to
     #[arg(value_name = "HOST:PORT")]
     pub addresses: Vec<String>,
+}
+
+/// Options of `ssh-forward`.
+#[derive(Args, Clone, Debug)]
+pub struct SshForward {
+    /// Socket to make, in a folder of its own, which is removed at the end
+    #[arg(value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Socket on the other machine
+    #[arg(value_name = "PATH")]
+    pub remote: PathBuf,
+    /// Where ssh logs in, as its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub login: Vec<String>,
 }
 
 /// Options of `simulated-runner`, which parses them itself, as the real runner's script does.

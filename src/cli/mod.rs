@@ -15,6 +15,7 @@ mod purge;
 mod run;
 mod runner_api;
 mod runners;
+mod ssh_forward;
 mod status;
 mod terminal;
 mod token;
@@ -24,7 +25,7 @@ use std::{io::Write, process::ExitCode};
 pub use self::{
     arguments::{
         Check, Cli, Command, Connect, Demo, DemoSource, EgressProxy, Explain, Global, LogFormat, Purge, Run,
-        SimulatedRunner, Status,
+        SimulatedRunner, SshForward, Status,
     },
     runner_api::{
         Downloads, Groups, GroupsList, Jit, Labels, LabelsGiven, LabelsList, LabelsRemove, Runners,
@@ -50,6 +51,7 @@ impl Cli {
             Command::Jit(jit) => jit::run(&global, &jit),
             Command::Purge(purge) => purge::run(&global, &purge),
             Command::EgressProxy(proxy) => egress_proxy::run(&global, &proxy),
+            Command::SshForward(forward) => ssh_forward::run(&forward),
             Command::Connect(connect) => connect::run(&connect),
             Command::SimulatedRunner(_) => Ok(crate::simulator::runner::run()),
         };

@@ -11,7 +11,12 @@ use std::{
 
 use bollard::errors::Error;
 
-use super::{HostError, call::Call, ssh};
+use super::{
+    HostError,
+    address::is_host,
+    call::Call,
+    ssh::{self, Forward, SshTarget, SshTargetError},
+};
 use crate::{
     files,
     text::{chain, is_out_of_files, one_line},
@@ -33,8 +38,8 @@ pub enum Endpoint {
         /// Directory with `ca.pem`, `cert.pem` and `key.pem`; without it the connection is plain.
         tls_dir: Option<PathBuf>,
     },
-    /// A machine to log in to: `ssh://user@machine`. Its text is `[user@]host`.
-    Ssh(String),
+    /// A machine to log in to: `ssh://user@machine`.
+    Ssh(SshTarget),
 }
 
 /// Why a text is not an endpoint; reads after "is invalid: ".
@@ -49,18 +54,14 @@ pub enum EndpointError {
     /// Not `host:port`.
     #[error("tcp:// must be followed by host:port and nothing else, such as tcp://ci1.example:2376")]
     Address,
-    /// Not `[user@]host`.
-    #[error("ssh:// must be followed by [user@]host and nothing else")]
-    Login,
-    /// A port, which the `ssh` program does not accept in the address.
+    /// Not `[user@]host[:port][/path]`.
     #[error(
-        "it must not contain a port: set it in ~/.ssh/config of the user that runs dayfly, with \"Host \
-         NAME\" and \"Port NUMBER\""
+        "ssh:// must be followed by [user@]host, with :PORT and the path of the socket there if they are unusual"
     )]
-    Port,
-    /// A password in the address.
-    #[error("it must not contain a password; ssh takes its key from its agent or configuration")]
-    Password,
+    Login,
+    /// `ssh://` without a login.
+    #[error(transparent)]
+    Ssh(#[from] SshTargetError),
     /// TLS files for an endpoint other than tcp://.
     #[error("tls_dir can only be used with tcp://")]
     TlsWithoutTcp,
@@ -89,6 +90,14 @@ impl Endpoint {
 
     /// Connects, negotiates an API version, and makes sure that the server is an engine.
     pub async fn connect(&self) -> Result<bollard::Docker, HostError> {
+        self.connect_through(&mut None).await
+    }
+
+    /// The same, through a socket that is forwarded: for `ssh://`, one that has ended is opened again.
+    pub(super) async fn connect_through(
+        &self,
+        forward: &mut Option<Forward>,
+    ) -> Result<bollard::Docker, HostError> {
         let version = bollard::API_DEFAULT_VERSION;
         let client = match self {
             Self::Unix(path) => {
@@ -102,11 +111,13 @@ impl Endpoint {
                 let [ca, cert, key] = tls_files(dir)?;
                 bollard::Docker::connect_with_ssl(address, &key, &cert, &ca, CLIENT_TIMEOUT, version)
             }
-            Self::Ssh(login) => {
-                if let Some(missing) = ssh::missing() {
-                    return Err(failed(format!("{self}: {missing}"), None));
-                }
-                bollard::Docker::connect_with_ssh(login, CLIENT_TIMEOUT, version, None)
+            Self::Ssh(target) => {
+                let opened = match forward.take_if(|opened| !opened.has_ended()) {
+                    Some(opened) => opened,
+                    None => Forward::open(target).await?,
+                };
+                let socket = forward.insert(opened).socket().to_string_lossy();
+                bollard::Docker::connect_with_unix(&socket, CLIENT_TIMEOUT, version)
             }
         };
         let client = client.map_err(|error| explain(self, error))?;
@@ -126,7 +137,12 @@ impl Endpoint {
                 let message = one_line(&message);
                 Err(failed(format!("{self} answers with HTTP status {status_code}: {message}"), None))
             }
-            Err(error) => Err(explain(self, error)),
+            Err(error) => Err(match (self, forward) {
+                (Self::Ssh(target), Some(forward)) => {
+                    failed(ssh::no_engine(target, &forward.complaint()), None)
+                }
+                _ => explain(self, error),
+            }),
         }
     }
 }
@@ -148,26 +164,8 @@ impl FromStr for Endpoint {
                 _ => Err(EndpointError::Address),
             };
         }
-        let login = text.strip_prefix("ssh://").ok_or(EndpointError::Scheme)?;
-        let login = login.strip_suffix('/').unwrap_or(login);
-        let (user, machine) = match login.rsplit_once('@') {
-            Some((user, machine)) => (Some(user), machine),
-            None => (None, login),
-        };
-        if user.is_some_and(|user| user.contains(':')) {
-            return Err(EndpointError::Password);
-        }
-        let in_user = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        // ssh would take a leading hyphen for an option.
-        let user_ok =
-            user.is_none_or(|user| !user.is_empty() && !user.starts_with('-') && user.chars().all(in_user));
-        if let Some((host, port)) = machine.rsplit_once(':')
-            && is_host(host)
-            && port.parse::<u16>().is_ok()
-        {
-            return Err(EndpointError::Port);
-        }
-        if user_ok && is_host(machine) { Ok(Self::Ssh(login.to_owned())) } else { Err(EndpointError::Login) }
+        let target = text.strip_prefix("ssh://").ok_or(EndpointError::Scheme)?;
+        Ok(Self::Ssh(SshTarget::read(target)?))
     }
 }
 
@@ -176,16 +174,8 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { address, .. } => write!(f, "tcp://{address}"),
-            Self::Ssh(login) => write!(f, "ssh://{login}"),
+            Self::Ssh(target) => write!(f, "ssh://{target}"),
         }
-    }
-}
-
-fn is_host(text: &str) -> bool {
-    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !text.is_empty() && !text.starts_with('-') && text.chars().all(name),
     }
 }
 
@@ -245,12 +235,9 @@ pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
             failed(permission_denied(path), None)
         }
         (Endpoint::Unix(path), Some(io::ErrorKind::NotFound)) => failed(no_socket(path), None),
-        (Endpoint::Ssh(login), _) => match cause {
-            Some(cause) => failed(ssh::refused(login, cause), None),
-            // A failed login is not a failed request: a request that was interrupted had a login.
-            None if broken.is_some() => failed(ssh::no_engine(login), None),
-            None => failed(format!("{endpoint}: {}", chain(&error)), None),
-        },
+        (Endpoint::Ssh(_), Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)) => {
+            failed(format!("{endpoint}: ssh has lost its connection"), None)
+        }
         (_, Some(io::ErrorKind::ConnectionRefused)) => {
             failed(format!("nothing listens on {endpoint}; start Docker there"), None)
         }
@@ -327,6 +314,8 @@ mod tests {
             "ssh://ci1",
             "ssh://me@ci1.example",
             "ssh://[fe80::1]",
+            "ssh://me@ci1:2222",
+            "ssh://ci1/run/user/1000/docker.sock",
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
@@ -347,13 +336,13 @@ mod tests {
             ("tcp://ci1:99999", E::Address),
             ("tcp://ci1:2375/v1.41", E::Address),
             ("tcp://me@ci1:2375", E::Address),
-            ("ssh://", E::Login),
-            ("ssh://-oProxyCommand=x", E::Login),
-            ("ssh://-x@ci1", E::Login),
-            ("ssh://ci1/var/run/docker.sock", E::Login),
-            ("ssh://me:secret@ci1", E::Password),
-            ("ssh://me@ci1:22", E::Port),
-            ("ssh://me@[::1]:22", E::Port),
+            ("ssh://", E::Ssh(SshTargetError::Login)),
+            ("ssh://-oProxyCommand=x", E::Ssh(SshTargetError::Login)),
+            ("ssh://-x@ci1", E::Ssh(SshTargetError::Login)),
+            ("ssh://ci1/a:b", E::Ssh(SshTargetError::Login)),
+            ("ssh://me:secret@ci1", E::Ssh(SshTargetError::Password)),
+            ("ssh://me@ci1:0", E::Ssh(SshTargetError::Login)),
+            ("ssh://me@[::1]:x", E::Ssh(SshTargetError::Login)),
         ] {
             assert_eq!(text.parse::<Endpoint>(), Err(why), "{text}");
         }

@@ -16,6 +16,7 @@ use super::{
     HostError,
     call::Call,
     connect::{Endpoint, explain},
+    ssh::{Forward, Relogin},
 };
 use crate::{
     fleet::HostName,
@@ -122,6 +123,15 @@ impl From<Fault> for HostError {
     }
 }
 
+/// What requests go through.
+#[derive(Default)]
+struct Connection {
+    client: Option<bollard::Docker>,
+    /// The socket that leads to an engine on another machine.
+    forward: Option<Forward>,
+    relogin: Relogin,
+}
+
 /// A connection to an engine.
 pub(super) struct Engine {
     pub(super) host: HostName,
@@ -129,14 +139,21 @@ pub(super) struct Engine {
     pub(super) deadlines: Deadlines,
     pub(super) reporter: Reporter,
     /// Created with the first request, and again after a failure: the engine may have been upgraded.
-    client: Mutex<Option<bollard::Docker>>,
+    connection: Mutex<Connection>,
     /// The image of egress proxies, once it was made; locked while it is.
     pub(super) egress_image: Mutex<Option<String>>,
 }
 
 impl Engine {
     pub(super) fn new(host: HostName, endpoint: Endpoint, reporter: Reporter, deadlines: Deadlines) -> Self {
-        Self { host, endpoint, deadlines, reporter, client: Mutex::default(), egress_image: Mutex::default() }
+        Self {
+            host,
+            endpoint,
+            deadlines,
+            reporter,
+            connection: Mutex::default(),
+            egress_image: Mutex::default(),
+        }
     }
 
     /// Connects if necessary, sends the request, and waits until the deadline of this kind of request.
@@ -175,9 +192,9 @@ impl Engine {
             Err(Fault::Silent(_)) => true,
         };
         if matches!(answer, Err(Fault::Silent(_)))
-            && let Ok(mut client) = self.client.try_lock()
+            && let Ok(mut connection) = self.connection.try_lock()
         {
-            *client = None;
+            connection.client = None;
         }
         let (host, operation) = (self.host.clone(), call.as_str());
         (self.reporter)(&RequestReport { host, operation, took: began.elapsed(), failed });
@@ -217,15 +234,30 @@ impl Engine {
     }
 
     async fn connected(&self, call: Call) -> Result<bollard::Docker, Fault> {
-        let mut client = self.client.lock().await;
-        if let Some(client) = &*client {
+        let mut connection = self.connection.lock().await;
+        if let Some(client) = &connection.client {
             return Ok(client.clone());
+        }
+        if let Some(why) = connection.relogin.refusal(Instant::now()) {
+            return Err(Fault::Silent(HostError::Failed { detail: why.to_owned(), source: None }));
         }
         // Other requests wait for this, so the deadline of this one does not apply.
         let patience = self.deadlines.of(Call::Connect);
-        let made = timeout(patience, self.endpoint.connect()).await;
-        let made = made.map_err(|_| self.unanswered(call, patience))?.map_err(Fault::Silent)?;
-        *client = Some(made.clone());
+        let made = timeout(patience, self.endpoint.connect_through(&mut connection.forward)).await;
+        let made = made.unwrap_or_else(|_| Err(self.unanswered(call, patience).into()));
+        let made = match made {
+            Ok(made) => made,
+            Err(error) => {
+                // It may be open and lead nowhere.
+                connection.forward = None;
+                if let Endpoint::Ssh(_) = self.endpoint {
+                    connection.relogin.failed(error.plain_text(), Instant::now());
+                }
+                return Err(Fault::Silent(error));
+            }
+        };
+        connection.relogin.succeeded();
+        connection.client = Some(made.clone());
         Ok(made)
     }
 }

@@ -1,5 +1,6 @@
 //! The edge to container engines: launches, checks, stops and removes containers.
 
+mod address;
 mod attachments;
 mod bases;
 mod call;
@@ -48,6 +49,7 @@ pub use self::{
     log::said,
     network::NetworkFacts,
     registry::{RegistryLogin, is_same_registry},
+    ssh::{SshTarget, SshTargetError},
     template_files::{TemplateFileError, TemplateFiles},
     watch::Happened,
 };

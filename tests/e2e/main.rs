@@ -39,6 +39,7 @@ mod serving;
 mod shell_image;
 mod slow_engine;
 mod soak;
+mod ssh;
 mod template_files;
 mod unreachable;
 mod world;

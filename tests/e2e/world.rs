@@ -189,12 +189,17 @@ impl World {
 
     /// Writes the configuration, with the engine at a socket.
     pub(crate) fn configure_at(&self, socket: &str, pools: &[&Pool]) {
+        self.configure_by(&format!("unix://{socket}"), pools);
+    }
+
+    /// Writes the configuration, with the engine at an endpoint.
+    pub(crate) fn configure_by(&self, endpoint: &str, pools: &[&Pool]) {
         let mut text = format!(
             r#"
             instance = "{}"
             state_dir = "{}"
             credentials.default.token_file = "token"
-            hosts.local.endpoint = "unix://{socket}"
+            hosts.local.endpoint = "{endpoint}"
             poll.interval = "500ms"
             {}
             "#,

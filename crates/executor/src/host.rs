@@ -4,9 +4,12 @@ use std::{error::Error as StdError, future::Future, time::Duration};
 
 use secrecy::SecretString;
 
-use crate::fleet::{
-    Attachment, Container, ContainerId, Devices, Exit, FilesDigest, InstanceId, Occupation, Pool,
-    RegistrationId, RunnerName, Template,
+use crate::{
+    fleet::{
+        Attachment, Container, ContainerId, Devices, Exit, FilesDigest, InstanceId, Occupation, Pool,
+        RegistrationId, RunnerName, Template,
+    },
+    text::chain,
 };
 
 /// Errors of requests to an engine, by what a caller does about them.
@@ -39,6 +42,16 @@ pub enum HostError {
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
     },
+}
+
+impl HostError {
+    /// Its text with its causes, without what its kind adds where the detail names the cause.
+    pub fn plain_text(&self) -> String {
+        match self {
+            Self::Failed { detail, source: None } => detail.clone(),
+            other => chain(other),
+        }
+    }
 }
 
 /// A runner to be launched, before it is minted.

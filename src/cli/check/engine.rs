@@ -14,8 +14,7 @@ use crate::{
     clock,
     config::{Config, HostConfig},
     fleet::{Pool, PullPolicy},
-    host::{Docker, Facts, HostError, Product, UNPREFIXED},
-    text::chain,
+    host::{Docker, Facts, Product, UNPREFIXED},
 };
 
 /// Checks the host at this index of the configuration; `from_runners` is whether it may start containers.
@@ -38,7 +37,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
         }
         Ok(facts) => facts,
         Err(error) => {
-            let (text, fix) = problem_and_hint(&plainly(&error));
+            let (text, fix) = problem_and_hint(&error.plain_text());
             let mut lines = vec![Line::fail(&subject, text, fix)];
             lines.extend(images.map(|((_, image), _)| {
                 Line::skip(
@@ -64,14 +63,6 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
         lines.extend(self::image(&docker, host, image, source.pull).await);
     }
     lines
-}
-
-/// The text of a failure whose cause the edge names itself.
-fn plainly(error: &HostError) -> String {
-    match error {
-        HostError::Failed { detail, source: None } => detail.clone(),
-        other => chain(other),
-    }
 }
 
 fn introduce(facts: &Facts, endpoint: &str) -> String {
@@ -233,7 +224,7 @@ async fn image(docker: &Docker, host: &HostConfig, image: &str, pull: PullPolicy
             format_args!("to check now that it can be pulled: docker pull {image}"),
         ),
         (Err(error), _) => {
-            let (text, fix) = problem_and_hint(&plainly(&error));
+            let (text, fix) = problem_and_hint(&error.plain_text());
             Line::fail(subject, text, fix)
         }
     };

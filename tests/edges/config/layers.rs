@@ -95,6 +95,7 @@ fn a_variable_of_another_program_is_warned_of_and_those_of_the_command_line_are_
         "DAYFLY_PORT_9745_TCP_ADDR",
         "DAYFLY_REQUIRE_FAKETIME",
         "DAYFLY_REQUIRE_REGISTRY",
+        "DAYFLY_REQUIRE_SSHD",
         "DAYFLY_SCALESET_EMULATOR",
         "DAYFLY_SERVICE_HOST",
         "DAYFLY_SERVICE_PORT",
