@@ -26,11 +26,15 @@ const PATIENCE: Duration = Duration::from_mins(4);
 /// Queued jobs at once.
 const QUEUED: usize = 40;
 
-/// What a job does: a container of its own, which it leaves behind.
+/// What a job does: a container of its own, which it leaves behind. Its image is made once for each engine, and small.
 const USES_DOCKER: &str = r#"
-docker image inspect soak >/dev/null 2>&1 ||
-  tar -C / --exclude usr/bin/docker -c bin lib lib64 usr | docker import - dayfly-e2e:INSTANCE-soak >/dev/null
-docker run --detach --volume "$PWD:/x" dayfly-e2e:INSTANCE-soak sleep 1000 >/dev/null
+image=dayfly-e2e:INSTANCE-soak
+docker image inspect "$image" >/dev/null 2>&1 || (
+  cd /
+  find lib64/ usr/lib/ -name 'ld-linux*' -o -name 'libc.so*' >/tmp/files
+  tar -ch usr/bin/sleep -T /tmp/files | docker import - "$image" >/dev/null
+)
+docker run --detach --volume "$PWD:/x" "$image" /usr/bin/sleep 1000 >/dev/null
 "#;
 
 fn pools(image: &str, privileged: bool) -> Vec<Pool> {
