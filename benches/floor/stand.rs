@@ -13,7 +13,7 @@ use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptionsBuilder, ListImagesOptions, RemoveContainerOptionsBuilder,
 };
 use dayfly::{
-    config::{Config, HostConfig, PoolConfig},
+    config::{Config, EndpointSource, HostConfig, PoolConfig},
     fleet::{
         Demand, Host, HostName, InstanceId, Network, Policy, Pool, PullPolicy, Resources, Template, Timestamp,
     },
@@ -141,6 +141,7 @@ impl Stand {
                     devices: BTreeMap::new(),
                 },
                 endpoint: self.endpoint.clone(),
+                endpoint_source: EndpointSource::Configured,
                 min_free_disk: None,
             }],
             listen: "127.0.0.1:0".parse()?,

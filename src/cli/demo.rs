@@ -9,7 +9,7 @@ mod summary;
 mod workload;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::Write,
     iter::Peekable,
     net::{SocketAddr, TcpListener},
@@ -18,7 +18,7 @@ use std::{
     vec::IntoIter,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -39,6 +39,7 @@ use super::{
     status::daemon::reachable,
 };
 use crate::{
+    config::{environment, local_engine},
     host::{
         Docker, Endpoint, Host,
         own_image::{OwnImage, running_binary},
@@ -187,10 +188,11 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
 }
 
 fn endpoint() -> anyhow::Result<Endpoint> {
-    match std::env::var("DOCKER_HOST") {
-        Ok(text) => text.parse().with_context(|| format!("invalid DOCKER_HOST: {text}")),
-        Err(_) => Ok(Endpoint::default()),
-    }
+    let variables: BTreeMap<String, String> = environment().collect();
+    let variable = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let (endpoint, _) =
+        local_engine(variable).map_err(|error| anyhow!("the endpoint of the engine {error}"))?;
+    Ok(endpoint)
 }
 
 /// Removes all containers of the demo. Returns how many there were, and how many could not be removed.

@@ -82,6 +82,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 fn greet(config: &Config, address: Option<SocketAddr>) {
     let address = address.map(|address| address.to_string());
     info!(instance = %config.instance, address, version = env!("CARGO_PKG_VERSION"), "dayfly started");
+    for host in &config.hosts {
+        info!(
+            host = %host.host.name, endpoint = %host.endpoint,
+            "host {}: engine at {}, from {}", host.host.name, host.endpoint, host.endpoint_source
+        );
+    }
     for pool in &config.pools {
         let pool = &pool.pool;
         info!(

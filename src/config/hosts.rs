@@ -6,6 +6,7 @@ use super::{
     devices,
     file::{self, Engine},
     findings::At,
+    local_engine::{EndpointSource, local_engine},
     model::HostConfig,
     reading::Reading,
     units::{Size, UNSERVED},
@@ -46,36 +47,39 @@ impl Reading<'_> {
             memory: bytes(written.memory, &at.key("memory")).unwrap_or_default(),
             cpu_millis: cpu_millis(written.cpus, &at.key("cpus")).unwrap_or_default(),
         };
+        let (endpoint, endpoint_source) = endpoint?;
         let min_free_disk = written.min_free_disk.map(|size| size.0);
         Some(HostConfig {
             host: Host { name: name?, max_runners, budget, devices: devices::of_host(written, at) },
-            endpoint: endpoint?,
+            endpoint,
+            endpoint_source,
             min_free_disk,
         })
     }
 
     /// The configured endpoint, else the one that the docker command would use.
-    fn endpoint(&self, written: &file::Host, at: &At<'_>) -> Option<Endpoint> {
+    fn endpoint(&self, written: &file::Host, at: &At<'_>) -> Option<(Endpoint, EndpointSource)> {
         let at_tls = at.key("tls_dir");
         let is_plain = |directory: &&PathBuf| self.is_plain(&directory.to_string_lossy(), &at_tls);
         let tls_dir = match &written.tls_dir {
             Some(directory) if !is_plain(&directory) => return None,
             written => written.as_ref().map(|directory| self.base.join(directory)),
         };
-        let (endpoint, tls_dir): (Option<Endpoint>, Option<PathBuf>) = match &written.endpoint {
-            Some(text) => (at.key("endpoint").parsed(text, &meant(text)), tls_dir),
-            None if at.key("endpoint").is_broken() => return None,
-            None => match self.variable("DOCKER_HOST") {
-                None => (Some(Endpoint::default()), tls_dir),
-                Some(text) => {
-                    let verify = self.variable("DOCKER_TLS_VERIFY").is_some();
-                    let certificates = verify.then(|| self.variable("DOCKER_CERT_PATH")).flatten();
-                    let hint = "it comes from DOCKER_HOST; change that, or set endpoint = \"…\"";
-                    (at.key("endpoint").parsed(text, hint), tls_dir.or(certificates.map(PathBuf::from)))
+        let at_endpoint = at.key("endpoint");
+        let (endpoint, source) = match &written.endpoint {
+            Some(text) => (at_endpoint.parsed(text, &meant(text))?, EndpointSource::Configured),
+            None if at_endpoint.is_broken() => return None,
+            None => match local_engine(|name| self.variable(name)) {
+                Ok(found) => found,
+                Err(error) => {
+                    let text = error.to_string();
+                    let (text, hint) = text.split_once("; ").unwrap_or((&text, ""));
+                    at_endpoint.error(text, hint);
+                    return None;
                 }
             },
         };
-        match (endpoint?, tls_dir) {
+        let endpoint = match (endpoint, tls_dir) {
             (Endpoint::Tcp { address, tls_dir: None }, None) => {
                 let near = address.starts_with("localhost:")
                     || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
@@ -86,15 +90,18 @@ impl Reading<'_> {
                         "set up TLS on the engine and set tls_dir, or use ssh://",
                     );
                 }
-                Some(Endpoint::Tcp { address, tls_dir: None })
+                Endpoint::Tcp { address, tls_dir: None }
             }
-            (Endpoint::Tcp { address, .. }, tls_dir) => Some(Endpoint::Tcp { address, tls_dir }),
-            (other, None) => Some(other),
+            (Endpoint::Tcp { address, tls_dir: found }, written) => {
+                Endpoint::Tcp { address, tls_dir: written.or(found) }
+            }
+            (other, None) => other,
             (other, Some(_)) => {
                 at.key("tls_dir").error("can only be used with a tcp:// endpoint", "remove it");
-                Some(other)
+                other
             }
-        }
+        };
+        Some((endpoint, source))
     }
 }
 

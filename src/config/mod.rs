@@ -18,6 +18,7 @@ mod key_path;
 mod keys;
 mod labels;
 mod layers;
+mod local_engine;
 mod machine;
 mod merge;
 mod model;
@@ -39,6 +40,7 @@ use std::{
     time::Duration,
 };
 
+pub use local_engine::{EndpointSource, LocalEngineError, local_engine};
 pub use machine::Machine;
 pub use model::{Config, HostConfig, ImageSource, PoolConfig, Tokens};
 pub use problem::{Problem, Problems, SettingLocation};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::problem::Problem;
+use super::{local_engine::EndpointSource, problem::Problem};
 use crate::{
     fleet::{self, HostName, InstanceId, PullPolicy},
     github::CredentialSource,
@@ -54,6 +54,7 @@ impl Config {
 pub struct HostConfig {
     pub host: fleet::Host,
     pub endpoint: Endpoint,
+    pub endpoint_source: EndpointSource,
     /// With less free disk space than this, in bytes, nothing is launched.
     pub min_free_disk: Option<u64>,
 }

@@ -23,6 +23,9 @@ const JOBS: usize = 12;
 /// The longest time without a job that ends.
 const PATIENCE: Duration = Duration::from_mins(4);
 
+/// Between two kills of the daemon: what a launch that was cut off has left is removed after a minute of the next daemon.
+const BETWEEN_KILLS: Duration = Duration::from_mins(2);
+
 /// Queued jobs at once.
 const QUEUED: usize = 40;
 
@@ -106,7 +109,7 @@ async fn many_jobs_with_faults_leave_everything_as_it_was() {
     world.start().await;
     let (files, memory) = process(&world);
     let began = std::time::Instant::now();
-    let (mut enqueued, mut kills) = (0, 0);
+    let (mut enqueued, mut kills, mut killed_at) = (0, 0, began);
     let mut by_pool: BTreeMap<usize, usize> = BTreeMap::new();
     while enqueued < jobs || world.github.snapshot().completed() < jobs {
         let completed = world.github.snapshot().completed();
@@ -131,11 +134,12 @@ async fn many_jobs_with_faults_leave_everything_as_it_was() {
         if completed / 7 > kills {
             kills += 1;
             match kills % 3 {
-                0 => {
+                0 if kills == 3 || killed_at.elapsed() > BETWEEN_KILLS => {
                     world.kill();
                     world.start().await;
+                    killed_at = std::time::Instant::now();
                 }
-                1 => {
+                0 | 1 => {
                     if let Some(runner) = world.running().await.first() {
                         // It may have ended by now, as the engine below.
                         let _ = world.engine.kill_container(&runner.id, None).await;

@@ -40,6 +40,7 @@ pub(super) fn sockets(subject: &str, host: &HostConfig, pools: &[&Pool]) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::EndpointSource;
     use crate::fleet::{Demand, Host, Policy, Resources, Template};
 
     fn lines(endpoint: &Path, docker: DockerMode) -> usize {
@@ -65,7 +66,12 @@ mod tests {
             policy: Policy::default(),
             template: Template { docker, ..Template::default() },
         };
-        sockets("host", &HostConfig { host, endpoint, min_free_disk: None }, &[&pool, &pool]).len()
+        sockets(
+            "host",
+            &HostConfig { host, endpoint, endpoint_source: EndpointSource::Configured, min_free_disk: None },
+            &[&pool, &pool],
+        )
+        .len()
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     clock,
-    config::{Config, HostConfig},
+    config::{Config, EndpointSource, HostConfig},
     fleet::{Pool, PullPolicy},
     host::{Docker, Facts, Product, UNPREFIXED},
 };
@@ -48,7 +48,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
             return lines;
         }
     };
-    let mut lines = vec![Line::ok(&subject, introduce(&facts, &host.endpoint.to_string()))];
+    let mut lines = vec![Line::ok(&subject, introduce(&facts, host))];
     lines.extend(room(&subject, host, &pools, &facts));
     lines.extend(disk(&subject, host, &facts));
     lines.extend(docker_socket::sockets(&subject, host, &pools));
@@ -65,10 +65,17 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
     lines
 }
 
-fn introduce(facts: &Facts, endpoint: &str) -> String {
+fn introduce(facts: &Facts, host: &HostConfig) -> String {
     let Facts { product, version, api_version, os, architecture, memory, cpus, .. } = facts;
     let (cpus, memory) = (counted(*cpus as usize, "cpu"), size(*memory));
-    format!("{product} {version} (API {api_version}, {os}/{architecture}) at {endpoint}, {cpus}, {memory}")
+    let source = match &host.endpoint_source {
+        EndpointSource::Configured => String::new(),
+        found => format!(" (from {found})"),
+    };
+    format!(
+        "{product} {version} (API {api_version}, {os}/{architecture}) at {}{source}, {cpus}, {memory}",
+        host.endpoint
+    )
 }
 
 fn size(bytes: u64) -> String {
@@ -277,7 +284,12 @@ pub(super) mod tests {
     fn host(budget: Resources, max_runners: Option<u32>) -> HostConfig {
         let name = "local".parse().unwrap();
         let host = Host { name, max_runners, budget, devices: std::collections::BTreeMap::default() };
-        HostConfig { host, endpoint: crate::host::Endpoint::default(), min_free_disk: None }
+        HostConfig {
+            host,
+            endpoint: crate::host::Endpoint::default(),
+            endpoint_source: EndpointSource::Configured,
+            min_free_disk: None,
+        }
     }
 
     pub(in crate::cli::check) fn pool(memory: u64, cpu_millis: u64, max: u32, runtime: Option<&str>) -> Pool {
