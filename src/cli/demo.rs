@@ -101,7 +101,7 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
     let engine = engine_of(&endpoint, instance.clone())?;
     let facts = engine.facts().await.context("the demo needs a Docker Engine")?;
     let mut screen = Screen::new(demo.jobs, demo.max);
-    screen.say(&format!("Docker Engine {}; building the runner image from this program", facts.version));
+    screen.say(&format!("{} {}; building the runner image from this program", facts.product, facts.version));
     let remains_removed = remove_remains(&endpoint, &address).await;
     if remains_removed > 0 {
         screen.say(&format!("removed {remains_removed} containers of a demo that was killed"));
@@ -190,8 +190,14 @@ async fn play(global: &Global, demo: &Demo) -> anyhow::Result<Summary> {
 fn endpoint() -> anyhow::Result<Endpoint> {
     let variables: BTreeMap<String, String> = environment().collect();
     let variable = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let (endpoint, _) =
+    let (endpoint, source) =
         local_engine(variable).map_err(|error| anyhow!("the endpoint of the engine {error}"))?;
+    if let Endpoint::Ssh(_) | Endpoint::Tcp { tls_dir: Some(_), .. } = endpoint {
+        bail!(
+            "the demo needs an engine on this machine, and {endpoint}, from {source}, is on another one; set DOCKER_HOST to \
+             a socket, such as unix:///var/run/docker.sock"
+        );
+    }
     Ok(endpoint)
 }
 

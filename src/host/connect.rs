@@ -88,12 +88,16 @@ impl Endpoint {
         }
     }
 
-    /// Connects, negotiates an API version, and makes sure that the server is an engine.
+    /// Connects, negotiates an API version, and makes sure that the server is an engine. Not for `ssh://`: nothing would
+    /// hold its login.
     pub async fn connect(&self) -> Result<bollard::Docker, HostError> {
-        self.connect_through(&mut None).await
+        match self {
+            Self::Ssh(_) => Err(failed(format!("{self} is not on this machine"), None)),
+            Self::Unix(_) | Self::Tcp { .. } => self.connect_through(&mut None).await,
+        }
     }
 
-    /// The same, through a socket that is forwarded: for `ssh://`, one that has ended is opened again.
+    /// The same for every endpoint. `ssh://` goes through a socket that is forwarded, and opened again when it has ended.
     pub(super) async fn connect_through(
         &self,
         forward: &mut Option<Forward>,
@@ -126,6 +130,11 @@ impl Endpoint {
             Err(Error::DockerResponseServerError { status_code: 403, message }) => Err(HostError::Refused(
                 format!("{}: {} (HTTP status 403)", Call::Version, one_line(&message)),
             )),
+            Err(Error::DockerResponseServerError { status_code: 400, message }) if asks_for_tls(&message) => {
+                let todo =
+                    "set tls_dir in the host's section to a directory with ca.pem, cert.pem and key.pem";
+                Err(failed(format!("{self} speaks TLS only; {todo}"), None))
+            }
             // Other HTTP servers do not have `/version`, or return no version there.
             Err(
                 Error::APIVersionParseError {}
@@ -145,6 +154,11 @@ impl Endpoint {
             }),
         }
     }
+}
+
+/// Whether a text is what Go's servers answer to plain HTTP on a port with TLS: it has no status of its own.
+fn asks_for_tls(message: &str) -> bool {
+    message.contains("HTTP request to an HTTPS server")
 }
 
 impl FromStr for Endpoint {

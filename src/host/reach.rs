@@ -27,10 +27,7 @@ impl Docker {
         template: &Template,
         addresses: &[String],
     ) -> Result<Vec<Option<String>>, HostError> {
-        let image = match template.egress.as_ref().and_then(|egress| egress.image.clone()) {
-            Some(image) => image,
-            None => self.egress_image().await?,
-        };
+        let image = self.egress_image().await?;
         let body = Box::new(body(template, image, addresses, self.instance().as_str()));
         let run = self.engine().request_within(PATIENCE, &[], Call::Attach, |docker| {
             boxed(async move { output(&docker, *body).await })

@@ -57,7 +57,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
     for pool in &pools {
         lines.extend(surroundings::files(pool).await);
         lines.extend(surroundings::paths(&host.endpoint, pool));
-        lines.extend(services::reachable(&docker, pool, from_runners).await);
+        lines.extend(services::reachable(&docker, &facts, pool, from_runners).await);
     }
     for ((_, image), source) in images {
         lines.extend(self::image(&docker, host, image, source.pull).await);

@@ -3,7 +3,7 @@
 use super::{report::Line, wording::problem_and_hint};
 use crate::{
     fleet::{DockerMode, Pool, Proxy, Template},
-    host::Docker,
+    host::{Docker, Facts, own_image::runs_on},
     text::chain,
 };
 
@@ -20,7 +20,7 @@ struct Service {
 }
 
 /// A line for each service that the pool's template names. Only `try_it` starts a container.
-pub(super) async fn reachable(docker: &Docker, pool: &Pool, try_it: bool) -> Vec<Line> {
+pub(super) async fn reachable(docker: &Docker, facts: &Facts, pool: &Pool, try_it: bool) -> Vec<Line> {
     let services = services(&pool.template);
     let subject = format!("pool {:?}", pool.name.as_str());
     if services.is_empty() {
@@ -35,6 +35,13 @@ pub(super) async fn reachable(docker: &Docker, pool: &Pool, try_it: bool) -> Vec
         let text = format!(
             "whether its runners reach {} is checked with --from-runners, which starts a short container",
             shown.join(", ")
+        );
+        return vec![Line::skip(subject, text)];
+    }
+    if !runs_on(&facts.os, &facts.architecture) {
+        let text = format!(
+            "its services were not tried: this program cannot run on its host, which is {}/{}",
+            facts.os, facts.architecture
         );
         return vec![Line::skip(subject, text)];
     }

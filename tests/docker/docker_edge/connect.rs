@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dayfly::host::{Deadlines, Docker, Host, HostError, RequestReport};
+use dayfly::host::{Deadlines, Docker, Host, HostError, Product, RequestReport};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UnixListener},
@@ -32,6 +32,8 @@ async fn the_engine_reports_its_facts() {
     assert!(facts.memory > 0 && facts.cpus > 0 && facts.storage_root.starts_with('/'), "{facts:?}");
     assert_eq!(facts.os, "linux");
     assert!(facts.runtimes.contains("runc"), "{facts:?}");
+    let is_podman = std::env::var("DAYFLY_TEST_ENGINE").is_ok_and(|engine| engine.contains("podman"));
+    assert_eq!(facts.product, if is_podman { Product::Podman } else { Product::Docker });
 }
 
 #[tokio::test]
@@ -72,6 +74,16 @@ fn answering(path: &std::path::Path, bytes: &'static [u8]) {
             });
         }
     });
+}
+
+#[tokio::test]
+async fn a_port_with_tls_that_is_spoken_to_without_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    // What servers written in Go answer.
+    answering(&path, b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
+    let text = complaint(&format!("unix://{}", path.display())).await;
+    assert!(text.contains("speaks TLS only; set tls_dir"), "{text}");
 }
 
 #[tokio::test]
