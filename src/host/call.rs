@@ -6,6 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Connect,
+    Ping,
     Version,
     Info,
     Events,
@@ -41,6 +42,7 @@ impl Call {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Ping => "ping",
             Self::Version => "version",
             Self::Info => "info",
             Self::Events => "events",
@@ -78,6 +80,7 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",
+            Self::Ping => "ping the engine",
             Self::Version => "get version",
             Self::Info => "get system information",
             Self::Events => "monitor events",

@@ -106,6 +106,9 @@ pub struct Facts {
     pub ignored_limits: Vec<&'static str>,
 }
 
+/// How long an engine may take to answer a ping.
+const PING: Duration = Duration::from_secs(3);
+
 /// A clock that differs by this many seconds is reported.
 const SKEW_REPORTED: i64 = 60;
 
@@ -174,6 +177,16 @@ impl Docker {
             runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
             ignored_limits: ignored.map(|(limit, _)| limit).collect(),
         })
+    }
+
+    /// Whether the engine answers at all, within [`PING`]: a ping waits for nothing that it does.
+    pub async fn ping(&self) -> Result<(), HostError> {
+        let ping = |docker: bollard::Docker| async move { docker.ping().await };
+        match self.engine().request_within(PING, &[], Call::Ping, ping).await {
+            // A proxy may refuse it.
+            Ok(_) | Err(Fault::Said(..)) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     /// The last reading of the clock of the engine's machine; that of this machine before there is one.

@@ -68,6 +68,7 @@ impl Deadlines {
             | Call::RemoveLeftover => self.change,
             Call::Pull | Call::Import => self.pull,
             Call::Connect
+            | Call::Ping
             | Call::Version
             | Call::Info
             | Call::Events

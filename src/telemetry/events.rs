@@ -151,8 +151,8 @@ fn log_sight(event: &Event) {
             let detail = one_line(&trouble.detail);
             warn!(
                 host = %host, reason = trouble.kind.as_str(),
-                "failed to list the containers of host {host}, will retry; nothing is launched or removed \
-                 there until it can be listed again: {detail}"
+                "host {host} cannot be used, will retry; nothing is launched or removed there until its containers can \
+                 be listed again: {detail}"
             );
         }
         Event::Host { host, trouble: None } => {

@@ -86,11 +86,21 @@ async fn a_hostile_job_changes_nothing_for_the_next_one_and_a_trusted_job_does()
         (fork(of("push", "better", "poison-3")), 2),
         (of("push", "better", "best"), 3),
     ];
-    for (done, (job, promoted)) in (1..).zip(jobs) {
-        world.github.enqueue(job);
-        let now = world.github_until("the job ends", |now| now.completed() == done).await;
-        assert_eq!(now.succeeded, done, "{:#?}", world.github.jobs());
-        until("its container is removed", async || world.containers().await.is_empty().then_some(())).await;
-        assert_eq!(world.logged(&["promoted the caches of a trusted job"]).len(), promoted, "after {done}");
+    let mut done = 0;
+    for (job, promoted) in jobs {
+        // What GitHub reports too late, on a busy machine, is not promoted: then the job comes once more.
+        for last in [false, false, true] {
+            world.github.enqueue(job.clone());
+            done += 1;
+            let now = world.github_until("the job ends", |now| now.completed() == done).await;
+            assert_eq!(now.succeeded, done, "{:#?}", world.github.jobs());
+            until("its container is removed", async || world.containers().await.is_empty().then_some(()))
+                .await;
+            let logged = world.logged(&["promoted the caches of a trusted job"]).len();
+            assert!(if last { logged == promoted } else { logged <= promoted }, "{logged} after {done}");
+            if logged == promoted {
+                break;
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use dayfly::simulator::Endpoint;
 use tokio::{io::AsyncReadExt as _, net::UnixListener};
 
 use crate::{
@@ -93,4 +94,37 @@ async fn an_engine_that_refuses_to_inspect_images_is_reported_once_and_by_name()
         (world.status().await.count("linux", "idle") == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn nothing_is_minted_for_an_engine_that_stops_answering() {
+    let mut world = World::new().await;
+    let socket = world.path("docker.sock");
+    let proxy = Proxy::start(&socket);
+    let pool = pool("linux", "acme");
+    world.configure_at(socket.to_str().unwrap(), &[&pool]);
+    world.start().await;
+    world.idle("linux", 1).await;
+
+    // Every request: a list has half a minute for its answer.
+    proxy.hold(Some(Hold::Request("/")));
+    let reported = until("it is reported", async || {
+        world.logged(&["host local cannot be used", "ping the engine"]).into_iter().next()
+    });
+    let reported = reported.await;
+    assert!(reported.contains("did not respond within 3 s"), "{reported}");
+    let minted = world.github.count(Endpoint::Mint);
+    world.github.enqueue(pool.job());
+    // The idle runner takes it, and gets no replacement.
+    world.github_until("the job is served", |now| now.succeeded == 1).await;
+    world
+        .until("launches are paused", |status| {
+            status.held("linux") == Some("host_unreachable") && status.count("linux", "idle") == 0
+        })
+        .await;
+    assert_eq!(world.github.count(Endpoint::Mint), minted);
+
+    proxy.hold(None);
+    world.until("the host is back", |status| status.hosts[0].up).await;
+    world.idle("linux", 1).await;
 }

@@ -1,8 +1,8 @@
-//! The machine of an engine: its clock and its disk.
+//! An engine and its machine: whether it answers, its clock and its disk.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 use tracing::warn;
 
 use crate::{
@@ -15,6 +15,33 @@ use crate::{
 
 /// How often an engine's disk is checked.
 const DISK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Between two pings of an engine.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Pings an engine while it can be listed, and reports one that does not answer twice in a row: a list of an engine that
+/// hangs fails far later, and until then runners would be minted for it.
+pub(super) async fn watch_answers(engine: Engine, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
+    let mut listed = engine.listed.subscribe();
+    let mut failures = 0;
+    while listed.wait_for(|listed| *listed).await.is_ok() {
+        match engine.docker.ping().await {
+            Ok(()) => failures = 0,
+            Err(_) if failures == 0 => {
+                failures = 1;
+                continue;
+            }
+            Err(error) => {
+                failures = 0;
+                engine.was_listed(false);
+                publisher.publish(Evidence::HostTrouble { host: host.clone(), trouble: error.into() });
+                relist.notify_one();
+                continue;
+            }
+        }
+        sleep(PING_INTERVAL).await;
+    }
+}
 
 /// Reads an engine's clock, retrying until it responds, and reports one that differs much from this
 /// machine's.

@@ -25,7 +25,7 @@ use self::{
     files::watch_files,
     images::ImageKeeper,
     logs::follow_logs,
-    machine::{check_clock, watch_disk},
+    machine::{check_clock, watch_answers, watch_disk},
 };
 use crate::{
     daemon::parts::Parts,
@@ -63,7 +63,9 @@ fn observe_hosts(parts: &Parts<'_>, tasks: &mut Tasks) {
         let relist = Arc::new(Notify::new());
         let (edges, events) = (parts.edges.clone(), relist.clone());
         observers.spawn(follow_events(engine.clone(), host.clone(), publisher.clone(), events));
+        let pings = relist.clone();
         observers.spawn(list_containers(edges, engine.clone(), host.clone(), publisher.clone(), relist));
+        observers.spawn(watch_answers(engine.clone(), host.clone(), publisher.clone(), pings));
         observers.spawn(check_clock(engine.clone(), host.clone()));
     }
     for host in &parts.config.hosts {
