@@ -179,7 +179,7 @@ impl Docker {
         })
     }
 
-    /// Whether the engine answers at all, within [`PING`]: a ping waits for nothing that it does.
+    /// Whether the engine answers at all, within three seconds: a ping waits for nothing that it does.
     pub async fn ping(&self) -> Result<(), HostError> {
         let ping = |docker: bollard::Docker| async move { docker.ping().await };
         match self.engine().request_within(PING, &[], Call::Ping, ping).await {
