@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     files,
-    host::{Endpoint, EndpointError},
+    host::{Endpoint, EndpointError, usual_sockets},
 };
 
 /// Where an endpoint comes from.
@@ -106,18 +106,6 @@ pub fn local_engine<'v>(
     let is_socket = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.file_type().is_socket());
     let found = usual_sockets(own).find(is_socket).map_or_else(Endpoint::default, Endpoint::Unix);
     Ok((found, EndpointSource::UsualSocket))
-}
-
-/// The sockets of Docker and Podman, for root and for other users.
-fn usual_sockets(own: Option<&Path>) -> impl Iterator<Item = PathBuf> {
-    let own = |name: &str| own.map(|own| own.join(name));
-    let all = [
-        Some("/var/run/docker.sock".into()),
-        own("docker.sock"),
-        Some("/run/podman/podman.sock".into()),
-        own("podman/podman.sock"),
-    ];
-    all.into_iter().flatten()
 }
 
 /// The name of the context in use, unless it is the default one.

@@ -262,7 +262,8 @@ pub(super) fn explain(endpoint: &Endpoint, error: Error) -> HostError {
 
 fn no_socket(path: &Path) -> String {
     let shown = path.display();
-    match other_sockets().find(|other| other != path && usable_socket(other).is_ok()) {
+    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|own| own.is_absolute());
+    match usual_sockets(own.as_deref()).find(|other| other != path && usable_socket(other).is_ok()) {
         Some(other) => format!(
             "the socket {shown} does not exist, but {other} does; set endpoint = \"unix://{other}\" in the \
              host's section",
@@ -275,11 +276,16 @@ fn no_socket(path: &Path) -> String {
     }
 }
 
-/// Other paths of Docker's and Podman's sockets, for root and for other users.
-fn other_sockets() -> impl Iterator<Item = PathBuf> {
-    let own = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let own = own.into_iter().flat_map(|dir| [dir.join("docker.sock"), dir.join("podman/podman.sock")]);
-    ["/var/run/docker.sock", "/run/podman/podman.sock"].into_iter().map(PathBuf::from).chain(own)
+/// The paths of Docker's and Podman's sockets, for root and for the user whose runtime directory `own` is.
+pub fn usual_sockets(own: Option<&Path>) -> impl Iterator<Item = PathBuf> {
+    let own = |name: &str| own.map(|own| own.join(name));
+    let all = [
+        Some("/var/run/docker.sock".into()),
+        own("docker.sock"),
+        Some("/run/podman/podman.sock".into()),
+        own("podman/podman.sock"),
+    ];
+    all.into_iter().flatten()
 }
 
 fn permission_denied(path: &Path) -> String {

@@ -36,7 +36,7 @@ pub use crate::executor::{Host, HostError, LaunchError, LaunchOf, Listed, Prepar
 
 pub use self::{
     attachments::{LABEL_ATTACHMENT, Prepared},
-    connect::{Endpoint, EndpointError},
+    connect::{Endpoint, EndpointError, usual_sockets},
     container::{
         LABEL_DEVICES, LABEL_IMAGE, LABEL_INSTANCE, LABEL_POOL, LABEL_REGISTRATION, LABEL_RUNNER,
         LABEL_SCOPE, LABEL_TEMPLATE,

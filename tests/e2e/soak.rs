@@ -11,7 +11,7 @@ use dayfly::{
 };
 
 use crate::{
-    dind,
+    docker_in_jobs::with_dind,
     engines::TestEngine,
     job_image,
     world::{Pool, World, pool, quick, within},
@@ -49,11 +49,7 @@ fn pools(image: &str, privileged: bool) -> Vec<Pool> {
     let mut pools = vec![];
     if privileged {
         pools.push(base("isolated", 4).network("isolated"));
-        pools.push(
-            base("dind", 2)
-                .container("docker = \"dind\"")
-                .container(&format!("dind = {{ image = \"{}\", start_timeout = \"80s\" }}", dind::IMAGE)),
-        );
+        pools.push(with_dind(base("dind", 2), ""));
         pools.push(
             base("socket", 3)
                 .container("docker = \"socket\"")

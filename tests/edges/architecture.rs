@@ -114,7 +114,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(!files.is_empty(), "the sources were not found");
+    // The executor is the smallest.
+    let least = if folder == "crates/executor/src" { 7 } else { 10 };
+    assert!(files.len() > least, "the sources were not found");
     files
 }
 

@@ -23,23 +23,19 @@ const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// hangs fails far later, and until then runners would be minted for it.
 pub(super) async fn watch_answers(engine: Engine, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
     let mut listed = engine.listed.subscribe();
-    let mut failures = 0;
     while listed.wait_for(|listed| *listed).await.is_ok() {
-        match engine.docker.ping().await {
-            Ok(()) => failures = 0,
-            Err(_) if failures == 0 => {
-                failures = 1;
-                continue;
-            }
+        let answer = match engine.docker.ping().await {
+            Ok(()) => Ok(()),
+            Err(_) => engine.docker.ping().await,
+        };
+        match answer {
+            Ok(()) => sleep(PING_INTERVAL).await,
             Err(error) => {
-                failures = 0;
                 engine.was_listed(false);
                 publisher.publish(Evidence::HostTrouble { host: host.clone(), trouble: error.into() });
                 relist.notify_one();
-                continue;
             }
         }
-        sleep(PING_INTERVAL).await;
     }
 }
 
