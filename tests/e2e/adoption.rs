@@ -26,7 +26,7 @@ async fn a_killed_daemon_finds_all_its_runners_again() {
     assert_eq!(world.github.count(Endpoint::Mint), MANY as u64, "no new mint");
     assert_eq!(world.github.count(Endpoint::DeleteRunner), 0);
     assert_eq!(world.github.snapshot().runners.len(), MANY);
-    assert_eq!(world.logged(&["adopted runner"]).len(), MANY);
+    assert_eq!(world.until_logged(MANY, &["adopted runner"]).await.len(), MANY);
     assert_eq!(world.metric("dayfly_runners_launched_total{pool=\"linux\"}").await, 0);
 }
 
@@ -60,7 +60,7 @@ async fn a_terminated_daemon_leaves_its_runners_to_the_next_one() {
     until("the ended one is removed", async || (world.containers().await.len() == 1).then_some(())).await;
     assert_eq!(world.github.count(Endpoint::Mint), 2, "no new mint");
     assert_eq!(world.github.count(Endpoint::DeleteRunner), 0);
-    assert!(!world.logged(&[&busy.runner, "\"job\":\"meanwhile\"", "\"reason\":\"completed\""]).is_empty());
+    world.until_logged(1, &[&busy.runner, "\"job\":\"meanwhile\"", "\"reason\":\"completed\""]).await;
 }
 
 #[tokio::test]

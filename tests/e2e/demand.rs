@@ -43,8 +43,8 @@ async fn a_polled_queue_launches_runners_from_nothing() {
     }
     served(&world, 5).await;
     empty_again(&world).await;
-    let reported = world.logged(&["has job \\\"build\\\" of acme/widgets"]).len();
     let waited = world.metric("dayfly_job_queue_seconds_count{pool=\"linux\"}").await;
+    let reported = world.until_logged(waited, &["has job \\\"build\\\" of acme/widgets"]).await.len();
     assert_eq!(reported, waited, "what the log tells, the metric counts");
     assert_eq!(world.exits("linux", "completed").await, 5, "one job each");
 }
@@ -61,10 +61,7 @@ async fn a_webhook_brings_a_runner_and_a_lost_one_is_found_in_githubs_log() {
     let taken = "dayfly_webhook_deliveries_total{event=\"workflow_job\",result=\"accepted\"}";
     assert!(world.metric(taken).await > 0);
     assert_eq!(world.github.count(Endpoint::ListRuns), 0, "nobody looked at a queue");
-    until("the log tells of the job", async || {
-        (!world.logged(&["has job \\\"build\\\" of acme/widgets", "\"run\":"]).is_empty()).then_some(())
-    })
-    .await;
+    world.until_logged(1, &["has job \\\"build\\\" of acme/widgets", "\"run\":"]).await;
     world.terminate().await;
 
     world.github.enqueue(pool.job().of("acme/widgets"));
@@ -139,7 +136,7 @@ async fn a_job_that_no_pool_serves_is_reported_once_with_the_reason() {
         (world.github.count(Endpoint::ListRuns) > looks + 3).then_some(())
     })
     .await;
-    let reported = world.logged(&["\"level\":\"WARN\"", "train", "lacks gpu"]);
+    let reported = world.until_logged(1, &["\"level\":\"WARN\"", "train", "lacks gpu"]).await;
     assert_eq!(reported.len(), 1, "{reported:#?}");
 }
 

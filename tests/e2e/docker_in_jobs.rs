@@ -295,10 +295,7 @@ async fn a_socket_that_does_not_exist_on_the_host_is_reported_before_anything_is
     let pool = pool.container("docker = \"socket\"").container("docker_socket = \"/nowhere/docker.sock\"");
     world.configure(&[&pool]);
     world.start().await;
-    let refused = until("it is reported", async || {
-        world.logged(&["\"level\":\"WARN\"", "/nowhere/docker.sock", "docker_socket"]).into_iter().next()
-    });
-    refused.await;
+    world.until_logged(1, &["\"level\":\"WARN\"", "/nowhere/docker.sock", "docker_socket"]).await;
     assert_eq!(world.asked(Endpoint::Mint, "acme"), 0);
     tokio::time::timeout(Duration::from_mins(1), drained(&world)).await.unwrap();
 }

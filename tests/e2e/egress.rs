@@ -68,7 +68,7 @@ async fn a_pool_with_egress_serves_jobs_across_a_kill_of_the_daemon_and_leaves_n
     assert_eq!(engine::attachments(&world.engine, &world.instance).await, before);
     let series = "dayfly_egress_destinations_total{pool=\"linux\",result=\"allowed\"}";
     assert_eq!(world.metric(series).await, 1);
-    assert!(!world.logged(&["egress to", &github, "allowed", "\"pool\":\"linux\""]).is_empty());
+    world.until_logged(1, &["egress to", &github, "allowed", "\"pool\":\"linux\""]).await;
 
     world.signal("-USR1");
     let now = world.github_until("the job ends", |now| now.completed() == 1).await;
@@ -93,5 +93,5 @@ async fn audit_mode_shows_what_a_list_would_have_refused() {
             status.runners.iter().any(|runner| destinations(runner) == expected)
         })
         .await;
-    assert!(!world.logged(&["egress to", &github, "permitted by audit mode only"]).is_empty());
+    world.until_logged(1, &["egress to", &github, "permitted by audit mode only"]).await;
 }

@@ -32,7 +32,7 @@ async fn a_runner_killed_while_idle_is_replaced() {
     .await;
     world.idle("linux", 1).await;
     assert_eq!(world.github.snapshot().runners.len(), 1);
-    assert!(!world.logged(&[&before[0].runner, "\"reason\":\"killed\""]).is_empty());
+    world.until_logged(1, &[&before[0].runner, "\"reason\":\"killed\""]).await;
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_runner_killed_in_its_job_is_replaced_and_its_registration_cleared_awa
     let containers = world.containers().await;
     world.docker_kill(containers.iter().find(|container| container.runner == *name).unwrap()).await;
     world.until_exits("linux", "killed", 1).await;
-    assert!(!world.logged(&[name, "\"job\":\"deploy\"", "\"reason\":\"killed\""]).is_empty());
+    world.until_logged(1, &[name, "\"job\":\"deploy\"", "\"reason\":\"killed\""]).await;
     world.idle("linux", 1).await;
     world.github_until("the job is lost", |now| now.lost == 1).await;
     within(CLEARED, "GitHub has no trace of the dead runner", async || {
@@ -98,7 +98,7 @@ async fn a_runner_out_of_memory_is_named_as_such() {
     assert_eq!(record["out_of_memory"], true, "{record}");
     assert_eq!((&record["reason"], &record["job"]), (&"oom".into(), &"greedy".into()), "{record}");
     let name = record["runner"].as_str().unwrap();
-    let reported = world.logged(&["\"level\":\"WARN\"", name, "\"reason\":\"oom\""]);
+    let reported = world.until_logged(1, &["\"level\":\"WARN\"", name, "\"reason\":\"oom\""]).await;
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert_eq!(world.exits("linux", "oom").await, 1);
     world.idle("linux", 1).await;

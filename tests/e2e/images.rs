@@ -32,7 +32,8 @@ async fn a_pool_without_its_image_mints_nothing_and_starts_by_itself_once_it_is_
     assert_eq!(world.asked(Endpoint::Mint, "acme/widgets"), 0);
     assert_eq!(world.status().await.held("waiting"), Some("image_missing"));
     assert_eq!(world.metric("dayfly_pool_held{pool=\"waiting\",reason=\"image_missing\"}").await, 1);
-    let reported = world.logged(&["\"level\":\"WARN\"", "\"pool\":\"waiting\"", &later, "\\\"never\\\""]);
+    let words = ["\"level\":\"WARN\"", "\"pool\":\"waiting\"", &later, "\\\"never\\\""];
+    let reported = world.until_logged(1, &words).await;
     assert_eq!(reported.len(), 1, "once, with why: {reported:?}");
 
     engine::tag(&world.engine, &world.image, &later).await;
@@ -83,5 +84,6 @@ async fn a_newer_image_replaces_idle_runners_one_by_one_and_the_old_image_is_rem
     assert!(registry.logins.lock().unwrap().is_empty(), "an open registry gets no credentials");
     assert!(engine::image_id(&world.engine, &foreign).await.is_some());
     assert_ne!(engine::image_id(&world.engine, &image).await, Some(old));
-    assert_eq!(world.logged(&["removed the image that a newer one has replaced"]).len(), 1);
+    let removed = world.until_logged(1, &["removed the image that a newer one has replaced"]).await;
+    assert_eq!(removed.len(), 1, "{removed:?}");
 }

@@ -85,8 +85,8 @@ async fn an_engine_that_refuses_to_inspect_images_is_reported_once_and_by_name()
     world.start().await;
     world.until("it is held", |status| status.held("linux") == Some("image_unknown")).await;
     until("it was refused again", async || (proxy.stuck() >= 3).then_some(())).await;
-    let reported =
-        world.logged(&["\"level\":\"WARN\"", "inspect image: forbidden by a proxy (HTTP status 403)"]);
+    let words = ["\"level\":\"WARN\"", "inspect image: forbidden by a proxy (HTTP status 403)"];
+    let reported = world.until_logged(1, &words).await;
     assert_eq!(reported.len(), 1, "{reported:?}");
     proxy.hold(None);
     // The retries back off, up to once a minute.
@@ -108,11 +108,8 @@ async fn nothing_is_minted_for_an_engine_that_stops_answering() {
 
     // Every request: a list has half a minute for its answer.
     proxy.hold(Some(Hold::Request("/")));
-    let reported = until("it is reported", async || {
-        world.logged(&["host local cannot be used", "ping the engine"]).into_iter().next()
-    });
-    let reported = reported.await;
-    assert!(reported.contains("did not respond within 3 s"), "{reported}");
+    let reported = world.until_logged(1, &["host local cannot be used", "ping the engine"]).await;
+    assert!(reported[0].contains("did not respond within 3 s"), "{reported:?}");
     let minted = world.github.count(Endpoint::Mint);
     world.github.enqueue(pool.job());
     // The idle runner takes it, and gets no replacement.

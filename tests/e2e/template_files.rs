@@ -33,7 +33,7 @@ async fn a_pool_whose_env_file_cannot_be_used_fails_alone_and_recovers_and_a_cha
                 .any(|pool| pool.name == "files" && pool.held.as_deref() == Some("backing_off"))
         })
         .await;
-    assert!(!world.logged(&["failed to launch", "secrets.env:2: has no", "template_file"]).is_empty());
+    world.until_logged(1, &["failed to launch", "secrets.env:2: has no", "template_file"]).await;
     assert_eq!(world.github.count(Endpoint::Mint), 1, "nothing is minted for what cannot run");
 
     fs::write(&path, format!("A={}\n", secret(1))).unwrap();

@@ -356,7 +356,14 @@ impl World {
         requests.iter().filter(|r| r.endpoint == endpoint && concerns(&r.path)).count()
     }
 
-    /// The lines logged so far that hold all of some words.
+    /// Waits until so many lines hold all of some words, and returns all that do by then. The log comes after what it
+    /// tells of: its writer has a thread of its own.
+    pub(crate) async fn until_logged(&self, count: usize, words: &[&str]) -> Vec<String> {
+        let what = format!("{count} lines are logged with {words:?}");
+        until(&what, async || Some(self.logged(words)).filter(|lines| lines.len() >= count)).await
+    }
+
+    /// The lines logged so far that hold all of some words: for what must not be there, and counts that only grow.
     pub(crate) fn logged(&self, words: &[&str]) -> Vec<String> {
         let log = self.log.lock().unwrap();
         log.iter().filter(|line| words.iter().all(|word| line.contains(word))).cloned().collect()

@@ -16,7 +16,8 @@ use crate::{
 const NEVER_STARTED_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a runner stays after its job until GitHub reports where that came from, if its caches may be promoted.
-const ORIGIN_WAIT: Duration = Duration::from_secs(30);
+/// Webhooks come seconds late, and sometimes minutes.
+const ORIGIN_WAIT: Duration = Duration::from_mins(2);
 
 /// A job's result in the log, when it succeeded (`TaskResult` in actions/runner).
 const SUCCEEDED: [&str; 2] = ["Succeeded", "SucceededWithIssues"];

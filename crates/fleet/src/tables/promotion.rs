@@ -94,7 +94,7 @@ fn what_github_has_not_reported_is_awaited_for_a_while_and_then_not_promoted() {
     board.ends_with(&runner, "Succeeded", 0);
     assert_eq!(board.promotes(), None, "its origin may be known soon");
     let wake_at = board.fleet.plan(board.now).wake_at;
-    assert_eq!(wake_at, Some(board.now + Duration::from_secs(30)));
+    assert_eq!(wake_at, Some(board.now + 2 * MINUTE));
     board.origin(trusted());
     assert_eq!(board.promotes(), Some(true));
 
@@ -104,7 +104,7 @@ fn what_github_has_not_reported_is_awaited_for_a_while_and_then_not_promoted() {
             board.takes(&runner, OWN);
         }
         board.ends_with(&runner, "Succeeded", 0);
-        board.now = board.now + Duration::from_secs(30);
+        board.now = board.now + 2 * MINUTE;
         assert_eq!(board.promotes(), Some(false), "{known}");
     }
 }
@@ -116,7 +116,7 @@ fn the_origin_of_another_run_or_repository_is_not_that_of_the_job() {
     board.observe(Evidence::Origin { repository: OWN.parse().unwrap(), run_id: 8, origin: trusted() });
     board.observe(Evidence::Origin { repository: FORK.parse().unwrap(), run_id: 7, origin: trusted() });
     board.ends_with(&runner, "Succeeded", 0);
-    board.now = board.now + MINUTE;
+    board.now = board.now + 2 * MINUTE;
     assert_eq!(board.promotes(), Some(false));
 
     // A job of another repository than the pool's has none of its base's.
@@ -125,7 +125,7 @@ fn the_origin_of_another_run_or_repository_is_not_that_of_the_job() {
     let (repository, run_id) = (FORK.parse().unwrap(), 7);
     board.observe(Evidence::Origin { repository, run_id, origin: origin("push", "main", FORK) });
     board.ends_with(&runner, "Succeeded", 0);
-    board.now = board.now + MINUTE;
+    board.now = board.now + 2 * MINUTE;
     assert_eq!(board.promotes(), Some(false));
 }
 
