@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{Config, PoolConfig},
-    fleet::{self, GroupPolicy, Job, JobState, Placement, Pool, Scope, Target, group_of, place},
+    fleet::{self, GroupPolicy, Job, JobState, Matched, Pool, Scope, Target, group_of, match_pool},
     github::{Client, Credential, GithubError},
     text::chain,
 };
@@ -51,7 +51,7 @@ pub(super) fn run(global: &Global, explain: &Explain) -> anyhow::Result<ExitCode
 struct Found {
     job: Job,
     state: JobState,
-    placement: Placement,
+    matched: Matched,
     sentences: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Found {
     /// Whether it is running, has finished, or a pool serves it.
     fn is_well(&self) -> bool {
         let wants = matches!(self.state, JobState::Queued | JobState::Waiting);
-        !wants || matches!(self.placement, Placement::Pool(_))
+        !wants || matches!(self.matched, Matched::Pool(_))
     }
 
     fn document(&self) -> serde_json::Value {
@@ -69,10 +69,10 @@ impl Found {
             JobState::InProgress { runner } => ("in_progress", runner.as_deref()),
             JobState::Completed => ("completed", None),
         };
-        let (pool, unmatched) = match &self.placement {
-            Placement::Pool(pool) => (Some(pool.as_str()), None),
-            Placement::Unmatched(reason) => (None, Some(*reason)),
-            Placement::Foreign => (None, None),
+        let (pool, unmatched) = match &self.matched {
+            Matched::Pool(pool) => (Some(pool.as_str()), None),
+            Matched::Unmatched(reason) => (None, Some(*reason)),
+            Matched::Foreign => (None, None),
         };
         let Job { id, labels, public, facts, .. } = &self.job;
         json!({
@@ -135,17 +135,17 @@ async fn find_job(config: &Config, address: &Address) -> anyhow::Result<Found> {
         let groups = groups.get(&pool.pool.scope).map_or(&[][..], Vec::as_slice);
         (&pool.pool, group_of(&pool.pool, groups))
     });
-    let placement = place(&job, pools.clone());
+    let matched = match_pool(&job, pools.clone());
     let status = daemon::status(config).await;
     let mut sentences = fleet::explain(&job, &state, pools, status.as_ref().ok());
     if matches!(state, JobState::Queued | JobState::Waiting) {
         sentences.extend(about_enterprises(config, &job));
         sentences.extend(notes);
-        if let (Err(why), Placement::Pool(_)) = (&status, &placement) {
+        if let (Err(why), Matched::Pool(_)) = (&status, &matched) {
             sentences.push(format!("What the daemon is doing about it is not known: {why:#}."));
         }
     }
-    Ok(Found { job, state, placement, sentences })
+    Ok(Found { job, state, matched, sentences })
 }
 
 /// The pool whose credential most likely sees a repository: one of the repository, of its organization, or

@@ -2,7 +2,7 @@
 
 use super::{
     job::{Demand, GroupPolicy, Job, JobState},
-    matching::{Placement, Verdict, place, verdict},
+    matching::{Matched, Verdict, match_pool, verdict},
     pool::Pool,
     reasons::{Phase, Unmatched},
     report::{PoolReport, Status},
@@ -41,8 +41,8 @@ pub fn explain<'p>(
     if matches!(state, JobState::InProgress { .. } | JobState::Completed) {
         return reported;
     }
-    match place(job, pools.clone()) {
-        Placement::Pool(name) => {
+    match match_pool(job, pools.clone()) {
+        Matched::Pool(name) => {
             let others: Vec<&str> = pools
                 .clone()
                 .filter(|(pool, group)| pool.name != name && verdict(job, pool, *group) == Verdict::Serves)
@@ -63,7 +63,7 @@ pub fn explain<'p>(
             let report = status.and_then(|status| status.pools.iter().find(|pool| pool.name == name));
             reported.extend(report.map(at_work));
         }
-        Placement::Unmatched(_) | Placement::Foreign => {
+        Matched::Unmatched(_) | Matched::Foreign => {
             reported.push("No pool serves it.".to_owned());
             let seen: Vec<_> = pools.map(|(pool, group)| (pool, group, verdict(job, pool, group))).collect();
             if seen.iter().all(|(.., verdict)| *verdict == Verdict::OtherScope) {

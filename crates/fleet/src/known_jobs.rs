@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     job::{Job, JobId, JobState},
-    matching::Placement,
+    matching::Matched,
     reasons::Unmatched,
     scope::Scope,
     time::Instant,
@@ -31,6 +31,6 @@ pub(super) struct KnownJob {
     /// When that was certain: a hint arrives later than the fact, and often later than the runner's own
     /// log.
     pub(super) sure_at: Instant,
-    pub(super) placement: Placement,
+    pub(super) matched: Matched,
     pub(super) reported: Option<Unmatched>,
 }

@@ -64,7 +64,7 @@ pub use explain::{explain, label_advice};
 pub use fleet::Fleet;
 pub use host::Host;
 pub use job::{Demand, GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState, Visibility};
-pub use matching::{Placement, Verdict, group_of, place, verdict};
+pub use matching::{Matched, Verdict, group_of, match_pool, verdict};
 pub use name::{
     HostName, InstanceId, MAX_INSTANCE, MAX_POOL_AND_INSTANCE, MAX_RUNNER_NAME, NameError, Names, PREFIX,
     PoolName, RunnerName,

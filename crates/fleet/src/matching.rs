@@ -32,7 +32,7 @@ pub enum Verdict {
 
 /// The pool that a job belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placement {
+pub enum Matched {
     /// To this pool.
     Pool(PoolName),
     /// To none, although it seems to be meant for these pools.
@@ -84,7 +84,10 @@ pub fn verdict(job: &Job, pool: &Pool, group: Option<&GroupPolicy>) -> Verdict {
 }
 
 /// Which of these pools a job belongs to, with their groups' policies.
-pub fn place<'p>(job: &Job, pools: impl Iterator<Item = (&'p Pool, Option<&'p GroupPolicy>)>) -> Placement {
+pub fn match_pool<'p>(
+    job: &Job,
+    pools: impl Iterator<Item = (&'p Pool, Option<&'p GroupPolicy>)>,
+) -> Matched {
     let (mut best, mut reason, mut ours) = (None, None, false);
     for (pool, group) in pools {
         match verdict(job, pool, group) {
@@ -102,9 +105,9 @@ pub fn place<'p>(job: &Job, pools: impl Iterator<Item = (&'p Pool, Option<&'p Gr
         }
     }
     match (best, reason) {
-        (Some((.., name)), _) => Placement::Pool(name.clone()),
-        (None, Some(reason)) if ours => Placement::Unmatched(reason),
-        (None, _) => Placement::Foreign,
+        (Some((.., name)), _) => Matched::Pool(name.clone()),
+        (None, Some(reason)) if ours => Matched::Unmatched(reason),
+        (None, _) => Matched::Foreign,
     }
 }
 
@@ -274,21 +277,22 @@ mod tests {
             pool("b", ORG, &["linux", "x64"]),
             pool("a", ORG, &["linux", "x64", "X64"]),
         ];
-        let placed = |pools: &[Pool]| place(&job(REPO, &["linux"]), pools.iter().map(|pool| (pool, None)));
-        assert_eq!(placed(&pools), Placement::Pool("a".parse().unwrap()));
+        let matched =
+            |pools: &[Pool]| match_pool(&job(REPO, &["linux"]), pools.iter().map(|pool| (pool, None)));
+        assert_eq!(matched(&pools), Matched::Pool("a".parse().unwrap()));
         pools[1].policy.priority = 1;
-        assert_eq!(placed(&pools), Placement::Pool("b".parse().unwrap()));
+        assert_eq!(matched(&pools), Matched::Pool("b".parse().unwrap()));
         pools.push(pool("c", ORG, &["linux"]));
-        assert_eq!(placed(&pools), Placement::Pool("c".parse().unwrap()));
+        assert_eq!(matched(&pools), Matched::Pool("c".parse().unwrap()));
     }
 
     #[test]
     fn what_no_one_serves_is_reported_only_when_it_looks_like_ours() {
         let pools = [pool("p", ORG, &["linux", "x64"])];
-        let placed = |labels: &[&str]| place(&job(REPO, labels), pools.iter().map(|pool| (pool, None)));
-        assert_eq!(placed(&["ubuntu-latest"]), Placement::Foreign);
-        assert_eq!(placed(&["linux", "arm64"]), Placement::Unmatched(Unmatched::Labels));
-        assert_eq!(placed(&["self-hosted"]), Placement::Unmatched(Unmatched::Labels));
-        assert_eq!(placed(&[]), Placement::Unmatched(Unmatched::Unlabelled));
+        let matched = |labels: &[&str]| match_pool(&job(REPO, labels), pools.iter().map(|pool| (pool, None)));
+        assert_eq!(matched(&["ubuntu-latest"]), Matched::Foreign);
+        assert_eq!(matched(&["linux", "arm64"]), Matched::Unmatched(Unmatched::Labels));
+        assert_eq!(matched(&["self-hosted"]), Matched::Unmatched(Unmatched::Labels));
+        assert_eq!(matched(&[]), Matched::Unmatched(Unmatched::Unlabelled));
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     fleet::{Fleet, PoolState},
     job::{GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState, MAX_QUEUE_AGE, QUEUE_LAG},
     known_jobs::{KnownJob, KnownJobs},
-    matching::{Placement, group_of, place},
+    matching::{Matched, group_of, match_pool},
     name::{PoolName, RunnerName},
     pool::Pool,
     reasons::Source,
@@ -96,25 +96,19 @@ impl Fleet {
             self.jobs.over.remove(&key);
         }
         if state == JobState::Completed {
-            if self.jobs.known.contains_key(&key) || self.place(&job) != Placement::Foreign {
+            if self.jobs.known.contains_key(&key) || self.match_pool(&job) != Matched::Foreign {
                 self.job_over(key, at);
             }
             return;
         }
         let sure_at = if asked { at } else { at.min(job.queued_at) };
         let Some(known) = self.jobs.known.get_mut(&key) else {
-            let placement = self.place(&job);
-            if placement != Placement::Foreign && self.jobs.known.len() < MOST {
-                let known = KnownJob {
-                    job,
-                    state,
-                    seen_at: at,
-                    sure_at,
-                    placement: placement.clone(),
-                    reported: None,
-                };
+            let matched = self.match_pool(&job);
+            if matched != Matched::Foreign && self.jobs.known.len() < MOST {
+                let known =
+                    KnownJob { job, state, seen_at: at, sure_at, matched: matched.clone(), reported: None };
                 self.jobs.known.insert(key.clone(), known);
-                self.replace_job(&key, placement, now);
+                self.replace_job(&key, matched, now);
             }
             return;
         };
@@ -135,9 +129,9 @@ impl Fleet {
             == (labels, enterprise, public, workflows);
         (known.job, known.state) = (job, state);
         (known.seen_at, known.sure_at) = (known.seen_at.max(at), known.sure_at.max(sure_at));
-        let placement = known.placement.clone();
-        let placement = if same { placement } else { self.place(&self.jobs.known[&key].job) };
-        self.replace_job(&key, placement, now);
+        let matched = known.matched.clone();
+        let matched = if same { matched } else { self.match_pool(&self.jobs.known[&key].job) };
+        self.replace_job(&key, matched, now);
     }
 
     /// Records that GitHub no longer has a job, or no longer in its queue.
@@ -150,7 +144,7 @@ impl Fleet {
 
     /// Drops a job except for its id.
     fn job_over(&mut self, key: (Scope, JobId), at: Instant) {
-        if let Some(KnownJob { placement: Placement::Pool(pool), .. }) = self.jobs.known.remove(&key)
+        if let Some(KnownJob { matched: Matched::Pool(pool), .. }) = self.jobs.known.remove(&key)
             && let Some(pool) = self.pools.get_mut(&pool)
         {
             pool.demand.remove(key.1);
@@ -203,8 +197,8 @@ impl Fleet {
         state.groups = groups;
         let keys: Vec<_> = self.jobs.known.keys().cloned().collect();
         for key in keys {
-            let placement = self.place(&self.jobs.known[&key].job);
-            self.replace_job(&key, placement, now);
+            let matched = self.match_pool(&self.jobs.known[&key].job);
+            self.replace_job(&key, matched, now);
         }
     }
 
@@ -248,10 +242,10 @@ impl Fleet {
     pub(crate) fn job_reports(&self) -> Vec<JobReport> {
         let queued = self.jobs.known.values().filter(|known| known.state == JobState::Queued);
         let report = |known: &KnownJob| {
-            let (pool, unmatched) = match &known.placement {
-                Placement::Pool(pool) => (Some(pool.clone()), None),
-                Placement::Unmatched(reason) => (None, Some(*reason)),
-                Placement::Foreign => (None, None),
+            let (pool, unmatched) = match &known.matched {
+                Matched::Pool(pool) => (Some(pool.clone()), None),
+                Matched::Unmatched(reason) => (None, Some(*reason)),
+                Matched::Foreign => (None, None),
             };
             JobReport {
                 id: known.job.id,
@@ -266,8 +260,8 @@ impl Fleet {
     }
 
     /// The pool that a job belongs to.
-    fn place(&self, job: &Job) -> Placement {
-        place(job, self.pools_with_groups())
+    fn match_pool(&self, job: &Job) -> Matched {
+        match_pool(job, self.pools_with_groups())
     }
 
     fn pools_with_groups(&self) -> impl Iterator<Item = (&Pool, Option<&GroupPolicy>)> + Clone {
@@ -279,11 +273,11 @@ impl Fleet {
     }
 
     /// Adds a job to the demand of the pool that it belongs to now, and removes it from any other's.
-    fn replace_job(&mut self, key: &(Scope, JobId), placement: Placement, now: Instant) {
+    fn replace_job(&mut self, key: &(Scope, JobId), matched: Matched, now: Instant) {
         let Some(known) = self.jobs.known.get(key) else { return };
         let queued = known.state == JobState::Queued && now.since(known.job.queued_at) < MAX_QUEUE_AGE;
-        let reason = match &placement {
-            Placement::Unmatched(reason) if queued && known.reported != Some(*reason) => Some(*reason),
+        let reason = match &matched {
+            Matched::Unmatched(reason) if queued && known.reported != Some(*reason) => Some(*reason),
             _ => None,
         };
         if let Some(reason) = reason {
@@ -293,14 +287,14 @@ impl Fleet {
         }
         let Some(known) = self.jobs.known.get_mut(key) else { return };
         known.reported = reason.or(known.reported);
-        if let Placement::Pool(before) = &known.placement
-            && (placement != known.placement || !queued)
+        if let Matched::Pool(before) = &known.matched
+            && (matched != known.matched || !queued)
             && let Some(pool) = self.pools.get_mut(before)
         {
             pool.demand.remove(key.1);
         }
-        known.placement = placement;
-        if let Placement::Pool(name) = &known.placement
+        known.matched = matched;
+        if let Matched::Pool(name) = &known.matched
             && queued
             && let Some(pool) = self.pools.get_mut(name)
         {
@@ -320,7 +314,7 @@ impl Fleet {
         known.retain(|(_, id), known| {
             // A time in the future is not trusted.
             let keeps = now.since(known.job.queued_at.min(known.seen_at)) < MAX_QUEUE_AGE + SWEEP;
-            if let Placement::Pool(pool) = &known.placement
+            if let Matched::Pool(pool) = &known.matched
                 && !keeps
                 && let Some(pool) = pools.get_mut(pool)
             {
