@@ -14,6 +14,7 @@ use super::{Global, LogFormat, Run};
 use crate::{
     config::{self, Config, Problems},
     daemon::Daemon,
+    fleet::HostName,
     github, host,
     telemetry::{self, Format, LogWriter},
 };
@@ -90,8 +91,9 @@ fn greet(config: &Config, address: Option<SocketAddr>) {
     }
     for pool in &config.pools {
         let pool = &pool.pool;
+        let hosts: Vec<&str> = pool.hosts.iter().map(HostName::as_str).collect();
         info!(
-            pool = %pool.name, url = %pool.scope, host = %pool.host, min_idle = pool.policy.min_idle,
+            pool = %pool.name, url = %pool.scope, host = hosts.join(", "), min_idle = pool.policy.min_idle,
             max = pool.policy.max, "pool {} serves jobs with `runs-on: [{}]`", pool.name, pool.labels.join(", "),
         );
     }

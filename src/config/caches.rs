@@ -230,8 +230,11 @@ pub(super) fn check_scope(written: &[file::Cache], scope: Option<&Scope>, at: &A
 pub(super) fn compare(pools: &[(usize, PoolConfig)], at: &At<'_>) {
     let mut first: BTreeMap<(&HostName, &str), (&PoolConfig, &CacheStore)> = BTreeMap::new();
     for (i, pool) in pools {
-        for (n, cache) in pool.pool.template.caches.iter().enumerate() {
-            let key = (&pool.pool.host, cache.store.source());
+        let caches = pool.pool.template.caches.iter().enumerate();
+        for (host, (n, cache)) in
+            pool.pool.hosts.iter().flat_map(|host| caches.clone().map(move |c| (host, c)))
+        {
+            let key = (host, cache.store.source());
             let (other, store) = *first.entry(key).or_insert((pool, &cache.store));
             let plain = |store: &CacheStore| matches!(store, CacheStore::ReadOnly(_) | CacheStore::Shared(_));
             let same = std::mem::discriminant(store) == std::mem::discriminant(&cache.store);

@@ -8,7 +8,7 @@ use serde::{
     de::{self, IntoDeserializer as _, value::StrDeserializer},
 };
 
-use super::units::{NumberOrText, Size, Time, TimeOrOff, Ulimit};
+use super::units::{Names, NumberOrText, Size, Time, TimeOrOff, Ulimit};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -77,6 +77,9 @@ pub(super) struct Poll {
     pub(super) interval: Option<Time>,
 }
 
+/// The host of pools that name none.
+pub(super) const LOCAL: &str = "local";
+
 /// `[[pool]]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -84,7 +87,8 @@ pub(super) struct Pool {
     pub(super) name: Option<String>,
     pub(super) url: Option<String>,
     pub(super) credentials: Option<String>,
-    pub(super) host: Option<String>,
+    pub(super) host: Option<Names>,
+    pub(super) placement: Option<Placement>,
     pub(super) group: Option<String>,
     pub(super) labels: Option<Vec<String>>,
     pub(super) demand: Option<Vec<Demand>>,
@@ -94,12 +98,21 @@ pub(super) struct Pool {
     pub(super) min_idle: Option<u32>,
     pub(super) max: Option<u32>,
     pub(super) priority: Option<i32>,
+    pub(super) weight: Option<u32>,
     pub(super) idle_timeout: Option<Time>,
     pub(super) idle_confirmation: Option<Time>,
     pub(super) boot_timeout: Option<Time>,
     pub(super) max_job_age: Option<TimeOrOff>,
     pub(super) schedule: Vec<Window>,
     pub(super) container: Container,
+}
+
+impl Pool {
+    /// The names of its hosts, as written.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let names = self.host.iter().flat_map(|hosts| hosts.0.iter().map(String::as_str));
+        names.chain(self.host.is_none().then_some(LOCAL))
+    }
 }
 
 /// One window of `schedule`
@@ -110,6 +123,16 @@ pub(super) struct Window {
     pub(super) hours: Option<String>,
     pub(super) timezone: Option<String>,
     pub(super) min_idle: Option<u32>,
+}
+
+/// Which of its hosts gets a pool's next runner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Placement {
+    #[default]
+    Spread,
+    Pack,
+    Ordered,
 }
 
 /// A job source.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use super::{
     devices,
-    file::{self, Engine},
+    file::{self, Engine, LOCAL},
     findings::At,
     local_engine::{EndpointSource, local_engine},
     model::HostConfig,
@@ -16,15 +16,12 @@ use crate::{
     host::Endpoint,
 };
 
-/// The host of pools that name none.
-pub(super) const LOCAL: &str = "local";
-
 impl Reading<'_> {
     /// All hosts. The local one is added when a pool uses it and it is not configured.
     pub(super) fn hosts(&self, file: &file::File, at: &At<'_>) -> Vec<HostConfig> {
         let mut hosts: Vec<_> =
             file.hosts.iter().filter_map(|(name, written)| self.host(name, written, &at.key(name))).collect();
-        let uses_local = file.pool.iter().any(|pool| pool.host.as_deref().unwrap_or(LOCAL) == LOCAL);
+        let uses_local = file.pool.iter().any(|pool| pool.hosts().any(|name| name == LOCAL));
         if uses_local && !file.hosts.contains_key(LOCAL) && !at.key(LOCAL).is_broken() {
             hosts.extend(self.host(LOCAL, &file::Host::default(), &at.key(LOCAL)));
         }

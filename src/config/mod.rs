@@ -22,6 +22,7 @@ mod local_engine;
 mod machine;
 mod merge;
 mod model;
+mod pool_hosts;
 mod pools;
 mod problem;
 mod proxy;

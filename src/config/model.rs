@@ -36,9 +36,10 @@ impl Config {
         let mut images: BTreeMap<_, ImageSource> = BTreeMap::new();
         for PoolConfig { pool, login, .. } in &self.pools {
             let template = &pool.template;
-            for image in std::iter::once(template.image.as_str()).chain(template.sidecar_images()) {
+            let own = || std::iter::once(template.image.as_str()).chain(template.sidecar_images());
+            for (host, image) in pool.hosts.iter().flat_map(|host| own().map(move |image| (host, image))) {
                 let source = || ImageSource { pull: template.pull, login: None };
-                let found = images.entry((&pool.host, image)).or_insert_with(source);
+                let found = images.entry((host, image)).or_insert_with(source);
                 found.pull = found.pull.min(template.pull);
                 // The pool's credentials are those of its image's registry, and are sent to no other.
                 let login = login.as_ref().filter(|_| is_same_registry(image, &template.image));

@@ -9,14 +9,14 @@ use super::{
     demand, devices,
     file::{self, File},
     findings::At,
-    hosts::LOCAL,
     labels::{self, Labelled},
     model::{HostConfig, PoolConfig},
+    pool_hosts,
     reading::Reading,
     registry::one_login_an_image,
     schedule::schedule,
     units::Time,
-    wording::{nearest, quoted},
+    wording::{did_you_mean, shown},
 };
 use crate::fleet::{InstanceId, MAX_POOL_AND_INSTANCE, Policy, Pool, PoolName, Scope, Target};
 
@@ -121,12 +121,12 @@ fn pool(
     let credential = written.credentials.clone().unwrap_or_else(|| "default".to_owned());
     known_credential(file, &credential, at);
     check_kind(file, &credential, scope.as_ref(), &at.key("credentials"));
-    let host = known_host(file, written, hosts, at);
+    let hosts = pool_hosts::hosts(file, written, hosts, at);
     let group = group(written, scope.as_ref(), &at.key("group"));
     let policy = policy(written, at);
     let template = reading.template(&written.container, &at.key("container"));
     caches::check_scope(&written.container.cache, scope.as_ref(), &at.key("container").key("cache"));
-    if let Some(host) = host {
+    for host in hosts.iter().flatten() {
         devices::fit(&template.devices, &host.host, &at.key("container"));
         container::fits(&written.container, &template.total_resources(), &host.host, &at.key("container"));
     }
@@ -137,7 +137,8 @@ fn pool(
         name: name?,
         credential: limits_of(file, &credential, scope.as_ref()),
         scope: scope?,
-        host: host?.host.name.clone(),
+        hosts: hosts?.iter().map(|host| host.host.name.clone()).collect(),
+        placement: pool_hosts::placement(written, at),
         group,
         labels: written.labels.clone()?,
         demand,
@@ -193,41 +194,6 @@ fn known_credential(file: &File, name: &str, at: &At<'_>) {
     at.error(format_args!("there is no [credentials.{}]", shown(name)), did_you_mean(name, &known));
 }
 
-fn known_host<'h>(
-    file: &File,
-    written: &file::Pool,
-    hosts: &'h [HostConfig],
-    at: &At<'_>,
-) -> Option<&'h HostConfig> {
-    let name = written.host.as_deref().unwrap_or(LOCAL);
-    let found = hosts.iter().find(|host| host.host.name.as_str() == name);
-    let at_hosts = at.root("hosts");
-    // A host with errors has been reported already.
-    let reported =
-        file.hosts.contains_key(name) || at_hosts.key(name).is_broken() || at.key("host").is_broken();
-    if found.is_none() && !reported && name != LOCAL {
-        let known: Vec<&str> = file.hosts.keys().map(String::as_str).collect();
-        at.key("host").error(format_args!("there is no [hosts.{}]", shown(name)), did_you_mean(name, &known));
-    }
-    found
-}
-
-fn did_you_mean(word: &str, known: &[&str]) -> String {
-    match nearest(word, known) {
-        Some(near) => format!("did you mean {near:?}?"),
-        None if known.is_empty() => "none is configured".to_owned(),
-        None => {
-            format!("known names: {}", known.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", "))
-        }
-    }
-}
-
-/// A name as in a table's header.
-fn shown(name: &str) -> String {
-    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if bare && name.len() <= 40 { name.to_owned() } else { quoted(name) }
-}
-
 fn group(written: &file::Pool, scope: Option<&Scope>, at: &At<'_>) -> String {
     let group = written.group.clone().unwrap_or_else(|| "Default".to_owned());
     at.require(!group.trim().is_empty(), "must not be empty", "leave it out for \"Default\"");
@@ -249,6 +215,7 @@ fn policy(written: &file::Pool, at: &At<'_>) -> Policy {
         schedule: schedule(&written.schedule, max, &at.key("schedule")),
         max,
         priority: written.priority.unwrap_or(usual.priority),
+        weight: pool_hosts::weight(written, usual.weight, at),
         idle_timeout: time(written.idle_timeout, usual.idle_timeout),
         idle_confirmation: time(written.idle_confirmation, usual.idle_confirmation),
         boot_timeout: time(written.boot_timeout, usual.boot_timeout),

@@ -36,8 +36,11 @@ pub(super) fn one_login_an_image(pools: &[(usize, PoolConfig)], at: &At<'_>) {
     let mut first = BTreeMap::new();
     for (i, PoolConfig { pool, login, .. }) in pools {
         let Some(login) = login else { continue };
-        let (other, name) = *first.entry((&pool.host, &pool.template.image)).or_insert((login, &pool.name));
-        if other != login {
+        let image = &pool.template.image;
+        let others = pool.hosts.iter().map(|host| *first.entry((host, image)).or_insert((login, &pool.name)));
+        // Each host has its own, so all are looked up.
+        let others: Vec<_> = others.collect();
+        if let Some((_, name)) = others.into_iter().find(|(other, _)| *other != login) {
             at.key(i).key("container").key("registry_username").error(
                 format_args!(
                     "and its password must be as in pool {:?}: the image of both is pulled once for their host",

@@ -30,6 +30,10 @@ pub(super) struct TimeOrOff(pub(super) Option<Duration>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ulimit(pub(super) i64, pub(super) i64);
 
+/// One name, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Names(pub(super) Vec<String>);
+
 /// A name that may be a number: a GitHub App's client id, or its older number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NumberOrText(pub(super) String);
@@ -166,6 +170,32 @@ impl<'de> Deserialize<'de> for Ulimit {
             return Err(D::Error::custom("must be -1 (no limit) or more"));
         }
         Ok(limit)
+    }
+}
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Names;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name in quotes, or a list of names")
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Names, E> {
+                Ok(Names(vec![name.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
     }
 }
 

@@ -69,3 +69,19 @@ pub(super) fn quoted(text: &str) -> String {
         None => format!("{text:?}"),
     }
 }
+
+pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.is_empty() => "none is configured".to_owned(),
+        None => {
+            format!("known names: {}", known.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// A name as in a table's header.
+pub(super) fn shown(name: &str) -> String {
+    let bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if bare && name.len() <= 40 { name.to_owned() } else { quoted(name) }
+}

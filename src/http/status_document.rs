@@ -50,7 +50,10 @@ pub struct StatusDocument<'a> {
 pub struct PoolEntry<'a> {
     pub name: Text<'a>,
     pub url: Text<'a>,
-    pub host: Text<'a>,
+    /// Where its runners may run, in the order of the configuration.
+    pub hosts: Vec<Text<'a>>,
+    /// Which of them gets the next runner: `spread`, `pack` or `ordered`.
+    pub placement: Text<'a>,
     pub desired: u32,
     pub min_idle: u32,
     pub max: u32,
@@ -284,7 +287,8 @@ impl<'a> PoolEntry<'a> {
         Self {
             name: text(pool.name.as_str()),
             url: text(pool.url.as_str()),
-            host: text(pool.host.as_str()),
+            hosts: pool.hosts.iter().map(|host| text(host.as_str())).collect(),
+            placement: text(pool.placement.as_str()),
             desired: pool.desired,
             min_idle: pool.min_idle,
             max: pool.max,

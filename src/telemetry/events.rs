@@ -285,7 +285,8 @@ fn is_trouble(held: Held) -> bool {
         | Held::HostMemory
         | Held::HostCpus
         | Held::HostGpus
-        | Held::HostDevices => false,
+        | Held::HostDevices
+        | Held::HostReserved => false,
     }
 }
 

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     fleet::{
-        Action, ContainerId, Deregistered, Devices, Evidence, HostName, InstanceId, Instant, Launched,
-        Minted, Occupation, Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope,
-        Stopped, Trouble, TroubleKind,
+        Action, ContainerId, Deregistered, Evidence, HostName, InstanceId, Instant, Launched, Minted,
+        Occupation, Pool, PoolName, Registration, RegistrationId, Removed, RunnerName, Scope, Stopped,
+        Trouble, TroubleKind,
     },
     github_error::GithubError,
     host::{Host, HostError, Launch, LaunchError, Listed, Preparation},
@@ -37,9 +37,20 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
     /// Carries one action out to its end and returns the result.
     pub async fn carry_out(&self, action: Action) -> Vec<Evidence> {
         match action {
-            Action::Launch { runner, pool, image, devices, .. } => {
+            Action::Launch { runner, pool, host, image, devices, .. } => {
                 let mut evidence = Vec::new();
-                let outcome = self.launch(&runner, &pool, &image, &devices, &mut evidence).await;
+                let outcome = match self.pools.get(&pool) {
+                    Some(pool) => {
+                        let (runner, image, devices) = (&runner, image.as_str(), &devices);
+                        let preparation = Preparation { runner, pool, image, devices };
+                        self.launch(&host, preparation, &mut evidence).await
+                    }
+                    None => Launched::Failed {
+                        registration: Minted::No,
+                        container: None,
+                        trouble: unknown("pool", &pool),
+                    },
+                };
                 evidence.push(Evidence::Launch { runner, outcome });
                 evidence
             }
@@ -129,17 +140,13 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
 
     async fn launch(
         &self,
-        runner: &RunnerName,
-        pool: &PoolName,
-        image: &str,
-        devices: &Devices,
+        host: &HostName,
+        preparation: Preparation<'_>,
         evidence: &mut Vec<Evidence>,
     ) -> Launched {
         let failed = |registration, container, trouble| Launched::Failed { registration, container, trouble };
-        let Some(pool) = self.pools.get(pool) else {
-            return failed(Minted::No, None, unknown("pool", pool));
-        };
-        let (Some(api), Some(host)) = (self.scopes.get(&pool.scope), self.hosts.get(&pool.host)) else {
+        let Preparation { runner, pool, image, devices } = preparation;
+        let (Some(api), Some(host)) = (self.scopes.get(&pool.scope), self.hosts.get(host)) else {
             return failed(Minted::No, None, unknown("scope or host of pool", &pool.name));
         };
         // Before the mint: nothing is minted for what cannot be made.
@@ -151,7 +158,7 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
             evidence.push(Evidence::TemplateFiles { pool: pool.name.clone(), files: H::digest(&files) });
         }
         let files = &files;
-        let prepared = match host.prepare(Preparation { runner, pool, image, devices }).await {
+        let prepared = match host.prepare(preparation).await {
             Ok(prepared) => prepared,
             Err(error) => return failed(Minted::No, None, error.into()),
         };

@@ -1,9 +1,10 @@
 //! How launches of a pool are retried after failures: at once after the first failure, then with increasing
 //! delays and one runner at a time, until a runner has proven to work.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    name::HostName,
     reasons::Held,
     time::{Instant, doubled},
 };
@@ -15,7 +16,46 @@ pub(super) const PROOF: Duration = Duration::from_secs(30);
 /// The delay after the second failure in a row, doubled with each one that follows.
 const SECOND_DELAY: Duration = Duration::from_secs(5);
 
-/// Consecutive failures of a pool.
+/// The failures of a pool: what fails on one host says nothing of the others.
+#[derive(Debug, Default)]
+pub(super) struct Backoffs {
+    /// Failures that do not depend on the host, such as refused mints.
+    pub(super) anywhere: Backoff,
+    by_host: BTreeMap<HostName, Backoff>,
+}
+
+impl Backoffs {
+    /// That of a host.
+    pub(super) fn on(&self, host: &HostName) -> Option<&Backoff> {
+        self.by_host.get(host)
+    }
+
+    /// That of a host, or of none in particular.
+    pub(super) fn of(&mut self, host: Option<&HostName>) -> &mut Backoff {
+        match host {
+            Some(host) => self.by_host.entry(host.clone()).or_default(),
+            None => &mut self.anywhere,
+        }
+    }
+
+    /// Those that a runner on this host ends when it proves to work.
+    pub(super) fn ended_on(&mut self, host: Option<&HostName>) -> impl Iterator<Item = &mut Backoff> {
+        let on_host = host.and_then(|host| self.by_host.get_mut(host));
+        std::iter::once(&mut self.anywhere).chain(on_host)
+    }
+
+    /// Whether anything fails.
+    pub(super) fn is_failing(&self) -> bool {
+        self.anywhere.failures > 0 || self.by_host.values().any(|backoff| backoff.failures > 0)
+    }
+
+    /// Forgets the failures on a host.
+    pub(super) fn forget(&mut self, host: &HostName) {
+        self.by_host.remove(host);
+    }
+}
+
+/// Consecutive failures.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Backoff {
     /// The number of failures; those at the same time count once.

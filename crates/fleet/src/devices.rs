@@ -89,6 +89,15 @@ impl Devices {
         }
     }
 
+    /// Takes those of a runner out again.
+    pub(super) fn remove(&mut self, less: &Self) {
+        for (class, ids) in &less.0 {
+            if let Some(own) = self.0.get_mut(class) {
+                own.retain(|id| !ids.contains(id));
+            }
+        }
+    }
+
     /// Chooses devices for a runner, of a host that has `all` and of which these are in use; the first free ones in
     /// the order of the configuration. The class of which too few are free is the error.
     pub(super) fn choose(

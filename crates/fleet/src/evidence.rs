@@ -209,6 +209,26 @@ impl TroubleKind {
         Self::OutOfFiles,
     ];
 
+    /// Whether it is one host's, so that the pool's runners may well start on another.
+    pub(super) const fn is_of_host(self) -> bool {
+        match self {
+            Self::ImageMissing
+            | Self::EngineRefused
+            | Self::EngineFailed
+            | Self::DindNotReady
+            | Self::EgressNotReady
+            | Self::NetworksExhausted => true,
+            Self::NameTaken
+            | Self::RegistrationLimit
+            | Self::Refused
+            | Self::RateLimited
+            | Self::GithubFailed
+            | Self::SessionTaken
+            | Self::TemplateFile
+            | Self::OutOfFiles => false,
+        }
+    }
+
     /// The kind as the value of a metric's label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -369,6 +389,8 @@ pub enum Evidence {
     Pull { host: HostName, image: String, progress: Option<PullProgress> },
     /// A host has less free disk space than it should keep, or enough again.
     DiskLow { host: HostName, low: bool },
+    /// What a host's machine has; 0 is not known.
+    HostSize { host: HostName, size: Resources },
     /// A complete listing of a repository's queue: all jobs that have not finished.
     Queue {
         repository: Scope,

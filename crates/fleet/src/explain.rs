@@ -60,7 +60,14 @@ pub fn explain<'p>(
             if let Some((pool, _)) = pools.clone().find(|(pool, _)| pool.name == name) {
                 reported.extend(by_source(pool));
             }
-            let report = status.and_then(|status| status.pools.iter().find(|pool| pool.name == name));
+            let moved = status.and_then(|status| status.jobs.iter().find(|other| other.id == job.id));
+            let now = moved.and_then(|moved| moved.pool.as_ref()).unwrap_or(&name);
+            if *now != name {
+                reported.push(format!(
+                    "Pool {name} could not start it, so pool {now} with the same labels does."
+                ));
+            }
+            let report = status.and_then(|status| status.pools.iter().find(|pool| pool.name == *now));
             reported.extend(report.map(at_work));
         }
         Matched::Unmatched(_) | Matched::Foreign => {
@@ -128,13 +135,17 @@ fn at_work(pool: &PoolReport) -> String {
         [Phase::Idle, Phase::Starting, Phase::Busy].map(|phase| pool.phases.of(phase));
     let has =
         format!("It has {idle} idle, {starting} starting and {busy} busy runners of at most {}", pool.max);
-    match pool.held {
-        Some(held) => format!("{has}, and its launches are paused: {}.", held.in_words()),
-        None if idle > 0 => format!(
+    match (pool.held, &pool.held_detail) {
+        // The reasons of all its hosts.
+        (Some(_), Some(detail)) if pool.hosts.len() > 1 => {
+            format!("{has}, and its launches are paused on all of its hosts: {detail}.")
+        }
+        (Some(held), _) => format!("{has}, and its launches are paused: {}.", held.in_words()),
+        (None, _) if idle > 0 => format!(
             "{has}. If GitHub does not assign the job to an idle runner, the usual causes are: the runner \
              group does not allow the repository or its visibility, the labels differ, the runner lost its \
              connection, or GitHub has an incident (githubstatus.com)."
         ),
-        None => format!("{has}."),
+        (None, _) => format!("{has}."),
     }
 }

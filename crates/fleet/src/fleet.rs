@@ -3,12 +3,12 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use super::{
-    backoff::Backoff,
+    backoff::Backoffs,
     demand::DemandState,
     devices::{DeviceClass, Devices},
     event::Event,
@@ -18,6 +18,7 @@ use super::{
     known_jobs::KnownJobs,
     mints::Mints,
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
+    placement::Fullness,
     pool::Pool,
     reasons::{Held, Phase, Source},
     report::{
@@ -71,13 +72,15 @@ pub(super) struct PoolState {
     /// clock.
     pub(super) min_idle_at: Timestamp,
     pub(super) min_idle_until: Option<Timestamp>,
-    pub(super) backoff: Backoff,
+    pub(super) backoffs: Backoffs,
     pub(super) desired: u32,
     pub(super) held: Option<Held>,
     pub(super) held_since: Instant,
     pub(super) held_detail: String,
     /// Whether the last event about it, other than at the start, reported paused launches.
     pub(super) held_reported: bool,
+    /// Since when its queued jobs have waited for room, while no runner was launched for any.
+    pub(super) waits_since: Option<Instant>,
 }
 
 impl PoolState {
@@ -100,6 +103,8 @@ pub(super) struct HostState {
     /// The pulls in progress, by image.
     pub(super) pulls: BTreeMap<String, PullProgress>,
     pub(super) disk_low: bool,
+    /// Whether its budget is what its machine has, which is not known yet.
+    pub(super) has_unknown_size: bool,
 }
 
 impl HostState {
@@ -179,6 +184,25 @@ impl Committed {
         self.devices.add(devices);
     }
 
+    /// Takes a runner out again.
+    pub(super) fn remove(&mut self, less: Resources, devices: &Devices) {
+        self.runners = self.runners.saturating_sub(1);
+        self.resources.remove(less);
+        self.devices.remove(devices);
+    }
+
+    /// How full a host would be with one more runner.
+    pub(super) fn fullness_with(&self, host: &Host, more: Resources) -> Fullness {
+        let share = |taken: u64, of| taken.saturating_mul(1_000_000).checked_div(of).unwrap_or_default();
+        let runners = self.runners + 1;
+        let shares = [
+            share(u64::from(runners), u64::from(host.max_runners.unwrap_or_default())),
+            share(self.resources.memory + more.memory, host.budget.memory),
+            share(self.resources.cpu_millis + more.cpu_millis, host.budget.cpu_millis),
+        ];
+        (shares.into_iter().max().unwrap_or_default(), runners)
+    }
+
     /// The devices for a runner that is created from `template`, or the budget of the host that has no room for it.
     pub(super) fn admit(&self, host: &Host, template: &Template) -> Result<Devices, Held> {
         match self.refuses(host, template.total_resources()) {
@@ -211,6 +235,8 @@ impl Fleet {
         let order = pools.iter().map(|pool| pool.name.clone()).collect();
         let scopes = pools.iter().map(|pool| (pool.scope.clone(), ScopeState::default())).collect();
         let mints = Mints::of(pools.iter());
+        let shared: BTreeSet<HostName> =
+            pools.iter().filter(|pool| pool.hosts.len() > 1).flat_map(|pool| pool.hosts.clone()).collect();
         let pools = pools.into_iter().map(|pool| {
             let (template, name) = (&pool.template, pool.name.clone());
             let digest = (!template.has_files()).then(|| template.digest());
@@ -224,17 +250,20 @@ impl Fleet {
                 min_idle: 0,
                 min_idle_at: Timestamp::default(),
                 min_idle_until: Some(Timestamp::default()),
-                backoff: Backoff::default(),
+                backoffs: Backoffs::default(),
                 desired: 0,
                 held: None,
                 held_since: Instant::default(),
                 held_detail: String::new(),
                 held_reported: false,
+                waits_since: None,
             };
             (name, state)
         });
         let hosts = hosts.into_iter().map(|host| {
             let name = host.name.clone();
+            let has_unknown_size =
+                shared.contains(&name) && host.max_runners.is_none() && host.budget == Resources::default();
             (
                 name,
                 HostState {
@@ -243,6 +272,7 @@ impl Fleet {
                     images: BTreeMap::new(),
                     pulls: BTreeMap::new(),
                     disk_low: false,
+                    has_unknown_size,
                 },
             )
         });
@@ -283,7 +313,8 @@ impl Fleet {
             PoolReport {
                 name: name.clone(),
                 url: pool.scope.clone(),
-                host: pool.host.clone(),
+                hosts: pool.hosts.clone(),
+                placement: pool.placement,
                 desired: *desired,
                 min_idle: state.min_idle,
                 max: pool.policy.max,
@@ -351,8 +382,13 @@ impl Fleet {
 
     /// What is taken on each host by runners that are up or on their way.
     pub(super) fn committed(&self) -> BTreeMap<HostName, Committed> {
+        self.committed_by(|_| true)
+    }
+
+    /// The same, of some of the runners.
+    pub(super) fn committed_by(&self, counts: impl Fn(&Runner) -> bool) -> BTreeMap<HostName, Committed> {
         let mut hosts: BTreeMap<HostName, Committed> = BTreeMap::new();
-        for runner in self.runners.values() {
+        for runner in self.runners.values().filter(|runner| counts(runner)) {
             let Some(host) = runner.host.as_ref().filter(|_| runner.takes_of_host()) else { continue };
             let committed = match hosts.get_mut(host) {
                 Some(committed) => committed,
@@ -375,7 +411,7 @@ impl Fleet {
         let mut refusals = self
             .pools
             .values()
-            .filter(|pool| &pool.pool.host == name)
+            .filter(|pool| pool.pool.hosts.contains(name))
             .map(|pool| committed.admit(&state.host, &pool.pool.template).err())
             .peekable();
         refusals.peek()?;

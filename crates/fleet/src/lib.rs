@@ -11,7 +11,7 @@
 //!  Fleet::observe ----> Fleet (state) ----> Fleet::plan ----> Plan { actions, events, wake_at }
 //!
 //!  Fleet
-//!    Pool     what is configured: one Scope, Host, label set, Template, Policy and Demand
+//!    Pool     what is configured: one Scope, label set, Template, Policy and Demand, and one or several Hosts
 //!     |-- Runner   registration (GitHub) + container (engine) + job; its Phase follows from both halves
 //!     `-- Job      queued with labels that the pool serves: the pool's demand, a set of job ids
 //!    Host     a container engine: its budget, and whether its containers can be listed
@@ -19,7 +19,8 @@
 //! ```
 //!
 //! Where to start reading: `observe` turns evidence into state, `plan` decides, `runner` has the table of
-//! phases, `matching` decides which pool serves a job, `report` and `event` have everything that is shown.
+//! phases, `matching` decides which pool serves a job, `placement` on which host its runner starts, `report`
+//! and `event` have everything that is shown.
 
 mod action;
 mod attachment;
@@ -39,6 +40,7 @@ mod matching;
 mod mints;
 mod name;
 mod observe;
+mod placement;
 mod plan;
 mod pool;
 mod reasons;
@@ -69,6 +71,7 @@ pub use name::{
     HostName, InstanceId, MAX_INSTANCE, MAX_POOL_AND_INSTANCE, MAX_RUNNER_NAME, NameError, Names, PREFIX,
     PoolName, RunnerName,
 };
+pub use placement::Placement;
 pub use pool::{Policy, Pool};
 pub use reasons::*;
 pub use report::*;

@@ -10,7 +10,7 @@ mod outcomes;
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    backoff::Backoff,
+    backoff::Backoffs,
     event::Event,
     evidence::{Evidence, ImageState, PullProgress, Registration, Said, Trouble},
     fleet::{Fleet, PoolState, Sight},
@@ -49,6 +49,13 @@ impl Fleet {
             Evidence::Image { host, image, state } => self.image(&host, &image, state),
             Evidence::TemplateFiles { pool, files } => self.template_files(&pool, files),
             Evidence::Pull { host, image, progress } => self.pull(&host, image, progress),
+            Evidence::HostSize { host, size } => {
+                if let Some(state) = self.hosts.get_mut(&host)
+                    && std::mem::take(&mut state.has_unknown_size)
+                {
+                    state.host.budget = size;
+                }
+            }
             Evidence::DiskLow { host, low } => {
                 if let Some(host) = self.hosts.get_mut(&host) {
                     host.disk_low = low;
@@ -88,9 +95,9 @@ impl Fleet {
             (&before, state_of.images.get(image))
             && before != newest
         {
-            let same = |pool: &&mut PoolState| &pool.pool.host == host && pool.pool.template.image == image;
+            let same = |pool: &&mut PoolState| pool.pool.template.image == image;
             for pool in self.pools.values_mut().filter(same) {
-                pool.backoff = Backoff::default();
+                pool.backoffs.forget(host);
             }
         }
     }
@@ -103,7 +110,7 @@ impl Fleet {
         }
         pool.digest = digest;
         // New content may fix a pool whose runners fail.
-        pool.backoff = Backoff::default();
+        pool.backoffs = Backoffs::default();
         // Which content a container gets that is being created shows when it is listed.
         for runner in self.runners.values_mut().filter(|runner| runner.name.pool() == name.as_str()) {
             if runner.in_flight.is_some() && runner.contained == Contained::Never {
@@ -250,7 +257,9 @@ impl Fleet {
             self.events.push(Event::Vetoed { pool, runner, veto: Veto::LateJob });
         }
         if let (Some(pool), Some(runner)) = (self.pools.get_mut(name.pool()), self.runners.get(name)) {
-            pool.backoff.succeeded(runner.known_since);
+            for backoff in pool.backoffs.ended_on(runner.host.as_ref()) {
+                backoff.succeeded(runner.known_since);
+            }
             if runner.was_watched(now) {
                 pool.demand.job_taken(name, now);
             }

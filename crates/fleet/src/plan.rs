@@ -3,7 +3,11 @@
 
 mod clear;
 mod elsewhere;
+mod holds;
 mod launch;
+mod preempt;
+mod round;
+mod spill;
 mod stuck;
 
 use std::{
@@ -13,9 +17,9 @@ use std::{
 
 use super::{
     action::{Action, Plan},
-    backoff::PROOF,
+    backoff::{Backoff, PROOF},
     fleet::{Fleet, HostState, Nearby, PoolState},
-    name::PoolName,
+    name::{HostName, PoolName},
     reasons::{Held, Why},
     runner::{Contained, Life, QUICK_EXIT, Runner, TakeDown},
     time::{ClockReading, Instant},
@@ -53,9 +57,10 @@ struct Tally {
     capacity: u32,
     /// Running, in flight, or not known to have ended.
     room: u32,
-    /// Launched since the last failure, and not yet proven to work.
-    probes: u32,
 }
+
+/// How many runners were launched since a pool's last failure, or that on one host, and have not yet proven to work.
+type Probes = BTreeMap<(PoolName, Option<HostName>), u32>;
 
 impl Fleet {
     /// Makes all decisions. Actions are in flight until their outcome is observed.
@@ -77,18 +82,19 @@ impl Fleet {
 
     /// Ends the failure streak of each pool in which a runner has proven to work.
     fn end_streaks(&mut self, pass: &mut Pass) {
-        if self.pools.values().all(|pool| pool.backoff.failures == 0) {
+        if !self.pools.values().any(|pool| pool.backoffs.is_failing()) {
             return;
         }
-        for runner in self.runners.values() {
+        for runner in self.runners.values().filter(|runner| runner.takes_room()) {
             let Some(pool) = self.pools.get_mut(runner.name.pool()) else { continue };
-            if pool.backoff.failures > 0
-                && runner.known_since >= pool.backoff.last_at
-                && runner.takes_room()
-                && let Some(ready_at) = runner.ready_at
-                && pass.due(ready_at + PROOF)
-            {
-                pool.backoff.succeeded(runner.known_since);
+            for backoff in pool.backoffs.ended_on(runner.host.as_ref()) {
+                if backoff.failures > 0
+                    && runner.known_since >= backoff.last_at
+                    && let Some(ready_at) = runner.ready_at
+                    && pass.due(ready_at + PROOF)
+                {
+                    backoff.succeeded(runner.known_since);
+                }
             }
         }
     }
@@ -117,7 +123,8 @@ impl Fleet {
                 _ => continue,
             };
             if let Some(pool) = self.pools.get_mut(name.pool()) {
-                pool.backoff.failed(Held::BackingOff, &detail, runner.known_since, pass.now);
+                let backoff = pool.backoffs.of(runner.host.as_ref());
+                backoff.failed(Held::BackingOff, &detail, runner.known_since, pass.now);
             }
         }
     }
@@ -142,12 +149,10 @@ impl Fleet {
             let image = &state.pool.template.image;
             let is_possible = |host: &HostState| !host.disk_low && host.present(image).is_some();
             // A full host may never have room for what the pool wants.
-            let has_room = !matches!(
-                state.held,
-                Some(Held::HostFull | Held::HostMemory | Held::HostCpus | Held::HostGpus | Held::HostDevices)
-            );
+            let has_room = !state.held.is_some_and(Held::is_full);
             let is_owed = has_room && tally.busy + tally.capacity < state.desired;
-            if is_owed || !self.hosts.get(&state.pool.host).is_some_and(is_possible) {
+            let mut hosts = state.pool.hosts.iter().filter_map(|host| self.hosts.get(host));
+            if is_owed || !hosts.any(is_possible) {
                 rolling.insert(name.as_str().to_owned());
             }
         }
@@ -185,13 +190,16 @@ impl Fleet {
             let boot_timeout = pool.policy.boot_timeout;
             return pass.due(runner.boots_since + boot_timeout).then_some(Why::BootTimeout);
         };
-        let newest = self.hosts.get(&pool.host).and_then(|host| host.present(&pool.template.image));
+        let host = runner.host.as_ref();
+        let moved = host.is_some_and(|host| !pool.hosts.contains(host));
+        let newest =
+            host.and_then(|host| self.hosts.get(host)).and_then(|host| host.present(&pool.template.image));
         let other_image = runner.image.as_deref().zip(newest).is_some_and(|(image, newest)| image != newest);
         let other_template = match (&runner.template, digest) {
             (Some(template), Some(newest)) => template != newest,
             _ => false,
         };
-        if other_image || other_template {
+        if moved || other_image || other_template {
             return pass.due(ready_at + pool.policy.idle_confirmation).then_some(Why::Outdated);
         }
         None
@@ -203,10 +211,8 @@ impl Fleet {
         for (name, state) in &mut self.pools {
             let tally = tallies[name];
             state.demand.settle(pass.now);
-            state.queued = state.demand.waiting(tally.busy);
             state.keep_to_schedule(self.clock, pass);
-            let spares = if self.draining { 0 } else { state.queued + state.min_idle };
-            state.desired = state.pool.policy.max.min(tally.busy + spares);
+            state.count_demand(tally.busy, self.draining);
         }
         let too_many = |(name, state): (&PoolName, &PoolState)| {
             let tally = tallies[name];
@@ -262,13 +268,13 @@ impl Fleet {
     fn tallies(&self, now: Instant) -> BTreeMap<PoolName, Tally> {
         let mut tallies: BTreeMap<PoolName, Tally> =
             self.order.iter().map(|name| (name.clone(), Tally::default())).collect();
-        let mut runners = self.runners.values().peekable();
+        let (mut runners, mut nearby) = (self.runners.values().peekable(), self.nearby());
         // Runners are sorted by pool.
         while let Some(pool) = runners.peek().map(|runner| runner.name.pool()) {
             let mut counted = self.pools.get(pool).zip(tallies.get_mut(pool));
             while let Some(runner) = runners.next_if(|runner| runner.name.pool() == pool) {
                 let Some((state, tally)) = counted.as_mut() else { continue };
-                if runner.runs_elsewhere() {
+                if runner.runs_elsewhere() || self.may_run_unseen(runner, state) {
                     tally.room += 1;
                 }
                 if !runner.takes_room() {
@@ -276,15 +282,49 @@ impl Fleet {
                 }
                 tally.room += 1;
                 tally.busy += u32::from(runner.is_busy());
-                tally.capacity += u32::from(runner.is_capacity(state.pool.policy.boot_timeout, now));
-                tally.probes += u32::from(
-                    state.backoff.failures > 0
-                        && runner.latch.is_none()
-                        && runner.known_since >= state.backoff.last_at,
-                );
+                // A launch on a host that does not answer may take minutes; another host may be faster.
+                let comes = !runner.is_launching() || nearby.host_is_up(runner);
+                tally.capacity += u32::from(comes && runner.is_capacity(state.pool.policy.boot_timeout, now));
             }
         }
         tallies
+    }
+
+    /// Whether it may run on a host that has not been listed since the daemon's start, of which only its registration
+    /// tells.
+    fn may_run_unseen(&self, runner: &Runner, state: &PoolState) -> bool {
+        let is_unseen = |host| self.hosts.get(host).is_some_and(|host| host.sight.listed_at.is_none());
+        let hosts = &state.pool.hosts;
+        hosts.len() > 1
+            && runner.contained == Contained::Never
+            && runner.in_flight.is_none()
+            && !runner.launch_failed
+            && !runner.runs_elsewhere()
+            && runner.registered.may_exist()
+            && hosts.iter().any(is_unseen)
+    }
+
+    /// Counts the probes of the pools that fail.
+    fn probes(&self) -> Probes {
+        let mut probes = Probes::new();
+        if !self.pools.values().any(|state| state.backoffs.is_failing()) {
+            return probes;
+        }
+        for runner in self.runners.values().filter(|runner| runner.takes_room() && runner.latch.is_none()) {
+            let Some((name, state)) = self.pools.get_key_value(runner.name.pool()) else { continue };
+            let mut count = |backoff: &Backoff, host: Option<&HostName>| {
+                if backoff.failures > 0 && runner.known_since >= backoff.last_at {
+                    *probes.entry((name.clone(), host.cloned())).or_default() += 1;
+                }
+            };
+            count(&state.backoffs.anywhere, None);
+            if let Some(host) = &runner.host
+                && let Some(backoff) = state.backoffs.on(host)
+            {
+                count(backoff, Some(host));
+            }
+        }
+        probes
     }
 
     fn update_phases(&mut self, now: Instant) {
@@ -301,6 +341,13 @@ impl Fleet {
 }
 
 impl PoolState {
+    /// Counts its queued jobs, and the runners that it should have.
+    fn count_demand(&mut self, busy: u32, draining: bool) {
+        self.queued = self.demand.waiting(busy);
+        let spares = if draining { 0 } else { self.queued + self.min_idle };
+        self.desired = self.pool.policy.max.min(busy + spares);
+    }
+
     /// Evaluates the schedule when the wall clock reaches its next change, and again when the clock was set
     /// back before the last change.
     fn keep_to_schedule(&mut self, clock: ClockReading, pass: &mut Pass) {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     job::Demand,
     name::{HostName, PoolName},
+    placement::Placement,
     schedule::Schedule,
     scope::Scope,
     template::Template,
@@ -18,7 +19,10 @@ pub struct Pool {
     pub scope: Scope,
     /// The credential that mints them, with the account for a GitHub App: what GitHub's rate limits apply to.
     pub credential: Arc<str>,
-    pub host: HostName,
+    /// Where its runners may run, at least one, in the order of the configuration.
+    pub hosts: Vec<HostName>,
+    /// Which of them gets the next runner.
+    pub placement: Placement,
     /// The runner group's name; repositories have only `Default`.
     pub group: String,
     /// Exactly the labels that the runners get: a JIT registration adds none.
@@ -47,6 +51,8 @@ pub struct Policy {
     pub max: u32,
     /// Pools with a larger number have priority where a host has no room for all.
     pub priority: i32,
+    /// Its share of a full host, beside the other pools of its priority. At least 1.
+    pub weight: u32,
     /// How long a surplus runner may be idle before it is removed.
     pub idle_timeout: Duration,
     /// How long a runner must have been listed as idle before it can be removed at all: GitHub's `busy` lags
@@ -65,6 +71,7 @@ impl Default for Policy {
             schedule: Schedule::default(),
             max: 10,
             priority: 0,
+            weight: 1,
             idle_timeout: Duration::from_mins(5),
             idle_confirmation: Duration::from_mins(1),
             boot_timeout: Duration::from_mins(2),

@@ -75,6 +75,8 @@ reasons! {
         MaxJobAge = "max_job_age",
         /// Remove: its own engine or its proxy stopped, and it has no job.
         SidecarLost = "sidecar_lost",
+        /// Remove: a queued job of a pool with a higher priority needs its room, and it has no job.
+        Preempted = "preempted",
         /// Remove: its container was created but never started.
         NeverStarted = "never_started",
         /// Clean up: its container exited.
@@ -101,6 +103,7 @@ impl Why {
             Self::Ghost => "GitHub has no registration for it",
             Self::MaxJobAge => "its job ran longer than max_job_age",
             Self::SidecarLost => "its own Docker Engine or its proxy stopped",
+            Self::Preempted => "a queued job of a pool with a higher priority needs its room",
             Self::NeverStarted => "its container was created but never started",
             Self::Finished => "its container has exited",
             Self::Orphaned => "no host has a container for it",
@@ -154,6 +157,8 @@ reasons! {
         HostGpus = "host_gpus",
         /// All exclusive devices of one of the pool's kinds are in use on the host.
         HostDevices = "host_devices",
+        /// The host's room is kept for a pool that comes first and needs more than is free.
+        HostReserved = "host_reserved",
         /// The host has no addresses left for another network.
         NetworksExhausted = "networks_exhausted",
         /// The host is low on disk space.
@@ -162,6 +167,19 @@ reasons! {
 }
 
 impl Held {
+    /// Whether the host is in use up to a limit, so that there is room again when a runner ends.
+    pub(super) const fn is_full(self) -> bool {
+        matches!(
+            self,
+            Self::HostFull
+                | Self::HostMemory
+                | Self::HostCpus
+                | Self::HostGpus
+                | Self::HostDevices
+                | Self::HostReserved
+        )
+    }
+
     /// Whether it only means that something has not been listed yet, as after every start.
     pub const fn is_starting(self) -> bool {
         matches!(self, Self::ScopeUnseen | Self::HostUnseen | Self::NoSession)
@@ -199,6 +217,7 @@ impl Held {
             Self::HostCpus => "its host's cpu budget is exhausted",
             Self::HostGpus => "all GPUs of its host are in use",
             Self::HostDevices => "all devices of a kind that it needs are in use on its host",
+            Self::HostReserved => "the free room of its host is kept for a pool that comes first",
             Self::NetworksExhausted => {
                 "its host has no addresses left for another network; enlarge `default-address-pools` in the engine's \
                  daemon.json, or remove unused networks"

@@ -13,6 +13,7 @@ use super::{
     evidence::{ContainerId, PullProgress, RegistrationId},
     job::{JobFacts, JobId},
     name::{HostName, PoolName, RunnerName},
+    placement::Placement,
     reasons::{Held, Phase, Source, Unmatched, Why},
     scope::Scope,
     template::Resources,
@@ -58,7 +59,8 @@ impl<'de> Deserialize<'de> for Census {
 pub struct PoolReport {
     pub name: PoolName,
     pub url: Scope,
-    pub host: HostName,
+    pub hosts: Vec<HostName>,
+    pub placement: Placement,
     /// Runners wanted: `min(max, busy + queued + min_idle)`.
     pub desired: u32,
     pub min_idle: u32,

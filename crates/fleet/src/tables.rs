@@ -16,6 +16,7 @@ mod attachments;
 mod clocks;
 mod ends;
 mod files;
+mod hosts;
 mod lists;
 mod promotion;
 mod removals;
@@ -80,7 +81,8 @@ pub(super) fn pool(policy: Policy) -> Pool {
         name: "p".parse().unwrap(),
         scope: scope(),
         credential: "default".into(),
-        host: host_name(),
+        hosts: vec![host_name()],
+        placement: Placement::default(),
         group: "Default".to_owned(),
         labels: vec!["self-hosted".to_owned()],
         demand: Demand::Jobs { queue: true, webhook: true },

@@ -27,6 +27,11 @@ impl Resources {
         self.cpu_millis += more.cpu_millis;
     }
 
+    pub(super) fn remove(&mut self, less: Self) {
+        self.memory = self.memory.saturating_sub(less.memory);
+        self.cpu_millis = self.cpu_millis.saturating_sub(less.cpu_millis);
+    }
+
     /// The larger of each.
     pub(super) fn max(self, other: Self) -> Self {
         Self { memory: self.memory.max(other.memory), cpu_millis: self.cpu_millis.max(other.cpu_millis) }

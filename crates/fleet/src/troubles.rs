@@ -12,9 +12,11 @@ impl Fleet {
     /// The details of why a pool's launches are paused, where there are more than the reason.
     pub(super) fn held_detail(&self, state: &PoolState) -> Option<String> {
         let sight = match state.held? {
-            Held::HostUnseen | Held::HostUnreachable => {
-                self.hosts.get(&state.pool.host).map(|host| &host.sight)
-            }
+            // With several hosts the reasons of all are its details.
+            Held::HostUnseen | Held::HostUnreachable => match &state.pool.hosts[..] {
+                [host] => self.hosts.get(host).map(|host| &host.sight),
+                _ => None,
+            },
             Held::ScopeUnseen => self.scopes.get(&state.pool.scope).map(|scope| &scope.sight),
             _ => None,
         };

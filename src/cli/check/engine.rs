@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     config::{Config, EndpointSource, HostConfig},
-    fleet::{Pool, PullPolicy},
+    fleet::{HostName, Pool, PullPolicy},
     host::{Docker, Facts, Product, UNPREFIXED},
 };
 
@@ -22,7 +22,7 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
     let host = &config.hosts[at];
     let name = &host.host.name;
     let pools: Vec<&Pool> =
-        config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.host == *name).collect();
+        config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.hosts.contains(name)).collect();
     let docker = Docker::new(name.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
     let images = config.images().into_iter().filter(|((on, _), _)| *on == name);
     let subject = format!("host {:?}", name.as_str());
@@ -127,7 +127,7 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
     }
     lines.extend(product::ignored_limits(subject, pools, facts));
     for pool in pools {
-        lines.extend(fits(pool, facts));
+        lines.extend(fits(&host.host.name, pool, facts));
     }
     lines
 }
@@ -160,10 +160,9 @@ fn most_memory(host: &HostConfig, pools: &[&Pool]) -> u64 {
 }
 
 /// Checks that the engine can run one runner of the pool at all.
-fn fits(pool: &Pool, facts: &Facts) -> Vec<Line> {
+fn fits(host: &HostName, pool: &Pool, facts: &Facts) -> Vec<Line> {
     let mut lines = Vec::new();
     let subject = format!("pool {:?}", pool.name.as_str());
-    let host = &pool.host;
     let limits = pool.template.resources;
     if facts.cpus > 0 && limits.cpu_millis > u64::from(facts.cpus) * 1000 {
         lines.push(Line::fail(
@@ -297,7 +296,8 @@ pub(super) mod tests {
             name: "linux".parse().unwrap(),
             scope: "https://github.com/acme".parse().unwrap(),
             credential: "default".into(),
-            host: "local".parse().unwrap(),
+            hosts: vec!["local".parse().unwrap()],
+            placement: crate::fleet::Placement::default(),
             group: "Default".to_owned(),
             labels: vec!["self-hosted".to_owned()],
             demand: crate::fleet::Demand::IDLE,

@@ -82,9 +82,10 @@ fn seen(pool: &Pool, instance: &InstanceId, runners: &[RunnerRecord]) -> Option<
 }
 
 async fn in_image(config: &Config, pool: &Pool, newest: RunnerVersion) -> Option<Running> {
-    let host = config.hosts.iter().find(|host| host.host.name == pool.host)?;
+    // Its hosts pull the same image, so one of them tells for all.
+    let host = config.hosts.iter().find(|host| pool.hosts.contains(&host.host.name))?;
     let docker =
-        Docker::new(pool.host.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
+        Docker::new(host.host.name.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
     let image = &pool.template.image;
     // Whether the engine is reachable and has the image is reported elsewhere.
     let facts = docker.image_facts(image).await.ok().flatten().unwrap_or_default();
@@ -180,7 +181,8 @@ mod tests {
             name: "linux".parse().unwrap(),
             scope: "https://github.com/acme".parse().unwrap(),
             credential: "default".into(),
-            host: "local".parse().unwrap(),
+            hosts: vec!["local".parse().unwrap()],
+            placement: crate::fleet::Placement::default(),
             group: "Default".to_owned(),
             labels: vec!["linux".to_owned()],
             demand: crate::fleet::Demand::IDLE,

@@ -1,12 +1,14 @@
 //! The state of the pools in the running daemon, as the core's types.
 
+use std::sync::Arc;
+
 use anyhow::bail;
 use http::StatusCode;
 
 use crate::{
     cli::status::daemon,
     config::Config,
-    fleet::{Held, PoolReport, Status},
+    fleet::{Held, JobFacts, JobId, JobReport, PoolReport, Status},
     http::status_document::StatusDocument,
 };
 
@@ -30,7 +32,8 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
         Some(PoolReport {
             name: pool.name.clone(),
             url: pool.scope.clone(),
-            host: pool.host.clone(),
+            hosts: shown.hosts.iter().filter_map(|host| host.parse().ok()).collect(),
+            placement: pool.placement,
             desired: shown.desired,
             min_idle: shown.min_idle,
             max: shown.max,
@@ -40,10 +43,28 @@ pub(super) async fn status(config: &Config) -> anyhow::Result<Status> {
             oldest_starting_at: None,
             held: Held::ALL.iter().copied().find(|held| Some(held.as_str()) == shown.held.as_deref()),
             held_since: None,
-            held_detail: None,
+            held_detail: shown.held_detail.as_ref().map(ToString::to_string),
             sources_down: Vec::new(),
             source_troubles: Vec::new(),
         })
     });
-    Ok(Status { draining: document.draining, pools: reports.collect(), ..Status::default() })
+    let jobs = document.jobs.iter().filter_map(|shown| {
+        let facts = JobFacts {
+            name: shown.name.to_string(),
+            repository: shown.repository.parse().ok()?,
+            run_id: shown.run_id,
+            url: shown.url.to_string(),
+            queued_at: shown.queued_at,
+        };
+        Some(JobReport {
+            id: JobId(shown.id),
+            facts: Arc::new(facts),
+            labels: shown.labels.iter().map(ToString::to_string).collect(),
+            pool: shown.pool.as_deref().and_then(|pool| pool.parse().ok()),
+            unmatched: None,
+            seen_at: shown.seen_at,
+        })
+    });
+    let (pools, jobs) = (reports.collect(), jobs.collect());
+    Ok(Status { draining: document.draining, pools, jobs, ..Status::default() })
 }

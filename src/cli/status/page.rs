@@ -74,7 +74,7 @@ fn pool(pool: &PoolEntry<'_>) -> [String; 8] {
     [
         cell(&pool.name, MOST),
         cell(&pool.url, MOST),
-        cell(&pool.host, MOST),
+        cell(&pool.hosts.join(", "), MOST),
         pool.desired.to_string(),
         pool.min_idle.to_string(),
         pool.max.to_string(),
@@ -224,7 +224,7 @@ mod tests {
     fn a_busy_fleet_is_shown_as_tables() {
         let text = shown(&serde_json::json!({
             "instance": "ci1", "version": "0.1.0", "started_at": NOON, "draining": false,
-            "pools": [{"name": "linux", "url": "https://github.com/acme", "host": "local", "desired": 3,
+            "pools": [{"name": "linux", "url": "https://github.com/acme", "hosts": ["local"], "placement": "spread", "desired": 3,
                 "min_idle": 1, "max": 10, "queued": 0, "phases": {"busy": 2, "idle": 1}, "held": null}],
             "runners": [{"name": "dayfly-linux-ci1-a", "pool": "linux", "phase": "busy",
                 "registration_id": 23, "container_id": "0123456789abcdef", "host": "local",
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn why_launches_are_paused_is_shown_as_text_and_an_unknown_reason_as_it_is() {
-        let pool = |name: &str, held: &str| serde_json::json!({"name": name, "url": "u", "host": "h", "desired": 1, "min_idle": 1, "max": 1, "held": held});
+        let pool = |name: &str, held: &str| serde_json::json!({"name": name, "url": "u", "hosts": ["h"], "placement": "spread", "desired": 1, "min_idle": 1, "max": 1, "held": held});
         let text = shown(&serde_json::json!({
             "instance": "ci1", "version": "9", "started_at": NOON, "draining": true, "runners": [],
             "pools": [pool("a", "image_missing"), pool("b", "bad_weather")],

@@ -120,7 +120,7 @@ mod tests {
         let mut source = trouble("list the runs: 403");
         source["source"] = "queue".into();
         let pool = |name: &str, rest: &serde_json::Value| {
-            let mut pool = serde_json::json!({"name": name, "url": "u", "host": "h", "desired": 1, "min_idle": 1, "max": 1});
+            let mut pool = serde_json::json!({"name": name, "url": "u", "hosts": ["h"], "placement": "spread", "desired": 1, "min_idle": 1, "max": 1});
             pool.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
             pool
         };

@@ -9,7 +9,7 @@ use crate::{
     clock,
     daemon::engine::Engine,
     demand::Publisher,
-    fleet::{Evidence, HostName},
+    fleet::{Evidence, HostName, Resources},
     host::{Facts, disk_is_low},
 };
 
@@ -39,13 +39,15 @@ pub(super) async fn watch_answers(engine: Engine, host: HostName, publisher: Pub
     }
 }
 
-/// Reads an engine's clock, retrying until it responds, and reports one that differs much from this
-/// machine's.
-pub(super) async fn check_clock(engine: Engine, host: HostName) {
+/// Reads what an engine's machine has and its clock, retrying until it responds, and reports a clock that differs much
+/// from this machine's.
+pub(super) async fn read_machine(engine: Engine, host: HostName, publisher: Publisher) {
     let mut pauses = engine.pauses();
     loop {
         // The engine's list reports why it cannot be reached.
         if let Ok(facts) = engine.docker.facts().await {
+            let size = Resources { memory: facts.memory, cpu_millis: u64::from(facts.cpus) * 1000 };
+            publisher.publish(Evidence::HostSize { host: host.clone(), size });
             return report_skew(&host, &facts);
         }
         pauses.wait().await;

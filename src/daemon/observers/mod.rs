@@ -25,7 +25,7 @@ use self::{
     files::watch_files,
     images::ImageKeeper,
     logs::follow_logs,
-    machine::{check_clock, watch_answers, watch_disk},
+    machine::{read_machine, watch_answers, watch_disk},
 };
 use crate::{
     daemon::parts::Parts,
@@ -66,7 +66,7 @@ fn observe_hosts(parts: &Parts<'_>, tasks: &mut Tasks) {
         let pings = relist.clone();
         observers.spawn(list_containers(edges, engine.clone(), host.clone(), publisher.clone(), relist));
         observers.spawn(watch_answers(engine.clone(), host.clone(), publisher.clone(), pings));
-        observers.spawn(check_clock(engine.clone(), host.clone()));
+        observers.spawn(read_machine(engine.clone(), host.clone(), publisher.clone()));
     }
     for host in &parts.config.hosts {
         let name = &host.host.name;

@@ -145,10 +145,10 @@ async fn explain_beside(instance: &str, stand: &Stand, address: &str) -> Said {
         "instance": instance, "version": "0", "started_at": "2026-01-01T00:00:00Z", "runners": [],
         "pools": [
             {
-                "name": "linux", "url": "", "host": "local", "desired": 9, "min_idle": 1, "max": 4,
+                "name": "linux", "url": "", "hosts": ["a", "b"], "held_detail": "a: timed out; b: it is full", "placement": "spread", "desired": 9, "min_idle": 1, "max": 4,
                 "phases": { "busy": 3, "idle": 0, "starting": 1, "something new": 7 }, "held": "at_max",
             },
-            { "name": "gone", "url": "", "host": "local", "desired": 0, "min_idle": 1, "max": 4, "held": null },
+            { "name": "gone", "url": "", "hosts": ["local"], "placement": "spread", "desired": 0, "min_idle": 1, "max": 4, "held": null },
         ],
     });
     let router = Router::new().route("/api/v1/status", get(|| async { Json(document) }));
@@ -173,6 +173,7 @@ async fn why_launches_are_paused_comes_from_the_daemon() {
         ),
         "{said:?}"
     );
+    assert!(said.out.contains("paused on all of its hosts: a: timed out; b: it is full."), "{said:?}");
     let said = explain_beside("other", &stand, &address).await;
     assert!(said.code() == 0 && said.out.contains("belongs to another instance"), "{said:?}");
 }

@@ -138,7 +138,7 @@ fn the_local_engine_is_what_the_docker_command_would_use() {
     // A local host that no pool uses is not made up.
     let elsewhere = format!("{SOUND}host = \"big\"\n[hosts.big]\nendpoint = \"ssh://ci@big\"\n");
     let config = Written::new(elsewhere).load();
-    assert_eq!((config.hosts.len(), config.pools[0].pool.host.as_str()), (1, "big"));
+    assert_eq!((config.hosts.len(), config.pools[0].pool.hosts[0].as_str()), (1, "big"));
 }
 
 #[test]

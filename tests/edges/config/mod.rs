@@ -9,6 +9,7 @@ mod credentials;
 mod demand;
 mod docker_socket;
 mod layers;
+mod pool_hosts;
 mod refusals;
 mod registry;
 mod schedule;
@@ -124,7 +125,7 @@ fn the_smallest_file_means_the_defaults() {
     assert!(matches!(&host.endpoint, Endpoint::Unix(path) if path == Path::new("/var/run/docker.sock")));
     let [only] = &config.pools[..] else { panic!("{:?}", config.pools) };
     assert_eq!((only.pool.name.as_str(), only.credential.as_str()), ("linux", "default"));
-    assert_eq!((only.pool.host.as_str(), only.pool.group.as_str()), ("local", "Default"));
+    assert_eq!((only.pool.hosts[0].as_str(), only.pool.group.as_str()), ("local", "Default"));
     assert_eq!(only.pool.policy, dayfly::fleet::Policy::default());
     assert_eq!(only.pool.template, dayfly::fleet::Template::default());
 }

@@ -28,7 +28,8 @@ fn pool(name: &str) -> PoolReport {
     PoolReport {
         name: name.parse().unwrap(),
         url: scope(),
-        host: "local".parse().unwrap(),
+        hosts: vec!["local".parse().unwrap()],
+        placement: dayfly::fleet::Placement::default(),
         desired: 3,
         min_idle: 1,
         max: 10,

@@ -133,7 +133,7 @@ async fn the_status_document_is_as_promised() {
             "instance": "ci1", "version": "0.1.0", "draining": false,
             "started_at": "2026-11-22T12:00:00.000Z", "planned_at": "2026-11-22T12:00:00.000Z",
             "pools": [{
-                "name": "linux", "url": "https://github.com/acme", "host": "local",
+                "name": "linux", "url": "https://github.com/acme", "hosts": ["local"], "placement": "spread",
                 "desired": 3, "min_idle": 1, "max": 10, "queued": 0, "oldest_queued_at": null,
                 "phases": {"starting": 0, "idle": 1, "busy": 1, "stopping": 0,
                            "finished": 0, "orphaned": 0, "ghost": 0, "unknown": 0},

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dayfly_fleet::{DeviceClass, DeviceCounts, Dind, DockerMode, Network, Resources};
+use dayfly_fleet::{DeviceClass, DeviceCounts, Dind, DockerMode, HostName, Network, Placement, Resources};
 
 use crate::{
     random::Random,
@@ -43,6 +43,20 @@ pub(crate) fn furnish(random: &mut Random, pools: &mut [PoolSetting]) {
                 template.devices.insert(class, count);
             }
         }
+    }
+}
+
+/// Puts some pools on several hosts.
+pub(crate) fn spread(random: &mut Random, pools: &mut [PoolSetting], hosts: &[HostName]) {
+    for setting in pools.iter_mut().filter(|_| hosts.len() > 1) {
+        setting.pool.policy.weight = random.of(&[1, 1, 3]);
+        if !random.chance(500) {
+            continue;
+        }
+        let own = setting.hosts[0];
+        setting.hosts.extend((0..hosts.len()).filter(|&other| other != own));
+        setting.pool.hosts = setting.hosts.iter().map(|&host| hosts[host].clone()).collect();
+        setting.pool.placement = random.of(&[Placement::Spread, Placement::Pack, Placement::Ordered]);
     }
 }
 

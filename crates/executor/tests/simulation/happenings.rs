@@ -60,7 +60,7 @@ impl World {
             !setting.gone
                 && setting.pool.policy.max_job_age.is_none()
                 && others(pool).any(|(_, p)| p.scope == setting.scope)
-                && others(pool).any(|(_, p)| p.host == setting.host)
+                && setting.hosts.iter().all(|host| others(pool).any(|(_, p)| p.hosts.contains(host)))
         };
         let spare: Vec<usize> = (0..self.setting.pools.len()).filter(spare).collect();
         let pool = self.random.index(self.setting.pools.len());

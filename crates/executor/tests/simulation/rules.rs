@@ -197,8 +197,13 @@ impl Day {
             {
                 Some((1, "is surplus and was idle for too short a time"))
             }
-            Why::Outdated if since(c.connected_at) < millis(policy.idle_confirmation) => {
-                Some((1, "is outdated and was idle for too short a time"))
+            Why::Outdated | Why::Preempted if since(c.connected_at) < millis(policy.idle_confirmation) => {
+                Some((1, "is taken back and was idle for too short a time"))
+            }
+            Why::Preempted
+                if !world.setting.configured().any(|p| p.pool.policy.priority > policy.priority) =>
+            {
+                Some((6, "is taken back for a pool of no higher priority"))
             }
             Why::Outdated if c.template == world.setting.pools[c.pool].pool.template.digest() => {
                 Some((6, "is as configured and is taken for outdated"))
@@ -276,7 +281,9 @@ impl Day {
             if container.is_some_and(|c| !c.is_up() && c.state != State::Created) {
                 continue;
             }
-            coming += u32::from(other == pool && container.is_none_or(|c| c.connected_at.is_none()));
+            // A launch on a host that does not answer counts as no capacity.
+            let comes = world.host_sight[at] == Sight::Clear;
+            coming += u32::from(comes && other == pool && container.is_none_or(|c| c.connected_at.is_none()));
             of_pool += u32::from(other == pool);
             if at == host {
                 on_host += 1;

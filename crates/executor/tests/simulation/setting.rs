@@ -92,7 +92,8 @@ impl Source {
 pub(crate) struct PoolSetting {
     pub(crate) pool: Pool,
     pub(crate) scope: usize,
-    pub(crate) host: usize,
+    /// Where its runners may run, by index.
+    pub(crate) hosts: Vec<usize>,
     /// Its job source.
     pub(crate) source: Source,
     /// The pools whose jobs its runners can take too, itself included.
@@ -134,11 +135,12 @@ impl Setting {
         overlap(random, &mut pools);
         let mut extra = Random::new(random.clone().next());
         extras::furnish(&mut extra, &mut pools);
+        extras::spread(&mut extra, &mut pools, &hosts);
         let hosts = hosts
             .into_iter()
             .enumerate()
             .map(|(index, name)| {
-                let on_host = || pools.iter().filter(|p| p.host == index);
+                let on_host = || pools.iter().filter(|p| p.hosts.contains(&index));
                 let devices = extras::devices(&mut extra, on_host());
                 Host { devices, ..budget(random, name, on_host()) }
             })
@@ -196,7 +198,8 @@ impl Setting {
         match self.alone {
             None => false,
             Some(Alone::Scope(scope)) => self.pools[pool].scope != scope,
-            Some(Alone::Host(host)) => self.pools[pool].host != host,
+            // With another host it has to go on.
+            Some(Alone::Host(host)) => self.pools[pool].hosts.iter().any(|&other| other != host),
             Some(Alone::Pool(failing)) => pool != failing,
         }
     }
@@ -262,6 +265,7 @@ impl PoolSetting {
             min_idle,
             max: min_idle + random.of(&[1, 2, 4, 8]),
             priority: random.of(&[0, 0, 1, -1]),
+            weight: 1,
             idle_timeout: seconds(random, 20, 180),
             idle_confirmation: seconds(random, 20, 60),
             boot_timeout: seconds(random, 60, 120),
@@ -281,7 +285,8 @@ impl PoolSetting {
                 name: name.parse().expect("a pool name"),
                 scope: scopes[scope].clone(),
                 credential: "default".into(),
-                host: hosts[host].clone(),
+                hosts: vec![hosts[host].clone()],
+                placement: dayfly_fleet::Placement::default(),
                 group: "Default".to_owned(),
                 labels: vec!["self-hosted".to_owned(), name.to_owned()],
                 demand: source.demand(),
@@ -292,7 +297,7 @@ impl PoolSetting {
                 template,
             },
             scope,
-            host,
+            hosts: vec![host],
             source,
             serves: Vec::new(),
             gone: false,

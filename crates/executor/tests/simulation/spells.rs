@@ -1,6 +1,6 @@
 //! Troubles that last for minutes: a scope or host that is down, a full group, a missing image.
 
-use dayfly_fleet::{Evidence, ImageState};
+use dayfly_fleet::{Evidence, ImageState, Resources};
 
 use crate::{
     setting::{Alone, MINUTE, SECOND},
@@ -208,8 +208,10 @@ impl World {
         } else {
             ImageState::Present("sha256:1".to_owned())
         };
+        let (name, size) = (self.setting.hosts[host].name.clone(), Resources::default());
+        self.tell(Evidence::HostSize { host: name, size });
         for index in 0..self.setting.pools.len() {
-            if self.setting.pools[index].host == host && !self.setting.pools[index].gone {
+            if self.setting.pools[index].hosts.contains(&host) && !self.setting.pools[index].gone {
                 let template = &self.setting.pools[index].pool.template;
                 let images = std::iter::once(template.image.as_str()).chain(template.sidecar_images());
                 for image in images.map(str::to_owned).collect::<Vec<_>>() {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use anyhow::Result;
 use dayfly_fleet::{
     Container, ContainerId, ContainerState, Demand, Devices, Evidence, Exit, Fleet, Host, HostName,
-    ImageState, InstanceId, Instant, Job, JobFacts, JobId, JobState, Names, Policy, Pool, Registration,
-    RegistrationId, Resources, RunnerName, RunnerStatus, Scope, Template, Timestamp,
+    ImageState, InstanceId, Instant, Job, JobFacts, JobId, JobState, Names, Placement, Policy, Pool,
+    Registration, RegistrationId, Resources, RunnerName, RunnerStatus, Scope, Template, Timestamp,
 };
 
 /// Each scope and each host serves so many pools.
@@ -47,7 +47,8 @@ impl Installation {
                 name: format!("pool-{number}").parse()?,
                 scope: scope_of(number)?,
                 credential: "default".into(),
-                host: host_of(number)?,
+                hosts: vec![host_of(number)?],
+                placement: Placement::default(),
                 group: "Default".to_owned(),
                 labels: vec!["self-hosted".to_owned(), format!("pool-{number}")],
                 demand: Demand::IDLE,
@@ -139,7 +140,7 @@ impl Installation {
         let (template, pools) = (Template::default().digest(), self.pools.len());
         let numbered = || self.runners.iter().enumerate();
         let containers = self.hosts.iter().map(|host| {
-            let here = numbered().filter(|(number, _)| self.pools[number % pools].host == host.name);
+            let here = numbered().filter(|(number, _)| self.pools[number % pools].hosts[0] == host.name);
             let containers = here.map(|(number, (name, _))| Container {
                 id: ContainerId(format!("{number:064x}").into()),
                 runner: name.clone(),

@@ -65,7 +65,7 @@ impl Fleet {
             Life::Ended { counted_at, .. } => {
                 // The full information replaces what was known at first.
                 if let (Some(counted_at), Some(pool)) = (counted_at, self.pools.get_mut(name.pool())) {
-                    pool.backoff.take_back(counted_at);
+                    pool.backoffs.of(runner.host.as_ref()).take_back(counted_at);
                 }
                 self.count_end(name, reason, Some(&exit), ended_at);
             }
@@ -119,7 +119,8 @@ impl Fleet {
         if job_ended {
             pool.demand.runner_ended(name, now);
         }
-        held.map(|held| pool.backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now))
+        let backoff = pool.backoffs.of(runner.host.as_ref());
+        held.map(|held| backoff.failed(held, &format!("{name} ended: {}", reason.as_str()), begun, now))
     }
 
     /// Reports the exit of a container, once everything about it is known.

@@ -273,7 +273,7 @@ impl Fleet {
     }
 
     /// Adds a job to the demand of the pool that it belongs to now, and removes it from any other's.
-    fn replace_job(&mut self, key: &(Scope, JobId), matched: Matched, now: Instant) {
+    pub(crate) fn replace_job(&mut self, key: &(Scope, JobId), matched: Matched, now: Instant) {
         let Some(known) = self.jobs.known.get(key) else { return };
         let queued = known.state == JobState::Queued && now.since(known.job.queued_at) < MAX_QUEUE_AGE;
         let reason = match &matched {

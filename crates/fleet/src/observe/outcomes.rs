@@ -7,7 +7,7 @@ use crate::{
     event::Event,
     evidence::{Deregistered, ImageState, Launched, Minted, Removed, Stopped, Trouble, TroubleKind},
     mints::MintBudget,
-    name::{PoolName, RunnerName},
+    name::{HostName, PoolName, RunnerName},
     reasons::{Held, Veto, Why},
     runner::{Contained, InFlight, Life, Registered, Runner},
     template::Template,
@@ -65,13 +65,14 @@ impl Fleet {
                     let life = Life::Created { since: now };
                     runner.contained = Contained::Present { id, at: now, missed: false, life };
                 }
-                let (begun, image) = (runner.known_since, runner.image.clone());
+                let (begun, image, host) = (runner.known_since, runner.image.clone(), runner.host.clone());
                 // Nothing is left of a runner that GitHub refused to mint.
                 if runner.is_over() {
                     self.runners.remove(name);
                 }
                 if let Ok(pool) = pool
-                    && let Some(streak) = self.launch_failed(&pool, image.as_deref(), &trouble, begun, now)
+                    && let Some(streak) =
+                        self.launch_failed(&pool, host.as_ref(), image.as_deref(), &trouble, begun, now)
                 {
                     self.events.push(Event::LaunchFailed { pool, runner: runner_name, trouble, streak });
                 }
@@ -84,6 +85,7 @@ impl Fleet {
     fn launch_failed(
         &mut self,
         name: &PoolName,
+        host: Option<&HostName>,
         launched: Option<&str>,
         trouble: &Trouble,
         begun: Instant,
@@ -94,12 +96,12 @@ impl Fleet {
             TroubleKind::RateLimited => {
                 let wait = trouble.retry_after.unwrap_or(Duration::from_mins(1));
                 let first = self.mints.limited(MintBudget::of(&pool.pool), wait, now);
-                return first.then_some(pool.backoff.failures);
+                return first.then_some(pool.backoffs.anywhere.failures);
             }
             TroubleKind::ImageMissing => {
                 let image = &pool.pool.template.image;
                 // A newer one may have taken the place of what this launch was to use.
-                if let Some(host) = self.hosts.get_mut(&pool.pool.host)
+                if let Some(host) = host.and_then(|host| self.hosts.get_mut(host))
                     && host.present(image).is_none_or(|present| launched.is_none_or(|id| id == present))
                 {
                     host.images.insert(image.clone(), ImageState::Missing(trouble.detail.clone()));
@@ -118,8 +120,9 @@ impl Fleet {
             | TroubleKind::OutOfFiles => Held::BackingOff,
             TroubleKind::NetworksExhausted => Held::NetworksExhausted,
         };
-        pool.backoff.failed(held, &trouble.detail, begun, now);
-        Some(pool.backoff.failures)
+        let backoff = pool.backoffs.of(host.filter(|_| trouble.kind.is_of_host()));
+        backoff.failed(held, &trouble.detail, begun, now);
+        Some(backoff.failures)
     }
 
     pub(super) fn deregister_ended(&mut self, name: &RunnerName, outcome: Deregistered, now: Instant) {

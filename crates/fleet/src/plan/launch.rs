@@ -1,95 +1,220 @@
-//! Launching: which pool wants one more runner, why its launches may be paused, and which pool is next.
+//! Launching: which pool is next, and on which host its runner starts.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
-use super::{Fleet, Pass, Tally};
+use super::{
+    Fleet, Pass, Tally,
+    holds::{Refusal, Wish, of_all},
+    round::{Reservation, Round},
+};
 use crate::{
     action::Action,
     devices::Devices,
     event::Event,
-    evidence::ImageState,
-    fleet::PoolState,
+    fleet::{Committed, PoolState},
     mints::MintBudget,
-    name::PoolName,
+    name::{HostName, PoolName},
     reasons::{Held, Why},
     runner::{InFlight, Runner},
+    time::Instant,
 };
 
-/// What a pool wants.
-enum Wish {
-    /// Nothing more.
-    Satisfied,
-    /// One more runner.
-    Runner(Why),
-    /// One more, but launches are paused.
-    Held(Held, String),
-}
+/// How long the queued jobs of a pool may wait for room before its next runner comes before those of other pools of its
+/// priority, however large it is and small its weight.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 impl Fleet {
-    /// Launches what the pools want and the hosts have room for, one pool after the other, those
-    /// of higher priority first.
-    pub(super) fn launch(&mut self, mut tallies: BTreeMap<PoolName, Tally>, pass: &mut Pass) {
-        let mut committed = self.committed();
-        let mut order = self.order.clone();
-        order.sort_by_key(|name| Reverse(self.pools[name].pool.policy.priority));
-        let mut held: BTreeMap<PoolName, (Held, String)> = BTreeMap::new();
-        while !order.is_empty() {
-            let first = self.pools[&order[0]].pool.policy.priority;
-            let mut wanting = Vec::with_capacity(order.len());
-            for name in order {
-                let state = &self.pools[&name];
-                // Lower priorities come after all of the higher ones have what they want.
-                if state.pool.policy.priority < first {
-                    wanting.push(name);
-                    continue;
-                }
-                let tally = tallies.entry(name.clone()).or_default();
-                let host = committed.entry(state.pool.host.clone()).or_default();
-                match self.holds(state, *tally, pass) {
-                    Wish::Satisfied => {}
-                    Wish::Held(why, detail) => {
-                        held.insert(name, (why, detail));
-                    }
-                    Wish::Runner(why) => {
-                        let template = &state.pool.template;
-                        let Some(budget) = self.hosts.get(&state.pool.host).map(|host| &host.host) else {
+    /// Launches what the pools want and the hosts have room for, one runner after the other.
+    pub(super) fn launch(&mut self, tallies: BTreeMap<PoolName, Tally>, pass: &mut Pass) {
+        let mut round = Round {
+            tallies,
+            committed: self.committed(),
+            probes: self.probes(),
+            reserved: BTreeMap::new(),
+            held: BTreeMap::new(),
+        };
+        self.launch_all(self.order.clone(), &mut round, pass);
+        self.spill(&mut round, pass);
+        self.preempt(&mut round, pass);
+        self.report_holds(round, pass);
+    }
+
+    /// Launches for these pools in turn, until each has what it wants or is held.
+    pub(super) fn launch_all(&mut self, pools: Vec<PoolName>, round: &mut Round, pass: &mut Pass) {
+        let mut wanting = pools;
+        wanting.retain(|name| {
+            let state = &self.pools[name];
+            match self.wish(state, state.queued, round, pass) {
+                Wish::Satisfied => _ = round.held.remove(name),
+                Wish::Held(held, detail) => _ = round.held.insert(name.clone(), (held, detail)),
+                Wish::Runner { .. } => return true,
+            }
+            false
+        });
+        while let Some(next) =
+            (0..wanting.len()).min_by_key(|&index| self.rank(&wanting[index], round, pass.now))
+        {
+            let name = &wanting[next];
+            let state = &self.pools[name];
+            let refused = match self.wish(state, state.queued, round, pass) {
+                Wish::Satisfied => None,
+                Wish::Held(held, detail) => Some((held, detail)),
+                Wish::Runner { why, hosts, refusals } => {
+                    match self.choose_host(state, hosts, refusals, round) {
+                        Ok((host, devices)) => {
+                            self.launch_one(name, host, devices, why, round, pass);
                             continue;
-                        };
-                        let devices = match host.admit(budget, template) {
-                            Ok(devices) => devices,
-                            Err(why) => {
-                                held.insert(name, (why, String::new()));
-                                continue;
-                            }
-                        };
-                        host.add(template.total_resources(), &devices);
-                        tally.capacity += 1;
-                        tally.room += 1;
-                        tally.probes += 1;
-                        self.launch_one(&name, devices, why, pass);
-                        wanting.push(name);
+                        }
+                        Err(refusals) => {
+                            let (held, detail) = of_all(refusals);
+                            self.wait_for_room(name, why, held, round, pass);
+                            Some((held, detail))
+                        }
                     }
+                }
+            };
+            let name = wanting.swap_remove(next);
+            match refused {
+                Some(refused) => _ = round.held.insert(name, refused),
+                None => _ = round.held.remove(&name),
+            }
+        }
+    }
+
+    /// Which pool is next: those of higher priority; then those with queued jobs that have waited for long; then the one
+    /// that has the least, by its weight.
+    fn rank(&self, name: &PoolName, round: &Round, now: Instant) -> impl Ord + use<> {
+        let state = &self.pools[name];
+        let room = round.tallies.get(name).map_or(0, |tally| tally.room);
+        let share = (u64::from(room) + 1) * 1_000_000 / u64::from(state.pool.policy.weight.max(1));
+        let overdue = state.waits_since.filter(|since| now.since(*since) >= PATIENCE);
+        let place = self.order.iter().position(|other| other == name);
+        (Reverse(state.pool.policy.priority), overdue.is_none(), overdue, share, place)
+    }
+
+    /// The host for one more runner of a pool, of those that can start it, and the devices that it gets there.
+    pub(super) fn choose_host<'a>(
+        &self,
+        state: &PoolState,
+        hosts: Vec<&'a HostName>,
+        mut refusals: Vec<Refusal<'a>>,
+        round: &Round,
+    ) -> Result<(HostName, Devices), Vec<Refusal<'a>>> {
+        let (template, nothing) = (&state.pool.template, Committed::default());
+        let mut candidates = Vec::with_capacity(hosts.len());
+        for name in hosts {
+            let Some(on_host) = self.hosts.get(name) else { continue };
+            let committed = round.committed.get(name).unwrap_or(&nothing);
+            let reserved = round.reserved.get(name).is_some_and(|kept| kept.is_kept_from(&state.pool));
+            match committed.admit(&on_host.host, template) {
+                Err(held) => refusals.push((name, held, String::new())),
+                Ok(_) if reserved => refusals.push((name, Held::HostReserved, String::new())),
+                Ok(devices) => {
+                    let fullness = committed.fullness_with(&on_host.host, template.total_resources());
+                    candidates.push((fullness, (name, devices)));
                 }
             }
-            order = wanting;
         }
+        match state.pool.placement.choose(candidates.into_iter()) {
+            Some((host, devices)) => Ok((host.clone(), devices)),
+            None => Err(refusals),
+        }
+    }
+
+    /// Keeps the room of a host for a pool whose queued jobs wait for it, from all that are asked later: pools of lower
+    /// priority, and when it has waited for long, those of its own. Otherwise small runners could take whatever becomes
+    /// free, for ever.
+    fn wait_for_room(&mut self, name: &PoolName, why: Why, held: Held, round: &mut Round, pass: &mut Pass) {
+        if why != Why::Demand || !held.is_full() {
+            return;
+        }
+        let Some(state) = self.pools.get_mut(name) else { return };
+        let since = *state.waits_since.get_or_insert(pass.now);
+        let is_overdue = pass.due(since + PATIENCE);
+        let state = &self.pools[name];
+        let (template, nothing) = (&state.pool.template, Committed::default());
+        let fits_when_empty = |host: &&HostName| {
+            self.hosts.get(*host).is_some_and(|host| nothing.admit(&host.host, template).is_ok())
+        };
+        let taken = |host: &&HostName| {
+            let committed = round.committed.get(*host).unwrap_or(&nothing);
+            let fullness = |on_host: &super::HostState| {
+                committed.fullness_with(&on_host.host, template.total_resources())
+            };
+            self.hosts.get(*host).map(fullness)
+        };
+        let hosts = state.pool.hosts.iter().filter(|host| !round.reserved.contains_key(*host));
+        if let Some(host) = hosts.filter(fits_when_empty).min_by_key(taken) {
+            let committed = round.committed.get(host).unwrap_or(&nothing);
+            let lacks = self.hosts.get(host).and_then(|on| committed.admit(&on.host, template).err());
+            let reservation = Reservation {
+                lacks: lacks.unwrap_or(held),
+                devices: template.devices.keys().cloned().collect(),
+                priority: state.pool.policy.priority,
+                is_overdue,
+            };
+            round.reserved.insert(host.clone(), reservation);
+        }
+    }
+
+    fn launch_one(
+        &mut self,
+        pool: &PoolName,
+        host: HostName,
+        devices: Devices,
+        why: Why,
+        round: &mut Round,
+        pass: &mut Pass,
+    ) {
+        let name = self.names.next(pool, self.clock.timestamp(pass.now));
+        let Some(state) = self.pools.get_mut(pool) else { return };
+        state.waits_since = None;
+        let template = &state.pool.template;
+        round.committed.entry(host.clone()).or_default().add(template.total_resources(), &devices);
+        let tally = round.tallies.entry(pool.clone()).or_default();
+        (tally.capacity, tally.room) = (tally.capacity + 1, tally.room + 1);
+        if state.backoffs.is_failing() {
+            for host in [None, Some(host.clone())] {
+                *round.probes.entry((pool.clone(), host)).or_default() += 1;
+            }
+        }
+        let mut runner = Runner::new(name.clone(), pass.now);
+        runner.launched = true;
+        runner.scope = Some(state.pool.scope.clone());
+        runner.host = Some(host.clone());
+        runner.template.clone_from(&state.digest);
+        // A host without the image is not chosen.
+        let image = self.hosts.get(&host).and_then(|host| host.present(&template.image));
+        let image = image.unwrap_or(&template.image).to_owned();
+        runner.image = Some(image.clone());
+        runner.resources = template.resources;
+        runner.attached.expect(template.sidecars());
+        runner.devices = devices.clone();
+        runner.in_flight = Some(InFlight::Launch(why));
+        self.runners.insert(name.clone(), runner);
+        self.mints.begin(MintBudget::of(&state.pool), pass.now);
+        pass.actions.push(Action::Launch { runner: name, pool: pool.clone(), host, image, devices, why });
+    }
+
+    /// Records why launches are paused, and reports what has changed.
+    fn report_holds(&mut self, mut round: Round, pass: &Pass) {
         // Other pools may have taken more of a host since, so the final reason is reported.
-        for (name, (why, _)) in &mut held {
-            let PoolState { pool, .. } = &self.pools[name];
-            if let (
-                Held::HostFull | Held::HostMemory | Held::HostCpus | Held::HostGpus | Held::HostDevices,
-                Some(host),
-                Some(committed),
-            ) = (*why, self.hosts.get(&pool.host), committed.get(&pool.host))
+        for (name, (why, _)) in &mut round.held {
+            let pool = &self.pools[name].pool;
+            if let ([host], true) = (&pool.hosts[..], why.is_full())
+                && let (Some(host), Some(committed)) = (self.hosts.get(host), round.committed.get(host))
             {
                 *why = committed.admit(&host.host, &pool.template).err().unwrap_or(*why);
             }
         }
         for (name, state) in &mut self.pools {
-            let (why, detail) = match held.remove(name) {
+            let (why, detail) = match round.held.remove(name) {
                 Some((why, detail)) => (Some(why), detail),
                 None => (None, String::new()),
             };
+            if !why.is_some_and(Held::is_full) {
+                state.waits_since = None;
+            }
             state.held_detail.clone_from(&detail);
             if state.held != why {
                 (state.held, state.held_since) = (why, pass.now);
@@ -100,96 +225,5 @@ impl Fleet {
                 self.events.push(Event::Held { pool: name.clone(), held: why, detail, is_starting });
             }
         }
-    }
-
-    fn launch_one(&mut self, pool: &PoolName, devices: Devices, why: Why, pass: &mut Pass) {
-        let name = self.names.next(pool, self.clock.timestamp(pass.now));
-        let state = &self.pools[pool];
-        let mut runner = Runner::new(name.clone(), pass.now);
-        runner.launched = true;
-        runner.scope = Some(state.pool.scope.clone());
-        runner.host = Some(state.pool.host.clone());
-        runner.template.clone_from(&state.digest);
-        // A pool without its image wants nothing.
-        let image =
-            self.hosts.get(&state.pool.host).and_then(|host| host.present(&state.pool.template.image));
-        let image = image.unwrap_or(&state.pool.template.image).to_owned();
-        runner.image = Some(image.clone());
-        runner.resources = state.pool.template.resources;
-        runner.attached.expect(state.pool.template.sidecars());
-        runner.devices = devices.clone();
-        runner.in_flight = Some(InFlight::Launch(why));
-        self.runners.insert(name.clone(), runner);
-        self.mints.begin(MintBudget::of(&state.pool), pass.now);
-        let (pool, host) = (pool.clone(), state.pool.host.clone());
-        pass.actions.push(Action::Launch { runner: name, pool, host, image, devices, why });
-    }
-
-    /// Whether a pool wants one more runner, and why its launches are paused if they are.
-    fn holds(&self, state: &PoolState, tally: Tally, pass: &mut Pass) -> Wish {
-        let policy = &state.pool.policy;
-        let queued = state.queued;
-        let held = |held| Wish::Held(held, String::new());
-        if self.draining {
-            return held(Held::Draining);
-        }
-        // Spares stay on top of demand.
-        if tally.capacity >= queued + state.min_idle {
-            return Wish::Satisfied;
-        }
-        let why = if tally.capacity < queued { Why::Demand } else { Why::Spare };
-        let (Some(scope), Some(host)) =
-            (self.scopes.get(&state.pool.scope), self.hosts.get(&state.pool.host))
-        else {
-            return held(Held::HostUnseen);
-        };
-        if host.sight.listed_at.is_none() {
-            return held(Held::HostUnseen);
-        }
-        if host.sight.trouble.is_some() {
-            return held(Held::HostUnreachable);
-        }
-        if scope.sight.listed_at.is_none() {
-            return held(Held::ScopeUnseen);
-        }
-        if let Some(unknown) = state.unknown_demand() {
-            return held(unknown);
-        }
-        let budget = MintBudget::of(&state.pool);
-        let limited_until = self.mints.limited_until(&budget);
-        if !pass.due(limited_until) {
-            return Wish::Held(Held::RateLimited, format!("until {}", self.clock.timestamp(limited_until)));
-        }
-        let template = &state.pool.template;
-        for image in std::iter::once(template.image.as_str()).chain(template.sidecar_images()) {
-            match host.images.get(image) {
-                Some(ImageState::Present(_)) => {}
-                Some(ImageState::Pulling) => return held(Held::ImagePulling),
-                Some(ImageState::Missing(detail)) => return Wish::Held(Held::ImageMissing, detail.clone()),
-                Some(ImageState::Unknown(detail)) => return Wish::Held(Held::ImageUnknown, detail.clone()),
-                None => return Wish::Held(Held::HostUnseen, format!("{image} has not been checked yet")),
-            }
-        }
-        if let Some(cause) = state.backoff.holds(pass.now) {
-            pass.due(state.backoff.retry_at);
-            return Wish::Held(cause, state.backoff.detail.clone());
-        }
-        if state.backoff.probing()
-            && tally.probes > 0
-            && let Some(cause) = state.backoff.held
-        {
-            return Wish::Held(cause, state.backoff.detail.clone());
-        }
-        if host.disk_low {
-            return held(Held::HostDisk);
-        }
-        if tally.room >= policy.max {
-            return held(Held::AtMax);
-        }
-        if let Some(until) = self.mints.paced_until(&budget, pass.now) {
-            pass.due(until);
-            return held(Held::Paced);
-        }
-        Wish::Runner(why)
     }
 }

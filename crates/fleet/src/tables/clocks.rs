@@ -34,7 +34,7 @@ fn how_long_a_found_runner_ran_is_measured_by_the_engines_clock_alone() {
             board.observe(Evidence::Exited { runner, exit: ended });
         }
         board.plan();
-        let failing = board.fleet.pools.values().next().unwrap().backoff.held;
+        let failing = board.fleet.pools["p"].backoffs.on(&host_name()).and_then(|backoff| backoff.held);
         assert_eq!(failing, held, "{ran} s");
     }
 }

@@ -36,7 +36,7 @@ impl Board {
     }
 
     fn failures(&self) -> u32 {
-        self.fleet.pools["p"].backoff.failures
+        self.fleet.pools["p"].backoffs.on(&host_name()).map_or(0, |backoff| backoff.failures)
     }
 }
 
@@ -141,7 +141,10 @@ fn the_whole_truth_takes_the_place_of_what_was_counted_at_once() {
         board.later(300);
         let details = details(&board);
         board.exited(&runner, details);
-        assert_eq!((board.failures(), board.fleet.pools["p"].backoff.held), (failures, held));
+        assert_eq!(
+            (board.failures(), board.fleet.pools["p"].backoffs.on(&host_name()).and_then(|b| b.held)),
+            (failures, held)
+        );
     }
 }
 

@@ -53,7 +53,7 @@ fn new_content_ends_the_delay_after_failed_launches() {
         };
         let outcome = Launched::Failed { registration: Minted::No, container: None, trouble };
         board.observe(Evidence::Launch { runner: runner.clone(), outcome });
-        board.now = board.fleet.pools["p"].backoff.retry_at;
+        board.now = board.fleet.pools["p"].backoffs.anywhere.retry_at;
     }
     board.now = board.now - Duration::from_secs(1);
     assert_eq!((board.plan().as_str(), board.held()), ("", Some(Held::BackingOff)));

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod happening;
+mod several_hosts;
 mod stage;
 
 use std::{collections::BTreeSet, time::Duration};

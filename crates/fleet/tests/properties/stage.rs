@@ -9,9 +9,9 @@ use std::{
 use dayfly_fleet::{
     Action, Attachment, AttachmentKind, ClockReading, Container, ContainerId, ContainerState, Demand,
     Deregistered, DeviceClass, Devices, Evidence, Exit, Fleet, Host, HostName, ImageState, Instant, Job,
-    JobFacts, JobId, JobState, Launched, Minted, Network, Phase, Policy, Pool, Registration, RegistrationId,
-    Removed, Resources, RunnerName, RunnerStatus, Scope, Stopped, Template, Timestamp, Trouble, TroubleKind,
-    Why,
+    JobFacts, JobId, JobState, Launched, Minted, Network, Phase, Placement, Policy, Pool, Registration,
+    RegistrationId, Removed, Resources, RunnerName, RunnerStatus, Scope, Stopped, Template, Timestamp,
+    Trouble, TroubleKind, Why,
 };
 use proptest::prelude::*;
 
@@ -72,18 +72,26 @@ fn template(pool: &str) -> Template {
     }
 }
 
-pub(super) fn fleet(min_idle: u32) -> Fleet {
-    let pool = |name: &str, priority| Pool {
+pub(super) fn pool_named(name: &str) -> Pool {
+    Pool {
         name: name.parse().unwrap(),
         scope: scope(),
         credential: "default".into(),
-        host: host_name(),
+        hosts: vec![host_name()],
+        placement: Placement::default(),
         group: "Default".to_owned(),
         labels: vec!["self-hosted".to_owned()],
         demand: Demand::Jobs { queue: true, webhook: true },
         repositories: Vec::new(),
         allow_public: false,
         match_unlabelled: false,
+        policy: Policy::default(),
+        template: template(name),
+    }
+}
+
+pub(super) fn fleet(min_idle: u32) -> Fleet {
+    let pool = |name: &str, priority| Pool {
         policy: Policy {
             min_idle,
             max: MAX,
@@ -91,7 +99,7 @@ pub(super) fn fleet(min_idle: u32) -> Fleet {
             idle_timeout: Duration::from_secs(70),
             ..Policy::default()
         },
-        template: template(name),
+        ..pool_named(name)
     };
     let gpus = GPUS.map(str::to_owned).to_vec();
     let host = Host {

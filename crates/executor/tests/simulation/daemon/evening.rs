@@ -107,7 +107,7 @@ impl Day {
             if !world.waiting[index].is_empty() && !setting.gone {
                 return Some(format!("{name}: {} jobs wait", world.waiting[index].len()));
             }
-            let idle = world.present[setting.host].iter().map(|&c| &world.containers[c]).filter(|c| {
+            let idle = world.present.iter().flatten().map(|&c| &world.containers[c]).filter(|c| {
                 c.pool == index
                     && c.is_up()
                     && c.job.is_none()

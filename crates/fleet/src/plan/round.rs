@@ -1,0 +1,50 @@
+//! What the pools and hosts have left while a pass gives it away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Probes, Tally};
+use crate::{
+    devices::DeviceClass,
+    fleet::Committed,
+    name::{HostName, PoolName},
+    pool::Pool,
+    reasons::Held,
+};
+
+/// What a pass has given away so far.
+pub(super) struct Round {
+    pub(super) tallies: BTreeMap<PoolName, Tally>,
+    pub(super) committed: BTreeMap<HostName, Committed>,
+    pub(super) probes: Probes,
+    /// Room that is kept for a pool that comes before those that are asked later.
+    pub(super) reserved: BTreeMap<HostName, Reservation>,
+    /// Why each pool that wants a runner gets none.
+    pub(super) held: BTreeMap<PoolName, (Held, String)>,
+}
+
+/// Room of a host that is kept free until it is enough for a runner.
+pub(super) struct Reservation {
+    /// What there is too little of.
+    pub(super) lacks: Held,
+    pub(super) devices: BTreeSet<DeviceClass>,
+    pub(super) priority: i32,
+    /// Whether it is kept from pools of the same priority too.
+    pub(super) is_overdue: bool,
+}
+
+impl Reservation {
+    /// Whether it is kept from this pool, whose runner would take of it.
+    pub(super) fn is_kept_from(&self, pool: &Pool) -> bool {
+        let comes_later = pool.policy.priority < self.priority || self.is_overdue;
+        let (template, needed) = (&pool.template, pool.template.total_resources());
+        comes_later
+            && match self.lacks {
+                Held::HostMemory => needed.memory > 0,
+                Held::HostCpus => needed.cpu_millis > 0,
+                Held::HostGpus | Held::HostDevices => {
+                    template.devices.keys().any(|class| self.devices.contains(class))
+                }
+                _ => true,
+            }
+    }
+}
