@@ -82,6 +82,7 @@ fn has_runners_of_its_own(scope: &Scope) -> bool {
 pub(super) struct Labelled<'a> {
     pub(super) name: &'a str,
     pub(super) scope: &'a Scope,
+    pub(super) hosts: Vec<&'a str>,
     pub(super) labels: Folded,
     pub(super) at: At<'a>,
 }
@@ -102,7 +103,8 @@ pub(super) fn compare(pools: &[Labelled<'_>]) {
                     ),
                     hint,
                 );
-            } else if i > j {
+            // On different hosts that is how jobs of one go to the other when its host is full or fails.
+            } else if i > j && pool.hosts.iter().any(|host| other.hosts.contains(host)) {
                 pool.at.warn(
                     format_args!(
                         "are the same as those of pool {:?}, and each may take the other's jobs",

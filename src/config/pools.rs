@@ -76,6 +76,7 @@ pub(super) fn pools(
             Some(Labelled {
                 name: written.name.as_deref()?,
                 scope: scope.as_ref()?,
+                hosts: written.hosts().collect(),
                 labels: labels.clone()?,
                 at: at.key(i).key("labels"),
             })

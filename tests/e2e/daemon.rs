@@ -128,6 +128,7 @@ pub(crate) struct Status {
 pub(crate) struct PoolStatus {
     pub(crate) name: String,
     pub(crate) held: Option<String>,
+    pub(crate) queued: u32,
     phases: BTreeMap<String, usize>,
 }
 
@@ -157,6 +158,7 @@ pub(crate) struct ScopeStatus {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct HostStatus {
+    pub(crate) name: String,
     pub(crate) up: bool,
 }
 

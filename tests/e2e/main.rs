@@ -35,6 +35,7 @@ mod scale_down;
 mod secrets;
 mod services;
 mod serving;
+mod several_hosts;
 #[path = "../docker/shell_image.rs"]
 mod shell_image;
 mod slow_engine;

@@ -37,6 +37,7 @@ pub(crate) struct Seen {
 }
 
 struct Shared {
+    engine: String,
     open: watch::Sender<bool>,
     hold: Mutex<Option<Hold>>,
     stuck: Mutex<usize>,
@@ -53,10 +54,16 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Listens at a path.
+    /// Listens at a path, before the usual engine.
     pub(crate) fn start(path: &Path) -> Self {
+        Self::before(&TestEngine::usual(), path)
+    }
+
+    /// Listens at a path, before an engine.
+    pub(crate) fn before(engine: &TestEngine, path: &Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let shared = Arc::new(Shared {
+            engine: engine.socket.clone(),
             open: watch::Sender::new(true),
             hold: Mutex::default(),
             stuck: Mutex::default(),
@@ -105,7 +112,7 @@ async fn serve(client: UnixStream, shared: Arc<Shared>) {
     if !*open.borrow() {
         return;
     }
-    let Ok(engine) = UnixStream::connect(TestEngine::usual().socket).await else { return };
+    let Ok(engine) = UnixStream::connect(&shared.engine).await else { return };
     let ((from_client, to_client), (from_engine, to_engine)) = (client.into_split(), engine.into_split());
     let mute = watch::Sender::new(false);
     let muted = mute.subscribe();

@@ -38,6 +38,8 @@ const SHOWN: usize = 80;
 #[derive(Clone)]
 pub(crate) struct Pool {
     name: String,
+    /// Its label beside `self-hosted`.
+    label: String,
     scope: String,
     policy: String,
     image: Option<String>,
@@ -47,10 +49,11 @@ pub(crate) struct Pool {
 }
 
 /// A pool in a scope such as `acme`, that keeps one runner idle and has four at most. Its labels
-/// are `self-hosted` and its name.
+/// are `self-hosted` and its name, unless it gets another.
 pub(crate) fn pool(name: &str, scope: &str) -> Pool {
     let (name, scope) = (name.to_owned(), scope.to_owned());
     Pool {
+        label: name.clone(),
         name,
         scope,
         policy: String::new(),
@@ -66,6 +69,10 @@ impl Pool {
     pub(crate) fn sized(mut self, min_idle: usize, max: usize) -> Self {
         self.policy.clear();
         self.policy(&format!("min_idle = {min_idle}")).policy(&format!("max = {max}"))
+    }
+
+    pub(crate) fn labelled(self, label: &str) -> Self {
+        Self { label: label.to_owned(), ..self }
     }
 
     /// One more line of `[[pool]]`.
@@ -101,7 +108,7 @@ impl Pool {
 
     /// A job that this pool serves.
     pub(crate) fn job(&self) -> Job {
-        Job::new(&self.scope, &["self-hosted", &self.name])
+        Job::new(&self.scope, &["self-hosted", &self.label])
     }
 }
 
@@ -207,7 +214,7 @@ impl World {
             self.state_dir().display(),
             self.extra,
         );
-        for Pool { name, scope, policy, image, command, container, network } in pools {
+        for Pool { name, label, scope, policy, image, command, container, network } in pools {
             let (url, image) = (self.github.scope_url(scope), image.as_ref().unwrap_or(&self.image));
             let usual = |line: &'static str, key: &str| if container.contains(key) { "" } else { line };
             let pull = usual("pull = \"never\"", "pull = ");
@@ -219,7 +226,7 @@ impl World {
                 [[pool]]
                 name = "{name}"
                 url = "{url}"
-                labels = ["self-hosted", "{name}"]
+                labels = ["self-hosted", "{label}"]
                 {policy}
                 [pool.container]
                 image = "{image}"

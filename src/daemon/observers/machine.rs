@@ -19,11 +19,13 @@ const DISK_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two pings of an engine.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
-/// Pings an engine while it can be listed, and reports one that does not answer twice in a row: a list of an engine that
-/// hangs fails far later, and until then runners would be minted for it.
+/// Pings an engine at the start and while it can be listed, and reports one that does not answer twice in a row: a list of
+/// an engine that hangs fails far later, and until then runners would be minted for it, or those of its pools' other
+/// hosts would wait.
 pub(super) async fn watch_answers(engine: Engine, host: HostName, publisher: Publisher, relist: Arc<Notify>) {
     let mut listed = engine.listed.subscribe();
-    while listed.wait_for(|listed| *listed).await.is_ok() {
+    let mut is_first = true;
+    while std::mem::take(&mut is_first) || listed.wait_for(|listed| *listed).await.is_ok() {
         let answer = match engine.docker.ping().await {
             Ok(()) => Ok(()),
             Err(_) => engine.docker.ping().await,

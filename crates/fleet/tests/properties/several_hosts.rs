@@ -205,7 +205,9 @@ proptest! {
             machines.look();
             machines.oldest_done();
             machines.now = machines.now + Duration::from_secs(20);
-            waited.iter_mut().for_each(|waited| *waited += Duration::from_secs(20));
+            for waited in &mut waited {
+                *waited += Duration::from_secs(20);
+            }
             let longest = Duration::from_mins(10) * u32::try_from(pools.len()).unwrap();
             prop_assert!(waited.iter().all(|waited| *waited < longest), "{waited:?}");
         }
