@@ -7,14 +7,14 @@ use tokio::sync::mpsc;
 use super::parts::Parts;
 use crate::{
     clock,
-    config::Config,
+    config::{Config, HostConfig},
     demand::{queue::QueueHandle, webhook},
-    fleet::Evidence,
+    fleet::{Evidence, HostName},
     github::{
         Client,
         webhook::{SecretError, Secrets},
     },
-    http::{About, App, HostNames, Webhook},
+    http::{About, AboutEngine, App, HostNames, Webhook},
 };
 
 /// The secrets of webhooks, where some are configured.
@@ -35,7 +35,7 @@ pub(super) fn app(
             instance: config.instance.as_str().into(),
             version: env!("CARGO_PKG_VERSION"),
             started_at: clock::wall().shown,
-            engines: parts.engines.keys().map(|host| (host.clone(), "docker")).collect(),
+            engines: config.hosts.iter().map(engine_of).collect(),
         },
         reports: parts.reports.subscribe(),
         rates: Arc::new(move |scope| clients.get(scope)?.rate()),
@@ -45,6 +45,11 @@ pub(super) fn app(
         names: HostNames::new(config.listen, &config.allowed_hosts),
     };
     (app, hints)
+}
+
+fn engine_of(host: &HostConfig) -> (HostName, AboutEngine) {
+    let (endpoint, endpoint_source) = (host.endpoint.to_string(), host.endpoint_source.to_string());
+    (host.host.name.clone(), AboutEngine { kind: "docker", endpoint, endpoint_source })
 }
 
 /// The endpoint of webhooks, which knows GitHub's clock by the scope of a pool that has them as a source.

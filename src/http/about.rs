@@ -10,6 +10,14 @@ pub struct About {
     pub instance: Arc<str>,
     pub version: &'static str,
     pub started_at: Timestamp,
-    /// The kind of engine of each host.
-    pub engines: BTreeMap<HostName, &'static str>,
+    pub engines: BTreeMap<HostName, AboutEngine>,
+}
+
+/// The engine of a host.
+#[derive(Clone, Debug)]
+pub struct AboutEngine {
+    pub kind: &'static str,
+    pub endpoint: String,
+    /// Where that comes from, for people.
+    pub endpoint_source: String,
 }

@@ -8,7 +8,7 @@ mod server;
 pub mod status_document;
 mod webhook;
 
-pub use about::About;
+pub use about::{About, AboutEngine};
 pub use names::HostNames;
 pub use pages::{App, Rates};
 pub use server::{Patience, serve, serve_with};

@@ -180,6 +180,9 @@ pub struct RateLimit {
 pub struct HostEntry<'a> {
     pub name: Text<'a>,
     pub engine: Option<Text<'a>>,
+    pub endpoint: Option<Text<'a>>,
+    /// Where the endpoint comes from: the configuration, or what was found without it.
+    pub endpoint_source: Option<Text<'a>>,
     pub up: bool,
     pub last_listed_at: Option<Timestamp>,
     pub trouble: Option<TroubleEntry<'a>>,
@@ -376,10 +379,13 @@ impl<'a> ScopeEntry<'a> {
 }
 
 impl<'a> HostEntry<'a> {
-    fn of(host: &'a HostReport, about: &About) -> Self {
+    fn of(host: &'a HostReport, about: &'a About) -> Self {
+        let engine = about.engines.get(&host.name);
         Self {
             name: text(host.name.as_str()),
-            engine: about.engines.get(&host.name).map(|&engine| text(engine)),
+            engine: engine.map(|engine| text(engine.kind)),
+            endpoint: engine.map(|engine| text(&engine.endpoint)),
+            endpoint_source: engine.map(|engine| text(&engine.endpoint_source)),
             up: host.up,
             last_listed_at: host.last_listed_at,
             trouble: host.trouble.as_ref().map(TroubleEntry::of),

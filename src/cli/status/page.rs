@@ -157,9 +157,9 @@ fn scope(scope: &ScopeEntry<'_>, now: Timestamp) -> [String; 4] {
     ]
 }
 
-const HOSTS: [&str; 6] = ["HOST", "STATE", "LISTED", "RUNNERS", "MEMORY RESERVED", "BLOCKED BY"];
+const HOSTS: [&str; 7] = ["HOST", "STATE", "LISTED", "RUNNERS", "MEMORY RESERVED", "BLOCKED BY", "ENGINE"];
 
-fn host(host: &HostEntry<'_>, now: Timestamp) -> [String; 6] {
+fn host(host: &HostEntry<'_>, now: Timestamp) -> [String; 7] {
     [
         cell(&host.name, MOST),
         state(host.up, host.last_listed_at, host.trouble.is_some()).to_owned(),
@@ -170,6 +170,10 @@ fn host(host: &HostEntry<'_>, now: Timestamp) -> [String; 6] {
             bytes => ByteSize(bytes).display().iec().to_string(),
         },
         host.blocked.as_deref().map_or_else(none, reason),
+        match (host.endpoint.as_deref(), host.endpoint_source.as_deref()) {
+            (Some(endpoint), Some(source)) => cell(&format!("{endpoint}, from {source}"), MOST),
+            _ => none(),
+        },
     ]
 }
 
@@ -234,7 +238,8 @@ mod tests {
                 "queued_at": "2026-11-22T15:04:00Z", "labels": ["gpu"], "pool": null, "unmatched": "labels"}],
             "scopes": [{"url": "https://github.com/acme", "up": true, "last_listed_at": "2026-11-22T15:05:00Z",
                 "rate_limit": {"limit": 5000, "remaining": 4990, "reset_at": NOON}}],
-            "hosts": [{"name": "local", "engine": "docker", "up": true, "runners": 3,
+            "hosts": [{"name": "local", "engine": "docker", "endpoint": "unix:///run/docker.sock",
+                "endpoint_source": "DOCKER_HOST", "up": true, "runners": 3,
                 "last_listed_at": null, "memory_committed": 8_u64 << 30, "blocked": "host_memory"}],
             "another": 1,
         }));
@@ -249,8 +254,8 @@ mod tests {
              deploy      acme/widgets  1m 9s  gpu     none: no pool has all of its labels\n\n\
              SCOPE                    STATE  LISTED  RATE LIMIT LEFT\n\
              https://github.com/acme  up     9s ago  4990 of 5000\n\n\
-             HOST   STATE  LISTED  RUNNERS  MEMORY RESERVED  BLOCKED BY\n\
-             local  up     never   3        8.0 GiB          its host's memory budget is exhausted"
+             HOST   STATE  LISTED  RUNNERS  MEMORY RESERVED  BLOCKED BY                             ENGINE\n\
+             local  up     never   3        8.0 GiB          its host's memory budget is exhausted  unix:///run/docker.sock, from DOCKER_HOST"
         );
     }
 

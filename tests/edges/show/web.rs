@@ -16,7 +16,7 @@ use dayfly::{
         TroubleKind, TroubleReport, Why,
     },
     github,
-    http::{About, App, HostNames, Patience, serve_with},
+    http::{About, AboutEngine, App, HostNames, Patience, serve_with},
     telemetry::Metrics,
 };
 use serde_json::{Value, json};
@@ -69,7 +69,14 @@ impl Server {
                 instance: "ci1".into(),
                 version: "0.1.0",
                 started_at: NOON,
-                engines: BTreeMap::from([("local".parse().unwrap(), "docker")]),
+                engines: BTreeMap::from([(
+                    "local".parse().unwrap(),
+                    AboutEngine {
+                        kind: "docker",
+                        endpoint: "unix:///run/docker.sock".to_owned(),
+                        endpoint_source: "DOCKER_HOST".to_owned(),
+                    },
+                )]),
             },
             reports: receiver,
             rates: Arc::new(|of| {
@@ -154,7 +161,8 @@ async fn the_status_document_is_as_promised() {
                 "trouble": null, "rate_limit": {"limit": 5000, "remaining": 4990, "reset_at": "2026-11-22T13:00:00.000Z"}
             }],
             "hosts": [{
-                "name": "local", "engine": "docker", "up": true, "last_listed_at": "2026-11-22T12:00:00.000Z",
+                "name": "local", "engine": "docker", "endpoint": "unix:///run/docker.sock",
+                "endpoint_source": "DOCKER_HOST", "up": true, "last_listed_at": "2026-11-22T12:00:00.000Z",
                 "trouble": null, "runners": 2, "memory_committed": 17_179_869_184_u64, "cpu_millis_committed": 8000,
                 "pulls": [{"image": "ghcr.io/acme/ci:1", "since": "2026-11-22T12:00:00.000Z", "layers_done": 3,
                     "layers": 7, "bytes": 31_457_280, "bytes_known": 104_857_600}],
