@@ -66,9 +66,13 @@ impl Fleet {
                             continue;
                         }
                         Err(refusals) => {
-                            let (held, detail) = of_all(refusals);
-                            self.wait_for_room(name, why, held, round, pass);
-                            Some((held, detail))
+                            let full = refusals.iter().filter(|(_, held, _)| held.is_full());
+                            let full = full.map(|(host, held, _)| ((*host).clone(), *held)).collect();
+                            let refused = of_all(refusals);
+                            if why == Why::Demand {
+                                self.wait_for_room(name, full, round, pass);
+                            }
+                            Some(refused)
                         }
                     }
                 }
@@ -121,39 +125,34 @@ impl Fleet {
         }
     }
 
-    /// Keeps the room of a host for a pool whose queued jobs wait for it, from all that are asked later: pools of lower
-    /// priority, and when it has waited for long, those of its own. Otherwise small runners could take whatever becomes
-    /// free, for ever.
-    fn wait_for_room(&mut self, name: &PoolName, why: Why, held: Held, round: &mut Round, pass: &mut Pass) {
-        if why != Why::Demand || !held.is_full() {
-            return;
-        }
-        let Some(state) = self.pools.get_mut(name) else { return };
+    /// Keeps the room of one of these full hosts for a pool whose queued jobs wait for it, from all that are asked later:
+    /// pools of lower priority, and when it has waited for long, those of its own. Otherwise small runners could take
+    /// whatever becomes free, for ever.
+    fn wait_for_room(
+        &mut self,
+        name: &PoolName,
+        full: Vec<(HostName, Held)>,
+        round: &mut Round,
+        pass: &mut Pass,
+    ) {
+        let has_one = round.reserved.values().any(|reservation| reservation.pool == *name);
+        let Some(state) = self.pools.get_mut(name).filter(|_| !full.is_empty() && !has_one) else { return };
         let since = *state.waits_since.get_or_insert(pass.now);
         let is_overdue = pass.due(since + PATIENCE);
-        let state = &self.pools[name];
-        let (template, nothing) = (&state.pool.template, Committed::default());
-        let fits_when_empty = |host: &&HostName| {
-            self.hosts.get(*host).is_some_and(|host| nothing.admit(&host.host, template).is_ok())
-        };
-        let taken = |host: &&HostName| {
-            let committed = round.committed.get(*host).unwrap_or(&nothing);
-            let fullness = |on_host: &super::HostState| {
-                committed.fullness_with(&on_host.host, template.total_resources())
-            };
-            self.hosts.get(*host).map(fullness)
-        };
-        let hosts = state.pool.hosts.iter().filter(|host| !round.reserved.contains_key(*host));
-        if let Some(host) = hosts.filter(fits_when_empty).min_by_key(taken) {
+        let (template, priority) = (&state.pool.template, state.pool.policy.priority);
+        let nothing = Committed::default();
+        let fullness = |host: &HostName| {
+            let on_host = &self.hosts.get(host)?.host;
+            let fits_when_empty = nothing.admit(on_host, template).is_ok();
             let committed = round.committed.get(host).unwrap_or(&nothing);
-            let lacks = self.hosts.get(host).and_then(|on| committed.admit(&on.host, template).err());
-            let reservation = Reservation {
-                lacks: lacks.unwrap_or(held),
-                devices: template.devices.keys().cloned().collect(),
-                priority: state.pool.policy.priority,
-                is_overdue,
-            };
-            round.reserved.insert(host.clone(), reservation);
+            fits_when_empty.then(|| committed.fullness_with(on_host, template.total_resources()))
+        };
+        let free = full.into_iter().filter(|(host, _)| !round.reserved.contains_key(host));
+        let emptiest =
+            free.filter_map(|one| Some((fullness(&one.0)?, one))).min_by_key(|(fullness, _)| *fullness);
+        if let Some((_, (host, lacks))) = emptiest {
+            let (pool, devices) = (name.clone(), template.devices.keys().cloned().collect());
+            round.reserved.insert(host, Reservation { pool, lacks, devices, priority, is_overdue });
         }
     }
 

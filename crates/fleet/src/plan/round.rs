@@ -7,7 +7,7 @@ use crate::{
     devices::DeviceClass,
     fleet::Committed,
     name::{HostName, PoolName},
-    pool::Pool,
+    pool::{Policy, Pool},
     reasons::Held,
 };
 
@@ -24,6 +24,7 @@ pub(super) struct Round {
 
 /// Room of a host that is kept free until it is enough for a runner.
 pub(super) struct Reservation {
+    pub(super) pool: PoolName,
     /// What there is too little of.
     pub(super) lacks: Held,
     pub(super) devices: BTreeSet<DeviceClass>,
@@ -35,9 +36,10 @@ pub(super) struct Reservation {
 impl Reservation {
     /// Whether it is kept from this pool, whose runner would take of it.
     pub(super) fn is_kept_from(&self, pool: &Pool) -> bool {
-        let comes_later = pool.policy.priority < self.priority || self.is_overdue;
+        let Policy { priority, .. } = pool.policy;
+        let is_beside = self.is_overdue && priority == self.priority && pool.name != self.pool;
         let (template, needed) = (&pool.template, pool.template.total_resources());
-        comes_later
+        (priority < self.priority || is_beside)
             && match self.lacks {
                 Held::HostMemory => needed.memory > 0,
                 Held::HostCpus => needed.cpu_millis > 0,

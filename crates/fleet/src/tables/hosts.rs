@@ -369,6 +369,24 @@ fn idle_runners_make_room_for_jobs_of_a_higher_priority_and_busy_ones_do_not() {
     assert_eq!(busy.plan(), ["high@a"]);
 }
 
+/// P30: a host for twenty, of which a pool without priority has nineteen.
+#[test]
+fn a_pool_of_higher_priority_gets_as_many_as_it_has_jobs() {
+    let first = labelled("a", on("a", &["h"], Policy { priority: 10, ..policy(0, 20) }));
+    let other = labelled("b", on("b", &["h"], policy(19, 20)));
+    let mut site = Site::new(vec![first, other], vec![sized("h", 20)]);
+    assert_eq!(site.plan().len(), 19);
+    for _ in 0..2 {
+        site.wait(2 * MINUTE);
+    }
+    for _ in 0..10 {
+        site.queue(0..5, Some("a"));
+        site.plan();
+        site.wait(Duration::from_secs(5));
+    }
+    assert_eq!(site.where_they_run(), [("a@h".to_owned(), 5), ("b@h".to_owned(), 15)].into());
+}
+
 #[test]
 fn spares_of_a_higher_priority_and_jobs_of_an_equal_one_take_nothing_back() {
     let low = labelled("low", on("low", &["a"], policy(3, 9)));
