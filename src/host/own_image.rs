@@ -2,7 +2,7 @@
 //! the shared libraries that it needs and its program interpreter.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     env::consts,
     fs::File,
     io::{self, BufWriter, Read, Seek as _, SeekFrom, Write},
@@ -15,14 +15,14 @@ use std::{
 use bollard::{
     Docker, body_try_stream,
     errors::Error as EngineError,
-    query_parameters::{CreateImageOptionsBuilder, RemoveImageOptionsBuilder},
+    query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptionsBuilder},
 };
 use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
 use ring::digest::{Context, SHA256};
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::files;
+use crate::{clock, files};
 
 /// An engine that takes longer for an import is not well.
 const IMPORT_TIMEOUT: Duration = Duration::from_mins(2);
@@ -155,6 +155,30 @@ impl OwnImage {
         };
         docker.inspect_image(&reference).await?;
         Ok(reference)
+    }
+
+    /// Removes those of earlier versions: all but this one that are older than `age` by the engine's and this machine's
+    /// clocks, and that no container uses.
+    pub async fn remove_older(
+        &self,
+        docker: &Docker,
+        current: &str,
+        age: Duration,
+    ) -> Result<(), EngineError> {
+        let filters = HashMap::from([("reference", vec![self.repository])]);
+        let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+        let now = i64::try_from(clock::wall().shown.as_millis() / 1000).unwrap_or(i64::MAX);
+        let limit = now.saturating_sub_unsigned(age.as_secs());
+        let listed = docker.list_images(Some(options)).await?;
+        let old = listed.into_iter().filter(|image| image.created <= limit).flat_map(|image| image.repo_tags);
+        for reference in old.filter(|reference| reference != current) {
+            match remove(docker, &reference).await {
+                // A container uses it.
+                Ok(()) | Err(EngineError::DockerResponseServerError { status_code: 409, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

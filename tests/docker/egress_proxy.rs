@@ -12,7 +12,7 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        StopContainerOptionsBuilder,
+        StopContainerOptionsBuilder, TagImageOptionsBuilder,
     },
 };
 use dayfly::{
@@ -43,6 +43,15 @@ async fn the_proxy_answers_in_a_container_without_any_rights_and_stops_at_once()
     let version = concat!("dayfly-test-egress-proxy:", env!("CARGO_PKG_VERSION"), "-");
     assert!(reference.starts_with(version), "{reference}");
     assert_eq!(IMAGE.ensure(&docker, BINARY.as_ref()).await.unwrap(), reference, "used again");
+    // One of an earlier version is removed when it is old enough.
+    let old = TagImageOptionsBuilder::new().repo(IMAGE.repository).tag("0.0.1-earlier").build();
+    docker.tag_image(&reference, Some(old)).await.unwrap();
+    let is_there = async |tag: &str| docker.inspect_image(tag).await.is_ok();
+    for (age, stays) in [(Duration::from_hours(1), true), (Duration::ZERO, false)] {
+        IMAGE.remove_older(&docker, &reference, age).await.unwrap();
+        assert_eq!(is_there("dayfly-test-egress-proxy:0.0.1-earlier").await, stays, "{age:?}");
+    }
+    assert!(is_there(&reference).await);
     let body = ContainerCreateBody {
         image: Some(reference.clone()),
         cmd: Some(

@@ -37,7 +37,7 @@ fn the_commented_file_loads_and_says_the_defaults() {
 
 #[test]
 fn every_example_loads_without_a_warning() {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 10] = [
         "enterprise.toml",
         "ghes.toml",
         "github-app.toml",
@@ -45,6 +45,7 @@ fn every_example_loads_without_a_warning() {
         "queue.toml",
         "repository.toml",
         "scale-set.toml",
+        "several-hosts.toml",
         "several-pools.toml",
         "webhook.toml",
     ];
