@@ -9,8 +9,17 @@ use crate::{
     engine,
     engines::TestEngine,
     proxy::{Hold, Proxy},
-    world::{Pool, World, pool, quick},
+    world::{Pool, World, clear, pool, quick},
 };
+
+/// Removes everything of an instance from an engine beside the environment's own, also while a test fails.
+struct Cleared(TestEngine, String);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        clear(&self.0, &self.1);
+    }
+}
 
 /// One more host, whose engine is reached through a proxy.
 fn add_host(world: &mut World, name: &str, engine: &TestEngine) -> Proxy {
@@ -73,9 +82,12 @@ async fn jobs_of_a_pool_whose_host_hangs_go_to_another_pool_with_the_same_labels
 async fn a_host_that_is_lost_with_its_runners_is_made_up_for_and_comes_back() {
     let test = "a host that is lost with its runners is made up for and comes back";
     let Some(other) = TestEngine::privileged(test) else { return };
+    // Dropped after the daemon.
+    let _cleared;
     // A GitHub that runners on both engines can reach.
     let mut world = World::on(TestEngine::usual(), other.reached_by(quick())).await;
     let (image, remote) = (world.image.clone(), engine::connect(&other).await);
+    _cleared = Cleared(other.clone(), world.instance.clone());
     engine::image(&remote, &world.instance).await;
     let proxy = add_host(&mut world, "other", &other);
     let pool = pool("linux", "acme").sized(2, 12).policy("host = [\"local\", \"other\"]").image(image);
@@ -102,5 +114,4 @@ async fn a_host_that_is_lost_with_its_runners_is_made_up_for_and_comes_back() {
     let now = world.github_until("all six end", |now| now.completed() == 6).await;
     assert_eq!((now.succeeded, now.lost), (6, 0), "also what ran on the lost host");
     world.until("all is as before", |status| status.count("linux", "idle") == 2).await;
-    engine::clear(&other, &world.instance).await;
 }
