@@ -10,6 +10,7 @@ mod container;
 mod daemon;
 mod demand;
 mod demo;
+mod devices;
 #[path = "../engines/dind.rs"]
 mod dind;
 mod docker_in_jobs;
