@@ -34,6 +34,12 @@ cd /
 
 case $name in
 docker-26)
+  # Two GPUs that are none, by the Container Device Interface: containers get a variable.
+  mkdir -p /etc/cdi /etc/docker
+  printf '%s\n' '{ "features": { "cdi": true } }' >/etc/docker/daemon.json
+  gpu() { printf '{ "name": "%s", "containerEdits": { "env": ["DAYFLY_FAKE_GPU=%s"] } }' "$1" "$1"; }
+  printf '{ "cdiVersion": "0.5.0", "kind": "dayfly.test/gpu", "devices": [%s, %s] }\n' "$(gpu 0)" "$(gpu 1)" \
+    >/etc/cdi/dayfly.json
   # Registries of tests are on this machine, without TLS.
   dockerd --data-root /var/lib/docker --cgroup-parent "/$cgroup" --insecure-registry "$host_address/32" \
     --host unix:///run/engine/engine.sock &
