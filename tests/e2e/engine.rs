@@ -60,7 +60,7 @@ pub(crate) async fn connect(at: &TestEngine) -> Docker {
     let docker = Docker::connect_with_unix(socket, 120, bollard::API_DEFAULT_VERSION);
     let docker =
         docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {socket}: {error}"));
-    if let Err(error) = docker.ping().await {
+    if let Err(error) = engines::readable(async || docker.ping().await).await {
         panic!("these tests need a Docker Engine at {socket}: {error}");
     }
     docker

@@ -54,7 +54,11 @@ podman-5)
   printf '%s\n' '[storage]' 'driver = "overlay"' 'graphroot = "/var/lib/containers/storage"' \
     'runroot = "/run/containers/storage"' >/etc/containers/storage.conf
   export PODMAN_IGNORE_CGROUPSV1_WARNING=1
-  podman system service --time=0 unix:///run/engine/engine.sock &
+  # As systemd does it: readers of events can crash the service (libpod/events/logfile.go), and containers run on.
+  while true; do
+    podman system service --time=0 unix:///run/engine/engine.sock || sleep 0.2
+    rm -f /run/engine/engine.sock
+  done &
   ;;
 esac
 # A shell reaps what containers leave behind.

@@ -94,11 +94,14 @@ pub(crate) async fn inspect_container(docker: &Docker, id: &str) -> Result<Conta
     readable(async || docker.inspect_container(id, None).await).await
 }
 
-async fn readable<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) async fn readable<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     let began = Instant::now();
     loop {
         match ask().await {
-            Err(Error::JsonDataError { .. }) if began.elapsed() < RELEASE => {
+            // Podman's service may be starting again.
+            Err(Error::JsonDataError { .. } | Error::HyperLegacyError { .. })
+                if began.elapsed() < RELEASE =>
+            {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             answer => return answer,

@@ -41,28 +41,26 @@ impl Fleet {
 
     /// Launches for these pools in turn, until each has what it wants or is held.
     pub(super) fn launch_all(&mut self, pools: Vec<PoolName>, round: &mut Round, pass: &mut Pass) {
-        let mut wanting = pools;
-        wanting.retain(|name| {
-            let state = &self.pools[name];
+        // A launch changes the rank of its own pool only.
+        let mut wanting = BTreeMap::new();
+        for (place, name) in pools.into_iter().enumerate() {
+            let state = &self.pools[&name];
             match self.wish(state, state.queued, round, pass) {
-                Wish::Satisfied => _ = round.held.remove(name),
-                Wish::Held(held, detail) => _ = round.held.insert(name.clone(), (held, detail)),
-                Wish::Runner { .. } => return true,
+                Wish::Satisfied => _ = round.held.remove(&name),
+                Wish::Held(held, detail) => _ = round.held.insert(name, (held, detail)),
+                Wish::Runner { .. } => _ = wanting.insert((self.rank(&name, round, pass.now), place), name),
             }
-            false
-        });
-        while let Some(next) =
-            (0..wanting.len()).min_by_key(|&index| self.rank(&wanting[index], round, pass.now))
-        {
-            let name = &wanting[next];
-            let state = &self.pools[name];
+        }
+        while let Some(((_, place), name)) = wanting.pop_first() {
+            let state = &self.pools[&name];
             let refused = match self.wish(state, state.queued, round, pass) {
                 Wish::Satisfied => None,
                 Wish::Held(held, detail) => Some((held, detail)),
                 Wish::Runner { why, hosts, refusals } => {
                     match self.choose_host(state, hosts, refusals, round) {
                         Ok((host, devices)) => {
-                            self.launch_one(name, host, devices, why, round, pass);
+                            self.launch_one(&name, host, devices, why, round, pass);
+                            wanting.insert((self.rank(&name, round, pass.now), place), name);
                             continue;
                         }
                         Err(refusals) => {
@@ -70,14 +68,13 @@ impl Fleet {
                             let full = full.map(|(host, held, _)| ((*host).clone(), *held)).collect();
                             let refused = of_all(refusals);
                             if why == Why::Demand {
-                                self.wait_for_room(name, full, round, pass);
+                                self.wait_for_room(&name, full, round, pass);
                             }
                             Some(refused)
                         }
                     }
                 }
             };
-            let name = wanting.swap_remove(next);
             match refused {
                 Some(refused) => _ = round.held.insert(name, refused),
                 None => _ = round.held.remove(&name),
@@ -92,8 +89,7 @@ impl Fleet {
         let room = round.tallies.get(name).map_or(0, |tally| tally.room);
         let share = (u64::from(room) + 1) * 1_000_000 / u64::from(state.pool.policy.weight.max(1));
         let overdue = state.waits_since.filter(|since| now.since(*since) >= PATIENCE);
-        let place = self.order.iter().position(|other| other == name);
-        (Reverse(state.pool.policy.priority), overdue.is_none(), overdue, share, place)
+        (Reverse(state.pool.policy.priority), overdue.is_none(), overdue, share)
     }
 
     /// The host for one more runner of a pool, of those that can start it, and the devices that it gets there.
