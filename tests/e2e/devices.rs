@@ -86,7 +86,7 @@ async fn a_gpu_is_with_one_runner_whose_job_sees_no_other() {
         let found =
             world.engine.inspect_container(&container.id, None::<InspectContainerOptions>).await.unwrap();
         given.extend(
-            found.host_config.unwrap().device_requests.unwrap().into_iter().flat_map(|one| one.device_ids),
+            found.host_config.unwrap().device_requests.unwrap().into_iter().filter_map(|one| one.device_ids),
         );
     }
     given.sort();
