@@ -61,13 +61,13 @@ pub fn explain<'p>(
                 reported.extend(by_source(pool));
             }
             let moved = status.and_then(|status| status.jobs.iter().find(|other| other.id == job.id));
-            let now = moved.and_then(|moved| moved.pool.as_ref()).unwrap_or(&name);
-            if *now != name {
+            let current = moved.and_then(|moved| moved.pool.as_ref()).unwrap_or(&name);
+            if *current != name {
                 reported.push(format!(
-                    "Pool {name} could not start it, so pool {now} with the same labels does."
+                    "Pool {name} could not start it, so pool {current} with the same labels does."
                 ));
             }
-            let report = status.and_then(|status| status.pools.iter().find(|pool| pool.name == *now));
+            let report = status.and_then(|status| status.pools.iter().find(|pool| pool.name == *current));
             reported.extend(report.map(at_work));
         }
         Matched::Unmatched(_) | Matched::Foreign => {
@@ -136,9 +136,9 @@ fn at_work(pool: &PoolReport) -> String {
     let has =
         format!("It has {idle} idle, {starting} starting and {busy} busy runners of at most {}", pool.max);
     match (pool.held, &pool.held_detail) {
-        // The reasons of all its hosts.
-        (Some(_), Some(detail)) if pool.hosts.len() > 1 => {
-            format!("{has}, and its launches are paused on all of its hosts: {detail}.")
+        // The reasons of all its hosts, or when it ends.
+        (Some(held), Some(detail)) if pool.hosts.len() > 1 => {
+            format!("{has}, and its launches are paused: {} ({detail}).", held.in_words())
         }
         (Some(held), _) => format!("{has}, and its launches are paused: {}.", held.in_words()),
         (None, _) if idle > 0 => format!(

@@ -16,6 +16,7 @@ use super::{
     host::Host,
     job::GroupPolicy,
     known_jobs::KnownJobs,
+    matching::group_of,
     mints::Mints,
     name::{HostName, InstanceId, Names, PoolName, RunnerName},
     placement::Fullness,
@@ -416,6 +417,11 @@ impl Fleet {
             .peekable();
         refusals.peek()?;
         refusals.min().flatten()
+    }
+
+    /// The policy of a pool's runner group, where it has been listed.
+    pub(super) fn group_of(&self, pool: &Pool) -> Option<&GroupPolicy> {
+        group_of(pool, &self.scopes.get(&pool.scope)?.groups)
     }
 
     /// Whether a runner's host can be seen.

@@ -244,12 +244,7 @@ impl Fleet {
             let surplus = (tally.busy + tally.capacity).saturating_sub(state.desired);
             idle.sort_by_key(|(ready_at, _)| *ready_at);
             for (ready_at, runner) in idle.into_iter().take(surplus as usize) {
-                if runner.in_flight.is_none()
-                    && self.host_is_up(runner)
-                    && self.scope_is_up(runner)
-                    && pass.due(ready_at + patience)
-                    && pass.due(runner.retry_at)
-                {
+                if self.has_idled(runner, ready_at + patience, pass) {
                     marked.push(runner.name.clone());
                 }
             }
@@ -264,6 +259,16 @@ impl Fleet {
         }
         self.tallies(pass.now)
     }
+
+    /// Whether an idle runner may be removed for others' sake, from a moment on.
+    fn has_idled(&self, runner: &Runner, from: Instant, pass: &mut Pass) -> bool {
+        runner.in_flight.is_none()
+            && self.host_is_up(runner)
+            && self.scope_is_up(runner)
+            && pass.due(from)
+            && pass.due(runner.retry_at)
+    }
+
     /// The configured pools' runners, counted.
     fn tallies(&self, now: Instant) -> BTreeMap<PoolName, Tally> {
         let mut tallies: BTreeMap<PoolName, Tally> =

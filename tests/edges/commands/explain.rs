@@ -173,7 +173,7 @@ async fn why_launches_are_paused_comes_from_the_daemon() {
         ),
         "{said:?}"
     );
-    assert!(said.out.contains("paused on all of its hosts: a: timed out; b: it is full."), "{said:?}");
+    assert!(said.out.contains("paused: max is reached (a: timed out; b: it is full)."), "{said:?}");
     let said = explain_beside("other", &stand, &address).await;
     assert!(said.code() == 0 && said.out.contains("belongs to another instance"), "{said:?}");
 }

@@ -11,7 +11,7 @@ use crate::{
     fleet::{Fleet, PoolState},
     job::{GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState, MAX_QUEUE_AGE, QUEUE_LAG},
     known_jobs::{KnownJob, KnownJobs},
-    matching::{Matched, group_of, match_pool},
+    matching::{Matched, match_pool},
     name::{PoolName, RunnerName},
     pool::Pool,
     reasons::Source,
@@ -267,8 +267,7 @@ impl Fleet {
     fn pools_with_groups(&self) -> impl Iterator<Item = (&Pool, Option<&GroupPolicy>)> + Clone {
         self.order.iter().map(|name| {
             let pool = &self.pools[name].pool;
-            let groups = self.scopes.get(&pool.scope).map_or(&[][..], |scope| &scope.groups);
-            (pool, group_of(pool, groups))
+            (pool, self.group_of(pool))
         })
     }
 

@@ -29,7 +29,8 @@ pub(super) fn of_all(mut refusals: Vec<Refusal<'_>>) -> (Held, String) {
     {
         return (held, detail);
     }
-    let nearest = refusals.iter().map(|(_, held, _)| *held).max().unwrap_or(Held::HostUnseen);
+    let reasons = refusals.iter().map(|(_, held, _)| *held);
+    let nearest = reasons.max_by_key(|held| (held.is_full(), *held)).unwrap_or(Held::HostUnseen);
     let each = |(host, held, detail): &Refusal<'_>| {
         let detail = if detail.is_empty() { held.in_words() } else { detail };
         format!("{host}: {detail}")
@@ -189,5 +190,7 @@ mod tests {
             vec![(&a, Held::HostFull, String::new()), (&b, Held::HostUnreachable, "timed out".to_owned())];
         let detail = "a: its host's max_runners is reached; b: timed out".to_owned();
         assert_eq!(of_all(refusals), (Held::HostFull, detail));
+        let refusals = vec![(&a, Held::HostFull, String::new()), (&b, Held::HostDisk, String::new())];
+        assert_eq!(of_all(refusals).0, Held::HostFull, "that pool waits for room");
     }
 }

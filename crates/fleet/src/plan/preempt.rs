@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fleet, Pass, round::Round, take_down};
+use super::{Fleet, Pass, holds::Wish, round::Round, take_down};
 use crate::{
     fleet::{Committed, PoolState},
     name::{HostName, PoolName, RunnerName},
@@ -57,9 +57,13 @@ impl Fleet {
         let mut marked: Vec<RunnerName> = Vec::new();
         for name in waiting {
             let state = &self.pools[&name];
+            // What could not start there has no use for the room.
+            let Wish::Runner { hosts, .. } = self.wish(state, state.queued, round, pass) else { continue };
             let missing = state.queued.min(state.pool.policy.max) - capacity(round, &name).min(state.queued);
             for _ in 0..missing {
-                let Some((host, victims)) = self.room_for(state, &committed, &marked, pass) else { break };
+                let Some((host, victims)) = self.room_for(state, &hosts, &committed, &marked, pass) else {
+                    break;
+                };
                 let on_host = committed.entry(host.clone()).or_default();
                 for victim in victims {
                     on_host.remove(victim.committed_resources(), &victim.devices);
@@ -78,17 +82,15 @@ impl Fleet {
     fn room_for(
         &self,
         state: &PoolState,
+        hosts: &[&HostName],
         committed: &BTreeMap<HostName, Committed>,
         marked: &[RunnerName],
         pass: &mut Pass,
     ) -> Option<(HostName, Vec<&Runner>)> {
         let template = &state.pool.template;
         let mut found: Option<(HostName, Vec<&Runner>)> = None;
-        for name in &state.pool.hosts {
+        for &name in hosts {
             let Some(on_host) = self.hosts.get(name) else { continue };
-            if on_host.disk_low || !on_host.sight.is_clear() || on_host.present(&template.image).is_none() {
-                continue;
-            }
             let admits = |committed: &Committed| committed.admit(&on_host.host, template).is_ok();
             let mut left = committed.get(name).cloned().unwrap_or_default();
             let mut victims = Vec::new();
@@ -135,12 +137,9 @@ impl Fleet {
             let policy = &state.pool.policy;
             if policy.priority < priority
                 && let Some(ready_at) = runner.ready_at
-                && runner.in_flight.is_none()
                 && runner.is_capacity(policy.boot_timeout, pass.now)
-                && self.scope_is_up(runner)
                 && !marked.contains(&runner.name)
-                && pass.due(ready_at + policy.idle_confirmation)
-                && pass.due(runner.retry_at)
+                && self.has_idled(runner, ready_at + policy.idle_confirmation, pass)
             {
                 candidates.push((policy.priority, ready_at, runner));
             }

@@ -8,7 +8,7 @@ use crate::{
     fleet::PoolState,
     job::{JobId, JobState},
     known_jobs::KnownJob,
-    matching::{Matched, Verdict, group_of, verdict},
+    matching::{Matched, Verdict, verdict},
     name::PoolName,
     scope::Scope,
 };
@@ -69,8 +69,7 @@ impl Fleet {
 
     fn serves(&self, name: &PoolName, key: &(Scope, JobId)) -> bool {
         let pool = &self.pools[name].pool;
-        let groups = self.scopes.get(&pool.scope).map_or(&[][..], |scope| &scope.groups);
-        verdict(&self.jobs.known[key].job, pool, group_of(pool, groups)) == Verdict::Serves
+        verdict(&self.jobs.known[key].job, pool, self.group_of(pool)) == Verdict::Serves
     }
 
     /// Whether a pool has a runner for one more job, or can launch it now.

@@ -7,7 +7,6 @@ use super::{Fleet, Pass};
 use crate::{
     event::Event,
     job::{GroupPolicy, JobId, Visibility},
-    matching::group_of,
     name::PoolName,
     reasons::Phase,
     report::JobReport,
@@ -47,9 +46,9 @@ impl Fleet {
             let reported = reports.iter().find(|job| job.id == id && job.pool.as_ref() == Some(&pool));
             let Some(state) = self.pools.get_mut(&pool) else { continue };
             state.demand.stuck_reported(id);
-            let groups = self.scopes.get(&state.pool.scope).map_or(&[][..], |scope| &scope.groups);
             if let Some(job) = reported {
-                let detail = causes(job, &state.pool, group_of(&state.pool, groups));
+                let state = &self.pools[&pool];
+                let detail = causes(job, &state.pool, self.group_of(&state.pool));
                 self.events.push(Event::JobStuck { pool, facts: job.facts.clone(), detail });
             }
         }

@@ -91,11 +91,20 @@ impl Site {
 
     /// Jobs for the labels of a pool, as a poll shows them.
     fn queue(&mut self, jobs: impl IntoIterator<Item = u64>, label: Option<&str>) {
+        self.queue_each(jobs, |_| label);
+    }
+
+    /// Jobs with one more label each, by their numbers.
+    fn queue_each<'l>(
+        &mut self,
+        jobs: impl IntoIterator<Item = u64>,
+        label: impl Fn(u64) -> Option<&'l str>,
+    ) {
         let Evidence::Queue { repository, began, mut jobs } = queue_of(jobs, self.now, self.now) else {
             unreachable!()
         };
         for (job, _) in &mut jobs {
-            job.labels.extend(label.map(str::to_owned));
+            job.labels.extend(label(job.id.0).map(str::to_owned));
         }
         self.observe(Evidence::Queue { repository, began, jobs });
     }
@@ -415,13 +424,7 @@ fn a_full_host_is_shared_by_weight() {
     let pool = |name: &str, weight| labelled(name, on(name, &["a"], Policy { weight, ..policy(0, 100) }));
     let mut site = Site::new(vec![pool("light", 1), pool("heavy", 3)], vec![sized("a", 8)]);
     let jobs = |site: &mut Site| {
-        let Evidence::Queue { repository, began, mut jobs } = queue_of(0..60, site.now, site.now) else {
-            unreachable!()
-        };
-        for (job, _) in &mut jobs {
-            job.labels.push(if job.id.0 % 2 == 0 { "light" } else { "heavy" }.to_owned());
-        }
-        site.observe(Evidence::Queue { repository, began, jobs });
+        site.queue_each(0..60, |id| Some(if id % 2 == 0 { "light" } else { "heavy" }));
     };
     jobs(&mut site);
     assert_eq!(counted(&site.plan()), [("heavy@a", 6), ("light@a", 2)].into());
@@ -441,13 +444,7 @@ fn large_runners_get_their_turn_although_small_ones_would_fit_before() {
     let large = labelled("large", of_size(4, on("large", &["a"], policy(0, 100))));
     let mut site = Site::new(vec![small, large], vec![with_memory("a", 4)]);
     let jobs = |site: &mut Site| {
-        let Evidence::Queue { repository, began, mut jobs } = queue_of(0..1000, site.now, site.now) else {
-            unreachable!()
-        };
-        for (job, _) in &mut jobs {
-            job.labels.push(if job.id.0 == 0 { "large" } else { "small" }.to_owned());
-        }
-        site.observe(Evidence::Queue { repository, began, jobs });
+        site.queue_each(0..1000, |id| Some(if id == 0 { "large" } else { "small" }));
     };
     jobs(&mut site);
     assert_eq!(counted(&site.plan()), [("small@a", 4)].into());
