@@ -140,6 +140,7 @@ impl Stand {
                     max_runners: None,
                     budget: Resources::default(),
                     devices: BTreeMap::new(),
+                    nodes: None,
                 },
                 endpoint: self.endpoint.clone(),
                 endpoint_source: EndpointSource::Configured,

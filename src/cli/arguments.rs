@@ -118,6 +118,9 @@ pub enum Command {
     Groups(Groups),
     /// Mint one runner
     Jit(Jit),
+    /// List, drain and resume the nodes of Docker Swarms
+    #[command(subcommand)]
+    Nodes(Nodes),
     /// Remove the pools' scale sets from GitHub, which stay there when the daemon stops
     ///
     /// Exit code: 0 if none is left, 1 if one could not be removed, 2 if nothing was attempted.
@@ -230,6 +233,56 @@ pub struct Status {
     pub json: bool,
 }
 
+/// Commands of `nodes`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Nodes {
+    /// List the nodes
+    List(NodesList),
+    /// Drain a node without stopping a job
+    ///
+    /// Pauses the node, so that it gets no new tasks. The daemon removes its idle runners, waits until its busy ones have
+    /// ended, and then drains it, which moves all other services away. All of that goes on when this command ends.
+    Drain(NodesDrain),
+    /// Make a node active again, or take a drain back
+    Resume(NodesResume),
+}
+
+/// Options of `nodes list`.
+#[derive(Args, Clone, Debug)]
+pub struct NodesList {
+    /// Only those of this host
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `nodes drain`.
+#[derive(Args, Clone, Debug)]
+pub struct NodesDrain {
+    /// Name or id of the node
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// Its host, where several have a node of that name
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Wait until it is drained
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Options of `nodes resume`.
+#[derive(Args, Clone, Debug)]
+pub struct NodesResume {
+    /// Name or id of the node
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// Its host, where several have a node of that name
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+}
+
 /// Options of `purge`.
 #[derive(Args, Clone, Debug)]
 pub struct Purge {
@@ -338,6 +391,7 @@ mod tests {
                 "downloads",
                 "groups",
                 "jit",
+                "nodes",
                 "purge",
                 "help"
             ],

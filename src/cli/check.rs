@@ -16,6 +16,7 @@ mod report;
 mod scope;
 mod services;
 mod surroundings;
+mod swarm;
 mod version;
 mod wording;
 

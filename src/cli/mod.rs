@@ -11,6 +11,7 @@ mod explain;
 mod groups;
 mod jit;
 mod labels;
+mod nodes;
 mod purge;
 mod run;
 mod runner_api;
@@ -24,8 +25,8 @@ use std::{io::Write, process::ExitCode};
 
 pub use self::{
     arguments::{
-        Check, Cli, Command, Connect, Demo, DemoSource, EgressProxy, Explain, Global, LogFormat, Purge, Run,
-        SimulatedRunner, SshForward, Status,
+        Check, Cli, Command, Connect, Demo, DemoSource, EgressProxy, Explain, Global, LogFormat, Nodes,
+        NodesDrain, NodesList, NodesResume, Purge, Run, SimulatedRunner, SshForward, Status,
     },
     runner_api::{
         Downloads, Groups, GroupsList, Jit, Labels, LabelsGiven, LabelsList, LabelsRemove, Runners,
@@ -49,6 +50,7 @@ impl Cli {
             Command::Downloads(downloads) => downloads::run(&global, &downloads),
             Command::Groups(groups) => groups::run(&global, &groups),
             Command::Jit(jit) => jit::run(&global, &jit),
+            Command::Nodes(nodes) => nodes::run(&global, &nodes),
             Command::Purge(purge) => purge::run(&global, &purge),
             Command::EgressProxy(proxy) => egress_proxy::run(&global, &proxy),
             Command::SshForward(forward) => ssh_forward::run(&forward),

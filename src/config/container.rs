@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use super::{
     caches, container_files, devices, dind, docker_socket, egress,
-    file::{self, Docker, Pull},
+    file::{self, Docker, JitConfig, Pull},
     findings::At,
     hosts::{bytes, cpu_millis},
     proxy,
     reading::Reading,
+    swarm,
     wording::quoted,
 };
 use crate::{
@@ -94,6 +95,8 @@ impl Reading<'_> {
             // Read below: a profile is a file.
             security_opt: Vec::new(),
             seccomp_profile: None,
+            constraints: swarm::constraints(&written.constraints, &at.key("constraints")),
+            jit_in_environment: written.jit_config == Some(JitConfig::Environment),
         };
         self.security_options(written, &mut template, &at.key("security_opt"));
         caches::add(&written.cache, &mut template, &at.key("cache"));

@@ -191,6 +191,16 @@ pub(super) struct Container {
     pub(super) ca_file: Option<String>,
     pub(super) hooks: Hooks,
     pub(super) proxy: Proxy,
+    pub(super) constraints: Vec<String>,
+    pub(super) jit_config: Option<JitConfig>,
+}
+
+/// How a Swarm passes the JIT config to a runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum JitConfig {
+    Secret,
+    Environment,
 }
 
 /// `[pool.container.hooks]`

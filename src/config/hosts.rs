@@ -9,7 +9,8 @@ use super::{
     local_engine::{EndpointSource, local_engine},
     model::HostConfig,
     reading::Reading,
-    units::{Size, UNSERVED},
+    swarm,
+    units::Size,
 };
 use crate::{
     fleet::{Host, HostName, Resources},
@@ -29,8 +30,9 @@ impl Reading<'_> {
     }
 
     fn host(&self, name: &str, written: &file::Host, at: &At<'_>) -> Option<HostConfig> {
-        if written.engine == Engine::Swarm {
-            at.key("engine").error(format_args!("is \"swarm\": {UNSERVED}"), "use engine = \"docker\"");
+        let is_swarm = written.engine == Engine::Swarm;
+        if is_swarm {
+            swarm::host(written, at);
         }
         let name = at.parsed::<HostName>(name, "");
         let endpoint = self.endpoint(written, at);
@@ -47,7 +49,13 @@ impl Reading<'_> {
         let (endpoint, endpoint_source) = endpoint?;
         let min_free_disk = written.min_free_disk.map(|size| size.0);
         Some(HostConfig {
-            host: Host { name: name?, max_runners, budget, devices: devices::of_host(written, at) },
+            host: Host {
+                name: name?,
+                max_runners,
+                budget,
+                devices: devices::of_host(written, at),
+                nodes: is_swarm.then(Vec::new),
+            },
             endpoint,
             endpoint_source,
             min_free_disk,

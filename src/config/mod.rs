@@ -29,6 +29,7 @@ mod proxy;
 mod reading;
 mod registry;
 mod schedule;
+mod swarm;
 mod syntax;
 mod unit;
 mod units;

@@ -60,6 +60,13 @@ pub struct HostConfig {
     pub min_free_disk: Option<u64>,
 }
 
+impl HostConfig {
+    /// Whether it is a Docker Swarm.
+    pub fn is_swarm(&self) -> bool {
+        self.host.nodes.is_some()
+    }
+}
+
 /// A pool and its credential.
 #[derive(Clone, Debug)]
 pub struct PoolConfig {

@@ -15,6 +15,7 @@ use super::{
     reading::Reading,
     registry::one_login_an_image,
     schedule::schedule,
+    swarm,
     units::Time,
     wording::{did_you_mean, shown},
 };
@@ -129,7 +130,16 @@ fn pool(
     caches::check_scope(&written.container.cache, scope.as_ref(), &at.key("container").key("cache"));
     for host in hosts.iter().flatten() {
         devices::fit(&template.devices, &host.host, &at.key("container"));
+        if host.is_swarm() {
+            swarm::refuse(&written.container, &template, &host.host.name, &at.key("container"));
+            if let (Some(name), Some(instance)) = (&name, instance) {
+                swarm::name(name, instance.as_str(), &at.key("name"));
+            }
+        }
         container::fits(&written.container, &template.total_resources(), &host.host, &at.key("container"));
+    }
+    if !hosts.iter().flatten().any(|host| host.is_swarm()) {
+        swarm::without_effect(&written.container, &at.key("container"));
     }
     let demand = demand::demand(file, written, &policy, at);
     let repositories = demand::repositories(written, scope.as_ref(), demand, at);

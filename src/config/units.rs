@@ -38,9 +38,6 @@ pub(super) struct Names(pub(super) Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NumberOrText(pub(super) String);
 
-/// For keys that are reserved for later versions.
-pub(super) const UNSERVED: &str = "this version does not support it yet";
-
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Sizes;

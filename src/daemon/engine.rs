@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
-use crate::{backoff::Backoff, host::Docker};
+use crate::{backoff::Backoff, host::AnyEngine};
 
 /// The delay after a failure of an engine: after the first one, and at most.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
@@ -12,13 +12,13 @@ pub(super) const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration
 /// An engine, and whether its last list succeeded, which all of its observers use.
 #[derive(Clone)]
 pub(super) struct Engine {
-    pub(super) docker: Docker,
+    pub(super) api: AnyEngine,
     pub(super) listed: watch::Sender<bool>,
 }
 
 impl Engine {
-    pub(super) fn new(docker: Docker) -> Self {
-        Self { docker, listed: watch::Sender::new(false) }
+    pub(super) fn new(api: AnyEngine) -> Self {
+        Self { api, listed: watch::Sender::new(false) }
     }
 
     /// Records whether a list succeeded.

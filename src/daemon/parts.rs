@@ -16,7 +16,7 @@ use crate::{
     executor::Edges,
     fleet::{Event, Evidence, Fleet, HostName, Pool, PoolName, Scope, Status},
     github::{self, Client, Credential, CredentialKind, CredentialSource, scale_set::ScaleSetRunners},
-    host::{self, Docker},
+    host::{self, AnyEngine},
     telemetry::Metrics,
 };
 
@@ -24,7 +24,7 @@ use crate::{
 const EVENTS: usize = 1024;
 
 /// The edges as the daemon has them.
-pub(super) type BoundedEdges = Edges<Bounded<Client>, Bounded<Docker>, Bounded<ScaleSetRunners>>;
+pub(super) type BoundedEdges = Edges<Bounded<Client>, Bounded<AnyEngine>, Bounded<ScaleSetRunners>>;
 
 /// The parts of a daemon.
 pub(super) struct Parts<'c> {
@@ -60,7 +60,7 @@ impl<'c> Parts<'c> {
             pool_apis: bounded(&scale_sets),
             hosts: engines
                 .iter()
-                .map(|(host, engine)| (host.clone(), Bounded::engine(engine.docker.clone())))
+                .map(|(host, engine)| (host.clone(), Bounded::engine(engine.api.clone())))
                 .collect(),
             pools: pools().map(|pool| (pool.name.clone(), pool.clone())).collect(),
         };
@@ -169,8 +169,9 @@ fn bounded<T: Clone>(apis: &BTreeMap<PoolName, T>) -> BTreeMap<PoolName, Bounded
 fn engine(config: &Config, host: &HostConfig, metrics: Arc<Metrics>) -> (HostName, Engine) {
     let reporter: host::Reporter = Arc::new(move |report| metrics.record_engine(report));
     let name = host.host.name.clone();
-    let docker = Docker::new(name.clone(), host.endpoint.clone(), config.instance.clone(), reporter);
-    (name, Engine::new(docker))
+    let (endpoint, instance) = (host.endpoint.clone(), config.instance.clone());
+    let api = AnyEngine::new(host.is_swarm(), name.clone(), endpoint, instance, reporter);
+    (name, Engine::new(api))
 }
 
 /// Makes this run's runner names unique.

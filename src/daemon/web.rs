@@ -49,7 +49,8 @@ pub(super) fn app(
 
 fn engine_of(host: &HostConfig) -> (HostName, AboutEngine) {
     let (endpoint, endpoint_source) = (host.endpoint.to_string(), host.endpoint_source.to_string());
-    (host.host.name.clone(), AboutEngine { kind: "docker", endpoint, endpoint_source })
+    let kind = if host.is_swarm() { "swarm" } else { "docker" };
+    (host.host.name.clone(), AboutEngine { kind, endpoint, endpoint_source })
 }
 
 /// The endpoint of webhooks, which knows GitHub's clock by the scope of a pool that has them as a source.

@@ -35,6 +35,17 @@ pub(super) enum Call {
     RemoveLeftover,
     Upload,
     Import,
+    ListServices,
+    CreateService,
+    RemoveService,
+    ListTasks,
+    ListNodes,
+    InspectNode,
+    UpdateNode,
+    CreateSecret,
+    ListSecrets,
+    RemoveSecret,
+    InspectRegistry,
 }
 
 impl Call {
@@ -71,6 +82,17 @@ impl Call {
             Self::RemoveLeftover => "remove_leftover",
             Self::Upload => "upload",
             Self::Import => "import",
+            Self::ListServices => "list_services",
+            Self::CreateService => "create_service",
+            Self::RemoveService => "remove_service",
+            Self::ListTasks => "list_tasks",
+            Self::ListNodes => "list_nodes",
+            Self::InspectNode => "inspect_node",
+            Self::UpdateNode => "update_node",
+            Self::CreateSecret => "create_secret",
+            Self::ListSecrets => "list_secrets",
+            Self::RemoveSecret => "remove_secret",
+            Self::InspectRegistry => "inspect_registry",
         }
     }
 }
@@ -109,6 +131,17 @@ impl fmt::Display for Call {
             Self::RemoveLeftover => "remove what a job left",
             Self::Upload => "upload files to container",
             Self::Import => "import image",
+            Self::ListServices => "list services",
+            Self::CreateService => "create service",
+            Self::RemoveService => "remove service",
+            Self::ListTasks => "list tasks",
+            Self::ListNodes => "list nodes",
+            Self::InspectNode => "inspect node",
+            Self::UpdateNode => "update node",
+            Self::CreateSecret => "create secret",
+            Self::ListSecrets => "list secrets",
+            Self::RemoveSecret => "remove secret",
+            Self::InspectRegistry => "get the image's digest from its registry",
         })
     }
 }

@@ -43,7 +43,7 @@ pub const LABEL_IMAGE: &str = "dev.dayfly.image";
 pub(super) const NOFILE: (&str, (i64, i64)) = ("nofile", (65_536, 524_288));
 
 /// Seconds that a manual stop of the container should wait: the runner has to report its job.
-const STOP_TIMEOUT: i64 = 60;
+pub(super) const STOP_TIMEOUT: i64 = 60;
 
 /// Whether a text is safe in the path of a request: bollard does not escape it, and a slash or two dots would
 /// turn it into another request.
@@ -79,7 +79,7 @@ pub(super) fn create_body(launch: &Launch<'_>, usual_limits: bool) -> Result<Con
     })
 }
 
-fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
+pub(super) fn labels(launch: &Launch<'_>) -> HashMap<String, String> {
     let devices =
         (!launch.devices.is_empty()).then(|| serde_json::to_string(launch.devices).unwrap_or_default());
     let devices = devices.map(|devices| (LABEL_DEVICES.to_owned(), devices));
@@ -180,7 +180,7 @@ fn device(device: &Device) -> DeviceMapping {
 
 /// A mount in the strict form: a missing directory is an error. The short form would make an empty
 /// one that belongs to root.
-fn mount(mount: &Mount) -> Result<EngineMount, HostError> {
+pub(super) fn mount(mount: &Mount) -> Result<EngineMount, HostError> {
     let typ = if mount.source.starts_with('/') {
         MountType::BIND
     } else if is_plain_name(&mount.source) {
@@ -205,7 +205,7 @@ pub(super) fn sets_nofile(template: &Template) -> bool {
     template.ulimits.contains_key(NOFILE.0)
 }
 
-fn ulimits(template: &Template, usual: bool) -> Vec<ResourcesUlimits> {
+pub(super) fn ulimits(template: &Template, usual: bool) -> Vec<ResourcesUlimits> {
     let usual = (usual && !sets_nofile(template)).then_some(NOFILE);
     let own = template.ulimits.iter().map(|(name, limit)| (name.as_str(), *limit));
     let ulimit = |(name, (soft, hard)): (&str, (i64, i64))| ResourcesUlimits {
@@ -216,7 +216,7 @@ fn ulimits(template: &Template, usual: bool) -> Vec<ResourcesUlimits> {
     own.chain(usual).map(ulimit).collect()
 }
 
-fn signed(value: u64, what: &str) -> Result<i64, HostError> {
+pub(super) fn signed(value: u64, what: &str) -> Result<i64, HostError> {
     i64::try_from(value).map_err(|_| refused(format!("{what} of {value} is too large")))
 }
 

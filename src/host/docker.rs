@@ -298,7 +298,7 @@ impl Host for Docker {
             .try_collect()
             .await?;
         let attachments = self.attachments(&sidecars).await?;
-        Ok(Listed { containers, attachments })
+        Ok(Listed { containers, attachments, cluster: None })
     }
 
     async fn read_files(&self, template: &Template) -> Result<TemplateFiles, HostError> {

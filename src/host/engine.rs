@@ -65,7 +65,12 @@ impl Deadlines {
             | Call::Exec
             | Call::Wait
             | Call::Attach
-            | Call::RemoveLeftover => self.change,
+            | Call::RemoveLeftover
+            | Call::CreateService
+            | Call::RemoveService
+            | Call::UpdateNode
+            | Call::CreateSecret
+            | Call::RemoveSecret => self.change,
             Call::Pull | Call::Import => self.pull,
             Call::Connect
             | Call::Ping
@@ -79,7 +84,13 @@ impl Deadlines {
             | Call::InspectImage
             | Call::ListNetworks
             | Call::InspectNetwork
-            | Call::ListVolumes => self.read,
+            | Call::ListVolumes
+            | Call::ListServices
+            | Call::ListTasks
+            | Call::ListNodes
+            | Call::InspectNode
+            | Call::ListSecrets
+            | Call::InspectRegistry => self.read,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{HostError, Launch, hooks, network_access::NetworkAccess};
 
 /// The variable through which the runner gets its JIT config, without showing it to its job or in the process
 /// list.
-const JIT: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
+pub(super) const JIT: &str = "ACTIONS_RUNNER_INPUT_JITCONFIG";
 
 /// Makes the runner exit with 7 when GitHub refuses its version. Its wrapper script knows only `1`.
 const DEPRECATED: &str = "ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE";
@@ -25,6 +25,13 @@ pub fn is_of_dayfly(variable: &str) -> bool {
 /// The variables. The template's own are stronger than those of its file, and both than what is passed on from the
 /// host; what was made for the runner is stronger than all.
 pub(super) fn of(launch: &Launch<'_>, access: &NetworkAccess) -> Result<Vec<String>, HostError> {
+    let mut all = without_jit(launch, access)?;
+    all.push(format!("{JIT}={}", launch.jit.expose_secret()));
+    Ok(all)
+}
+
+/// The same without the JIT config.
+pub(super) fn without_jit(launch: &Launch<'_>, access: &NetworkAccess) -> Result<Vec<String>, HostError> {
     fn plain(env: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> {
         env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -48,7 +55,6 @@ pub(super) fn of(launch: &Launch<'_>, access: &NetworkAccess) -> Result<Vec<Stri
             all.push(format!("{name}={value}"));
         }
     }
-    all.push(format!("{JIT}={}", launch.jit.expose_secret()));
     all.push(format!("{DEPRECATED}=1"));
     all.push(format!("{UNPREFIXED}=false"));
     Ok(all)

@@ -2,9 +2,8 @@
 
 use bollard::{
     models::{ContainerInspectResponse, ContainerState as EngineState},
-    query_parameters::{LogsOptionsBuilder, TopOptionsBuilder},
+    query_parameters::TopOptionsBuilder,
 };
-use futures_util::StreamExt;
 
 use super::{
     Docker, HostError,
@@ -13,17 +12,10 @@ use super::{
     engine::{Fault, boxed},
     lenient,
     log::{Lines, Story},
+    log_stream::LogOf,
 };
 use crate::fleet::{ContainerId, Exit, Timestamp};
 use crate::text::one_line;
-
-/// How much of a log's beginning is read for `Running job:`. The line comes soon after the start unless the
-/// runner was idle for days; then the result near the end has the job's name.
-const LOG_HEAD: usize = 256 * 1024;
-
-/// How many of a log's last entries are read when it is longer. An entry is a line, or 16 KiB of a longer
-/// one.
-const LOG_TAIL_ENTRIES: &str = "400";
 
 impl Docker {
     /// The inspection of the container; `None` when it does not exist.
@@ -86,21 +78,17 @@ impl Docker {
         }))
     }
 
-    /// Reads the beginning of the log, and its end when it is longer: at most [`LOG_HEAD`] and
-    /// [`LOG_TAIL_ENTRIES`], however much a job has printed.
+    /// What the container's log shows.
     pub(super) async fn story(&self, id: &ContainerId) -> Result<Story, Fault> {
-        let mut story = Story::default();
-        if !self.read_log(id, "all", Lines::default(), LOG_HEAD, &mut story).await? {
-            story.forget_tail();
-            self.read_log(id, LOG_TAIL_ENTRIES, Lines::from_the_middle(), usize::MAX, &mut story).await?;
-        }
-        Ok(story)
+        let log = LogOf::Container(plain(id).map_err(Fault::Silent)?);
+        Ok(log.story(self.engine()).await?.0)
     }
 
     /// The last lines of a container's log.
     pub(super) async fn log_text(&self, id: &ContainerId, lines: usize) -> Result<String, Fault> {
         let mut story = Story::default();
-        self.read_log(id, &lines.to_string(), Lines::default(), usize::MAX, &mut story).await?;
+        let log = LogOf::Container(plain(id).map_err(Fault::Silent)?);
+        log.read(self.engine(), &lines.to_string(), Lines::default(), usize::MAX, &mut story).await?;
         Ok(story.tail())
     }
 
@@ -110,40 +98,6 @@ impl Docker {
             Ok(text) => one_line(&text),
             Err(_) => "(it could not be read)".to_owned(),
         }
-    }
-
-    /// Reads until the end or the limit; returns whether it was the end.
-    async fn read_log(
-        &self,
-        id: &ContainerId,
-        tail: &str,
-        mut lines: Lines,
-        limit: usize,
-        story: &mut Story,
-    ) -> Result<bool, Fault> {
-        let id = plain(id).map_err(Fault::Silent)?;
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(tail).build();
-        let read = self
-            .engine()
-            .request(Call::Logs, |docker| async move {
-                let mut log = docker.logs(&id, Some(options));
-                let mut room = limit;
-                while let Some(frame) = log.next().await.transpose()? {
-                    let bytes = frame.as_ref();
-                    story.keep(bytes);
-                    if lines.push(&frame, |line| story.line(line)).is_err() {
-                        return Ok(None);
-                    }
-                    room = room.saturating_sub(bytes.len());
-                    if room == 0 {
-                        return Ok(Some(false));
-                    }
-                }
-                lines.finish(|line| story.line(line));
-                Ok(Some(true))
-            })
-            .await?;
-        read.ok_or_else(|| Fault::Said(500, format!("{}: the engine cannot read the whole log", Call::Logs)))
     }
 
     /// Whether a `Runner.Worker` runs in the container: the process that has the job.

@@ -1,6 +1,7 @@
 //! The edge to container engines: launches, checks, stops and removes containers.
 
 mod address;
+mod any;
 mod attachments;
 mod bases;
 mod call;
@@ -29,12 +30,14 @@ mod reach;
 mod read_only_root;
 mod registry;
 mod ssh;
+mod swarm;
 mod template_files;
 mod watch;
 
 pub use crate::executor::{Host, HostError, LaunchError, LaunchOf, Listed, Preparation};
 
 pub use self::{
+    any::AnyEngine,
     attachments::{LABEL_ATTACHMENT, Prepared},
     connect::{Endpoint, EndpointError, usual_sockets},
     container::{
@@ -50,6 +53,7 @@ pub use self::{
     network::NetworkFacts,
     registry::{RegistryLogin, is_same_registry},
     ssh::{SshTarget, SshTargetError},
+    swarm::{LABEL_DRAIN, Swarm},
     template_files::{TemplateFileError, TemplateFiles},
     watch::Happened,
 };

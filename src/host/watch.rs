@@ -28,7 +28,7 @@ use super::{
     container::{Condition, LABEL_INSTANCE, LABEL_RUNNER, is_plain_name, runner_of},
     engine::Fault,
     log::said,
-    log_stream::{LogStream, Part},
+    log_stream::{LogOf, LogStream, Part},
 };
 use crate::fleet::{ContainerId, RunnerName, Said};
 
@@ -41,7 +41,7 @@ const EVENTS_LIFE: Duration = Duration::from_mins(5);
 /// How long, and how many bytes, the log of a runner with a job is read to find the job's name. The line
 /// comes before the job's output, unless it was rotated away; the output can have any size.
 const NAME_TIME: Duration = Duration::from_secs(30);
-const NAME_BYTES: usize = 1024 * 1024;
+pub(super) const NAME_BYTES: usize = 1024 * 1024;
 
 /// Something that happened to a container of this instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub enum Happened {
     Sidecar { runner: RunnerName },
     /// It was removed.
     Destroyed { runner: RunnerName, id: ContainerId },
+    /// A service or a node of a Swarm changed.
+    Changed,
 }
 
 impl Docker {
@@ -160,7 +162,7 @@ impl Docker {
         let follower = Follower {
             docker: self.clone(),
             id: id.clone(),
-            log: LogStream::new(self, id.clone()),
+            log: LogStream::new(self, LogOf::Container(id.0.to_string())),
             heard: VecDeque::new(),
             reported: 0,
             over: false,
@@ -311,7 +313,7 @@ impl Follower {
 }
 
 /// Waits until the runner is known to be busy, and then for as long as its job's name may take.
-async fn given_up(busy: &mut watch::Receiver<bool>, at: &mut Option<Instant>) {
+pub(super) async fn given_up(busy: &mut watch::Receiver<bool>, at: &mut Option<Instant>) {
     if busy.wait_for(|busy| *busy).await.is_err() {
         return pending().await;
     }

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::about::About;
 use crate::{
     fleet::{
-        Census, ClockReading, Destination, FailureReport, HostReport, JobFacts, JobReport, PoolReport,
-        PullProgress, PullReport, RunnerReport, Scope, ScopeReport, Status, Timestamp, TroubleReport,
+        Census, ClockReading, Destination, FailureReport, HostReport, JobFacts, JobReport, NodeReport,
+        PoolReport, PullProgress, PullReport, RunnerReport, Scope, ScopeReport, Status, Timestamp,
+        TroubleReport,
     },
     github::Rate,
 };
@@ -103,6 +104,8 @@ pub struct RunnerEntry<'a> {
     pub registration_id: Option<u64>,
     pub container_id: Option<Text<'a>>,
     pub host: Option<Text<'a>>,
+    /// Where the host is a Swarm.
+    pub node: Option<Text<'a>>,
     pub since: Timestamp,
     /// A [`Why`](crate::fleet::Why).
     pub removal_reason: Option<Text<'a>>,
@@ -194,10 +197,29 @@ pub struct HostEntry<'a> {
     /// In thousandths of a processor.
     #[serde(default)]
     pub cpu_millis_committed: u64,
+    /// Those of a Swarm.
+    #[serde(default)]
+    pub nodes: Vec<NodeEntry<'a>>,
     #[serde(default)]
     pub pulls: Vec<PullEntry<'a>>,
     /// A [`Held`](crate::fleet::Held).
     pub blocked: Option<Text<'a>>,
+}
+
+/// A node of a Swarm.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct NodeEntry<'a> {
+    pub name: Text<'a>,
+    /// `active`, `pause` or `drain`.
+    #[serde(default)]
+    pub availability: Text<'a>,
+    #[serde(default)]
+    pub reachable: bool,
+    /// Whether it is drained once no runner is left on it.
+    #[serde(default)]
+    pub drain_requested: bool,
+    #[serde(default)]
+    pub runners: u32,
 }
 
 /// A pull in progress.
@@ -323,6 +345,7 @@ impl<'a> RunnerEntry<'a> {
             registration_id: runner.registration_id.map(|id| id.0),
             container_id: runner.container_id.as_ref().map(|id| text(&id.0)),
             host: runner.host.as_ref().map(|host| text(host.as_str())),
+            node: runner.node.as_deref().map(text),
             since: runner.since,
             removal_reason: runner.removal_reason.map(|why| text(why.as_str())),
             ending: runner.ending.map(|ending| EndingEntry {
@@ -392,8 +415,21 @@ impl<'a> HostEntry<'a> {
             runners: host.runners,
             memory_committed: host.committed.memory,
             cpu_millis_committed: host.committed.cpu_millis,
+            nodes: host.nodes.iter().map(NodeEntry::of).collect(),
             pulls: host.pulls.iter().map(PullEntry::of).collect(),
             blocked: host.blocked.map(|held| text(held.as_str())),
+        }
+    }
+}
+
+impl<'a> NodeEntry<'a> {
+    fn of(node: &'a NodeReport) -> Self {
+        Self {
+            name: text(&node.name),
+            availability: text(node.availability.as_str()),
+            reachable: node.reachable,
+            drain_requested: node.drain_requested,
+            runners: node.runners,
         }
     }
 }

@@ -77,7 +77,7 @@ pub fn log_event(event: &Event, status: &Status, diagnostics: Option<&Path>) {
              a host was removed from the configuration, or another installation has the same instance id (a \
              cloned machine): then set `instance` to another word in one of the two"
         ),
-        Event::Scope { .. } | Event::Host { .. } => log_sight(event),
+        Event::Scope { .. } | Event::Host { .. } | Event::NodeDrained { .. } => log_sight(event),
         Event::Held { pool, held: Some(held), detail, is_starting } => {
             let reason = held.as_str();
             let colon = if detail.is_empty() { "" } else { ": " };
@@ -157,6 +157,16 @@ fn log_sight(event: &Event) {
         }
         Event::Host { host, trouble: None } => {
             info!(host = %host, "the containers of host {host} can be listed again");
+        }
+        Event::NodeDrained { host, node, trouble: None } => {
+            info!(host = %host, node, "drained node {node} of host {host}: no runner is left on it");
+        }
+        Event::NodeDrained { host, node, trouble: Some(trouble) } => {
+            let detail = one_line(&trouble.detail);
+            warn!(
+                host = %host, node, reason = trouble.kind.as_str(),
+                "cannot drain node {node} of host {host}, will retry: {detail}"
+            );
         }
         _ => {}
     }
@@ -286,7 +296,8 @@ fn is_trouble(held: Held) -> bool {
         | Held::HostCpus
         | Held::HostGpus
         | Held::HostDevices
-        | Held::HostReserved => false,
+        | Held::HostReserved
+        | Held::NoNode => false,
     }
 }
 

@@ -42,6 +42,7 @@ mod shell_image;
 mod slow_engine;
 mod soak;
 mod ssh;
+mod swarm;
 mod template_files;
 mod unreachable;
 mod world;

@@ -270,6 +270,11 @@ impl World {
         self.daemon.as_ref().expect("the daemon runs")
     }
 
+    /// Kills the daemon if it runs.
+    pub(crate) fn halt(&mut self) {
+        self.daemon = None;
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.daemon.take().expect("the daemon runs").kill();

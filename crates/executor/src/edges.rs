@@ -1,7 +1,7 @@
 //! The way from a plan to the edges and back: carries out an action, lists a scope or a host, and returns the result as
 //! evidence.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, iter, sync::Arc, time::Duration};
 
 use crate::{
     fleet::{
@@ -68,6 +68,13 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
                 let outcome = self.remove(&runner, &host, container.as_ref(), attached).await;
                 vec![Evidence::Remove { runner, outcome }]
             }
+            Action::DrainNode { host, node } => {
+                let drained = match self.hosts.get(&host) {
+                    Some(engine) => engine.drain_node(&node).await.map_err(Trouble::from),
+                    None => Err(unknown("host", &host)),
+                };
+                vec![Evidence::NodeDrained { host, node, trouble: drained.err() }]
+            }
         }
     }
 
@@ -124,17 +131,19 @@ impl<A: RunnerApi, H: Host, S: RunnerApi> Edges<A, H, S> {
         self.pools.values().filter(may_be_of).map(|pool| pool.name.clone()).collect()
     }
 
-    /// Lists a host's containers; `began` is when.
-    pub async fn list_containers(&self, host: &HostName, began: Instant) -> Evidence {
+    /// Lists a host's containers, and the machines of a cluster; `began` is when.
+    pub async fn list_containers(&self, host: &HostName, began: Instant) -> Vec<Evidence> {
         let host = host.clone();
         let Some(engine) = self.hosts.get(&host) else {
-            return Evidence::HostTrouble { trouble: unknown("host", &host), host };
+            return vec![Evidence::HostTrouble { trouble: unknown("host", &host), host }];
         };
         match engine.list().await {
-            Ok(Listed { containers, attachments }) => {
-                Evidence::Containers { host, began, containers, attachments }
+            Ok(Listed { containers, attachments, cluster }) => {
+                let nodes = cluster.map(|cluster| Evidence::Cluster { host: host.clone(), cluster });
+                let listed = Evidence::Containers { host, began, containers, attachments };
+                iter::once(listed).chain(nodes).collect()
             }
-            Err(error) => Evidence::HostTrouble { host, trouble: error.into() },
+            Err(error) => vec![Evidence::HostTrouble { host, trouble: error.into() }],
         }
     }
 

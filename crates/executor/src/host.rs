@@ -6,8 +6,8 @@ use secrecy::SecretString;
 
 use crate::{
     fleet::{
-        Attachment, Container, ContainerId, Devices, Exit, FilesDigest, InstanceId, Occupation, Pool,
-        RegistrationId, RunnerName, Template,
+        Attachment, Cluster, Container, ContainerId, Devices, Exit, FilesDigest, InstanceId, NodeId,
+        Occupation, Pool, RegistrationId, RunnerName, Template,
     },
     text::chain,
 };
@@ -100,6 +100,8 @@ pub struct Listed {
     pub containers: Vec<Container>,
     /// What was made for runners beside their containers.
     pub attachments: Vec<Attachment>,
+    /// Its machines and where its runners are, if it is a cluster.
+    pub cluster: Option<Cluster>,
 }
 
 /// A launch that failed.
@@ -184,4 +186,10 @@ pub trait Host: Send + Sync {
 
     /// Removes everything that was made for a runner beside its container, which must not be running any more.
     fn detach(&self, runner: &RunnerName) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Lets a cluster move everything away from a node that has no runner. Refused by a single machine.
+    fn drain_node(&self, node: &NodeId) -> impl Future<Output = Result<(), HostError>> + Send {
+        let refusal = HostError::Refused(format!("there is no node {}: the host is one machine", node.0));
+        async { Err(refusal) }
+    }
 }

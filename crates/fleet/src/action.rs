@@ -1,6 +1,7 @@
 //! What a pass decides: the actions for the shell to carry out, and when the next pass is due.
 
 use super::{
+    cluster::NodeId,
     devices::Devices,
     event::Event,
     evidence::{ContainerId, RegistrationId},
@@ -53,6 +54,8 @@ pub enum Action {
         promote: bool,
         why: Why,
     },
+    /// Drain a node of a cluster that has no runner any more.
+    DrainNode { host: HostName, node: NodeId },
 }
 
 /// The outcome of a pass.

@@ -23,6 +23,8 @@ pub enum AttachmentKind {
     },
     Network,
     Volume,
+    /// What only the runner may read, such as its JIT config.
+    Secret,
     /// A container that prepares something for the runner, and ends by itself.
     Setup,
 }
@@ -42,7 +44,10 @@ impl Attachment {
     pub fn resources(&self) -> Resources {
         match self.kind {
             AttachmentKind::Sidecar { resources, .. } => resources,
-            AttachmentKind::Network | AttachmentKind::Volume | AttachmentKind::Setup => Resources::default(),
+            AttachmentKind::Network
+            | AttachmentKind::Volume
+            | AttachmentKind::Secret
+            | AttachmentKind::Setup => Resources::default(),
         }
     }
 }

@@ -117,6 +117,8 @@ pub enum Event {
         /// Why it cannot be listed, or `None` when it can again.
         trouble: Option<Trouble>,
     },
+    /// A node of a cluster was drained, or why that failed.
+    NodeDrained { host: HostName, node: String, trouble: Option<Trouble> },
     /// Launches of a pool were paused or resumed.
     Held {
         pool: PoolName,

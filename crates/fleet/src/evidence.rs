@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     attachment::Attachment,
+    cluster::{Cluster, NodeId},
     destination::Destination,
     devices::Devices,
     job::{GroupPolicy, Job, JobFacts, JobId, JobOrigin, JobState},
@@ -389,6 +390,10 @@ pub enum Evidence {
     Pull { host: HostName, image: String, progress: Option<PullProgress> },
     /// A host has less free disk space than it should keep, or enough again.
     DiskLow { host: HostName, low: bool },
+    /// The machines of a host that is a cluster, and where its runners are.
+    Cluster { host: HostName, cluster: Cluster },
+    /// The outcome of draining a node of a cluster; why it failed, if it did.
+    NodeDrained { host: HostName, node: NodeId, trouble: Option<Trouble> },
     /// What a host's machine has; 0 is not known.
     HostSize { host: HostName, size: Resources },
     /// A complete listing of a repository's queue: all jobs that have not finished.

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     backoff::Backoffs,
+    cluster::{Need, NodeId, OnNodes},
     demand::DemandState,
     devices::{DeviceClass, Devices},
     event::Event,
@@ -80,6 +81,8 @@ pub(super) struct PoolState {
     pub(super) held_detail: String,
     /// Whether the last event about it, other than at the start, reported paused launches.
     pub(super) held_reported: bool,
+    /// The clusters that have found a node for the last runner which they were given.
+    pub(super) placed_on: BTreeSet<HostName>,
     /// Since when its queued jobs have waited for room, while no runner was launched for any.
     pub(super) waits_since: Option<Instant>,
 }
@@ -104,8 +107,10 @@ pub(super) struct HostState {
     /// The pulls in progress, by image.
     pub(super) pulls: BTreeMap<String, PullProgress>,
     pub(super) disk_low: bool,
-    /// Whether its budget is what its machine has, which is not known yet.
+    /// Whether its budget is what its machine or machines have, which is not known yet.
     pub(super) has_unknown_size: bool,
+    /// The nodes whose drain was requested from the cluster; with when that is retried, where it failed.
+    pub(super) draining_nodes: BTreeMap<NodeId, Option<Instant>>,
 }
 
 impl HostState {
@@ -175,21 +180,37 @@ pub(super) struct Committed {
     pub(super) runners: u32,
     pub(super) resources: Resources,
     pub(super) devices: Devices,
+    /// Of a cluster, by its nodes.
+    nodes: OnNodes,
 }
 
 impl Committed {
-    /// Adds one more runner.
-    pub(super) fn add(&mut self, more: Resources, devices: &Devices) {
+    /// Adds one more runner that is created from `template`.
+    pub(super) fn add(&mut self, host: &Host, template: &Template, devices: &Devices) {
         self.runners += 1;
-        self.resources.add(more);
+        self.resources.add(template.total_resources());
         self.devices.add(devices);
+        if host.nodes.is_some() {
+            self.nodes.add(None, Need::of(template));
+        }
     }
 
-    /// Takes a runner out again.
-    pub(super) fn remove(&mut self, less: Resources, devices: &Devices) {
+    /// Takes an idle runner out.
+    pub(super) fn remove(&mut self, runner: &Runner) {
         self.runners = self.runners.saturating_sub(1);
-        self.resources.remove(less);
-        self.devices.remove(devices);
+        self.resources.remove(runner.committed_resources());
+        self.devices.remove(&runner.devices);
+        self.nodes.remove(runner.node(), runner.resources);
+    }
+
+    /// Puts it back.
+    pub(super) fn put_back(&mut self, runner: &Runner) {
+        self.runners += 1;
+        self.resources.add(runner.committed_resources());
+        self.devices.add(&runner.devices);
+        if let Some(node) = runner.node() {
+            self.nodes.add(Some(node), Need::anywhere(runner.resources));
+        }
     }
 
     /// How full a host would be with one more runner.
@@ -208,6 +229,13 @@ impl Committed {
     pub(super) fn admit(&self, host: &Host, template: &Template) -> Result<Devices, Held> {
         match self.refuses(host, template.total_resources()) {
             Some(held) => Err(held),
+            None if host
+                .nodes
+                .as_ref()
+                .is_some_and(|nodes| !self.nodes.has_room(nodes, &Need::of(template))) =>
+            {
+                Err(Held::NoNode)
+            }
             None => self.devices.choose(&host.devices, &template.devices).map_err(|class| match class {
                 DeviceClass::Gpu => Held::HostGpus,
                 DeviceClass::Exclusive(_) | DeviceClass::Slot(_) => Held::HostDevices,
@@ -257,14 +285,15 @@ impl Fleet {
                 held_since: Instant::default(),
                 held_detail: String::new(),
                 held_reported: false,
+                placed_on: BTreeSet::new(),
                 waits_since: None,
             };
             (name, state)
         });
         let hosts = hosts.into_iter().map(|host| {
             let name = host.name.clone();
-            let has_unknown_size =
-                shared.contains(&name) && host.max_runners.is_none() && host.budget == Resources::default();
+            let has_no_limit = host.max_runners.is_none() && host.budget == Resources::default();
+            let has_unknown_size = host.nodes.is_some() || shared.contains(&name) && has_no_limit;
             (
                 name,
                 HostState {
@@ -274,6 +303,7 @@ impl Fleet {
                     pulls: BTreeMap::new(),
                     disk_low: false,
                     has_unknown_size,
+                    draining_nodes: BTreeMap::new(),
                 },
             )
         });
@@ -337,6 +367,7 @@ impl Fleet {
             registration_id: runner.registered.id(),
             container_id: runner.container().map(|(_, id)| id.clone()),
             host: runner.host.clone(),
+            node: self.node_name(runner),
             since: shown(runner.phase_since),
             removal_reason: runner.take_down.map(|take_down| take_down.why),
             ending: runner.ending.filter(|_| !runner.takes_room()),
@@ -365,6 +396,7 @@ impl Fleet {
                 trouble: state.sight.trouble_report(self.clock),
                 runners: committed.runners,
                 committed: committed.resources,
+                nodes: self.node_reports(name, state),
                 pulls: state.pulls.iter().map(pull).collect(),
                 blocked: self.blocked(name, state, &committed),
             }
@@ -397,11 +429,26 @@ impl Fleet {
             };
             if runner.takes_room() {
                 committed.runners += 1;
+                self.add_to_nodes(host, runner, &mut committed.nodes);
             }
             committed.resources.add(runner.committed_resources());
             committed.devices.add(&runner.devices);
         }
         hosts
+    }
+
+    /// Adds a runner to those of a cluster's nodes.
+    fn add_to_nodes(&self, host: &HostName, runner: &Runner, nodes: &mut OnNodes) {
+        if self.hosts.get(host).is_none_or(|host| host.host.nodes.is_none()) {
+            return;
+        }
+        let mut need = Need::anywhere(runner.resources);
+        if runner.node().is_none()
+            && let Some(state) = self.pools.get(runner.name.pool())
+        {
+            need.constraints.clone_from(&state.pool.template.constraints);
+        }
+        nodes.add(runner.node(), need);
     }
 
     /// Which part of a host's budget has no room for the smallest of its pools.
@@ -424,9 +471,15 @@ impl Fleet {
         group_of(pool, &self.scopes.get(&pool.scope)?.groups)
     }
 
-    /// Whether a runner's host can be seen.
+    /// Whether a runner's host can be seen, and its node if that is one of a cluster.
     pub(super) fn host_is_up(&self, runner: &Runner) -> bool {
         self.nearby().host_is_up(runner)
+    }
+
+    /// Whether a runner's host can be listed.
+    pub(super) fn host_is_listed(&self, runner: &Runner) -> bool {
+        let host = runner.host.as_ref().and_then(|host| self.hosts.get(host));
+        host.is_some_and(|host| host.sight.is_clear())
     }
 
     /// Whether a runner's scope can be seen.
@@ -455,10 +508,10 @@ impl<'a> Nearby<'a> {
         self.pools.get(runner.name.pool())
     }
 
-    /// Whether a runner's host can be seen.
+    /// Whether a runner's host can be seen, and its node if that is one of a cluster.
     pub(super) fn host_is_up(&mut self, runner: &Runner) -> bool {
         let host = runner.host.as_ref().and_then(|host| self.hosts.get(host));
-        host.is_some_and(|host| host.sight.is_clear())
+        host.is_some_and(|host| host.sight.is_clear()) && !runner.has_lost_node()
     }
 
     /// Whether a runner's scope can be seen.

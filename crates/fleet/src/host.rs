@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{devices::DeviceClass, name::HostName, template::Resources};
+use super::{cluster::Node, devices::DeviceClass, name::HostName, template::Resources};
 
 /// What may run on a host at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +15,6 @@ pub struct Host {
     pub budget: Resources,
     /// What it hands out to one runner at a time, by ids.
     pub devices: BTreeMap<DeviceClass, Vec<String>>,
+    /// The machines of a cluster, as last listed; `None` for a single machine.
+    pub nodes: Option<Vec<Node>>,
 }

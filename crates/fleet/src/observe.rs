@@ -1,6 +1,7 @@
 //! Turns evidence into state. Nothing is decided here, nothing can fail, and an observation that began before
 //! an event proves nothing about it.
 
+mod cluster;
 mod containers;
 mod destinations;
 mod ends;
@@ -49,8 +50,11 @@ impl Fleet {
             Evidence::Image { host, image, state } => self.image(&host, &image, state),
             Evidence::TemplateFiles { pool, files } => self.template_files(&pool, files),
             Evidence::Pull { host, image, progress } => self.pull(&host, image, progress),
+            Evidence::Cluster { host, cluster } => self.cluster(&host, cluster, now),
+            Evidence::NodeDrained { host, node, trouble } => self.node_drained(host, node, trouble, now),
             Evidence::HostSize { host, size } => {
                 if let Some(state) = self.hosts.get_mut(&host)
+                    && state.host.nodes.is_none()
                     && std::mem::take(&mut state.has_unknown_size)
                 {
                     state.host.budget = size;

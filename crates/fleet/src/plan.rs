@@ -5,6 +5,7 @@ mod clear;
 mod elsewhere;
 mod holds;
 mod launch;
+mod nodes;
 mod preempt;
 mod round;
 mod spill;
@@ -71,6 +72,7 @@ impl Fleet {
         self.mark_unfit(&mut pass);
         let tallies = self.mark_surplus(&mut pass);
         self.clear_away(&mut pass);
+        self.drain_nodes(&mut pass);
         self.launch(tallies, &mut pass);
         self.update_phases(now);
         self.tell_stuck(&mut pass);
@@ -162,7 +164,15 @@ impl Fleet {
     /// Why a runner must be removed, if it must.
     fn unfit(&self, runner: &Runner, nearby: &mut Nearby<'_>, pass: &mut Pass) -> Option<Why> {
         let Contained::Present { life: Life::Up, missed: false, .. } = runner.contained else { return None };
-        if runner.in_flight.is_some() || runner.take_down.is_some() || !nearby.host_is_up(runner) {
+        if runner.in_flight.is_some() {
+            return None;
+        }
+        if runner.has_lost_node() {
+            // Another removal cannot go on there.
+            let is_marked = runner.take_down.is_some_and(|take_down| take_down.why == Why::NodeLost);
+            return (!is_marked && self.is_given_up(runner, nearby, pass)).then_some(Why::NodeLost);
+        }
+        if runner.take_down.is_some() || !nearby.host_is_up(runner) {
             return None;
         }
         let pool = nearby.pool(runner);
@@ -182,7 +192,7 @@ impl Fleet {
         if runner.attached.is_lost() {
             return Some(Why::SidecarLost);
         }
-        if self.draining {
+        if self.draining || self.drains_node(runner) {
             return Some(Why::Draining);
         }
         let Some(PoolState { pool, digest, .. }) = pool else { return Some(Why::PoolGone) };
@@ -203,6 +213,14 @@ impl Fleet {
             return pass.due(ready_at + pool.policy.idle_confirmation).then_some(Why::Outdated);
         }
         None
+    }
+
+    /// Whether GitHub has given up a runner whose node is lost: what runs there cannot be asked.
+    fn is_given_up(&self, runner: &Runner, nearby: &mut Nearby<'_>, pass: &mut Pass) -> bool {
+        nearby.scope_is_up(runner)
+            && self.host_is_listed(runner)
+            && runner.given_up_at().is_some_and(|at| pass.due(at + GHOST_GRACE))
+            && pass.due(runner.retry_at)
     }
 
     /// Marks a pool's surplus idle runners, oldest first. Returns the counts without them.

@@ -59,7 +59,7 @@ reasons! {
         Demand = "demand",
         /// Remove: idle for long and not needed.
         Surplus = "surplus",
-        /// Remove: the daemon is draining.
+        /// Remove: the daemon or its node is draining.
         Draining = "draining",
         /// Remove: its pool was removed from the configuration.
         PoolGone = "pool_gone",
@@ -77,6 +77,8 @@ reasons! {
         SidecarLost = "sidecar_lost",
         /// Remove: a queued job of a pool with a higher priority needs its room, and it has no job.
         Preempted = "preempted",
+        /// Remove: its node cannot be reached, and GitHub lists it as offline.
+        NodeLost = "node_lost",
         /// Remove: its container was created but never started.
         NeverStarted = "never_started",
         /// Clean up: its container exited.
@@ -95,7 +97,7 @@ impl Why {
             Self::Spare => "to keep min_idle runners idle",
             Self::Demand => "for a queued job",
             Self::Surplus => "more runners are idle than the pool needs",
-            Self::Draining => "the daemon is draining",
+            Self::Draining => "the daemon or its node is draining",
             Self::PoolGone => "its pool was removed from the configuration",
             Self::Outdated => "its image or container settings are outdated",
             Self::BootTimeout => "it did not come online within boot_timeout",
@@ -104,6 +106,7 @@ impl Why {
             Self::MaxJobAge => "its job ran longer than max_job_age",
             Self::SidecarLost => "its own Docker Engine or its proxy stopped",
             Self::Preempted => "a queued job of a pool with a higher priority needs its room",
+            Self::NodeLost => "its node cannot be reached, and GitHub lists it as offline",
             Self::NeverStarted => "its container was created but never started",
             Self::Finished => "its container has exited",
             Self::Orphaned => "no host has a container for it",
@@ -159,6 +162,8 @@ reasons! {
         HostDevices = "host_devices",
         /// The host's room is kept for a pool that comes first and needs more than is free.
         HostReserved = "host_reserved",
+        /// No node of the host, which is a cluster, is suitable.
+        NoNode = "no_node",
         /// The host has no addresses left for another network.
         NetworksExhausted = "networks_exhausted",
         /// The host is low on disk space.
@@ -177,6 +182,7 @@ impl Held {
                 | Self::HostGpus
                 | Self::HostDevices
                 | Self::HostReserved
+                | Self::NoNode
         )
     }
 
@@ -218,6 +224,7 @@ impl Held {
             Self::HostGpus => "all GPUs of its host are in use",
             Self::HostDevices => "all devices of a kind that it needs are in use on its host",
             Self::HostReserved => "the free room of its host is kept for a pool that comes first",
+            Self::NoNode => "no node of its host is suitable",
             Self::NetworksExhausted => {
                 "its host has no addresses left for another network; enlarge `default-address-pools` in the engine's \
                  daemon.json, or remove unused networks"
@@ -331,6 +338,8 @@ reasons! {
         QuickExit = "quick_exit",
         /// Any other failure.
         Failed = "failed",
+        /// Its node was lost with it.
+        NodeLost = "node_lost",
         /// Its container vanished, and how it ended cannot be known.
         Vanished = "vanished",
     }
@@ -350,6 +359,7 @@ impl ExitReason {
             Self::VersionDeprecated => "GitHub refuses the image's runner version; use a newer image",
             Self::QuickExit => "it exited soon after its start, without a job",
             Self::Failed => "its process exited with an error",
+            Self::NodeLost => "its node was lost",
             Self::Vanished => "its container disappeared from the host",
         }
     }

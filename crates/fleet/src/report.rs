@@ -1,6 +1,7 @@
 //! Counts and reports of a fleet. Metrics, the status and test expectations all use these values.
 
 mod failures;
+mod nodes;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(super) use self::failures::FAILURES_KEPT;
 pub use self::failures::{Ending, FailureReport, SourceTrouble, TroubleReport};
 use super::{
+    cluster::Availability,
     destination::Destinations,
     evidence::{ContainerId, PullProgress, RegistrationId},
     job::{JobFacts, JobId},
@@ -109,6 +111,8 @@ pub struct RunnerReport {
     pub container_id: Option<ContainerId>,
     /// Its host, where known.
     pub host: Option<HostName>,
+    /// The name of its node, where its host is a cluster.
+    pub node: Option<String>,
     /// When it entered this phase.
     pub since: Timestamp,
     /// Why it is being removed, if it is.
@@ -148,10 +152,24 @@ pub struct HostReport {
     /// Running runners and launches in flight, of all pools.
     pub runners: u32,
     pub committed: Resources,
+    /// The machines of a cluster.
+    pub nodes: Vec<NodeReport>,
     /// The pulls in progress, by image.
     pub pulls: Vec<PullReport>,
     /// The budget that blocks launches, if one does.
     pub blocked: Option<Held>,
+}
+
+/// A machine of a cluster after a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeReport {
+    pub name: String,
+    pub availability: Availability,
+    pub reachable: bool,
+    /// Whether it is drained as soon as no runner is left on it.
+    pub drain_requested: bool,
+    /// Runners of this instance on it.
+    pub runners: u32,
 }
 
 /// A pull in progress.

@@ -3,12 +3,14 @@
 
 mod attached;
 mod halves;
+mod on_cluster;
 
 use std::{sync::Arc, time::Duration};
 
-use self::attached::Attached;
 pub(super) use self::halves::{Contained, LIST_LAG, Life, Registered};
+use self::{attached::Attached, halves::OFFLINE_CONFIRMATION, on_cluster::OnCluster};
 use super::{
+    cluster::{NodeId, Placed},
     destination::Destinations,
     devices::Devices,
     evidence::{Container, ContainerId, ContainerState, Exit, Registration, RunnerStatus},
@@ -24,9 +26,12 @@ use super::{
 /// How long GitHub may take to remove a registration by itself after its runner's job.
 pub(super) const FINISHED_GRACE: Duration = Duration::from_mins(1);
 
-/// How long a runner must be listed offline, in at least two lists, before its connection counts as lost:
-/// short interruptions are common and end by themselves.
-pub(super) const OFFLINE_CONFIRMATION: Duration = Duration::from_mins(1);
+/// How long a node of a cluster may take to start a container, with the pull of its image, and the cluster to find a node.
+const PREPARATION: Duration = Duration::from_mins(15);
+
+/// How long GitHub waits for a runner that has a job before it gives up both. Until then a removal is refused, or, when
+/// GitHub shows it as not busy for a moment, is not.
+const LOST_JOB: Duration = Duration::from_mins(15);
 
 /// An exit without a job within this time after the start is a failure, later it is that of an idle runner.
 pub(super) const QUICK_EXIT: Duration = Duration::from_mins(1);
@@ -79,6 +84,8 @@ pub(super) struct Runner {
     pub(super) devices: Devices,
     /// What was made for it beside its container.
     pub(super) attached: Attached,
+    /// Its place, if its host is a cluster that has listed it.
+    pub(super) on_cluster: Option<OnCluster>,
     /// Whether the removal that keeps its caches for others was planned.
     pub(super) promoted: bool,
     pub(super) registered: Registered,
@@ -124,6 +131,7 @@ impl Runner {
             resources: Resources::default(),
             devices: Devices::default(),
             attached: Attached::default(),
+            on_cluster: None,
             promoted: false,
             registered: Registered::Never,
             contained: Contained::Never,
@@ -157,7 +165,7 @@ impl Runner {
     /// | up, latched | busy | busy | busy | busy |
     /// | down | finished | finished | finished | finished |
     ///
-    /// A runner whose host or scope cannot be listed is unknown, unless its state can no longer change.
+    /// A runner whose host, node or scope cannot be reached is unknown, unless its state can no longer change.
     pub(super) fn phase(&self, host_up: bool, scope_up: bool, now: Instant) -> Phase {
         let just_ended = self.ended_at.is_some_and(|at| now.since(at) < FINISHED_GRACE);
         match &self.contained {
@@ -180,7 +188,7 @@ impl Runner {
     pub(super) fn takes_room(&self) -> bool {
         match &self.contained {
             Contained::Present { life, .. } => !life.has_ended(),
-            Contained::Never => self.is_launching(),
+            Contained::Never => self.is_launching() || self.may_have_been_created(),
             Contained::Gone { .. } => false,
         }
     }
@@ -209,6 +217,8 @@ impl Runner {
             && !matches!(self.contained, Contained::Present { missed: true, .. })
             && self.registered.gone_since().is_none()
             && !self.start_failed()
+            && !self.may_have_been_created()
+            && self.has_no_node().is_none()
             && !self.attached.is_lost()
             && !self.connection_lost()
             && (self.ready_at.is_some() || self.is_launching() || now.since(self.boots_since) < boot_timeout)
@@ -231,12 +241,57 @@ impl Runner {
 
     /// Whether two lists far enough apart show it offline after it was ready.
     pub(super) fn connection_lost(&self) -> bool {
-        match self.registered {
-            Registered::Listed { at, offline_since: Some(since), .. } => {
-                self.ready_at.is_some() && at.since(since) >= OFFLINE_CONFIRMATION
-            }
-            _ => false,
+        self.ready_at.is_some() && self.registered.offline_for(OFFLINE_CONFIRMATION).is_some()
+    }
+
+    /// Records where a cluster has it.
+    pub(super) fn placed(&mut self, placed: Placed, is_lost: bool, now: Instant) {
+        let is_started = matches!(placed, Placed::On { started: true, .. });
+        if !is_started && now.since(self.known_since) < PREPARATION {
+            self.boots_since = now;
         }
+        // If its node is back, it can be asked.
+        self.take_down = self.take_down.filter(|take_down| is_lost || take_down.why != Why::NodeLost);
+        self.on_cluster = Some(OnCluster { placed, is_lost });
+    }
+
+    /// Records that its launch on a cluster failed, which may have created it all the same, and thus will start it.
+    pub(super) fn may_be_created(&mut self, now: Instant) {
+        self.attached.may_be_left(now);
+        self.on_cluster = Some(OnCluster { placed: Placed::Nowhere(None), is_lost: false });
+    }
+
+    /// Whether that is so, until a list shows it or does not.
+    pub(super) fn may_have_been_created(&self) -> bool {
+        self.contained == Contained::Never
+            && self.launch_failed
+            && self.on_cluster.is_some()
+            && self.attached.is_uncertain()
+    }
+
+    /// Since when GitHub has given it up, if it has: it does not list it any more, or as offline.
+    pub(super) fn given_up_at(&self) -> Option<Instant> {
+        let length = if self.latch.is_some() { LOST_JOB } else { OFFLINE_CONFIRMATION };
+        match self.registered {
+            // It took its job while Dayfly deregistered it, so that says nothing of the job.
+            Registered::Gone { .. } if self.latch.is_some() => None,
+            _ => self.registered.gone_since().or(self.registered.offline_for(length)),
+        }
+    }
+
+    /// Its node, if it is on one of a cluster.
+    pub(super) fn node(&self) -> Option<&NodeId> {
+        self.on_cluster.as_ref()?.node()
+    }
+
+    /// Whether its node cannot be reached, while its container may be running there.
+    pub(super) fn has_lost_node(&self) -> bool {
+        self.takes_room() && self.on_cluster.as_ref().is_some_and(|place| place.is_lost)
+    }
+
+    /// Why its cluster has no suitable node for it, if that is so.
+    pub(super) fn has_no_node(&self) -> Option<&str> {
+        self.on_cluster.as_ref()?.why_nowhere()
     }
 
     /// Its container, while it exists.

@@ -7,13 +7,14 @@
 //! | `b` `B` | busy; for long | | `!` | stop |
 //! | `F` | ended with a job | | `x` | remove a container |
 //! | `E` | ended without one | | | |
-//! | `c` `C` | made, not started; for long | | | |
+//! | `c` `C` | made, not started; for long | | `d` | drain a node |
 //! | `O` | a registration without a container | | | |
 //! | `G` | a container without a registration | | | |
 //! | `L` | idle, and offline for long | | | |
 
 mod attachments;
 mod clocks;
+mod cluster;
 mod ends;
 mod files;
 mod hosts;
@@ -22,8 +23,13 @@ mod promotion;
 mod removals;
 mod rolls;
 mod sidecars;
+mod site;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::*;
 
@@ -99,7 +105,13 @@ pub(super) fn policy(min_idle: u32, max: u32) -> Policy {
 }
 
 pub(super) fn host() -> Host {
-    Host { name: host_name(), max_runners: None, budget: Resources::default(), devices: BTreeMap::new() }
+    Host {
+        name: host_name(),
+        max_runners: None,
+        budget: Resources::default(),
+        devices: BTreeMap::new(),
+        nodes: None,
+    }
 }
 
 pub(super) fn exit(job: Option<&str>, code: i64, at: Instant) -> Exit {
@@ -205,17 +217,22 @@ impl Board {
 
     /// Plans, and shows it in signs.
     fn plan(&mut self) -> String {
-        let signs = self.fleet.plan(self.now).actions.into_iter().map(|action| match action {
-            Action::Launch { .. } => '+',
-            Action::Deregister { .. } => '-',
-            Action::Stop { .. } => '!',
-            Action::Remove { .. } => 'x',
-        });
-        signs.collect()
+        self.fleet.plan(self.now).actions.iter().map(sign).collect()
     }
 
     fn held(&self) -> Option<Held> {
         self.fleet.status().pools[0].held
+    }
+}
+
+/// What is planned, as a sign.
+fn sign(action: &Action) -> char {
+    match action {
+        Action::Launch { .. } => '+',
+        Action::Deregister { .. } => '-',
+        Action::Stop { .. } => '!',
+        Action::Remove { .. } => 'x',
+        Action::DrainNode { .. } => 'd',
     }
 }
 

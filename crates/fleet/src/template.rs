@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     cache::{Cache, CacheStore},
+    constraint::Constraint,
     devices::DeviceCounts,
     template_parts::{Device, FilesDigest, Hooks, Proxy},
 };
@@ -192,6 +193,10 @@ pub struct Template {
     pub read_only: bool,
     /// Folders of the image that can be written to although the rest cannot.
     pub writable: Vec<String>,
+    /// What a node of a cluster must be to run it.
+    pub constraints: Vec<Constraint>,
+    /// Whether a cluster passes the JIT config in the environment, which shows in the service, and not as a secret.
+    pub jit_in_environment: bool,
 }
 
 impl std::hash::Hash for PullPolicy {
@@ -325,6 +330,8 @@ impl Default for Template {
             shared_devices: Vec::new(),
             read_only: false,
             writable: Vec::new(),
+            constraints: Vec::new(),
+            jit_in_environment: false,
         }
     }
 }

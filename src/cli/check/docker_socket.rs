@@ -50,6 +50,7 @@ mod tests {
             max_runners: None,
             budget: Resources::default(),
             devices: std::collections::BTreeMap::default(),
+            nodes: None,
         };
         let endpoint = Endpoint::Unix(endpoint.to_owned());
         let pool = Pool {

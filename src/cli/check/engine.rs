@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use super::{
     docker_socket, product,
     report::Line,
-    services, surroundings,
+    services, surroundings, swarm,
     wording::{counted, problem_and_hint},
 };
 use crate::{
@@ -23,6 +23,9 @@ pub(super) async fn inspect(config: Arc<Config>, at: usize, from_runners: bool) 
     let name = &host.host.name;
     let pools: Vec<&Pool> =
         config.pools.iter().map(|pool| &pool.pool).filter(|pool| pool.hosts.contains(name)).collect();
+    if host.is_swarm() {
+        return swarm::inspect(&config, host, &pools).await;
+    }
     let docker = Docker::new(name.clone(), host.endpoint.clone(), config.instance.clone(), Arc::new(|_| {}));
     let images = config.images().into_iter().filter(|((on, _), _)| *on == name);
     let subject = format!("host {:?}", name.as_str());
@@ -282,7 +285,8 @@ pub(super) mod tests {
 
     fn host(budget: Resources, max_runners: Option<u32>) -> HostConfig {
         let name = "local".parse().unwrap();
-        let host = Host { name, max_runners, budget, devices: std::collections::BTreeMap::default() };
+        let host =
+            Host { name, max_runners, budget, devices: std::collections::BTreeMap::default(), nodes: None };
         HostConfig {
             host,
             endpoint: crate::host::Endpoint::default(),

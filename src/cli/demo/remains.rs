@@ -34,7 +34,7 @@ pub(super) async fn remove_remains(endpoint: &Endpoint, address: &str) -> usize 
 /// Stops and removes all containers of an instance, and returns how many could not be removed.
 pub(super) async fn remove_all(engine: &Docker) -> anyhow::Result<usize> {
     for _ in 0..REMOVALS {
-        let Listed { containers, attachments } = engine.list().await?;
+        let Listed { containers, attachments, .. } = engine.list().await?;
         // Those that cannot be removed are counted below.
         for container in containers {
             let _ = engine.stop(&container.id, Duration::ZERO).await;
@@ -44,6 +44,6 @@ pub(super) async fn remove_all(engine: &Docker) -> anyhow::Result<usize> {
             let _ = engine.detach(&attachment.runner).await;
         }
     }
-    let Listed { containers, attachments } = engine.list().await?;
+    let Listed { containers, attachments, .. } = engine.list().await?;
     Ok(containers.len() + attachments.len())
 }

@@ -10,7 +10,8 @@ use crate::{
     cli::terminal::{cell, table},
     fleet::{EgressVerdict, Phase, Timestamp, Unmatched},
     http::status_document::{
-        DestinationEntry, HostEntry, JobEntry, PoolEntry, PullEntry, RunnerEntry, ScopeEntry, StatusDocument,
+        DestinationEntry, HostEntry, JobEntry, NodeEntry, PoolEntry, PullEntry, RunnerEntry, ScopeEntry,
+        StatusDocument,
     },
 };
 
@@ -55,6 +56,10 @@ pub(super) fn page(document: &StatusDocument<'_>, now: Timestamp) -> String {
     }
     parts.push(table(SCOPES, scopes.iter().map(|one| scope(one, now))));
     parts.push(table(HOSTS, hosts.iter().map(|one| host(one, now))));
+    let nodes: Vec<_> = hosts.iter().flat_map(|host| host.nodes.iter().map(move |one| (host, one))).collect();
+    if !nodes.is_empty() {
+        parts.push(table(NODES, nodes.into_iter().map(|(host, one)| node(host, one))));
+    }
     let pulls: Vec<_> = hosts.iter().flat_map(|host| host.pulls.iter().map(move |one| (host, one))).collect();
     if !pulls.is_empty() {
         parts.push(table(PULLS, pulls.into_iter().map(|(host, one)| pull(host, one, now))));
@@ -93,7 +98,10 @@ fn runner(runner: &RunnerEntry<'_>, now: Timestamp) -> [String; 8] {
             None => cell(&runner.phase, MOST),
         },
         age(runner.since, now),
-        or_none(runner.host.as_deref(), MOST),
+        match (runner.host.as_deref(), runner.node.as_deref()) {
+            (Some(host), Some(node)) => cell(&format!("{host}/{node}"), MOST),
+            (host, _) => or_none(host, MOST),
+        },
         or_none(runner.container_id.as_deref().map(|id| id.get(..12).unwrap_or(id)), 12),
         runner.registration_id.map_or_else(none, |id| id.to_string()),
         or_none(runner.job.as_deref(), JOB),
@@ -174,6 +182,19 @@ fn host(host: &HostEntry<'_>, now: Timestamp) -> [String; 7] {
             (Some(endpoint), Some(source)) => cell(&format!("{endpoint}, from {source}"), MOST),
             _ => none(),
         },
+    ]
+}
+
+const NODES: [&str; 5] = ["NODE", "HOST", "STATE", "AVAILABILITY", "RUNNERS"];
+
+fn node(host: &HostEntry<'_>, node: &NodeEntry<'_>) -> [String; 5] {
+    let availability = cell(&node.availability, MOST);
+    [
+        cell(&node.name, MOST),
+        cell(&host.name, MOST),
+        if node.reachable { "ready" } else { "not reachable" }.to_owned(),
+        if node.drain_requested { format!("{availability}, to be drained") } else { availability },
+        node.runners.to_string(),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! A host's containers: listed now and again, and sooner when the engine's events say so. Ends of containers are read
 //! as they happen.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc};
 
 use futures_util::StreamExt;
 use tokio::{
@@ -22,9 +22,6 @@ use crate::{
     text::chain,
 };
 
-/// How often an engine's containers are listed; its events make it sooner.
-const INTERVAL: Duration = Duration::from_secs(10);
-
 /// Ends of containers that are read at once, per engine. It returns about as many as fast as one.
 const ENDS: usize = 8;
 
@@ -38,10 +35,10 @@ pub(super) async fn list_containers(
 ) {
     loop {
         let evidence = edges.list_containers(&host, clock::now()).await;
-        engine.was_listed(matches!(evidence, Evidence::Containers { .. }));
-        publisher.publish(evidence);
+        engine.was_listed(matches!(evidence[..], [Evidence::Containers { .. }, ..]));
+        evidence.into_iter().for_each(|evidence| publisher.publish(evidence));
         // Either is a reason to list again: the time has come, or something happened.
-        let _ = timeout(INTERVAL, relist.notified()).await;
+        let _ = timeout(engine.api.relist_after(), relist.notified()).await;
     }
 }
 
@@ -51,7 +48,7 @@ pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Pub
     let (ends, mut pauses) = (Arc::new(Semaphore::new(ENDS)), engine.pauses());
     loop {
         let opened = Instant::now();
-        let mut events = pin!(engine.docker.events());
+        let mut events = pin!(engine.api.events());
         while let Some(event) = events.next().await {
             if event.is_ok() {
                 pauses.reset();
@@ -63,12 +60,12 @@ pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Pub
                     if let Some(code) = code {
                         publisher.publish(Evidence::Died { runner: runner.clone(), code });
                     }
-                    let (docker, publisher) = (engine.docker.clone(), publisher.clone());
+                    let (api, publisher) = (engine.api.clone(), publisher.clone());
                     let (ends, relist) = (ends.clone(), relist.clone());
                     tokio::spawn(async move {
                         // Never closed, and if it were, having no bound is the lesser evil.
                         let _slot = ends.acquire().await;
-                        match docker.exit(&id).await {
+                        match api.exit(&id).await {
                             Ok(Some(exit)) => publisher.publish(Evidence::Exited { runner, exit }),
                             Ok(None) | Err(_) => relist.notify_one(),
                         }
@@ -76,7 +73,9 @@ pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Pub
                 }
                 Ok(Happened::Oom { runner, .. }) => publisher.publish(Evidence::OutOfMemory { runner }),
                 Ok(Happened::Started { .. }) => {}
-                Ok(Happened::Destroyed { .. } | Happened::Sidecar { .. }) => relist.notify_one(),
+                Ok(Happened::Destroyed { .. } | Happened::Sidecar { .. } | Happened::Changed) => {
+                    relist.notify_one()
+                }
                 Err(error) => debug!(%host, error = chain(&error), "the engine's event stream ended"),
             }
         }

@@ -64,7 +64,7 @@ async fn follow_proxy(engine: Engine, runner: RunnerName, publisher: Publisher) 
     let mut known = 0;
     loop {
         let (mut read, mut lost) = (0_usize, false);
-        let mut destinations = engine.docker.destinations(&runner);
+        let mut destinations = engine.api.docker().destinations(&runner);
         while let Some(next) = destinations.next().await {
             match next {
                 Ok((destination, requests)) => {

@@ -51,12 +51,12 @@ impl ImageKeeper {
     /// Keeps the image for as long as the daemon runs.
     pub(super) async fn run(self) {
         let Self { host, image, .. } = &self;
-        let docker = &self.engine.docker;
+        let api = &self.engine.api;
         let (mut pauses, mut refresh_at) = (self.engine.pauses(), clock::now());
         let mut backoff = Backoff::new(PULL_RETRY.0, PULL_RETRY.1);
         let mut replaced = Vec::new();
         loop {
-            let present = match docker.image(image).await {
+            let present = match api.image(image, self.source.pull).await {
                 Ok(present) => present,
                 Err(error) => {
                     self.publish(ImageState::Unknown(chain(&error)));
@@ -102,7 +102,7 @@ impl ImageKeeper {
                     sleep(IMAGE_LOOK).await;
                 }
                 Err(error) => {
-                    if !matches!(docker.image(image).await, Ok(Some(_))) {
+                    if !matches!(api.image(image, self.source.pull).await, Ok(Some(_))) {
                         debug!(%host, image, error, "failed to pull the image");
                         // The pools that wait for it report that.
                         self.publish(ImageState::Missing(error));
@@ -139,7 +139,7 @@ impl ImageKeeper {
             }
         };
         let login = self.source.login.as_ref();
-        let pulled = self.engine.docker.pull(&self.image, login, on_progress).await;
+        let pulled = self.engine.api.pull(&self.image, login, on_progress).await;
         publish(None);
         pulled.map_err(|error| chain(&error))
     }
@@ -155,7 +155,7 @@ impl ImageKeeper {
                 kept.push(old);
                 continue;
             }
-            match self.engine.docker.remove_replaced(image, &old.id).await {
+            match self.engine.api.remove_replaced(image, &old.id).await {
                 Ok(true) => {
                     info!(%host, image, id = old.id, "removed the image that a newer one has replaced");
                     continue;

@@ -100,13 +100,13 @@ async fn follow_log(
 ) {
     let mut pauses = engine.pauses();
     loop {
-        let mut lines = pin!(engine.docker.follow(&id, busy.clone()));
+        let mut lines = pin!(engine.api.follow(&id, busy.clone()));
         let mut lost = false;
         while let Some(line) = lines.next().await {
             match line {
                 Ok(said) => {
                     pauses.reset();
-                    let clock = engine.docker.clock();
+                    let clock = engine.api.docker().clock();
                     publisher.publish(Evidence::Said { runner: runner.clone(), said, clock });
                 }
                 Err(error) => {

@@ -26,9 +26,9 @@ pub(super) async fn watch_answers(engine: Engine, host: HostName, publisher: Pub
     let mut listed = engine.listed.subscribe();
     let mut is_first = true;
     while std::mem::take(&mut is_first) || listed.wait_for(|listed| *listed).await.is_ok() {
-        let answer = match engine.docker.ping().await {
+        let answer = match engine.api.docker().ping().await {
             Ok(()) => Ok(()),
-            Err(_) => engine.docker.ping().await,
+            Err(_) => engine.api.docker().ping().await,
         };
         match answer {
             Ok(()) => sleep(PING_INTERVAL).await,
@@ -47,7 +47,7 @@ pub(super) async fn read_machine(engine: Engine, host: HostName, publisher: Publ
     let mut pauses = engine.pauses();
     loop {
         // The engine's list reports why it cannot be reached.
-        if let Ok(facts) = engine.docker.facts().await {
+        if let Ok(facts) = engine.api.docker().facts().await {
             let size = Resources { memory: facts.memory, cpu_millis: u64::from(facts.cpus) * 1000 };
             publisher.publish(Evidence::HostSize { host: host.clone(), size });
             return report_skew(&host, &facts);
@@ -72,7 +72,7 @@ fn report_skew(host: &HostName, facts: &Facts) {
 pub(super) async fn watch_disk(engine: Engine, host: HostName, min_free: u64, publisher: Publisher) {
     let mut warned = false;
     loop {
-        if let Ok(facts) = engine.docker.facts().await {
+        if let Ok(facts) = engine.api.docker().facts().await {
             match disk_is_low(Path::new(&facts.storage_root), min_free) {
                 Ok(low) => publisher.publish(Evidence::DiskLow { host: host.clone(), low }),
                 Err(error) if !warned => {

@@ -128,6 +128,7 @@ mod tests {
             registration_id: None,
             container_id: None,
             host: None,
+            node: None,
             since: NOW - ago,
             job: None,
             facts: None,

@@ -13,7 +13,7 @@ use crate::{
     fleet::{ContainerId, Destination, EgressVerdict, RunnerName},
     host::{
         container::Condition,
-        log_stream::{LogStream, Part},
+        log_stream::{LogOf, LogStream, Part},
     },
 };
 
@@ -26,7 +26,7 @@ impl Docker {
     ) -> BoxStream<'static, Result<(Destination, u64), HostError>> {
         // Engines accept the name of a container for its id.
         let proxy = ContainerId(proxy_name(runner).into());
-        let log = LogStream::new(self, proxy.clone());
+        let log = LogStream::new(self, LogOf::Container(proxy.0.to_string()));
         let follower = Follower { docker: self.clone(), proxy, log, found: VecDeque::new(), over: false };
         stream::unfold(Some(follower), |follower| async move {
             let mut follower = follower?;

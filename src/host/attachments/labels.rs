@@ -29,7 +29,7 @@ pub(in crate::host) fn is_setup(attachment: Option<&str>) -> bool {
 }
 
 /// The labels of an attachment; `what` says what it is to its runner.
-pub(super) fn labels(runner: &RunnerName, what: &str) -> HashMap<String, String> {
+pub(in crate::host) fn labels(runner: &RunnerName, what: &str) -> HashMap<String, String> {
     let labels = [
         (LABEL_INSTANCE, runner.instance().to_owned()),
         (LABEL_POOL, runner.pool().to_owned()),

@@ -1,6 +1,6 @@
 //! What the core reports, as metrics: pools, runners, scopes, hosts and what happened to them.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     family::{Counters, Gauges, Histograms, IntGauges, Registrar},
@@ -9,7 +9,8 @@ use super::{
 use crate::fleet::{Event, ExitReason, Held, Phase, Status, Timestamp, TroubleKind, Veto, Why};
 
 /// The reasons that can block a host.
-const HOST_REASONS: [Held; 4] = [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk];
+const HOST_REASONS: [Held; 5] =
+    [Held::HostFull, Held::HostMemory, Held::HostCpus, Held::HostDisk, Held::NoNode];
 
 /// The reasons for failures with GitHub, and with an engine.
 const GITHUB_TROUBLES: [TroubleKind; 7] = [
@@ -53,6 +54,9 @@ pub(super) struct FleetMetrics {
     scope_listed: Gauges<1>,
     host_up: IntGauges<1>,
     host_memory: IntGauges<1>,
+    host_runners: IntGauges<1>,
+    node_up: IntGauges<2>,
+    node_runners: IntGauges<2>,
     host_blocked: IntGauges<2>,
     scope_failing: IntGauges<2>,
     host_failing: IntGauges<2>,
@@ -150,6 +154,21 @@ impl FleetMetrics {
                 "dayfly_host_committed_memory_bytes",
                 "Sum of the memory limits of the runners on the host.",
                 ["host"],
+            )?,
+            host_runners: to.int_gauges(
+                "dayfly_host_runners",
+                "Runners that run or are being launched on the host.",
+                ["host"],
+            )?,
+            node_up: to.int_gauges(
+                "dayfly_node_up",
+                "1 if the Swarm's manager reaches the node, else 0.",
+                ["host", "node"],
+            )?,
+            node_runners: to.int_gauges(
+                "dayfly_node_runners",
+                "Runners of this instance on the node of a Swarm.",
+                ["host", "node"],
             )?,
             host_blocked: to.int_gauges(
                 "dayfly_host_blocked",
@@ -251,6 +270,11 @@ impl FleetMetrics {
             let name = host.name.as_str();
             self.host_up.at([name]).set(i64::from(host.up));
             self.host_memory.at([name]).set(int(host.committed.memory));
+            self.host_runners.at([name]).set(i64::from(host.runners));
+            for node in &host.nodes {
+                self.node_up.at([name, &node.name]).set(i64::from(node.reachable));
+                self.node_runners.at([name, &node.name]).set(i64::from(node.runners));
+            }
             let reason = host.trouble.as_ref().map(|trouble| trouble.reason);
             for kind in ENGINE_TROUBLES {
                 self.host_failing.at([name, kind.as_str()]).set(i64::from(reason == Some(kind)));
@@ -258,6 +282,12 @@ impl FleetMetrics {
             for held in HOST_REASONS {
                 self.host_blocked.at([name, held.as_str()]).set(i64::from(host.blocked == Some(held)));
             }
+        }
+        let nodes: BTreeSet<String> =
+            status.hosts.iter().flat_map(|host| &host.nodes).map(|node| node.name.clone()).collect();
+        if !nodes.is_empty() {
+            self.node_up.retain("node", &nodes);
+            self.node_runners.retain("node", &nodes);
         }
     }
 
@@ -289,6 +319,7 @@ impl FleetMetrics {
             | Event::Elsewhere { .. }
             | Event::Scope { .. }
             | Event::Host { .. }
+            | Event::NodeDrained { .. }
             | Event::Held { .. } => {}
         }
     }
@@ -316,6 +347,9 @@ impl FleetMetrics {
         self.scope_failing.retain("scope", &configured.scopes);
         self.host_up.retain("host", &configured.hosts);
         self.host_memory.retain("host", &configured.hosts);
+        self.host_runners.retain("host", &configured.hosts);
+        self.node_up.retain("host", &configured.hosts);
+        self.node_runners.retain("host", &configured.hosts);
         self.host_blocked.retain("host", &configured.hosts);
         self.host_failing.retain("host", &configured.hosts);
     }

@@ -58,6 +58,7 @@ fn whose(happened: &Happened) -> &RunnerName {
         | Happened::Oom { runner, .. }
         | Happened::Sidecar { runner }
         | Happened::Destroyed { runner, .. } => runner,
+        Happened::Changed => panic!("an event of a Swarm"),
     }
 }
 

@@ -15,6 +15,7 @@ mod registry;
 mod schedule;
 mod shipped;
 mod slips;
+mod swarm;
 mod warnings;
 
 use std::{

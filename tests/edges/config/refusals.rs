@@ -194,12 +194,6 @@ fn what_this_version_does_not_serve_is_said_and_never_ignored() {
     ] {
         hold(6, keys, reported);
     }
-    assert_eq!(
-        head("[hosts.local]\nengine = \"swarm\""),
-        [
-            r#"dayfly.toml:2: hosts.local.engine: is "swarm": this version does not support it yet; use engine = "docker""#
-        ]
-    );
 }
 
 #[test]

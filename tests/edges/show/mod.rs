@@ -9,9 +9,10 @@ mod web;
 use std::{sync::Arc, time::Duration};
 
 use dayfly::fleet::{
-    Census, ContainerId, Destination, Destinations, EgressVerdict, Event, Exit, ExitReason, Held, HostReport,
-    JobFacts, JobId, JobReport, Names, Phase, PoolReport, PullProgress, PullReport, RegistrationId,
-    Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp, Unmatched,
+    Availability, Census, ContainerId, Destination, Destinations, EgressVerdict, Event, Exit, ExitReason,
+    Held, HostReport, JobFacts, JobId, JobReport, Names, NodeReport, Phase, PoolReport, PullProgress,
+    PullReport, RegistrationId, Resources, RunnerName, RunnerReport, Scope, ScopeReport, Status, Timestamp,
+    Unmatched,
 };
 
 const NOON: Timestamp = Timestamp::from_millis(1_795_348_800_000);
@@ -82,6 +83,7 @@ fn fleet() -> Status {
             registration_id: Some(RegistrationId(23)),
             container_id: Some(ContainerId("c0ffee0123456789".into())),
             host: Some("local".parse().unwrap()),
+            node: Some("ci1".to_owned()),
             since: NOON,
             removal_reason: None,
             ending: None,
@@ -97,6 +99,13 @@ fn fleet() -> Status {
             trouble: None,
             runners: 2,
             committed: Resources { memory: 16 << 30, cpu_millis: 8000 },
+            nodes: vec![NodeReport {
+                name: "ci1".to_owned(),
+                availability: Availability::Paused,
+                reachable: true,
+                drain_requested: true,
+                runners: 2,
+            }],
             pulls: vec![PullReport {
                 image: "ghcr.io/acme/ci:1".to_owned(),
                 since: NOON,

@@ -149,7 +149,7 @@ async fn the_status_document_is_as_promised() {
             }],
             "runners": [{
                 "name": runner("linux", 1).as_str(), "pool": "linux", "phase": "busy",
-                "registration_id": 23, "container_id": "c0ffee0123456789", "host": "local",
+                "registration_id": 23, "container_id": "c0ffee0123456789", "host": "local", "node": "ci1",
                 "since": "2026-11-22T12:00:00.000Z", "removal_reason": null, "ending": null, "job": "build",
                 "job_details": details("build"), "more_destinations": 0,
                 "destinations": [
@@ -164,6 +164,8 @@ async fn the_status_document_is_as_promised() {
                 "name": "local", "engine": "docker", "endpoint": "unix:///run/docker.sock",
                 "endpoint_source": "DOCKER_HOST", "up": true, "last_listed_at": "2026-11-22T12:00:00.000Z",
                 "trouble": null, "runners": 2, "memory_committed": 17_179_869_184_u64, "cpu_millis_committed": 8000,
+                "nodes": [{"name": "ci1", "availability": "pause", "reachable": true, "drain_requested": true,
+                    "runners": 2}],
                 "pulls": [{"image": "ghcr.io/acme/ci:1", "since": "2026-11-22T12:00:00.000Z", "layers_done": 3,
                     "layers": 7, "bytes": 31_457_280, "bytes_known": 104_857_600}],
                 "blocked": "host_memory"

@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct Attached {
     pub(crate) runner: RunnerName,
     pub(crate) host: usize,
-    /// `None` for a network.
+    /// `None` for a network, and on a Swarm for a secret.
     pub(crate) sidecar: Option<Sidecar>,
     pub(crate) removed: bool,
 }
@@ -62,6 +62,7 @@ impl World {
             Attachment {
                 runner: attached.runner.clone(),
                 kind: match attached.sidecar {
+                    None if self.setting.is_swarm(host) => AttachmentKind::Secret,
                     None => AttachmentKind::Network,
                     Some(Sidecar { resources, state }) => AttachmentKind::Sidecar { resources, state },
                 },

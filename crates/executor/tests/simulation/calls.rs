@@ -5,7 +5,7 @@ use std::{future::poll_fn, task::Poll};
 
 use dayfly_executor::{GithubError, HostError, Listed, Listing, Mint, MintedRunner, RunnerApi};
 use dayfly_fleet::{
-    ContainerId, Devices, Exit, Occupation, Registration, RegistrationId, Resources, RunnerName, Why,
+    ContainerId, Devices, Exit, NodeId, Occupation, Registration, RegistrationId, Resources, RunnerName, Why,
 };
 use secrecy::SecretString;
 
@@ -62,6 +62,7 @@ pub(crate) enum Ask {
     },
     Exit(usize, ContainerId),
     Remove(usize, ContainerId),
+    DrainNode(usize, NodeId),
     /// A runner's sidecars, or its networks.
     Detach {
         host: usize,
@@ -120,7 +121,8 @@ impl Ask {
             | Self::Occupation(host, _)
             | Self::Stop { host, .. }
             | Self::Exit(host, _)
-            | Self::Remove(host, _) => host,
+            | Self::Remove(host, _)
+            | Self::DrainNode(host, _) => host,
             Self::List(_) | Self::Mint { .. } | Self::Delete { .. } => 0,
         }
     }
@@ -169,7 +171,8 @@ impl World {
             Ask::Delete { scope, id } => Some(self.delete(*scope, *id)),
             Ask::Containers(host) => {
                 let attachments = self.list_attachments(*host);
-                Some(Answer::Containers(Listed { containers: self.list_containers(*host), attachments }))
+                let (containers, cluster) = (self.list_containers(*host), self.show_cluster(*host));
+                Some(Answer::Containers(Listed { containers, attachments, cluster }))
             }
             Ask::MakeNetwork { host, runner } => Some(self.make_network(*host, runner)),
             Ask::CreateSidecar { host, runner, resources } => {
@@ -184,14 +187,16 @@ impl World {
             Ask::Start(_, container) => Some(self.start(container)),
             Ask::Occupation(_, container) => Some(self.occupation(container, call.serial)),
             Ask::Stop { id: container, grace, .. } => {
-                let delay = self.stop(container, *grace, call.why);
+                let is_cut_off = self.container(container).is_some_and(|index| self.is_cut_off(index));
+                let delay = if is_cut_off { 15 * SECOND } else { self.stop(container, *grace, call.why) };
                 if call.fault.is_none() {
                     self.after(delay + 20, Happening::Reply(id));
                 }
-                Some(Answer::Done)
+                Some(if is_cut_off { Fault::Failed.answer(false) } else { Answer::Done })
             }
             Ask::Exit(_, container) => Some(self.exit(container)),
-            Ask::Remove(_, container) => Some(self.remove(container)),
+            Ask::Remove(_, container) => Some(self.remove(container, call.why)),
+            Ask::DrainNode(host, node) => Some(self.drain_node(*host, node)),
         };
         call.answer = answer;
         self.calls.insert(id, call);

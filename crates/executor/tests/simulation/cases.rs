@@ -21,7 +21,7 @@ pub(crate) struct Cases {
 }
 
 /// What must happen to jobs, and to the news of them.
-const NEWS: [&str; 23] = [
+const NEWS: [&str; 28] = [
     "a clock set back",
     "a clock set forward",
     "a suspend",
@@ -30,6 +30,11 @@ const NEWS: [&str; 23] = [
     "a job waits for its approval",
     "a group is closed",
     "a look at a queue fails",
+    "a lost node comes back",
+    "a node is drained",
+    "a node is lost",
+    "a runner of a lost node is removed",
+    "a runner waits for a node",
     "a look misses a job",
     "a queued job is cancelled",
     "a session is lost",
@@ -69,11 +74,13 @@ impl Cases {
 
     pub(crate) fn plan(&mut self, plan: &Plan) {
         for action in &plan.actions {
-            let (Action::Launch { why, .. }
+            if let Action::Launch { why, .. }
             | Action::Deregister { why, .. }
             | Action::Stop { why, .. }
-            | Action::Remove { why, .. }) = action;
-            self.why.insert(*why);
+            | Action::Remove { why, .. } = action
+            {
+                self.why.insert(*why);
+            }
         }
         for event in &plan.events {
             match event {

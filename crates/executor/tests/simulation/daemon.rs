@@ -24,6 +24,7 @@ use crate::{
     cases::Cases,
     engine::Engine,
     figures::Figures,
+    nodes::Shown,
     random::Random,
     rules::Sight,
     setting::{MINUTE, SECOND, Setting, Source},
@@ -94,6 +95,8 @@ pub(crate) struct Day {
     /// What was reported to the daemon about jobs in this life.
     pub(crate) beliefs: Beliefs,
     pub(crate) paces: Vec<Pace>,
+    /// What was reported to the daemon about nodes in this life.
+    pub(crate) shown: Shown,
     /// A drain ended, and what it began may still go on.
     pub(crate) just_drained: bool,
     wake_at: Option<u64>,
@@ -145,6 +148,7 @@ impl Day {
             ended: BTreeSet::new(),
             beliefs: Beliefs::default(),
             paces: (0..pools).map(|_| Pace { launches: VecDeque::new(), bad_since: None }).collect(),
+            shown: Shown::default(),
             just_drained: false,
             wake_at: None,
             kill_in: None,
@@ -402,6 +406,7 @@ impl Day {
         self.told_unknown.clear();
         self.ended.clear();
         self.beliefs = Beliefs::default();
+        self.forget_nodes();
         let mut world = self.world();
         note!(world, "daemon: killed");
         world.alive = false;

@@ -101,7 +101,7 @@ impl World {
         Answer::Done
     }
 
-    pub(crate) fn list_containers(&mut self, host: usize) -> Vec<Found> {
+    pub(crate) fn list_containers(&self, host: usize) -> Vec<Found> {
         let found = |&index: &usize| {
             let c = &self.containers[index];
             Found {
@@ -114,9 +114,9 @@ impl World {
                 resources: c.resources,
                 devices: c.devices.clone(),
                 state: match &c.state {
-                    State::Created => ContainerState::Created,
-                    State::Up(_) => ContainerState::Up,
-                    State::Down(exit) => ContainerState::Down(exit.clone()),
+                    State::Created if c.task.is_none() => ContainerState::Created,
+                    State::Down(exit) if self.shows_end(index) => ContainerState::Down(exit.clone()),
+                    _ => ContainerState::Up,
                 },
             }
         };
@@ -164,10 +164,14 @@ impl World {
             stop_sent: false,
             said_idle: None,
             out_of_memory: false,
+            task: None,
         });
         self.present[host].push(index);
         self.runners.insert(runner.clone(), Some(index));
         self.registrations[registration].container = Some(index);
+        if self.setting.is_swarm(host) {
+            self.is_a_task(index);
+        }
         Answer::Created(id)
     }
 
@@ -184,7 +188,9 @@ impl World {
                 source: None,
             });
         };
-        if self.containers[index].state == State::Created {
+        if self.containers[index].state == State::Created
+            && !self.setting.is_swarm(self.containers[index].host)
+        {
             let c = &self.containers[index];
             let needs = matches!(self.setting.pools[c.pool].pool.template.docker, DockerMode::Dind(_));
             if needs && self.lost_sidecars.contains(&c.runner) {
@@ -199,9 +205,12 @@ impl World {
     /// What the log and the processes show: a job that is on its way shows nowhere yet.
     pub(crate) fn occupation(&mut self, id: &ContainerId, serial: u64) -> Answer {
         let Some(index) = self.container(id) else { return Answer::Occupation(Occupation::Down) };
+        if self.is_cut_off(index) {
+            return Fault::Failed.answer(false);
+        }
         let now = self.now;
         let c = &mut self.containers[index];
-        Answer::Occupation(if !c.is_up() {
+        Answer::Occupation(if !c.takes_room() {
             Occupation::Down
         } else if c.job_at.is_some() {
             Occupation::Busy(Some("build".to_owned()))
@@ -214,6 +223,10 @@ impl World {
     /// Sends the signal; returns how long it takes until the container has ended.
     pub(crate) fn stop(&mut self, id: &ContainerId, grace: u64, why: Option<Why>) -> u64 {
         let Some(index) = self.container(id) else { return 0 };
+        if self.containers[index].task.is_some() && self.containers[index].state == State::Created {
+            self.containers[index].state = State::Up(self.now);
+            self.exits(index, 143, false);
+        }
         if !self.containers[index].is_up() {
             return 0;
         }
@@ -230,18 +243,26 @@ impl World {
 
     pub(crate) fn exit(&mut self, id: &ContainerId) -> Answer {
         Answer::Exit(self.container(id).and_then(|index| match &self.containers[index].state {
-            State::Down(exit) => Some(exit.clone()),
-            State::Created | State::Up(_) => None,
+            State::Down(exit) if self.shows_end(index) => Some(exit.clone()),
+            _ => None,
         }))
     }
 
-    pub(crate) fn remove(&mut self, id: &ContainerId) -> Answer {
+    pub(crate) fn remove(&mut self, id: &ContainerId, why: Option<Why>) -> Answer {
         let Some(index) = self.container(id) else { return Answer::Done };
+        if self.containers[index].task.is_some() {
+            return self.remove_service(index, why);
+        }
         if self.containers[index].is_up() {
             return Fault::EngineRefused.answer(false);
         }
+        self.removed(index);
+        Answer::Done
+    }
+
+    /// A container is not there any more.
+    pub(crate) fn removed(&mut self, index: usize) {
         self.containers[index].removed = true;
         self.present[self.containers[index].host].retain(|&other| other != index);
-        Answer::Done
     }
 }

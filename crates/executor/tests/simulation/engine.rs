@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dayfly_executor::{Host, HostError, LaunchOf, Listed, Preparation};
 use dayfly_fleet::{
-    ContainerId, DockerMode, Exit, FilesDigest, Network, Occupation, Pool, RunnerName, Template,
+    ContainerId, DockerMode, Exit, FilesDigest, Network, NodeId, Occupation, Pool, RunnerName, Template,
 };
 
 use crate::{
@@ -113,5 +113,9 @@ impl Host for Engine {
 
     async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
         self.ask_to(Ask::Remove(self.host, id.clone())).await
+    }
+
+    async fn drain_node(&self, node: &NodeId) -> Result<(), HostError> {
+        self.ask_to(Ask::DrainNode(self.host, node.clone())).await
     }
 }

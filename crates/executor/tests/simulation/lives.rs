@@ -89,8 +89,12 @@ impl World {
     /// A container was started.
     pub(crate) fn starts(&mut self, container: usize) {
         let nature = self.draw_nature(self.containers[container].pool);
-        self.containers[container].state = State::Up(self.now);
-        self.containers[container].nature = nature;
+        let now = self.now;
+        let c = &mut self.containers[container];
+        (c.state, c.nature) = (State::Up(now), nature);
+        if let Some(task) = &mut c.task {
+            task.started_at = Some(now);
+        }
         note!(self, "world: {} starts, {nature:?}", self.containers[container].runner);
         let boot = match self.random.index(20) {
             0 => self.random.within(20 * SECOND, 100 * SECOND),
@@ -126,6 +130,9 @@ impl World {
             return;
         }
         let (registration, nature, pool) = (c.registration, c.nature, c.pool);
+        if self.is_out_of_touch(container) {
+            return self.after(5 * SECOND, Happening::Connect(container));
+        }
         if self.registrations[registration].gone_at.is_some() {
             note!(self, "world: {} finds its registration deleted", self.containers[container].runner);
             self.after(2 * SECOND, Happening::Exit(container, 0, false));
@@ -168,6 +175,9 @@ impl World {
         if !c.is_up() {
             return;
         }
+        if self.is_out_of_touch(container) {
+            return self.after(5 * SECOND, Happening::Deliver(container));
+        }
         let runner = c.runner.to_string();
         note!(self, "world: {runner} runs job {job}");
         self.job_starts(job, runner);
@@ -193,6 +203,9 @@ impl World {
             return;
         }
         let (Some(job), registration, nature) = (c.job, c.registration, c.nature) else { return };
+        if self.is_out_of_touch(container) {
+            return self.after(5 * SECOND, Happening::JobDone(container));
+        }
         note!(self, "world: {} is done with job {job}", c.runner);
         self.containers[container].job_done = true;
         if self.jobs[job].fate == Fate::Assigned {
@@ -249,6 +262,12 @@ impl World {
             log_tail: Arc::from(""),
         };
         c.state = State::Down(exit);
+        if let Some(task) = &mut c.task {
+            // Nothing but a list shows the end of a task.
+            task.ended_at = Some(self.now);
+            note!(self, "world: {} ended with {code}", self.containers[container].runner);
+            return self.ends(container);
+        }
         note!(self, "world: {} ended with {code}", self.containers[container].runner);
         self.ends(container);
         if !self.fails(self.setting.faults.silence) {
@@ -268,8 +287,7 @@ impl World {
     pub(crate) fn vanishes(&mut self, container: usize) {
         if self.containers[container].is_up() && !self.calm {
             note!(self, "world: somebody removes {}", self.containers[container].runner);
-            self.containers[container].removed = true;
-            self.present[self.containers[container].host].retain(|&other| other != container);
+            self.removed(container);
             self.ends(container);
         }
     }
@@ -296,7 +314,7 @@ impl World {
     /// A list shows the runner offline from now on.
     pub(crate) fn goes_offline(&mut self, registration: usize) {
         let living = self.registrations[registration].container.filter(|&c| self.containers[c].is_up());
-        if let Some(container) = living {
+        if let Some(container) = living.filter(|&c| !self.is_out_of_touch(c)) {
             if self.calm {
                 return;
             }
@@ -309,6 +327,7 @@ impl World {
         let r = &self.registrations[registration];
         if let Some(container) = r.container
             && self.containers[container].is_up()
+            && !self.is_out_of_touch(container)
             && r.gone_at.is_none()
         {
             self.registrations[registration].online = true;

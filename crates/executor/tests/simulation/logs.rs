@@ -22,7 +22,7 @@ impl World {
 
     pub(crate) fn say(&mut self, container: usize, line: Line) {
         let host = self.containers[container].host;
-        if self.under.host_down[host] > 0 || !self.following[host] {
+        if self.under.host_down[host] > 0 || !self.following[host] || self.is_cut_off(container) {
             return;
         }
         let said = match line {
@@ -42,18 +42,20 @@ impl World {
     /// The logs of all living runners of a host are read again from their beginning.
     pub(crate) fn repeat_logs(&mut self, host: usize) {
         for index in 0..self.present[host].len() {
-            let container = self.present[host][index];
-            let c = &self.containers[container];
-            let (listens, runs, done) = (c.connected_at.is_some(), c.job_at.is_some(), c.job_done);
-            if !c.is_up() {
-                continue;
-            }
-            for (line, written) in
-                [(Line::Listening, listens), (Line::Running, runs), (Line::Completed, done)]
-            {
-                if written {
-                    self.says(container, line);
-                }
+            self.repeat_log(self.present[host][index]);
+        }
+    }
+
+    /// The log of a living runner is read again.
+    pub(crate) fn repeat_log(&mut self, container: usize) {
+        let c = &self.containers[container];
+        let (listens, runs, done) = (c.connected_at.is_some(), c.job_at.is_some(), c.job_done);
+        if !c.is_up() {
+            return;
+        }
+        for (line, written) in [(Line::Listening, listens), (Line::Running, runs), (Line::Completed, done)] {
+            if written {
+                self.says(container, line);
             }
         }
     }

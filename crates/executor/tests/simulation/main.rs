@@ -20,12 +20,14 @@ mod happenings;
 mod jobs;
 mod lives;
 mod logs;
+mod nodes;
 mod random;
 mod rules;
 mod sets;
 mod setting;
 mod sources;
 mod spells;
+mod swarm;
 mod world;
 
 use std::{

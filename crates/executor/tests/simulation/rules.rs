@@ -29,6 +29,10 @@ impl World {
     }
 
     fn check_delete(&mut self, id: RegistrationId) {
+        // What cannot be asked: see `Day::check_nodes`.
+        if self.asking.why == Some(Why::NodeLost) {
+            return;
+        }
         let index = usize::try_from(id.0).unwrap_or(usize::MAX);
         let Some(r) = self.registrations.get(index) else {
             return self.breach(8, "a registration that never was is deleted");
@@ -68,7 +72,7 @@ impl World {
     fn check_remove(&mut self, id: &ContainerId) {
         let Some(index) = self.container(id) else { return };
         let c = &self.containers[index];
-        if c.is_up() && self.asking.why != Some(Why::NeverStarted) {
+        if c.is_up() && !matches!(self.asking.why, Some(Why::NeverStarted | Why::NodeLost)) {
             let what = format!("{} runs and is removed", c.runner);
             self.breach(3, &what);
         }
@@ -95,6 +99,7 @@ pub(crate) enum Sight {
 impl Day {
     /// The rules that an action keeps or breaks when it is planned.
     pub(crate) fn check_action(&mut self, action: &Action) {
+        self.check_nodes(action);
         match action {
             Action::Launch { runner, pool, host, devices, .. } => {
                 self.check_free(runner, pool, host, devices);
@@ -119,11 +124,13 @@ impl Day {
                 self.check_sight("host", self.host_sight_of(host), runner);
                 self.check_why(runner, *why, false);
             }
+            Action::DrainNode { .. } => {}
         }
     }
 
     /// Remembers what the daemon must not forget in this life.
     pub(crate) fn learn(&mut self, evidence: &Evidence) {
+        self.learn_of_nodes(evidence);
         let shared = std::sync::Arc::clone(&self.shared);
         self.beliefs.learn(evidence, &shared.try_lock().expect("the world is free"));
         match evidence {
@@ -212,8 +219,11 @@ impl Day {
                 Some((6, "may still boot"))
             }
             Why::ConnectionLost if c.connected_at.is_none() => Some((2, "never connected and has lost it")),
+            Why::NodeLost if !self.shown.is_lost(c.host, runner) => Some((2, "has a node")),
             Why::PoolGone if !world.setting.pools[c.pool].gone => Some((2, "has a pool")),
-            Why::Draining if world.under.draining[0] == 0 && !self.just_drained => {
+            Why::Draining
+                if world.under.draining[0] == 0 && !self.just_drained && !self.shown.was_to_drain(runner) =>
+            {
                 Some((2, "is drained for nothing"))
             }
             Why::MaxJobAge => match policy.max_job_age {
@@ -245,6 +255,7 @@ impl Day {
         self.in_flight.insert(runner.clone(), (pool, host));
         let sight = self.world().host_sight[host];
         self.check_sight("host", Some(sight), runner);
+        self.check_room(runner, pool, host);
         if self.beliefs.session_taken(pool) {
             self.breach(9, &format!("{runner} is launched while another session holds the scale set"));
         }
@@ -257,7 +268,7 @@ impl Day {
         let (mut of_pool, mut on_host, mut memory, mut cpu_millis, mut coming) = (0, 0, 0, 0, 0);
         for (at, present) in world.present.iter().enumerate() {
             for c in present.iter().map(|&c| &world.containers[c]) {
-                if !c.is_up() || self.in_flight.contains_key(&c.runner) {
+                if !c.takes_room() || self.in_flight.contains_key(&c.runner) {
                     continue;
                 }
                 of_pool += u32::from(c.pool == pool);
@@ -268,7 +279,8 @@ impl Day {
                 }
                 let young = world.now - world.planned_at[&c.runner] < 50 * SECOND;
                 let booting = c.connected_at.is_none() && !matches!(c.nature, Nature::DiesAtBoot(_)) && young;
-                coming += u32::from(c.pool == pool && booting && self.launched.contains(&c.runner));
+                let comes = booting && self.launched.contains(&c.runner) && !self.shown.waits(&c.runner);
+                coming += u32::from(c.pool == pool && comes);
             }
         }
         for sidecar in world.beside[host].iter().filter_map(|&index| world.attached[index].running(&world)) {
@@ -278,11 +290,13 @@ impl Day {
         for (runner, &(other, at)) in &self.in_flight {
             let container = world.container_of(runner);
             // It may have ended, or have taken a job, before its launch was answered.
-            if container.is_some_and(|c| !c.is_up() && c.state != State::Created) {
+            if container.is_some_and(|c| !c.takes_room() && c.state != State::Created) {
                 continue;
             }
             // A launch on a host that does not answer counts as no capacity.
-            let comes = world.host_sight[at] == Sight::Clear;
+            let comes = world.host_sight[at] == Sight::Clear
+                && !self.shown.waits(runner)
+                && !self.shown.is_lost(at, runner);
             coming += u32::from(comes && other == pool && container.is_none_or(|c| c.connected_at.is_none()));
             of_pool += u32::from(other == pool);
             if at == host {

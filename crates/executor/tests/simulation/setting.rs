@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use dayfly_fleet::{Demand, Host, HostName, InstanceId, Policy, Pool, Resources, Scope, Target, Template};
+use dayfly_fleet::{
+    Demand, Host, HostName, InstanceId, Node, Policy, Pool, Resources, Scope, Target, Template,
+};
 
-use crate::{extras, random::Random};
+use crate::{extras, random::Random, swarm};
 
 /// One second in the world's milliseconds.
 pub(crate) const SECOND: u64 = 1000;
@@ -43,6 +45,8 @@ pub(crate) struct Setting {
     /// All repositories that have jobs.
     pub(crate) repositories: Vec<Scope>,
     pub(crate) hosts: Vec<Host>,
+    /// The nodes of each host that is a Swarm.
+    pub(crate) swarms: Vec<Vec<Node>>,
     pub(crate) pools: Vec<PoolSetting>,
     pub(crate) faults: Faults,
     /// How long jobs arrive and faults happen.
@@ -136,13 +140,15 @@ impl Setting {
         let mut extra = Random::new(random.clone().next());
         extras::furnish(&mut extra, &mut pools);
         extras::spread(&mut extra, &mut pools, &hosts);
+        let swarms = swarm::draw(&mut Random::new(extra.clone().next()), &hosts, &mut pools);
         let hosts = hosts
             .into_iter()
             .enumerate()
             .map(|(index, name)| {
                 let on_host = || pools.iter().filter(|p| p.hosts.contains(&index));
                 let devices = extras::devices(&mut extra, on_host());
-                Host { devices, ..budget(random, name, on_host()) }
+                let nodes = (!swarms[index].is_empty()).then(Vec::new);
+                Host { devices, nodes, ..budget(random, name, on_host()) }
             })
             .collect();
         let mut repositories: Vec<Scope> = Vec::new();
@@ -159,6 +165,7 @@ impl Setting {
             instance: "ci1".parse().expect("an instance"),
             scopes,
             hosts,
+            swarms,
             pools,
             faults: Faults::draw(random),
             busy_for: random.within(10, 40) * MINUTE,
@@ -191,6 +198,7 @@ impl Setting {
             host.budget = Resources::default();
             host.devices = extras::plenty();
         }
+        self.enlarge_nodes();
     }
 
     /// Whether a pool has nothing to do with what fails alone.
@@ -345,5 +353,5 @@ fn budget<'a>(random: &mut Random, name: HostName, pools: impl Iterator<Item = &
     };
     let spare = u32::try_from(random.within(1, 8)).expect("small");
     let max_runners = random.chance(300).then_some(count + spare);
-    Host { name, max_runners, budget, devices: std::collections::BTreeMap::default() }
+    Host { name, max_runners, budget, devices: std::collections::BTreeMap::default(), nodes: None }
 }

@@ -23,6 +23,7 @@ use crate::{
     setting::{MORNING, Setting},
     sources::Sources,
     spells::{Spell, Spells},
+    swarm::{NodeNews, SwarmNode, Task},
 };
 
 /// The world, shared between the day and the calls that wait in it.
@@ -44,6 +45,13 @@ pub(crate) enum Happening {
     /// A sidecar stops, and whether somebody removed it.
     SidecarEnds(usize, bool),
     OutOfMemory(usize),
+    /// The manager of a Swarm places a runner's task, or tries to; and the node starts it.
+    Place(usize),
+    StartTask(usize),
+    /// What happens to a node of a host.
+    Node(usize, usize, NodeNews),
+    /// GitHub gives up the job of a runner that has been cut off since then.
+    GiveUp(usize, u64),
     Offline(usize),
     Online(usize),
     Disappear(usize),
@@ -140,6 +148,8 @@ pub(crate) struct Container {
     /// The last time it said that it is idle: to which task, and when.
     pub(crate) said_idle: Option<(u64, u64)>,
     pub(crate) out_of_memory: bool,
+    /// What a Swarm has of it.
+    pub(crate) task: Option<Task>,
 }
 
 impl Container {
@@ -230,6 +240,10 @@ pub(crate) struct World {
     pub(crate) planned_at: BTreeMap<RunnerName, u64>,
     /// Per host, the containers that are not removed.
     pub(crate) present: Vec<Vec<usize>>,
+    /// Per host, its nodes if it is a Swarm.
+    pub(crate) swarms: Vec<Vec<SwarmNode>>,
+    /// Per host, whether a Swarm places nothing now.
+    pub(crate) is_stuck: Vec<bool>,
     /// What was made beside containers, also for others' runners; and per host what is not removed.
     pub(crate) attached: Vec<Attached>,
     pub(crate) beside: Vec<Vec<usize>>,
@@ -296,6 +310,8 @@ impl World {
             runners: BTreeMap::new(),
             planned_at: BTreeMap::new(),
             present: vec![Vec::new(); hosts],
+            swarms: Vec::new(),
+            is_stuck: Vec::new(),
             attached: Vec::new(),
             beside: vec![Vec::new(); hosts],
             lost_sidecars: BTreeSet::new(),
@@ -323,6 +339,7 @@ impl World {
         world.settle_strangers();
         world.settle_strangers_beside();
         world.draw_spells();
+        world.build_swarms();
         world.draw_clocks();
         for pool in 0..pools {
             world.after(world.setting.pools[pool].burst_gap / 2, Happening::Burst(pool));

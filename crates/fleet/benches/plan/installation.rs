@@ -39,6 +39,7 @@ impl Installation {
                 max_runners: Some(u32::MAX),
                 budget: Resources::default(),
                 devices: BTreeMap::new(),
+                nodes: None,
             })
         });
         let hosts = hosts.collect::<Result<_>>()?;

@@ -8,6 +8,7 @@ use crate::{
     event::Event,
     evidence::Container,
     name::{HostName, RunnerName},
+    reasons::ExitReason,
     runner::{Contained, Life},
     template::Resources,
     time::Instant,
@@ -113,7 +114,7 @@ impl Fleet {
             }
         }
         for (name, exit) in vanished {
-            self.vanished(&name, exit, now);
+            self.vanished(&name, exit, ExitReason::Vanished, now);
         }
         self.attachments(host, began, attachments, now);
         self.forget();

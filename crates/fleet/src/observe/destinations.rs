@@ -38,6 +38,7 @@ mod tests {
             max_runners: None,
             budget: Resources::default(),
             devices: [].into(),
+            nodes: None,
         };
         let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, Vec::new(), vec![host.clone()]);
         let runner =

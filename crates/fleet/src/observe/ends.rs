@@ -76,16 +76,23 @@ impl Fleet {
         self.tell_end(name, reason, Some(exit), job_duration);
     }
 
-    /// Records that a container disappeared before its exit was read completely; `exit` is what is known.
-    pub(super) fn vanished(&mut self, name: &RunnerName, exit: Option<(Exit, ExitReason)>, now: Instant) {
+    /// Records that a container disappeared before its exit was read completely; `exit` is what is known, and `unseen`
+    /// the reason if nothing is.
+    pub(super) fn vanished(
+        &mut self,
+        name: &RunnerName,
+        exit: Option<(Exit, ExitReason)>,
+        unseen: ExitReason,
+        now: Instant,
+    ) {
         let Some(runner) = self.runners.get(name) else { return };
         let ended_at = runner.ended_at.filter(|_| exit.is_some()).unwrap_or(now);
         let job_duration = runner.latch.as_ref().map(|latch| ended_at.since(latch.since));
         let (exit, reason) = exit.unzip();
         if reason.is_none() {
-            self.count_end(name, ExitReason::Vanished, None, now);
+            self.count_end(name, unseen, None, now);
         }
-        self.tell_end(name, reason.unwrap_or(ExitReason::Vanished), exit, job_duration);
+        self.tell_end(name, reason.unwrap_or(unseen), exit, job_duration);
     }
 
     /// Records what the exit of a container means for its pool. Returns when it was counted as a failure of

@@ -8,7 +8,7 @@ use crate::{
     evidence::{Deregistered, ImageState, Launched, Minted, Removed, Stopped, Trouble, TroubleKind},
     mints::MintBudget,
     name::{HostName, PoolName, RunnerName},
-    reasons::{Held, Veto, Why},
+    reasons::{ExitReason, Held, Veto, Why},
     runner::{Contained, InFlight, Life, Registered, Runner},
     template::Template,
     time::Instant,
@@ -56,7 +56,11 @@ impl Fleet {
                 // What was made for it is removed once a list shows it; and a request whose response was lost may
                 // still have created a container that has devices.
                 let pool_of = self.pools.get(name.pool()).map(|state| &state.pool.template);
-                if container.is_none()
+                let on_cluster = runner.host.as_ref().and_then(|host| self.hosts.get(host));
+                let on_cluster = on_cluster.is_some_and(|host| host.host.nodes.is_some());
+                if container.is_none() && on_cluster && matches!(registration, Minted::Yes(_)) {
+                    runner.may_be_created(now);
+                } else if container.is_none()
                     && (!runner.devices.is_empty() || pool_of.is_some_and(Template::has_attachments))
                 {
                     runner.attached.may_be_left(now);
@@ -139,7 +143,7 @@ impl Fleet {
                 runner.retries = 0;
                 // Two lists and this response agree that a ghost has no registration; for any other, "not
                 // found" does not mean idle: it may have just taken its job.
-                if living && outcome == Deregistered::NotFound && why != Why::Ghost {
+                if living && outcome == Deregistered::NotFound && !matches!(why, Why::Ghost | Why::NodeLost) {
                     runner.take_down = None;
                     veto = Some(Veto::NotFound);
                 } else {
@@ -154,6 +158,9 @@ impl Fleet {
             Deregistered::Busy if living => {
                 veto = Some(Veto::GithubBusy);
                 runner.take_down = None;
+                if why == Why::NodeLost {
+                    runner.retry_later(BUSY_RETRY, now);
+                }
                 self.latch(name, None, now);
             }
             Deregistered::Busy => runner.retry_later(BUSY_RETRY, now),
@@ -202,11 +209,15 @@ impl Fleet {
         runner.in_flight = None;
         match outcome {
             Removed::Gone => {
+                let is_lost = container && why == Why::NodeLost && runner.takes_room();
                 if container {
                     runner.contained = Contained::Gone { at: now };
                 }
                 runner.attached.removed(now);
                 runner.retries = 0;
+                if is_lost {
+                    self.vanished(name, None, ExitReason::NodeLost, now);
+                }
                 if why == Why::NeverStarted {
                     let (pool, runner) = (name.pool().to_owned(), name.clone());
                     self.events.push(Event::Removed { pool, runner, why });

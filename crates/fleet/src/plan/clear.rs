@@ -144,7 +144,16 @@ impl Fleet {
     /// The next step for a running runner: check, deregister, settle, check, stop.
     fn next_step_down(&self, runner: &Runner, pass: &mut Pass) -> Option<(Action, InFlight)> {
         let TakeDown { why, deregistered_at, .. } = runner.take_down?;
-        if !pass.due(runner.retry_at) || !self.host_is_up(runner) {
+        if !pass.due(runner.retry_at) {
+            return None;
+        }
+        if why == Why::NodeLost && runner.has_lost_node() {
+            return match deregistered_at {
+                None => self.deregister(runner, why),
+                Some(at) => pass.due(at + SETTLE).then(|| self.remove(runner, why))?,
+            };
+        }
+        if !self.host_is_up(runner) {
             return None;
         }
         let (host, container) = runner.container()?;
@@ -175,6 +184,9 @@ impl Fleet {
                 Registered::Listed { at, .. } => (at > ended_at + FINISHED_GRACE).then_some(Why::Finished),
                 _ => None,
             };
+        }
+        if runner.may_have_been_created() {
+            return None;
         }
         if runner.launch_failed {
             return matches!(runner.registered, Registered::Listed { .. } | Registered::Expected { .. })
@@ -210,7 +222,7 @@ impl Fleet {
         if !self.scope_is_up(runner) {
             return None;
         }
-        let ask = runner.container().filter(|_| runner.takes_room());
+        let ask = runner.container().filter(|_| runner.takes_room() && !runner.has_lost_node());
         let action = Action::Deregister {
             runner: runner.name.clone(),
             scope: runner.scope.clone()?,
@@ -222,7 +234,7 @@ impl Fleet {
     }
 
     fn remove(&self, runner: &Runner, why: Why) -> Option<(Action, InFlight)> {
-        if !self.host_is_up(runner) {
+        if !self.host_is_listed(runner) {
             return None;
         }
         let action = Action::Remove {

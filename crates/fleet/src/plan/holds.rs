@@ -1,6 +1,6 @@
 //! Why a pool's launches are paused: on one of its hosts, or on all of them.
 
-use super::{Fleet, Pass, Probes, round::Round};
+use super::{Fleet, Pass, round::Round};
 use crate::{
     evidence::ImageState,
     fleet::PoolState,
@@ -83,7 +83,7 @@ impl Fleet {
             return Wish::Held(Held::RateLimited, format!("until {}", self.clock.timestamp(limited_until)));
         }
         let reached = std::mem::take(&mut hosts);
-        sort_out(reached, &mut hosts, &mut refusals, |host| self.not_ready(state, host, probes, pass));
+        sort_out(reached, &mut hosts, &mut refusals, |host| self.not_ready(state, host, round, pass));
         if hosts.is_empty() {
             let (why, detail) = of_all(refusals);
             return Wish::Held(why, detail);
@@ -127,10 +127,10 @@ impl Fleet {
         &self,
         state: &PoolState,
         host: &HostName,
-        probes: &Probes,
+        round: &Round,
         pass: &mut Pass,
     ) -> Option<(Held, String)> {
-        let template = &state.pool.template;
+        let (template, probes) = (&state.pool.template, &round.probes);
         let on_host = self.hosts.get(host)?;
         if on_host.has_unknown_size {
             return Some((Held::HostUnseen, "what its machine has is not known yet".to_owned()));
@@ -143,6 +143,13 @@ impl Fleet {
                 Some(ImageState::Unknown(detail)) => return Some((Held::ImageUnknown, detail.clone())),
                 None => return Some((Held::HostUnseen, format!("{image} has not been checked yet"))),
             }
+        }
+        match round.unplaced.get(&(state.pool.name.clone(), host.clone())) {
+            Some(Some(why)) => return Some((Held::NoNode, why.clone())),
+            Some(None) if !state.placed_on.contains(host) => {
+                return Some((Held::HostUnseen, "the first runner there has no node yet".to_owned()));
+            }
+            _ => {}
         }
         if let Some(backoff) = state.backoffs.on(host) {
             if let Some(cause) = backoff.holds(pass.now) {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     action::Action,
+    cluster::{Need, why_none},
     devices::Devices,
     event::Event,
     fleet::{Committed, PoolState},
@@ -30,6 +31,7 @@ impl Fleet {
             tallies,
             committed: self.committed(),
             probes: self.probes(),
+            unplaced: self.unplaced(),
             reserved: BTreeMap::new(),
             held: BTreeMap::new(),
         };
@@ -107,7 +109,11 @@ impl Fleet {
             let committed = round.committed.get(name).unwrap_or(&nothing);
             let reserved = round.reserved.get(name).is_some_and(|kept| kept.is_kept_from(&state.pool));
             match committed.admit(&on_host.host, template) {
-                Err(held) => refusals.push((name, held, String::new())),
+                Err(held) => {
+                    let why = |nodes: &Vec<_>| why_none(nodes, &Need::of(template));
+                    let nodes = on_host.host.nodes.as_ref().filter(|_| held == Held::NoNode);
+                    refusals.push((name, held, nodes.map(why).unwrap_or_default()));
+                }
                 Ok(_) if reserved => refusals.push((name, Held::HostReserved, String::new())),
                 Ok(devices) => {
                     let fullness = committed.fullness_with(&on_host.host, template.total_resources());
@@ -165,7 +171,12 @@ impl Fleet {
         let Some(state) = self.pools.get_mut(pool) else { return };
         state.waits_since = None;
         let template = &state.pool.template;
-        round.committed.entry(host.clone()).or_default().add(template.total_resources(), &devices);
+        if let Some(on_host) = self.hosts.get(&host) {
+            round.committed.entry(host.clone()).or_default().add(&on_host.host, template, &devices);
+            if on_host.host.nodes.is_some() {
+                round.unplaced.entry((pool.clone(), host.clone())).or_default();
+            }
+        }
         let tally = round.tallies.entry(pool.clone()).or_default();
         (tally.capacity, tally.room) = (tally.capacity + 1, tally.room + 1);
         if state.backoffs.is_failing() {

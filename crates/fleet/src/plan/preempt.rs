@@ -66,13 +66,13 @@ impl Fleet {
                 };
                 let on_host = committed.entry(host.clone()).or_default();
                 for victim in victims {
-                    on_host.remove(victim.committed_resources(), &victim.devices);
+                    on_host.remove(victim);
                     marked.push(victim.name.clone());
                 }
                 let template = &state.pool.template;
                 let Some(host) = self.hosts.get(&host) else { break };
                 let Ok(devices) = on_host.admit(&host.host, template) else { break };
-                on_host.add(template.total_resources(), &devices);
+                on_host.add(&host.host, template, &devices);
             }
         }
         marked
@@ -96,7 +96,7 @@ impl Fleet {
             let mut victims = Vec::new();
             if !admits(&left) {
                 for (.., runner) in self.candidates(name, state.pool.policy.priority, marked, pass) {
-                    left.remove(runner.committed_resources(), &runner.devices);
+                    left.remove(runner);
                     victims.push(runner);
                     if admits(&left) {
                         break;
@@ -108,7 +108,7 @@ impl Fleet {
                 // What turned out to be too small stays.
                 victims.retain(|runner| {
                     let mut kept = left.clone();
-                    kept.add(runner.committed_resources(), &runner.devices);
+                    kept.put_back(runner);
                     let is_needed = !admits(&kept);
                     if !is_needed {
                         left = kept;

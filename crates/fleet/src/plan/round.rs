@@ -11,11 +11,16 @@ use crate::{
     reasons::Held,
 };
 
+/// Pools and clusters, with why no node is suitable for a runner that waits there, if that is so.
+pub(super) type Unplaced = BTreeMap<(PoolName, HostName), Option<String>>;
+
 /// What a pass has given away so far.
 pub(super) struct Round {
     pub(super) tallies: BTreeMap<PoolName, Tally>,
     pub(super) committed: BTreeMap<HostName, Committed>,
     pub(super) probes: Probes,
+    /// The pools with runners that have no node yet, by cluster; with why none is suitable, if the cluster said so.
+    pub(super) unplaced: Unplaced,
     /// Room that is kept for a pool that comes before those that are asked later.
     pub(super) reserved: BTreeMap<HostName, Reservation>,
     /// Why each pool that wants a runner gets none.

@@ -11,6 +11,10 @@ use crate::{
 /// How long GitHub's list may lag behind a mint or a removal.
 pub(crate) const LIST_LAG: Duration = Duration::from_mins(1);
 
+/// How long a runner must be listed offline, in at least two lists, before its connection counts as lost:
+/// short interruptions are common and end by themselves.
+pub(crate) const OFFLINE_CONFIRMATION: Duration = Duration::from_mins(1);
+
 /// What is known of a runner's registration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Registered {
@@ -44,6 +48,16 @@ impl Registered {
     /// Whether there may be a registration.
     pub(crate) fn may_exist(&self) -> bool {
         !matches!(self, Self::Never) && self.gone_since().is_none()
+    }
+
+    /// Since when lists have shown it offline, if they have for this long.
+    pub(crate) fn offline_for(&self, length: Duration) -> Option<Instant> {
+        match *self {
+            Self::Listed { at, offline_since: Some(since), .. } => {
+                (at.since(since) >= length).then_some(since)
+            }
+            _ => None,
+        }
     }
 
     /// Since when it is gone, by a removal or by GitHub's lists.

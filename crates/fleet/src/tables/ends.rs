@@ -21,12 +21,7 @@ impl Board {
 
     fn events(&mut self) -> (String, Vec<Event>) {
         let plan = self.fleet.plan(self.now);
-        let signs = plan.actions.iter().map(|action| match action {
-            Action::Launch { .. } => '+',
-            Action::Deregister { .. } => '-',
-            Action::Stop { .. } => '!',
-            Action::Remove { .. } => 'x',
-        });
+        let signs = plan.actions.iter().map(sign);
         let ends = plan.events.iter().filter(|event| matches!(event, Event::Exited { .. })).cloned();
         (signs.collect(), ends.collect())
     }

@@ -27,6 +27,7 @@ fn removed_and_launched(board: &mut Board) -> (usize, Vec<(RunnerName, String)>)
                 Action::Remove { runner, .. } => {
                     board.observe(Evidence::Remove { runner, outcome: Removed::Gone });
                 }
+                Action::DrainNode { .. } => {}
             }
         }
         board.now = board.now + Duration::from_secs(1);

@@ -48,6 +48,7 @@ impl Machines {
                 max_runners: None,
                 budget: Resources { memory: gibibytes * GIB, cpu_millis: 0 },
                 devices: BTreeMap::new(),
+                nodes: None,
             })
             .collect();
         let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();

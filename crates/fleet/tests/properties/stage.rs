@@ -107,6 +107,7 @@ pub(super) fn fleet(min_idle: u32) -> Fleet {
         max_runners: Some(HOST_MAX),
         budget: Resources::default(),
         devices: BTreeMap::from([(DeviceClass::Gpu, gpus)]),
+        nodes: None,
     };
     Fleet::new("ci1".parse().unwrap(), 7, vec![pool("a", 0), pool("b", 1)], vec![host])
 }
@@ -149,6 +150,7 @@ pub(super) fn runner_of(action: &Action) -> &RunnerName {
         | Action::Deregister { runner, .. }
         | Action::Stop { runner, .. }
         | Action::Remove { runner, .. } => runner,
+        Action::DrainNode { .. } => unreachable!("the host is no cluster"),
     }
 }
 
@@ -311,6 +313,7 @@ impl Stage {
             (Action::Remove { .. }, Some(_)) => {
                 Evidence::Remove { runner, outcome: Removed::Failed(trouble(TroubleKind::EngineFailed)) }
             }
+            (Action::DrainNode { .. }, _) => return,
         };
         self.observe(evidence);
     }
@@ -358,6 +361,7 @@ impl Stage {
                     prop_assert!(self.host_trouble.is_none(), "rule 2: {action:?}");
                     prop_assert!(!truth.is_some_and(Self::up), "rule 3: {action:?}");
                 }
+                Action::DrainNode { .. } => {}
             }
             self.under_way.push(action);
         }

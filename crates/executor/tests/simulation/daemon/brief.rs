@@ -38,5 +38,6 @@ pub(super) fn brief_action(action: &Action) -> String {
         }
         Action::Stop { runner, why, ask, .. } => format!("stop {runner} for {}, asking {ask}", why.as_str()),
         Action::Remove { runner, why, .. } => format!("remove {runner} for {}", why.as_str()),
+        Action::DrainNode { host, node } => format!("drain node {} of {host}", node.0),
     }
 }

@@ -85,7 +85,8 @@ impl Day {
         };
         let again = fleet.plan(now);
         // A poll may name a runner that was not known yet at its first report.
-        let news = again.events.iter().any(|event| !matches!(event, Event::JobKnown { .. }));
+        let is_late = |event: &Event| matches!(event, Event::JobKnown { .. } | Event::JobStarted { .. });
+        let news = again.events.iter().any(|event| !is_late(event));
         if !again.actions.is_empty() || news {
             self.breach(rule, &format!("planned again: {:?} {:?}", again.actions, again.events));
         }
@@ -119,9 +120,10 @@ impl Day {
         self.figures.actions += 1;
         self.check_action(&action);
         let host = match &action {
-            Action::Launch { host, .. } | Action::Stop { host, .. } | Action::Remove { host, .. } => {
-                Some(host)
-            }
+            Action::Launch { host, .. }
+            | Action::Stop { host, .. }
+            | Action::Remove { host, .. }
+            | Action::DrainNode { host, .. } => Some(host),
             Action::Deregister { ask, runner, why, .. } => {
                 self.launched.remove(runner);
                 let pool = runner.pool().parse().ok().and_then(|pool| self.pool_index(&pool));
@@ -151,10 +153,11 @@ impl Day {
                 Action::Launch { why, .. }
                 | Action::Deregister { why, .. }
                 | Action::Stop { why, .. }
-                | Action::Remove { why, .. } => *why,
+                | Action::Remove { why, .. } => Some(*why),
+                Action::DrainNode { .. } => None,
             };
             let edges = Arc::clone(&self.edges);
-            self.spawn(Box::pin(async move { edges.carry_out(action).await }), Some(host), Some(why));
+            self.spawn(Box::pin(async move { edges.carry_out(action).await }), Some(host), why);
         }
     }
 }

@@ -31,7 +31,7 @@ impl Day {
         self.looking_at_host[host] = true;
         let (edges, began) = (Arc::clone(&self.edges), Instant::from_millis(now));
         let name = self.world().setting.hosts[host].name.clone();
-        let look = async move { vec![edges.list_containers(&name, began).await] };
+        let look = async move { edges.list_containers(&name, began).await };
         self.spawn(Box::pin(look), None, None);
     }
 

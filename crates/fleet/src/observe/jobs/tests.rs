@@ -56,8 +56,13 @@ fn jobs_pool() -> Pool {
 
 impl Table {
     fn of(pools: Vec<Pool>) -> Self {
-        let host_of =
-            Host { name: host(), max_runners: None, budget: Resources::default(), devices: BTreeMap::new() };
+        let host_of = Host {
+            name: host(),
+            max_runners: None,
+            budget: Resources::default(),
+            devices: BTreeMap::new(),
+            nodes: None,
+        };
         let now = Instant::from_millis(1_800_000_000_000);
         let mut fleet = Fleet::new("ci1".parse().unwrap(), 1, pools, vec![host_of]);
         let image = Template::default().image;

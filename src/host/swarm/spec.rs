@@ -1,0 +1,189 @@
+//! The request that creates a runner's service. Pure.
+//!
+//! A runner is a service in mode `replicated` with one replica that is never restarted: unlike one in mode
+//! `replicated-job`, it is stopped when it is removed on every version (docs/decisions).
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    Limit, NetworkAttachmentConfig, ResourceObject, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
+    TaskSpec, TaskSpecContainerSpec, TaskSpecContainerSpecDnsConfig, TaskSpecContainerSpecFile,
+    TaskSpecContainerSpecPrivileges, TaskSpecContainerSpecSecrets, TaskSpecLogDriver, TaskSpecPlacement,
+    TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+};
+
+use crate::{
+    fleet::{Network, Resources, Template},
+    host::{
+        HostError, Launch,
+        container::{self, LABEL_RUNNER, STOP_TIMEOUT, log_config, signed},
+        environment::{self, JIT},
+        hooks,
+        network_access::NetworkAccess,
+    },
+};
+
+/// Where the secret is in the container.
+const SECRET_FILE: &str = "dayfly-jit-config";
+
+/// Sets the variable from the secret and becomes the pool's command.
+fn wrapped(command: &[String]) -> (Vec<String>, Vec<String>) {
+    let script = format!(r#"{JIT}="$(cat /run/secrets/{SECRET_FILE})" && export {JIT} && exec "$@""#);
+    (["/bin/sh", "-c", &script, "sh"].map(str::to_owned).into(), command.to_vec())
+}
+
+/// The service of a runner; `secret` is the id of the secret with its JIT config, which is in the environment without it.
+pub(super) fn service(
+    launch: &Launch<'_>,
+    secret: Option<&str>,
+    usual_limits: bool,
+) -> Result<ServiceSpec, HostError> {
+    let template = &launch.pool.template;
+    Ok(ServiceSpec {
+        name: Some(launch.runner.to_string()),
+        labels: Some(container::labels(launch)),
+        mode: Some(ServiceSpecMode {
+            replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }),
+            ..ServiceSpecMode::default()
+        }),
+        task_template: Some(TaskSpec {
+            container_spec: Some(container_spec(launch, secret, usual_limits)?),
+            resources: Some(resources(template)?),
+            restart_policy: Some(TaskSpecRestartPolicy {
+                // A JIT config can be used once; a restarted container could only fail.
+                condition: Some(TaskSpecRestartPolicyConditionEnum::NONE),
+                ..TaskSpecRestartPolicy::default()
+            }),
+            placement: Some(TaskSpecPlacement {
+                constraints: Some(template.constraints.iter().map(ToString::to_string).collect()),
+                ..TaskSpecPlacement::default()
+            }),
+            networks: match &template.network {
+                Network::Named(name) => Some(vec![NetworkAttachmentConfig {
+                    target: Some(name.clone()),
+                    ..NetworkAttachmentConfig::default()
+                }]),
+                Network::Default | Network::Isolated => None,
+            },
+            log_driver: Some(log_driver()),
+            ..TaskSpec::default()
+        }),
+        ..ServiceSpec::default()
+    })
+}
+
+fn container_spec(
+    launch: &Launch<'_>,
+    secret: Option<&str>,
+    usual_limits: bool,
+) -> Result<TaskSpecContainerSpec, HostError> {
+    let template = &launch.pool.template;
+    let access = NetworkAccess::of(template);
+    let (command, args, env) = if secret.is_some() {
+        let (command, args) = wrapped(&template.command);
+        (Some(command), Some(args), environment::without_jit(launch, &access)?)
+    } else {
+        let args = Some(template.command.clone()).filter(|command| !command.is_empty());
+        (None, args, environment::of(launch, &access)?)
+    };
+    let passed_on = access.mounts.into_iter().chain(hooks::mounts(&template.hooks));
+    let all: Vec<_> = template.mounts.iter().cloned().chain(passed_on).collect();
+    let list = |items: &[String]| (!items.is_empty()).then(|| items.to_vec());
+    Ok(TaskSpecContainerSpec {
+        image: Some(launch.image.to_owned()),
+        // Not the instance: an engine that is also a host of its own would list the container as one of its runners.
+        labels: Some(HashMap::from([(LABEL_RUNNER.to_owned(), launch.runner.to_string())])),
+        command,
+        args,
+        env: Some(env),
+        user: template.user.clone(),
+        mounts: Some(all.iter().map(container::mount).collect::<Result<_, _>>()?),
+        secrets: secret.map(|id| vec![file_of(id, launch.runner.as_str())]),
+        hosts: list(&template.extra_hosts.iter().map(|line| host_line(line)).collect::<Vec<_>>()),
+        dns_config: list(&template.dns).map(|servers| TaskSpecContainerSpecDnsConfig {
+            nameservers: Some(servers),
+            ..TaskSpecContainerSpecDnsConfig::default()
+        }),
+        capability_add: list(&template.cap_add),
+        capability_drop: list(&template.cap_drop),
+        ulimits: Some(container::ulimits(template, usual_limits)),
+        privileges: template.forbids_new_privileges().then(|| TaskSpecContainerSpecPrivileges {
+            no_new_privileges: Some(true),
+            ..TaskSpecContainerSpecPrivileges::default()
+        }),
+        // Reaps processes that jobs leave behind, and forwards the stop signal.
+        init: Some(true),
+        stop_grace_period: Some(STOP_TIMEOUT * 1_000_000_000),
+        ..TaskSpecContainerSpec::default()
+    })
+}
+
+/// The secret as a file that the user of the image can read. The runner has used it up before its job starts.
+fn file_of(id: &str, name: &str) -> TaskSpecContainerSpecSecrets {
+    TaskSpecContainerSpecSecrets {
+        secret_id: Some(id.to_owned()),
+        secret_name: Some(name.to_owned()),
+        file: Some(TaskSpecContainerSpecFile {
+            name: Some(SECRET_FILE.to_owned()),
+            uid: Some("0".to_owned()),
+            gid: Some("0".to_owned()),
+            mode: Some(0o444),
+        }),
+    }
+}
+
+/// `name:address` as a line of `/etc/hosts`, which is the form of services.
+fn host_line(entry: &str) -> String {
+    match entry.split_once(':') {
+        Some((name, address)) => format!("{address} {name}"),
+        None => entry.to_owned(),
+    }
+}
+
+/// What the runner may use is reserved for it, so that a node is not given more than it has.
+fn resources(template: &Template) -> Result<TaskSpecResources, HostError> {
+    let Resources { memory, cpu_millis } = template.resources;
+    let memory = (memory > 0).then(|| signed(memory, "memory")).transpose()?;
+    let nano_cpus = cpu_millis.saturating_mul(1_000_000);
+    let nano_cpus = (cpu_millis > 0).then(|| signed(nano_cpus, "cpus")).transpose()?;
+    Ok(TaskSpecResources {
+        limits: Some(Limit { nano_cpus, memory_bytes: memory, pids: template.pids.map(i64::from) }),
+        reservations: Some(ResourceObject { nano_cpus, memory_bytes: memory, generic_resources: None }),
+        ..TaskSpecResources::default()
+    })
+}
+
+fn log_driver() -> TaskSpecLogDriver {
+    let config = log_config();
+    TaskSpecLogDriver { name: config.typ, options: config.config }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_extra_hosts_becomes_a_line_of_the_file() {
+        assert_eq!(host_line("registry:10.0.0.5"), "10.0.0.5 registry");
+        assert_eq!(host_line("registry:fe80::1"), "fe80::1 registry");
+    }
+
+    #[test]
+    fn the_command_becomes_that_of_a_shell_which_reads_the_secret() {
+        let (command, args) = wrapped(&["/home/runner/run.sh".to_owned()]);
+        assert_eq!(command[..2], ["/bin/sh", "-c"]);
+        assert!(
+            command[2].contains("cat /run/secrets/dayfly-jit-config") && command[2].ends_with(r#"exec "$@""#)
+        );
+        assert_eq!(args, ["/home/runner/run.sh"]);
+    }
+
+    #[test]
+    fn limits_are_reserved() {
+        let limits = Resources { memory: 1 << 30, cpu_millis: 1500 };
+        let resources = resources(&Template { resources: limits, ..Template::default() }).unwrap();
+        let (limits, reserved) = (resources.limits.unwrap(), resources.reservations.unwrap());
+        assert_eq!((limits.memory_bytes, limits.nano_cpus), (Some(1 << 30), Some(1_500_000_000)));
+        assert_eq!((reserved.memory_bytes, reserved.nano_cpus), (limits.memory_bytes, limits.nano_cpus));
+    }
+}
