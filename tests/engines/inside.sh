@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# inside.sh NAME: the first process of an engine's namespaces. Makes the unpacked packages its root, and runs the
-# engine. Everything in the namespaces ends with it. Started by `up`, never by itself.
+# inside.sh FOLDER NAME NODE: the first process of an engine's namespaces. Makes the unpacked packages its root, and
+# runs the engine. Everything in the namespaces ends with it. Started by `start`, never by itself.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-engine "$1"
-root=$folder/root
+engine "${@:2}"
 
 # `up` connects the network namespace first: an engine reads its addresses when it starts.
 until [ -e "$folder/network" ]; do sleep 0.05; done
@@ -31,18 +30,31 @@ umount --lazy /oldroot
 hash -r
 export HOME=/root PATH=/usr/sbin:/usr/bin
 cd /
+[ -z "$node" ] || printf '%s\n' "$node" >/proc/sys/kernel/hostname
 
 case $name in
-docker-26)
+docker-26 | swarm-26)
   # Two GPUs that are none, by the Container Device Interface: containers get a variable.
   mkdir -p /etc/cdi /etc/docker
   printf '%s\n' '{ "features": { "cdi": true } }' >/etc/docker/daemon.json
   gpu() { printf '{ "name": "%s", "containerEdits": { "env": ["DAYFLY_FAKE_GPU=%s"] } }' "$1" "$1"; }
   printf '{ "cdiVersion": "0.5.0", "kind": "dayfly.test/gpu", "devices": [%s, %s] }\n' "$(gpu 0)" "$(gpu 1)" \
     >/etc/cdi/dayfly.json
+  # A task's image is asked for in a registry even where it is present, and that takes minutes without a network.
+  export DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1
   # Registries of tests are on this machine, without TLS.
-  dockerd --data-root /var/lib/docker --cgroup-parent "/$cgroup" --insecure-registry "$host_address/32" \
-    --host unix:///run/engine/engine.sock &
+  engine=(dockerd --data-root /var/lib/docker --cgroup-parent "/$cgroup" --insecure-registry "$host_address/32"
+    --host unix:///run/engine/engine.sock)
+  if [ -n "$node" ]; then
+    # The machine outlives its engine; `node start` starts another.
+    mkfifo /run/engine/start
+    while true; do
+      "${engine[@]}" &
+      wait $! || true
+      read -r </run/engine/start
+    done
+  fi
+  "${engine[@]}" &
   ;;
 podman-5)
   mkdir -p /etc/containers
