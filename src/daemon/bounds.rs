@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    fleet::{ContainerId, Exit, FilesDigest, Occupation, Pool, RegistrationId, RunnerName, Template},
+    fleet::{ContainerId, Exit, FilesDigest, NodeId, Occupation, Pool, RegistrationId, RunnerName, Template},
     github::{GithubError, Listing, Mint, MintedRunner, RunnerApi},
     host::{Host, HostError, LaunchError, LaunchOf, Listed, Preparation},
 };
@@ -141,6 +141,10 @@ impl<T: Host<Prepared: Default>> Host for Bounded<T> {
     async fn detach(&self, runner: &RunnerName) -> Result<(), HostError> {
         let _slot = self.removals.one().await;
         self.edge.detach(runner).await
+    }
+
+    async fn drain_node(&self, node: &NodeId) -> Result<(), HostError> {
+        self.edge.drain_node(node).await
     }
 
     async fn promote(&self, runner: &RunnerName, pool: &Pool) -> Result<(), HostError> {

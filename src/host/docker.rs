@@ -36,7 +36,7 @@ use crate::{
     clock,
     fleet::{
         ClockReading, Container, ContainerId, ContainerState, Exit, FilesDigest, HostName, InstanceId,
-        Occupation, Pool, Resources, RunnerName, Template,
+        NodeId, Occupation, Pool, Resources, RunnerName, Template,
     },
 };
 
@@ -379,6 +379,10 @@ impl Host for Docker {
 
     async fn promote(&self, runner: &RunnerName, pool: &Pool) -> Result<(), HostError> {
         self.promote_copies(runner, pool).await
+    }
+
+    async fn drain_node(&self, node: &NodeId) -> Result<(), HostError> {
+        Err(HostError::Refused(format!("there is no node {}: the host is one machine", node.0)))
     }
 
     async fn detach(&self, runner: &RunnerName) -> Result<(), HostError> {

@@ -128,6 +128,7 @@ pub(crate) struct Status {
 pub(crate) struct PoolStatus {
     pub(crate) name: String,
     pub(crate) held: Option<String>,
+    pub(crate) held_detail: Option<String>,
     pub(crate) queued: u32,
     phases: BTreeMap<String, usize>,
 }
@@ -137,6 +138,7 @@ pub(crate) struct RunnerStatus {
     pub(crate) name: String,
     pub(crate) phase: String,
     pub(crate) container_id: Option<String>,
+    pub(crate) node: Option<String>,
     pub(crate) since: String,
     #[serde(default)]
     pub(crate) destinations: Vec<DestinationStatus>,
@@ -160,6 +162,15 @@ pub(crate) struct ScopeStatus {
 pub(crate) struct HostStatus {
     pub(crate) name: String,
     pub(crate) up: bool,
+    pub(crate) nodes: Vec<NodeStatus>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct NodeStatus {
+    pub(crate) name: String,
+    pub(crate) availability: String,
+    pub(crate) reachable: bool,
+    pub(crate) runners: u32,
 }
 
 impl Status {
@@ -170,6 +181,17 @@ impl Status {
     /// What holds a pool back.
     pub(crate) fn held(&self, pool: &str) -> Option<&str> {
         self.pool(pool).held.as_deref()
+    }
+
+    /// A node of the only host.
+    pub(crate) fn node(&self, name: &str) -> &NodeStatus {
+        self.hosts[0].nodes.iter().find(|node| node.name == name).expect("the node is listed")
+    }
+
+    /// How many runners on a node are in a phase.
+    pub(crate) fn on_node(&self, node: &str, phase: &str) -> usize {
+        let is_it = |runner: &&RunnerStatus| runner.node.as_deref() == Some(node) && runner.phase == phase;
+        self.runners.iter().filter(is_it).count()
     }
 
     /// How many runners of a pool are in a phase.

@@ -31,7 +31,10 @@ use dayfly::{
 };
 use futures_util::TryStreamExt as _;
 
-use crate::engines::{self, TestEngine};
+use crate::{
+    engines::{self, TestEngine},
+    shell_image,
+};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_dayfly");
 
@@ -112,6 +115,22 @@ pub(crate) async fn tag(docker: &Docker, reference: &str, tag: &str) -> String {
     let options = TagImageOptionsBuilder::new().repo(REPOSITORY).tag(tag).build();
     docker.tag_image(reference, Some(options)).await.unwrap();
     format!("{REPOSITORY}:{tag}")
+}
+
+/// Sees to it that there is an image of simulated runners that has a shell, under a tag of this test's own.
+pub(crate) async fn image_with_shell(docker: &Docker, instance: &str) -> String {
+    let (name, linked) = (format!("{instance}-shell"), [BINARY]);
+    let mut root = shell_image::root_with(&["cat"], &linked);
+    // More can be added before the two empty blocks at the end.
+    root.truncate(root.len() - 1024);
+    let mut archive = tar::Builder::new(root);
+    let program = fs::read(BINARY).unwrap();
+    let mut header = tar::Header::new_gnu();
+    header.set_size(program.len() as u64);
+    header.set_mode(0o755);
+    archive.append_data(&mut header, "dayfly", &program[..]).unwrap();
+    shell_image::import_root(docker, REPOSITORY, &name, archive.into_inner().unwrap()).await;
+    format!("{REPOSITORY}:{name}")
 }
 
 /// The files of an image as a tar archive.

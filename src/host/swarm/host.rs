@@ -76,7 +76,9 @@ impl Swarm {
         secret: Option<&str>,
     ) -> Result<ContainerId, HostError> {
         Reference::read(launch.image)?;
-        let spec = Box::new(spec::service(launch, secret, true)?);
+        let limited = self.manager().can_limit_files() != Some(false);
+        let mode = *self.0.mode.lock();
+        let spec = Box::new(spec::service(launch, secret, limited, mode)?);
         let logins = proxy_logins(&launch.pool.template.proxy);
         let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
         let credentials = self.credentials(launch.image);
@@ -169,6 +171,9 @@ impl Host for Swarm {
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), HostError> {
         let runner = self.runner_of(id)?;
         let mut exit = match self.task_now(&runner).await? {
+            Some(seen) if seen.is_running() && !self.reaches(seen.node.as_ref()).await? => {
+                return Err(failed(Call::RemoveService, "the node of its task cannot be reached"));
+            }
             Some(seen) => self.exit_of(&seen, true).await?,
             None => log::without_task(),
         };

@@ -17,7 +17,8 @@ use tracing::{debug, warn};
 
 use super::{
     shared::{AT_REST, Known, Swarm},
-    state::{self, Seen, State},
+    spec::Mode,
+    state::{self, LABEL_DRAIN, Seen, State},
 };
 use crate::{
     fleet::{
@@ -48,11 +49,19 @@ const OTHERS: Duration = Duration::from_secs(10);
 impl Swarm {
     pub(super) async fn list_all(&self) -> Result<Listed, HostError> {
         let began = Instant::now();
-        let services = self.services().await?;
+        // Nodes first: one that is paused by then gets nothing that the tasks listed after it do not show.
+        let listed_nodes = self.listed_nodes().await?;
+        let (services, attachments) = try_join!(self.services(), self.secrets())?;
         let names = names_of(&services);
-        let tasks = async { if names.is_empty() { Ok(Vec::new()) } else { self.tasks_named(names).await } };
-        let (tasks, listed_nodes, attachments) = try_join!(tasks, self.listed_nodes(), self.secrets())?;
-        self.read_others(&services).await;
+        let tasks = if names.is_empty() { Vec::new() } else { self.tasks_named(names).await? };
+        let is_to_be_drained = |node: &ListedNode| {
+            node.spec
+                .as_ref()
+                .and_then(|spec| spec.labels.as_ref())
+                .is_some_and(|l| l.contains_key(LABEL_DRAIN))
+        };
+        self.read_others(&services, listed_nodes.iter().any(is_to_be_drained)).await;
+        *self.0.mode.lock() = mode_of(&listed_nodes);
         let nodes: Vec<Node> = {
             let others = self.0.others.lock();
             listed_nodes.into_iter().filter_map(|node| state::node(node, &others.others)).collect()
@@ -137,11 +146,11 @@ impl Swarm {
         Ok(listed.into_iter().filter_map(attachment).collect())
     }
 
-    /// Reads what others take of the nodes, if that is due. Without it their reservations are not known, and the Swarm
+    /// Reads what others take of the nodes, if that is due or needed now. Without it their reservations are not known, and the Swarm
     /// itself refuses what has no room.
-    async fn read_others(&self, ours: &[Service]) {
+    async fn read_others(&self, ours: &[Service], now: bool) {
         let is_due = self.0.others.lock().at.is_none_or(|at| at.elapsed() >= OTHERS);
-        if !is_due {
+        if !is_due && !now {
             return;
         }
         let listed = self.running_tasks().await;
@@ -158,7 +167,7 @@ impl Swarm {
     /// All tasks that run or are to run, of all services.
     pub(super) async fn running_tasks(&self) -> Result<Vec<Task>, HostError> {
         let options = ListTasksOptionsBuilder::new()
-            .filters(&HashMap::from([("desired-state", vec!["running".to_owned()])]))
+            .filters(&HashMap::from([("desired-state", ["running", "complete"].map(str::to_owned).to_vec())]))
             .build();
         let listed = self
             .engine()
@@ -265,6 +274,13 @@ impl Swarm {
             AT_REST
         }
     }
+}
+
+/// The mode that all nodes can run.
+fn mode_of(nodes: &[ListedNode]) -> Mode {
+    let version = |node: &ListedNode| node.description.as_ref()?.engine.as_ref()?.engine_version.clone();
+    let versions: Vec<String> = nodes.iter().map(|node| version(node).unwrap_or_default()).collect();
+    Mode::of(versions.iter().map(String::as_str))
 }
 
 /// What the names of these services begin with, up to the part that differs from runner to runner.

@@ -33,6 +33,9 @@ const END_LOG: Duration = Duration::from_secs(5);
 /// The exit code of a task that never ran, as Docker's command returns it.
 const NEVER_RAN: i64 = 125;
 
+/// What runc reports where a node cannot set the usual limit of open files.
+const CANNOT_LIMIT: &str = "error setting rlimit";
+
 /// How long a stream of events is used before it is replaced: a connection can be dead without notice.
 const EVENTS_LIFE: Duration = Duration::from_mins(5);
 
@@ -139,6 +142,13 @@ impl Swarm {
         } else {
             Story::without_log("its node or its log cannot be reached")
         };
+        if end.why.contains(CANNOT_LIMIT) {
+            self.manager().learn_limit_of_files(false);
+        }
+        // It could not be started.
+        if story.tail().is_empty() && !end.why.is_empty() {
+            story.keep(end.why.as_bytes());
+        }
         let code = end.code.unwrap_or(if never_ran { NEVER_RAN } else { STOPPED });
         Ok(Exit {
             at: end.at.parse::<Timestamp>().unwrap_or_default(),

@@ -44,7 +44,8 @@ impl Swarm {
     /// Drains a node whose drain was asked for, unless that was taken back meanwhile.
     pub(super) async fn drain(&self, node: &NodeId) -> Result<(), HostError> {
         self.update(&node.0, |spec| {
-            if spec.labels.get_or_insert_default().remove(LABEL_DRAIN).is_some() {
+            let is_paused = spec.availability == Some(NodeSpecAvailabilityEnum::PAUSE);
+            if is_paused && spec.labels.get_or_insert_default().remove(LABEL_DRAIN).is_some() {
                 spec.availability = Some(NodeSpecAvailabilityEnum::DRAIN);
             }
         })

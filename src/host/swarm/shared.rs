@@ -10,7 +10,10 @@ use bollard::auth::DockerCredentials;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
-use super::state::{Others, Seen};
+use super::{
+    spec::Mode,
+    state::{Others, Seen},
+};
 use crate::{
     fleet::{ContainerId, Exit, HostName, InstanceId, RunnerName},
     host::{Docker, Endpoint, HostError, Reporter, call::Call, engine::Engine},
@@ -31,6 +34,8 @@ pub(super) struct Inner {
     pub(super) images: Mutex<HashMap<String, Pinned>>,
     pub(super) others: Mutex<OthersSeen>,
     pub(super) relist_after: Mutex<Duration>,
+    /// That of services, by the nodes of the last list.
+    pub(super) mode: Mutex<Mode>,
 }
 
 /// What is known of a runner's service.
@@ -63,6 +68,7 @@ impl Swarm {
             images: Mutex::default(),
             others: Mutex::default(),
             relist_after: Mutex::new(AT_REST),
+            mode: Mutex::default(),
         }))
     }
 

@@ -1,15 +1,16 @@
 //! The request that creates a runner's service. Pure.
 //!
-//! A runner is a service in mode `replicated` with one replica that is never restarted: unlike one in mode
-//! `replicated-job`, it is stopped when it is removed on every version (docs/decisions).
+//! A runner is a service with one task that is never restarted: a job, or where a node is too old for those a replicated
+//! service (docs/decisions).
 
 use std::collections::HashMap;
 
 use bollard::models::{
     Limit, NetworkAttachmentConfig, ResourceObject, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
-    TaskSpec, TaskSpecContainerSpec, TaskSpecContainerSpecDnsConfig, TaskSpecContainerSpecFile,
-    TaskSpecContainerSpecPrivileges, TaskSpecContainerSpecSecrets, TaskSpecLogDriver, TaskSpecPlacement,
-    TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+    ServiceSpecModeReplicatedJob, TaskSpec, TaskSpecContainerSpec, TaskSpecContainerSpecDnsConfig,
+    TaskSpecContainerSpecFile, TaskSpecContainerSpecPrivileges, TaskSpecContainerSpecSecrets,
+    TaskSpecLogDriver, TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
+    TaskSpecRestartPolicyConditionEnum,
 };
 
 use crate::{
@@ -22,6 +23,49 @@ use crate::{
         network_access::NetworkAccess,
     },
 };
+
+/// The mode of a runner's service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The Swarm stops its task when its node is drained, and when the node is reached again after it was lost.
+    #[default]
+    Replicated,
+    /// The Swarm leaves its task alone until it has ended. Before 24 it is not stopped when the service is removed.
+    Job,
+}
+
+impl Mode {
+    /// What a Swarm with engines of these versions can do: the oldest decides.
+    pub(super) fn of<'v>(versions: impl IntoIterator<Item = &'v str>) -> Self {
+        let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let mut all = versions.into_iter().peekable();
+        let is_known = all.peek().is_some();
+        if is_known && all.all(|version| major(version).is_some_and(|major| major >= FIRST_WITH_JOBS)) {
+            Self::Job
+        } else {
+            Self::Replicated
+        }
+    }
+
+    fn spec(self) -> ServiceSpecMode {
+        match self {
+            Self::Replicated => ServiceSpecMode {
+                replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }),
+                ..ServiceSpecMode::default()
+            },
+            Self::Job => ServiceSpecMode {
+                replicated_job: Some(ServiceSpecModeReplicatedJob {
+                    max_concurrent: Some(1),
+                    total_completions: Some(1),
+                }),
+                ..ServiceSpecMode::default()
+            },
+        }
+    }
+}
+
+/// The first version that stops the task of a job whose service is removed (moby 42789, 44312).
+const FIRST_WITH_JOBS: u32 = 24;
 
 /// Where the secret is in the container.
 const SECRET_FILE: &str = "dayfly-jit-config";
@@ -37,15 +81,13 @@ pub(super) fn service(
     launch: &Launch<'_>,
     secret: Option<&str>,
     usual_limits: bool,
+    mode: Mode,
 ) -> Result<ServiceSpec, HostError> {
     let template = &launch.pool.template;
     Ok(ServiceSpec {
         name: Some(launch.runner.to_string()),
         labels: Some(container::labels(launch)),
-        mode: Some(ServiceSpecMode {
-            replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }),
-            ..ServiceSpecMode::default()
-        }),
+        mode: Some(mode.spec()),
         task_template: Some(TaskSpec {
             container_spec: Some(container_spec(launch, secret, usual_limits)?),
             resources: Some(resources(template)?),
@@ -176,6 +218,14 @@ mod tests {
             command[2].contains("cat /run/secrets/dayfly-jit-config") && command[2].ends_with(r#"exec "$@""#)
         );
         assert_eq!(args, ["/home/runner/run.sh"]);
+    }
+
+    #[test]
+    fn the_oldest_engine_decides_the_mode() {
+        assert_eq!(Mode::of(["26.1.5+dfsg1", "29.7.2"]), Mode::Job);
+        assert_eq!(Mode::of(["20.10.24+dfsg1", "29.7.2"]), Mode::Replicated);
+        assert_eq!(Mode::of(["", "29.7.2"]), Mode::Replicated);
+        assert_eq!(Mode::of([]), Mode::Replicated);
     }
 
     #[test]

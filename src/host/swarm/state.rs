@@ -88,6 +88,8 @@ fn seen(task: &Task) -> Option<Seen> {
                 | TaskState::READY
                 | TaskState::STARTING
                 | TaskState::RUNNING
+                // That of a job.
+                | TaskState::COMPLETE
         )
     );
     let text = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -215,6 +217,8 @@ mod tests {
             ("n", "running", "running", on(true)),
             // It is being stopped, and has not ended.
             ("n", "running", "shutdown", on(true)),
+            ("n", "running", "complete", on(true)),
+            ("n", "complete", "complete", None),
             ("n", "complete", "shutdown", None),
             ("n", "failed", "shutdown", None),
             ("n", "rejected", "shutdown", None),

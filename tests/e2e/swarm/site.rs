@@ -3,21 +3,24 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
-    process::Command,
+    process::{Child, Command},
 };
 
 use bollard::{
     Docker,
-    models::{Node, NodeSpecAvailabilityEnum, Service, Task},
+    models::{
+        Node, NodeSpec, NodeSpecAvailabilityEnum, ResourceObject, Service, ServiceSpec, ServiceSpecMode,
+        ServiceSpecModeReplicated, Task, TaskSpec, TaskSpecContainerSpec, TaskSpecResources,
+    },
     query_parameters::{
         ListNodesOptions, ListSecretsOptionsBuilder, ListServicesOptionsBuilder, ListTasksOptions,
         UpdateNodeOptionsBuilder,
     },
 };
-use dayfly::host::{LABEL_DRAIN, LABEL_INSTANCE, LABEL_RUNNER};
+use dayfly::host::{LABEL_INSTANCE, LABEL_RUNNER};
 
 use crate::{
-    engine,
+    engine::{self, LABEL_TEST},
     engines::{TestEngine, skipped},
     world::{Pool, World, clear, pool, quick, until},
 };
@@ -34,14 +37,22 @@ pub(crate) struct Site {
 impl Drop for Site {
     fn drop(&mut self) {
         self.world.halt();
+        if std::thread::panicking() {
+            // It may have been disturbed when the test failed.
+            for what in ["resume", "reconnect", "start"] {
+                self.disturb(what, "worker");
+            }
+        }
         let [manager, worker] = self.at.clone();
         let instance = self.world.instance.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let docker = engine::connect(&manager).await;
-                for service in services(&docker, &instance).await {
-                    docker.delete_service(&service.id.unwrap()).await.unwrap();
+                for label in [LABEL_INSTANCE, LABEL_TEST] {
+                    for service in services(&docker, label, &instance).await {
+                        docker.delete_service(&service.id.unwrap()).await.unwrap();
+                    }
                 }
                 until("no task is left", async || {
                     let left = tasks(&docker, &instance).await.is_empty();
@@ -52,15 +63,11 @@ impl Drop for Site {
                     docker.delete_secret(&secret).await.unwrap();
                 }
                 for node in docker.list_nodes(None::<ListNodesOptions>).await.unwrap() {
-                    let Node { id: Some(id), version: Some(version), spec: Some(mut spec), .. } = node else {
-                        continue;
-                    };
-                    let labels = spec.labels.get_or_insert_default();
-                    labels.remove(LABEL_DRAIN);
-                    spec.availability = Some(NodeSpecAvailabilityEnum::ACTIVE);
-                    let version = version.index.unwrap().try_into().unwrap();
-                    let options = UpdateNodeOptionsBuilder::new().version(version).build();
-                    docker.update_node(&id, spec, options).await.unwrap();
+                    change_node(&docker, node, |spec| {
+                        spec.labels = None;
+                        spec.availability = Some(NodeSpecAvailabilityEnum::ACTIVE);
+                    })
+                    .await;
                 }
             });
             clear(&worker, &instance);
@@ -107,7 +114,22 @@ impl Site {
     }
 
     pub(crate) async fn services(&self) -> Vec<Service> {
-        services(&self.manager, &self.world.instance).await
+        services(&self.manager, LABEL_INSTANCE, &self.world.instance).await
+    }
+
+    /// The ids of all services of the instance.
+    pub(crate) async fn service_ids(&self) -> BTreeSet<String> {
+        self.services().await.into_iter().filter_map(|service| service.id).collect()
+    }
+
+    pub(crate) async fn secrets(&self) -> Vec<String> {
+        secrets(&self.manager, &self.world.instance).await
+    }
+
+    /// An image with a shell, on both nodes.
+    pub(crate) async fn image_with_shell(&self) -> String {
+        engine::image_with_shell(&self.worker, &self.world.instance).await;
+        engine::image_with_shell(&self.manager, &self.world.instance).await
     }
 
     pub(crate) async fn tasks(&self) -> Vec<Task> {
@@ -119,18 +141,74 @@ impl Site {
         self.tasks().await.into_iter().filter_map(|task| task.node_id).collect()
     }
 
-    pub(crate) async fn node(&self, name: &str) -> Node {
+    async fn node(&self, name: &str) -> Node {
         let nodes = self.manager.list_nodes(None::<ListNodesOptions>).await.unwrap();
         let named =
             |node: &Node| node.description.as_ref().and_then(|of| of.hostname.as_deref()) == Some(name);
         nodes.into_iter().find(named).unwrap_or_else(|| panic!("there is a node {name}"))
     }
 
+    async fn change(&self, node: &str, change: impl FnOnce(&mut NodeSpec)) {
+        change_node(&self.manager, self.node(node).await, change).await;
+    }
+
+    pub(crate) async fn pause(&self, node: &str) {
+        self.change(node, |spec| spec.availability = Some(NodeSpecAvailabilityEnum::PAUSE)).await;
+    }
+
+    pub(crate) async fn label(&self, node: &str, label: &str, value: &str) {
+        self.change(node, |spec| {
+            spec.labels.get_or_insert_default().insert(label.to_owned(), value.to_owned());
+        })
+        .await;
+    }
+
+    /// A service of someone else that reserves all but a little memory of each node; returns its id.
+    pub(crate) async fn reserve_nearly_all(&self) -> String {
+        let nodes = self.manager.list_nodes(None::<ListNodesOptions>).await.unwrap();
+        let memory = |node: &Node| node.description.as_ref()?.resources.as_ref()?.memory_bytes;
+        let least = nodes.iter().filter_map(memory).min().unwrap();
+        let spec = ServiceSpec {
+            name: Some(format!("other-{}", self.world.instance)),
+            labels: Some(HashMap::from([(LABEL_TEST.to_owned(), self.world.instance.clone())])),
+            mode: Some(ServiceSpecMode {
+                replicated: Some(ServiceSpecModeReplicated { replicas: Some(2) }),
+                ..ServiceSpecMode::default()
+            }),
+            task_template: Some(TaskSpec {
+                container_spec: Some(TaskSpecContainerSpec {
+                    image: Some(self.world.image.clone()),
+                    command: Some(["/dayfly", "egress-proxy", "--mode", "audit"].map(str::to_owned).into()),
+                    ..TaskSpecContainerSpec::default()
+                }),
+                resources: Some(TaskSpecResources {
+                    reservations: Some(ResourceObject {
+                        memory_bytes: Some(least - (1 << 30)),
+                        ..ResourceObject::default()
+                    }),
+                    ..TaskSpecResources::default()
+                }),
+                ..TaskSpec::default()
+            }),
+            ..ServiceSpec::default()
+        };
+        self.manager.create_service(spec, None).await.unwrap().id.unwrap()
+    }
+
+    /// Starts `dayfly nodes` with these arguments.
+    pub(crate) fn nodes_command(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(engine::BINARY);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", path).arg("nodes").args(arguments);
+        command.arg("--config").arg(self.world.config()).spawn().unwrap()
+    }
+
     /// Waits until nothing of the instance is left: no service, task, secret or container on either node.
     pub(crate) async fn is_clean(&self) {
         until("nothing is left on the Swarm", async || {
             let instance = &self.world.instance;
-            let mut left = services(&self.manager, instance).await.len() + self.tasks().await.len();
+            let mut left =
+                services(&self.manager, LABEL_INSTANCE, instance).await.len() + self.tasks().await.len();
             left += secrets(&self.manager, instance).await.len();
             for engine in [&self.manager, &self.worker] {
                 left += containers(engine, instance).await;
@@ -144,12 +222,20 @@ impl Site {
     pub(crate) fn disturb(&self, what: &str, node: &str) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/node");
         let status = Command::new(script).args([what, node]).status().unwrap();
-        assert!(status.success(), "{what} {node}");
+        assert!(status.success() || std::thread::panicking(), "{what} {node}");
     }
 }
 
-async fn services(docker: &Docker, instance: &str) -> Vec<Service> {
-    let filters = HashMap::from([("label", vec![format!("{LABEL_INSTANCE}={instance}")])]);
+async fn change_node(docker: &Docker, node: Node, change: impl FnOnce(&mut NodeSpec)) {
+    let mut spec = node.spec.unwrap();
+    change(&mut spec);
+    let version = node.version.unwrap().index.unwrap().try_into().unwrap();
+    let options = UpdateNodeOptionsBuilder::new().version(version).build();
+    docker.update_node(&node.id.unwrap(), spec, options).await.unwrap();
+}
+
+async fn services(docker: &Docker, label: &str, instance: &str) -> Vec<Service> {
+    let filters = HashMap::from([("label", vec![format!("{label}={instance}")])]);
     let options = ListServicesOptionsBuilder::new().filters(&filters).build();
     docker.list_services(Some(options)).await.unwrap()
 }

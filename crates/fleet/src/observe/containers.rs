@@ -8,8 +8,8 @@ use crate::{
     event::Event,
     evidence::Container,
     name::{HostName, RunnerName},
-    reasons::ExitReason,
-    runner::{Contained, Life},
+    reasons::{ExitReason, Why},
+    runner::{Contained, Life, TakeDown},
     template::Resources,
     time::Instant,
 };
@@ -114,7 +114,13 @@ impl Fleet {
             }
         }
         for (name, exit) in vanished {
-            self.vanished(&name, exit, ExitReason::Vanished, now);
+            let take_down = self.runners.get(&name).and_then(|runner| runner.take_down);
+            let unseen = match take_down {
+                // The response to its removal was lost.
+                Some(TakeDown { why: Why::NodeLost, .. }) => ExitReason::NodeLost,
+                _ => ExitReason::Vanished,
+            };
+            self.vanished(&name, exit, unseen, now);
         }
         self.attachments(host, began, attachments, now);
         self.forget();

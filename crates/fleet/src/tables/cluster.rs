@@ -247,8 +247,7 @@ fn a_node_is_drained_once_when_its_idle_runners_are_removed_and_its_busy_ones_ha
     }
     assert_eq!(site.steps(), ["drain n1"]);
     let drained = |trouble| Evidence::NodeDrained { host: named("c"), node: NodeId("n1".into()), trouble };
-    let trouble = Trouble { kind: TroubleKind::EngineFailed, retry_after: None, detail: "500".to_owned() };
-    site.observe(drained(Some(trouble)));
+    site.observe(drained(Some(engine_failed("500"))));
     site.live(Duration::from_secs(9));
     site.plan();
     assert_eq!(site.steps(), ["drain n1"], "after ten seconds, and no sooner");
@@ -300,6 +299,37 @@ fn an_idle_runner_of_a_lost_node_is_replaced_and_removed_when_github_has_given_i
         assert_eq!(site.steps(), ["deregister: node_lost", "remove: node_lost"]);
         assert_eq!(site.ends, [ExitReason::NodeLost]);
         assert!(!site.running.contains_key(&runner) && site.live(HOUR).is_empty());
+    }
+}
+
+#[test]
+fn the_end_of_a_lost_runner_is_that_although_the_response_to_its_removal_was_lost() {
+    let (mut site, runner) = lost(false);
+    site.loses_responses = true;
+    site.offline.insert(runner);
+    site.live(5 * MINUTE);
+    assert_eq!(site.ends, [ExitReason::NodeLost]);
+}
+
+#[test]
+fn a_launch_whose_response_was_lost_takes_room_until_a_list_shows_whether_it_was_done() {
+    for is_done in [false, true] {
+        let mut site = site_of(on_cluster(1, policy(1, 1)), vec![node("n1", 4)]);
+        site.silent = vec![named("c")];
+        site.plan();
+        let runner = site.fleet.runners.keys().next().unwrap().clone();
+        let (registration, trouble) = (Minted::Yes(RegistrationId(1)), engine_failed("timed out"));
+        let outcome = Launched::Failed { registration, container: None, trouble };
+        site.observe(Evidence::Launch { runner: runner.clone(), outcome });
+        assert!(site.plan().is_empty() && site.steps().is_empty(), "it may be running");
+        site.silent.clear();
+        if is_done {
+            let container = site.container(&runner);
+            site.running.insert(runner, (named("c"), container, false));
+        }
+        site.wait(Duration::from_secs(1));
+        let launched = site.plan();
+        assert_eq!((launched.len(), site.steps().len()), if is_done { (0, 0) } else { (1, 1) });
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Site {
     pub(super) unregistered: BTreeSet<RunnerName>,
     /// What GitHub answers to deregistrations.
     pub(super) answer: Deregistered,
+    /// Whether responses to removals are lost.
+    pub(super) loses_responses: bool,
     /// What was done beside launches, since that was last read.
     steps: Vec<String>,
     /// How runners have ended.
@@ -85,6 +87,10 @@ pub(super) fn of_size(gibibytes: u64, mut pool: Pool) -> Pool {
     pool
 }
 
+pub(super) fn engine_failed(detail: &str) -> Trouble {
+    Trouble { kind: TroubleKind::EngineFailed, retry_after: None, detail: detail.to_owned() }
+}
+
 pub(super) fn counted(launched: &[String]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for one in launched {
@@ -108,6 +114,7 @@ impl Site {
             offline: BTreeSet::new(),
             unregistered: BTreeSet::new(),
             answer: Deregistered::Removed,
+            loses_responses: false,
             steps: Vec::new(),
             ends: Vec::new(),
             number: 0,
@@ -273,23 +280,28 @@ impl Site {
         std::mem::take(&mut self.steps)
     }
 
+    /// A container for a runner, which has just been started.
+    pub(super) fn container(&mut self, runner: &RunnerName) -> Container {
+        self.number += 1;
+        let template = &self.fleet.pools[runner.pool()].pool.template;
+        Container {
+            id: ContainerId(format!("c{}", self.number).into()),
+            runner: runner.clone(),
+            registration: Some(RegistrationId(self.number)),
+            scope: Some(scope()),
+            template: template.digest(),
+            image: Some("sha256:1".to_owned()),
+            resources: template.resources,
+            devices: Devices::default(),
+            state: ContainerState::Up,
+        }
+    }
+
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Launch { runner, host, devices, pool, .. } if !self.silent.contains(&host) => {
-                self.number += 1;
-                let (registration, id) =
-                    (RegistrationId(self.number), ContainerId(format!("c{}", self.number).into()));
-                let container = Container {
-                    id: id.clone(),
-                    runner: runner.clone(),
-                    registration: Some(registration),
-                    scope: Some(scope()),
-                    template: self.fleet.pools[&pool].pool.template.digest(),
-                    image: Some("sha256:1".to_owned()),
-                    resources: self.fleet.pools[&pool].pool.template.resources,
-                    devices,
-                    state: ContainerState::Up,
-                };
+            Action::Launch { runner, host, devices, .. } if !self.silent.contains(&host) => {
+                let container = Container { devices, ..self.container(&runner) };
+                let (registration, id) = (container.registration.unwrap(), container.id.clone());
                 self.running.insert(runner.clone(), (host, container, false));
                 let outcome = Launched::Up { registration, container: id };
                 self.observe(Evidence::Launch { runner, outcome });
@@ -314,7 +326,9 @@ impl Site {
             Action::Remove { runner, why, .. } => {
                 self.step(false, "remove", why);
                 self.running.remove(&runner);
-                self.observe(Evidence::Remove { runner, outcome: Removed::Gone });
+                let trouble = || engine_failed("timed out");
+                let outcome = if self.loses_responses { Removed::Failed(trouble()) } else { Removed::Gone };
+                self.observe(Evidence::Remove { runner, outcome });
             }
             Action::DrainNode { node, .. } => self.steps.push(format!("drain {}", node.0)),
         }
@@ -351,9 +365,7 @@ impl Site {
     }
 
     pub(super) fn fails(&mut self, host: &str) {
-        let trouble =
-            Trouble { kind: TroubleKind::EngineFailed, retry_after: None, detail: "timed out".to_owned() };
-        self.observe(Evidence::HostTrouble { host: named(host), trouble });
+        self.observe(Evidence::HostTrouble { host: named(host), trouble: engine_failed("timed out") });
     }
 
     pub(super) fn held(&self, pool: &str) -> (Option<Held>, Option<String>) {

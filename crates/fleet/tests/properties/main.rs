@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod clusters;
 mod happening;
 mod several_hosts;
 mod stage;
