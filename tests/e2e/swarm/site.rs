@@ -4,25 +4,28 @@ use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
     process::{Child, Command},
+    sync::Mutex,
+    time::Duration,
 };
 
 use bollard::{
     Docker,
     models::{
-        Node, NodeSpec, NodeSpecAvailabilityEnum, ResourceObject, Service, ServiceSpec, ServiceSpecMode,
-        ServiceSpecModeReplicated, Task, TaskSpec, TaskSpecContainerSpec, TaskSpecResources,
+        ContainerSummary, Node, NodeSpec, NodeSpecAvailabilityEnum, ResourceObject, Service, ServiceSpec,
+        ServiceSpecMode, ServiceSpecModeReplicated, Task, TaskSpec, TaskSpecContainerSpec, TaskSpecResources,
     },
     query_parameters::{
-        ListNodesOptions, ListSecretsOptionsBuilder, ListServicesOptionsBuilder, ListTasksOptions,
-        UpdateNodeOptionsBuilder,
+        ListContainersOptionsBuilder, ListNodesOptions, ListSecretsOptionsBuilder,
+        ListServicesOptionsBuilder, ListTasksOptions, UpdateNodeOptionsBuilder,
     },
 };
 use dayfly::host::{LABEL_INSTANCE, LABEL_RUNNER};
+use tokio::time::timeout;
 
 use crate::{
     engine::{self, LABEL_TEST},
     engines::{TestEngine, skipped},
-    world::{Pool, World, clear, pool, quick, until},
+    world::{DEADLINE, Pool, World, clear, pool, quick, until},
 };
 
 /// A Swarm with one daemon.
@@ -205,17 +208,37 @@ impl Site {
 
     /// Waits until nothing of the instance is left: no service, task, secret or container on either node.
     pub(crate) async fn is_clean(&self) {
-        until("nothing is left on the Swarm", async || {
-            let instance = &self.world.instance;
-            let mut left =
-                services(&self.manager, LABEL_INSTANCE, instance).await.len() + self.tasks().await.len();
-            left += secrets(&self.manager, instance).await.len();
-            for engine in [&self.manager, &self.worker] {
-                left += containers(engine, instance).await;
+        let seen = Mutex::new(Vec::new());
+        let clean = timeout(DEADLINE, async {
+            loop {
+                let left = self.left().await;
+                if left.is_empty() {
+                    return;
+                }
+                *seen.lock().unwrap() = left;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            (left == 0).then_some(())
-        })
-        .await;
+        });
+        assert!(clean.await.is_ok(), "there are left: {:#?}", seen.lock().unwrap());
+    }
+
+    /// What there is of the instance.
+    async fn left(&self) -> Vec<String> {
+        let instance = &self.world.instance;
+        let services = self.services().await;
+        let mut left: Vec<String> = services
+            .iter()
+            .map(|service| format!("service {:?}", service.spec.as_ref().map(|s| &s.name)))
+            .collect();
+        left.extend(self.tasks().await.iter().map(|task| {
+            format!("task {:?} {:?} {:?} of {:?}", task.id, task.desired_state, task.status, task.service_id)
+        }));
+        left.extend(self.secrets().await.into_iter().map(|secret| format!("secret {secret}")));
+        for (name, engine) in [("manager", &self.manager), ("worker", &self.worker)] {
+            let found = containers(engine, instance).await;
+            left.extend(found.into_iter().map(|container| format!("{container} on {name}")));
+        }
+        left
     }
 
     /// Does something to a node, `manager` or `worker`, by the script of the test engines.
@@ -257,10 +280,14 @@ async fn tasks(docker: &Docker, instance: &str) -> Vec<Task> {
     listed.into_iter().filter(is_of).collect()
 }
 
-/// How many containers of an instance's runners an engine has, in any state.
-async fn containers(docker: &Docker, instance: &str) -> usize {
-    let options = bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).build();
+/// The containers of an instance's runners that an engine has, in any state.
+async fn containers(docker: &Docker, instance: &str) -> Vec<String> {
+    let options = ListContainersOptionsBuilder::new().all(true).build();
     let listed = docker.list_containers(Some(options)).await.unwrap();
-    let is_of = |names: &Vec<String>| names.iter().any(|name| name.contains(&format!("-{instance}-")));
-    listed.into_iter().filter(|container| container.names.as_ref().is_some_and(is_of)).count()
+    let shown = |container: ContainerSummary| {
+        let names = container.names.unwrap_or_default();
+        let is_of = names.iter().any(|name| name.contains(&format!("-{instance}-")));
+        is_of.then(|| format!("container {names:?} ({:?})", container.status))
+    };
+    listed.into_iter().filter_map(shown).collect()
 }
