@@ -125,7 +125,7 @@ impl Planner {
         for action in planned {
             let (edges, publisher) = (self.edges.clone(), self.publisher.clone());
             self.actions.spawn(async move {
-                for evidence in edges.carry_out(action).await {
+                for evidence in Box::pin(edges.carry_out(action)).await {
                     publisher.publish(evidence);
                 }
             });

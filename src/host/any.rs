@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     Docker, Endpoint, Happened, Host, HostError, Launch, LaunchError, Listed, Preparation, Prepared,
-    RegistryLogin, Reporter, Swarm, TemplateFiles,
+    RegistryLogin, Reporter, Swarm, TemplateFiles, engine::boxed,
 };
 use crate::fleet::{
     ContainerId, Exit, FilesDigest, HostName, InstanceId, NodeId, Occupation, Pool, PullPolicy, PullProgress,
@@ -30,6 +30,13 @@ macro_rules! either {
         match $self {
             Self::Docker($engine) => $call,
             Self::Swarm($engine) => $call,
+        }
+    };
+    // The larger of the two futures would be in each.
+    (async $self:ident, $engine:ident => $call:expr) => {
+        match $self {
+            Self::Docker($engine) => $call.await,
+            Self::Swarm($engine) => boxed($call).await,
         }
     };
 }
@@ -115,7 +122,7 @@ impl Host for AnyEngine {
     type Prepared = Prepared;
 
     async fn list(&self) -> Result<Listed, HostError> {
-        either!(self, engine => engine.list().await)
+        either!(async self, engine => engine.list())
     }
 
     async fn read_files(&self, template: &Template) -> Result<TemplateFiles, HostError> {
@@ -127,46 +134,46 @@ impl Host for AnyEngine {
     }
 
     async fn prepare(&self, runner: Preparation<'_>) -> Result<Prepared, HostError> {
-        either!(self, engine => engine.prepare(runner).await)
+        either!(async self, engine => engine.prepare(runner))
     }
 
     async fn create(&self, launch: Launch<'_>) -> Result<ContainerId, HostError> {
-        either!(self, engine => engine.create(launch).await)
+        either!(async self, engine => engine.create(launch))
     }
 
     async fn start(&self, id: &ContainerId) -> Result<(), HostError> {
-        either!(self, engine => engine.start(id).await)
+        either!(async self, engine => engine.start(id))
     }
 
     async fn launch(&self, launch: Launch<'_>) -> Result<ContainerId, LaunchError> {
-        either!(self, engine => engine.launch(launch).await)
+        either!(async self, engine => engine.launch(launch))
     }
 
     async fn occupation(&self, id: &ContainerId) -> Result<Occupation, HostError> {
-        either!(self, engine => engine.occupation(id).await)
+        either!(async self, engine => engine.occupation(id))
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), HostError> {
-        either!(self, engine => engine.stop(id, grace).await)
+        either!(async self, engine => engine.stop(id, grace))
     }
 
     async fn exit(&self, id: &ContainerId) -> Result<Option<Exit>, HostError> {
-        either!(self, engine => engine.exit(id).await)
+        either!(async self, engine => engine.exit(id))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<(), HostError> {
-        either!(self, engine => engine.remove(id).await)
+        either!(async self, engine => engine.remove(id))
     }
 
     async fn promote(&self, runner: &RunnerName, pool: &Pool) -> Result<(), HostError> {
-        either!(self, engine => engine.promote(runner, pool).await)
+        either!(async self, engine => engine.promote(runner, pool))
     }
 
     async fn detach(&self, runner: &RunnerName) -> Result<(), HostError> {
-        either!(self, engine => engine.detach(runner).await)
+        either!(async self, engine => engine.detach(runner))
     }
 
     async fn drain_node(&self, node: &NodeId) -> Result<(), HostError> {
-        either!(self, engine => engine.drain_node(node).await)
+        either!(async self, engine => engine.drain_node(node))
     }
 }

@@ -1,7 +1,7 @@
 //! The container as it is shipped: its image is built by the shipped Dockerfile, and started first as
 //! `deploy/compose.yaml` says and then as the `docker run` of `docs/how-to/install.md`, until jobs are served.
 
-mod build;
+pub(crate) mod build;
 mod shipped;
 
 use std::{collections::HashMap, fs, net::TcpListener, os::unix::fs::MetadataExt as _};

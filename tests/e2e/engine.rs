@@ -247,7 +247,12 @@ async fn tags(docker: &Docker) -> Vec<String> {
 
 /// One process at a time makes or removes the image. Waits for its turn.
 fn turn() -> File {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e-image.lock");
+    turn_of("image")
+}
+
+/// Waits until this process alone may do something.
+pub(crate) fn turn_of(what: &str) -> File {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-{what}.lock"));
     let file = File::options().create(true).truncate(false).write(true).open(path).unwrap();
     file.lock().unwrap();
     file

@@ -4,12 +4,13 @@
 mod losses;
 mod rooms;
 mod site;
+mod stack;
 
 use std::{sync::Mutex, time::Duration};
 
 use dayfly::simulator::Endpoint;
 
-use self::site::Site;
+use self::site::{Site, disturb, on_swarm};
 use crate::world::within;
 
 /// How long both nodes may take to be drained one after the other.
@@ -20,7 +21,7 @@ async fn jobs_run_on_both_nodes_and_nothing_is_left_of_them() {
     let Some(mut site) = Site::new("jobs run on both nodes and nothing is left of them").await else {
         return;
     };
-    let pool = site.pool("linux").sized(2, 8);
+    let pool = on_swarm("linux").sized(2, 8);
     site.start(&[&pool]).await;
     site.world.until("two are idle", |status| status.count("linux", "idle") == 2).await;
     for _ in 0..10 {
@@ -60,7 +61,7 @@ async fn runners_are_adopted_after_the_daemon_and_the_manager_were_killed() {
     let test = "runners are adopted after the daemon and the manager were killed";
     let Some(mut site) = Site::new(test).await else { return };
     // On the worker alone: what runs on a manager ends with its engine.
-    let pool = site.pool("linux").sized(2, 6).container("constraints = [\"node.role==worker\"]");
+    let pool = on_swarm("linux").sized(2, 6).container("constraints = [\"node.role==worker\"]");
     site.start(&[&pool]).await;
     site.world.until("two are idle", |status| status.count("linux", "idle") == 2).await;
     site.world.github.enqueue(pool.job().lasting(Duration::from_secs(45)));
@@ -74,7 +75,7 @@ async fn runners_are_adopted_after_the_daemon_and_the_manager_were_killed() {
     site.world.until("they are adopted", |status| status.count("linux", "idle") == 2).await;
     assert_eq!(site.service_ids().await, before);
 
-    site.disturb("restart", "manager");
+    disturb("restart", "manager");
     site.world.until("they are seen again", |status| status.count("linux", "idle") == 2).await;
     let now = site.world.github_until("the job goes on", |now| now.succeeded == 1).await;
     assert_eq!(now.lost, 0);
@@ -87,7 +88,7 @@ async fn runners_are_adopted_after_the_daemon_and_the_manager_were_killed() {
 async fn one_node_after_the_other_is_drained_under_load_and_no_job_is_lost() {
     let test = "one node after the other is drained under load, and no job is lost";
     let Some(mut site) = Site::new(test).await else { return };
-    let pool = site.pool("linux").sized(2, 8);
+    let pool = on_swarm("linux").sized(2, 8);
     site.start(&[&pool]).await;
     site.world.until("two are idle", |status| status.count("linux", "idle") == 2).await;
     let mut jobs = 0;

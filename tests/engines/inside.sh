@@ -44,7 +44,7 @@ docker-26 | swarm-26)
   export DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1
   # Registries of tests are on this machine, without TLS.
   engine=(dockerd --data-root /var/lib/docker --cgroup-parent "/$cgroup" --insecure-registry "$host_address/32"
-    --host unix:///run/engine/engine.sock)
+    --host unix:///run/engine/engine.sock --host unix:///run/docker.sock)
   if [ -n "$node" ]; then
     # The machine outlives its engine; `node start` starts another.
     mkfifo /run/engine/start

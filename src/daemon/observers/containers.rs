@@ -36,7 +36,9 @@ pub(super) async fn list_containers(
     loop {
         let evidence = edges.list_containers(&host, clock::now()).await;
         engine.was_listed(matches!(evidence[..], [Evidence::Containers { .. }, ..]));
-        evidence.into_iter().for_each(|evidence| publisher.publish(evidence));
+        for evidence in evidence {
+            publisher.publish(evidence);
+        }
         // Either is a reason to list again: the time has come, or something happened.
         let _ = timeout(engine.api.relist_after(), relist.notified()).await;
     }
@@ -74,7 +76,7 @@ pub(super) async fn follow_events(engine: Engine, host: HostName, publisher: Pub
                 Ok(Happened::Oom { runner, .. }) => publisher.publish(Evidence::OutOfMemory { runner }),
                 Ok(Happened::Started { .. }) => {}
                 Ok(Happened::Destroyed { .. } | Happened::Sidecar { .. } | Happened::Changed) => {
-                    relist.notify_one()
+                    relist.notify_one();
                 }
                 Err(error) => debug!(%host, error = chain(&error), "the engine's event stream ended"),
             }

@@ -76,9 +76,9 @@ impl Swarm {
         secret: Option<&str>,
     ) -> Result<ContainerId, HostError> {
         Reference::read(launch.image)?;
-        let limited = self.manager().can_limit_files() != Some(false);
-        let mode = *self.0.mode.lock();
-        let spec = Box::new(spec::service(launch, secret, limited, mode)?);
+        let mut form = *self.0.form.lock();
+        form.limit_files &= self.manager().can_limit_files() != Some(false);
+        let spec = Box::new(spec::service(launch, secret, form)?);
         let logins = proxy_logins(&launch.pool.template.proxy);
         let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
         let credentials = self.credentials(launch.image);

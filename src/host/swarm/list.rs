@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 
 use super::{
     shared::{AT_REST, Known, Swarm},
-    spec::Mode,
+    spec::Form,
     state::{self, LABEL_DRAIN, Seen, State},
 };
 use crate::{
@@ -61,7 +61,7 @@ impl Swarm {
                 .is_some_and(|l| l.contains_key(LABEL_DRAIN))
         };
         self.read_others(&services, listed_nodes.iter().any(is_to_be_drained)).await;
-        *self.0.mode.lock() = mode_of(&listed_nodes);
+        *self.0.form.lock() = form_of(&listed_nodes);
         let nodes: Vec<Node> = {
             let others = self.0.others.lock();
             listed_nodes.into_iter().filter_map(|node| state::node(node, &others.others)).collect()
@@ -276,11 +276,11 @@ impl Swarm {
     }
 }
 
-/// The mode that all nodes can run.
-fn mode_of(nodes: &[ListedNode]) -> Mode {
+/// The form of services that all nodes can run.
+fn form_of(nodes: &[ListedNode]) -> Form {
     let version = |node: &ListedNode| node.description.as_ref()?.engine.as_ref()?.engine_version.clone();
     let versions: Vec<String> = nodes.iter().map(|node| version(node).unwrap_or_default()).collect();
-    Mode::of(versions.iter().map(String::as_str))
+    Form::of(versions.iter().map(String::as_str))
 }
 
 /// What the names of these services begin with, up to the part that differs from runner to runner.

@@ -203,8 +203,7 @@ impl Follower {
             }
             let known = self.swarm.recall(&self.id);
             let task = match known.as_ref().map(|known| &known.task) {
-                None => return Ok(None),
-                Some(Some(Seen { state: State::Over(_), .. })) => return Ok(None),
+                None | Some(Some(Seen { state: State::Over(_), .. })) => return Ok(None),
                 Some(Some(seen)) if seen.is_running() => seen.id.clone(),
                 Some(_) => {
                     _ = self.listed.changed().await;

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    spec::Mode,
+    spec::Form,
     state::{Others, Seen},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(super) struct Inner {
     pub(super) others: Mutex<OthersSeen>,
     pub(super) relist_after: Mutex<Duration>,
     /// That of services, by the nodes of the last list.
-    pub(super) mode: Mutex<Mode>,
+    pub(super) form: Mutex<Form>,
 }
 
 /// What is known of a runner's service.
@@ -68,7 +68,7 @@ impl Swarm {
             images: Mutex::default(),
             others: Mutex::default(),
             relist_after: Mutex::new(AT_REST),
-            mode: Mutex::default(),
+            form: Mutex::default(),
         }))
     }
 

@@ -24,6 +24,27 @@ use crate::{
     },
 };
 
+/// What services need and can be, by the versions of all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) mode: Mode,
+    /// Whether the limit of open files is set, since the engine's own is too low.
+    pub(super) limit_files: bool,
+}
+
+impl Form {
+    /// The oldest engine decides the mode, and the newest about the limit.
+    pub(super) fn of<'v>(versions: impl IntoIterator<Item = &'v str>) -> Self {
+        let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let all: Vec<u32> = versions.into_iter().map(|version| major(version).unwrap_or_default()).collect();
+        let has_jobs = all.iter().min().is_some_and(|oldest| *oldest >= FIRST_WITH_JOBS);
+        Self {
+            mode: if has_jobs { Mode::Job } else { Mode::Replicated },
+            limit_files: all.iter().any(|major| *major >= FIRST_WITH_FEW_FILES),
+        }
+    }
+}
+
 /// The mode of a runner's service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -35,18 +56,6 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// What a Swarm with engines of these versions can do: the oldest decides.
-    pub(super) fn of<'v>(versions: impl IntoIterator<Item = &'v str>) -> Self {
-        let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        let mut all = versions.into_iter().peekable();
-        let is_known = all.peek().is_some();
-        if is_known && all.all(|version| major(version).is_some_and(|major| major >= FIRST_WITH_JOBS)) {
-            Self::Job
-        } else {
-            Self::Replicated
-        }
-    }
-
     fn spec(self) -> ServiceSpecMode {
         match self {
             Self::Replicated => ServiceSpecMode {
@@ -64,6 +73,9 @@ impl Mode {
     }
 }
 
+/// The first version whose containers may have 1024 open files (moby 51485).
+const FIRST_WITH_FEW_FILES: u32 = 29;
+
 /// The first version that stops the task of a job whose service is removed (moby 42789, 44312).
 const FIRST_WITH_JOBS: u32 = 24;
 
@@ -80,16 +92,15 @@ fn wrapped(command: &[String]) -> (Vec<String>, Vec<String>) {
 pub(super) fn service(
     launch: &Launch<'_>,
     secret: Option<&str>,
-    usual_limits: bool,
-    mode: Mode,
+    form: Form,
 ) -> Result<ServiceSpec, HostError> {
     let template = &launch.pool.template;
     Ok(ServiceSpec {
         name: Some(launch.runner.to_string()),
         labels: Some(container::labels(launch)),
-        mode: Some(mode.spec()),
+        mode: Some(form.mode.spec()),
         task_template: Some(TaskSpec {
-            container_spec: Some(container_spec(launch, secret, usual_limits)?),
+            container_spec: Some(container_spec(launch, secret, form.limit_files)?),
             resources: Some(resources(template)?),
             restart_policy: Some(TaskSpecRestartPolicy {
                 // A JIT config can be used once; a restarted container could only fail.
@@ -221,11 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_engine_decides_the_mode() {
-        assert_eq!(Mode::of(["26.1.5+dfsg1", "29.7.2"]), Mode::Job);
-        assert_eq!(Mode::of(["20.10.24+dfsg1", "29.7.2"]), Mode::Replicated);
-        assert_eq!(Mode::of(["", "29.7.2"]), Mode::Replicated);
-        assert_eq!(Mode::of([]), Mode::Replicated);
+    fn the_oldest_engine_decides_the_mode_and_the_newest_about_limits() {
+        for (versions, mode, limit_files) in [
+            (&["26.1.5+dfsg1", "29.7.2"][..], Mode::Job, true),
+            (&["26.1.5+dfsg1", "28.5.2"], Mode::Job, false),
+            (&["20.10.24+dfsg1", "29.7.2"], Mode::Replicated, true),
+            (&["", "28.5.2"], Mode::Replicated, false),
+            (&[], Mode::Replicated, false),
+        ] {
+            assert_eq!(Form::of(versions.iter().copied()), Form { mode, limit_files }, "{versions:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::site::Site;
+use super::site::{Site, disturb, on_swarm};
 use crate::world::{Pool, within};
 
 /// How long GitHub and Dayfly may take to give up an idle runner on a lost node: two minutes and a half by design.
@@ -10,8 +10,8 @@ const GIVEN_UP: Duration = Duration::from_mins(5);
 
 /// Runners with jobs on both nodes, and an idle one on the worker, of another pool. The first pool is returned.
 async fn busy_on_both(site: &mut Site, job: Duration) -> Pool {
-    let pool = site.pool("linux").sized(1, 8);
-    let idle = site.pool("worker").sized(1, 1).container("constraints = [\"node.role==worker\"]");
+    let pool = on_swarm("linux").sized(1, 8);
+    let idle = on_swarm("worker").sized(1, 1).container("constraints = [\"node.role==worker\"]");
     site.start(&[&pool, &idle]).await;
     for _ in 0..3 {
         site.world.github.enqueue(pool.job().lasting(job));
@@ -24,6 +24,8 @@ async fn busy_on_both(site: &mut Site, job: Duration) -> Pool {
                 && ["manager", "worker"].iter().all(|node| status.on_node(node, "busy") > 0)
         })
         .await;
+    // What is being removed when a node loses its power may stay there: the engine forgets it.
+    site.only_runs_runners().await;
     pool
 }
 
@@ -31,7 +33,7 @@ async fn busy_on_both(site: &mut Site, job: Duration) -> Pool {
 async fn a_node_that_hangs_and_comes_back_costs_no_job() {
     let Some(mut site) = Site::new("a node that hangs and comes back costs no job").await else { return };
     busy_on_both(&mut site, Duration::from_secs(35)).await;
-    site.disturb("hang", "worker");
+    disturb("hang", "worker");
     let status = site
         .world
         .until("its runners are unknown", |status| {
@@ -39,7 +41,7 @@ async fn a_node_that_hangs_and_comes_back_costs_no_job() {
         })
         .await;
     assert_eq!(status.on_node("worker", "busy") + status.on_node("worker", "idle"), 0, "{status:?}");
-    site.disturb("resume", "worker");
+    disturb("resume", "worker");
     site.world.until("it is back", |status| status.node("worker").reachable).await;
     let now = site.world.github_until("all jobs are served", |now| now.completed() == 3).await;
     assert_eq!((now.succeeded, now.lost), (3, 0));
@@ -54,7 +56,7 @@ async fn a_node_that_loses_its_power_is_made_up_for_and_its_runners_are_cleared_
     let Some(mut site) = Site::new(test).await else { return };
     let pool = busy_on_both(&mut site, Duration::from_secs(30)).await;
     let busy_there = site.world.status().await.on_node("worker", "busy");
-    site.disturb("kill", "worker");
+    disturb("kill", "worker");
     site.world.until("it is lost", |status| !status.node("worker").reachable).await;
     for _ in 0..2 {
         site.world.github.enqueue(pool.job());
@@ -69,7 +71,7 @@ async fn a_node_that_loses_its_power_is_made_up_for_and_its_runners_are_cleared_
     assert_eq!(site.world.status().await.held("worker"), Some("no_node"));
     assert_eq!(site.world.github.snapshot().lost, busy_there);
 
-    site.disturb("start", "worker");
+    disturb("start", "worker");
     within(GIVEN_UP, "it serves again", async || {
         let status = site.world.status().await;
         (status.node("worker").reachable && status.count("worker", "idle") == 1).then_some(())

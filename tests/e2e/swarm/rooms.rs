@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use dayfly::simulator::Endpoint;
 
-use super::site::Site;
+use super::site::{Site, on_swarm};
 
 #[tokio::test]
 async fn what_no_node_has_room_for_is_not_minted() {
     let Some(mut site) = Site::new("what no node has room for is not minted").await else { return };
-    let large = site.pool("large").container("memory = \"4TiB\"");
-    let nowhere = site.pool("nowhere").container("constraints = [\"node.labels.disk==nvme\"]");
+    let large = on_swarm("large").container("memory = \"4TiB\"");
+    let nowhere = on_swarm("nowhere").container("constraints = [\"node.labels.disk==nvme\"]");
     site.start(&[&large, &nowhere]).await;
     let status = site
         .world
@@ -36,7 +36,7 @@ async fn what_no_node_has_room_for_is_not_minted() {
 async fn runners_that_the_swarm_cannot_place_cost_one_mint_and_start_when_there_is_room() {
     let test = "runners that the Swarm cannot place cost one mint, and start when there is room";
     let Some(mut site) = Site::new(test).await else { return };
-    let pool = site.pool("linux").sized(0, 10).policy("demand = [\"queue\"]").container("memory = \"2GiB\"");
+    let pool = on_swarm("linux").sized(0, 10).policy("demand = [\"queue\"]").container("memory = \"2GiB\"");
     let pool = pool.policy("repositories = [\"widgets\"]");
     site.start(&[&pool]).await;
     site.world.until("the host is listed", |status| !status.hosts[0].nodes.is_empty()).await;
@@ -61,7 +61,7 @@ async fn a_paused_node_keeps_its_runners_and_gets_no_new_ones() {
     let Some(mut site) = Site::new("a paused node keeps its runners and gets no new ones").await else {
         return;
     };
-    let pool = site.pool("linux").sized(2, 6);
+    let pool = on_swarm("linux").sized(2, 6);
     site.start(&[&pool]).await;
     site.world.until("two are idle", |status| status.count("linux", "idle") == 2).await;
     assert_eq!(site.world.status().await.on_node("worker", "idle"), 1);

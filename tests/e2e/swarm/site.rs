@@ -2,6 +2,9 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fs::{self, File},
+    net::IpAddr,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     process::{Child, Command},
     sync::Mutex,
@@ -25,7 +28,7 @@ use tokio::time::timeout;
 use crate::{
     engine::{self, LABEL_TEST},
     engines::{TestEngine, skipped},
-    world::{DEADLINE, Pool, World, clear, pool, quick, until},
+    world::{self, DEADLINE, Pool, World, clear, quick, until},
 };
 
 /// A Swarm with one daemon.
@@ -34,6 +37,8 @@ pub(crate) struct Site {
     pub(crate) manager: Docker,
     pub(crate) worker: Docker,
     at: [TestEngine; 2],
+    /// Held until all is cleared.
+    _turn: File,
 }
 
 /// Removes everything of the test from the Swarm, and makes its nodes as they were.
@@ -43,7 +48,7 @@ impl Drop for Site {
         if std::thread::panicking() {
             // It may have been disturbed when the test failed.
             for what in ["resume", "reconnect", "start"] {
-                self.disturb(what, "worker");
+                disturb(what, "worker");
             }
         }
         let [manager, worker] = self.at.clone();
@@ -98,17 +103,14 @@ impl Site {
             skipped(&format!("{test}: DAYFLY_TEST_SWARM_MANAGER is not set; see tests/engines/with"));
             return None;
         };
+        // Other tests, of this process or of another, wait.
+        let turn = tokio::task::spawn_blocking(|| engine::turn_of("swarm")).await.unwrap();
         let mut world = World::on(manager.clone(), quick()).await;
         world.extra.push_str("\nhosts.local.engine = \"swarm\"");
         let at = [manager, worker];
         let (manager, worker) = (engine::connect(&at[0]).await, engine::connect(&at[1]).await);
         engine::image(&worker, &world.instance).await;
-        Some(Self { world, manager, worker, at })
-    }
-
-    /// A pool on the Swarm. Its image has no shell that could read a secret.
-    pub(crate) fn pool(&self, name: &str) -> Pool {
-        pool(name, "acme").container("jit_config = \"environment\"")
+        Some(Self { world, manager, worker, at, _turn: turn })
     }
 
     pub(crate) async fn start(&mut self, pools: &[&Pool]) {
@@ -198,6 +200,16 @@ impl Site {
         self.manager.create_service(spec, None).await.unwrap().id.unwrap()
     }
 
+    /// Where containers reach the simulated GitHub.
+    pub(crate) fn github_address(&self) -> IpAddr {
+        self.at[0].host
+    }
+
+    /// The group of the manager's socket.
+    pub(crate) fn group_of_socket(&self) -> u32 {
+        fs::metadata(&self.at[0].socket).unwrap().gid()
+    }
+
     /// Starts `dayfly nodes` with these arguments.
     pub(crate) fn nodes_command(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(engine::BINARY);
@@ -222,6 +234,18 @@ impl Site {
         assert!(clean.await.is_ok(), "there are left: {:#?}", seen.lock().unwrap());
     }
 
+    /// Waits until the nodes have the containers of the daemon's runners, and no others of the instance.
+    pub(crate) async fn only_runs_runners(&self) {
+        until("there is one container for each runner", async || {
+            let mut found = 0;
+            for engine in [&self.manager, &self.worker] {
+                found += containers(engine, &self.world.instance).await.len();
+            }
+            (found == self.world.status().await.runners.len()).then_some(())
+        })
+        .await;
+    }
+
     /// What there is of the instance.
     async fn left(&self) -> Vec<String> {
         let instance = &self.world.instance;
@@ -240,13 +264,18 @@ impl Site {
         }
         left
     }
+}
 
-    /// Does something to a node, `manager` or `worker`, by the script of the test engines.
-    pub(crate) fn disturb(&self, what: &str, node: &str) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/node");
-        let status = Command::new(script).args([what, node]).status().unwrap();
-        assert!(status.success() || std::thread::panicking(), "{what} {node}");
-    }
+/// A pool on the Swarm. Its image has no shell that could read a secret.
+pub(crate) fn on_swarm(name: &str) -> Pool {
+    world::pool(name, "acme").container("jit_config = \"environment\"")
+}
+
+/// Does something to a node, `manager` or `worker`, by the script of the test engines.
+pub(crate) fn disturb(what: &str, node: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/node");
+    let status = Command::new(script).args([what, node]).status().unwrap();
+    assert!(status.success() || std::thread::panicking(), "{what} {node}");
 }
 
 async fn change_node(docker: &Docker, node: Node, change: impl FnOnce(&mut NodeSpec)) {

@@ -37,7 +37,7 @@ fn the_commented_file_loads_and_says_the_defaults() {
 
 #[test]
 fn every_example_loads_without_a_warning() {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "enterprise.toml",
         "ghes.toml",
         "github-app.toml",
@@ -47,6 +47,7 @@ fn every_example_loads_without_a_warning() {
         "scale-set.toml",
         "several-hosts.toml",
         "several-pools.toml",
+        "swarm.toml",
         "webhook.toml",
     ];
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples");

@@ -1,6 +1,6 @@
 //! What a host that is a Docker Swarm, and the pools on it, may have.
 
-use dayfly::fleet::Constraint;
+use dayfly::{config::HostConfig, fleet::Constraint};
 
 use super::{SOUND, Written, pool};
 
@@ -14,7 +14,7 @@ fn problems(container: &str) -> Vec<String> {
 fn a_pool_can_run_on_a_swarm_with_constraints_and_the_jit_config_as_a_secret() {
     let keys = "container.constraints = [\"node.labels.disk==ssd\", \"node.role != manager\"]\n";
     let config = Written::new(format!("{SOUND}{keys}{SWARM}")).load();
-    assert!(config.hosts.iter().any(|host| host.is_swarm()));
+    assert!(config.hosts.iter().any(HostConfig::is_swarm));
     let template = &config.pools[0].pool.template;
     assert!(!template.jit_in_environment);
     let shown: Vec<String> = template.constraints.iter().map(Constraint::to_string).collect();

@@ -35,9 +35,15 @@ impl Fleet {
             reserved: BTreeMap::new(),
             held: BTreeMap::new(),
         };
+        let before = pass.actions.len();
         self.launch_all(self.order.clone(), &mut round, pass);
         self.spill(&mut round, pass);
         self.preempt(&mut round, pass);
+        if pass.actions.len() > before {
+            // Others have taken room since some pools were asked, so their reasons are those that the next pass would find.
+            (round.held, round.reserved) = (BTreeMap::new(), BTreeMap::new());
+            self.launch_all(self.order.clone(), &mut round, pass);
+        }
         self.report_holds(round, pass);
     }
 
@@ -204,15 +210,6 @@ impl Fleet {
 
     /// Records why launches are paused, and reports what has changed.
     fn report_holds(&mut self, mut round: Round, pass: &Pass) {
-        // Other pools may have taken more of a host since, so the final reason is reported.
-        for (name, (why, _)) in &mut round.held {
-            let pool = &self.pools[name].pool;
-            if let ([host], true) = (&pool.hosts[..], why.is_full())
-                && let (Some(host), Some(committed)) = (self.hosts.get(host), round.committed.get(host))
-            {
-                *why = committed.admit(&host.host, &pool.template).err().unwrap_or(*why);
-            }
-        }
         for (name, state) in &mut self.pools {
             let (why, detail) = match round.held.remove(name) {
                 Some((why, detail)) => (Some(why), detail),
