@@ -80,15 +80,15 @@ impl Docker {
 
     /// What the container's log shows.
     pub(super) async fn story(&self, id: &ContainerId) -> Result<Story, Fault> {
-        let log = LogOf::Container(plain(id).map_err(Fault::Silent)?);
-        Ok(log.story(self.engine()).await?.0)
+        Ok(LogOf::container(id).story(self.engine()).await?.0)
     }
 
     /// The last lines of a container's log.
     pub(super) async fn log_text(&self, id: &ContainerId, lines: usize) -> Result<String, Fault> {
         let mut story = Story::default();
-        let log = LogOf::Container(plain(id).map_err(Fault::Silent)?);
-        log.read(self.engine(), &lines.to_string(), Lines::default(), usize::MAX, &mut story).await?;
+        LogOf::container(id)
+            .read(self.engine(), &lines.to_string(), Lines::default(), usize::MAX, &mut story)
+            .await?;
         Ok(story.tail())
     }
 

@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use super::{
     Docker, HostError,
     call::Call,
+    container::is_plain_name,
     engine::{Engine, Fault},
     log::{Lines, Story},
 };
+use crate::fleet::ContainerId;
 
 /// How much of a log's beginning is read for `Running job:`. The line comes soon after the start unless the
 /// runner was idle for days; then the result near the end has the job's name.
@@ -23,7 +25,7 @@ const LOG_HEAD: usize = 256 * 1024;
 /// one.
 const LOG_TAIL_ENTRIES: &str = "400";
 
-/// What a log is of, by an id that is safe in a request's path.
+/// What a log is of, by its id.
 #[derive(Clone, Debug)]
 pub(super) enum LogOf {
     Container(String),
@@ -33,6 +35,20 @@ pub(super) enum LogOf {
 type Frames = BoxStream<'static, Result<LogOutput, Error>>;
 
 impl LogOf {
+    /// That of a container.
+    pub(super) fn container(id: &ContainerId) -> Self {
+        Self::Container(id.0.to_string())
+    }
+
+    /// Refuses an id that would make another request.
+    fn check(&self) -> Result<(), HostError> {
+        let (id, what) = match self {
+            Self::Container(id) => (id, "container"),
+            Self::Task(id) => (id, "task"),
+        };
+        if is_plain_name(id) { Ok(()) } else { Err(HostError::Refused(format!("{id:?} is not a {what} id"))) }
+    }
+
     fn open(&self, client: &bollard::Docker, options: LogsOptions) -> Frames {
         match self {
             Self::Container(id) => client.logs(id, Some(options)).boxed(),
@@ -62,6 +78,7 @@ impl LogOf {
         limit: usize,
         story: &mut Story,
     ) -> Result<bool, Fault> {
+        self.check().map_err(Fault::Silent)?;
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(tail).build();
         let read = engine
             .request(Call::Logs, |docker| async move {
@@ -135,6 +152,7 @@ impl LogStream {
 }
 
 async fn follow(docker: &Docker, of: &LogOf) -> Result<Frames, HostError> {
+    of.check()?;
     let client = docker.engine().client().await?;
     let options = LogsOptionsBuilder::new().follow(true).stdout(true).stderr(true).tail("all").build();
     Ok(of.open(&client, options))

@@ -162,7 +162,7 @@ impl Docker {
         let follower = Follower {
             docker: self.clone(),
             id: id.clone(),
-            log: LogStream::new(self, LogOf::Container(id.0.to_string())),
+            log: LogStream::new(self, LogOf::container(id)),
             heard: VecDeque::new(),
             reported: 0,
             over: false,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Removes everything of an instance from an engine beside the environment's own, also while a test fails.
-struct Cleared(TestEngine, String);
+pub(crate) struct Cleared(pub(crate) TestEngine, pub(crate) String);
 
 impl Drop for Cleared {
     fn drop(&mut self) {

@@ -21,7 +21,7 @@ use crate::{
 const JOBS: usize = 12;
 
 /// The longest time without a job that ends.
-const PATIENCE: Duration = Duration::from_mins(4);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Between two kills of the daemon: what a launch that was cut off has left is removed after a minute of the next daemon.
 const BETWEEN_KILLS: Duration = Duration::from_mins(2);
@@ -83,7 +83,7 @@ async fn counts(world: &World) -> Counts {
 }
 
 /// Open files and resident memory in KiB of the daemon.
-fn process(world: &World) -> (usize, usize) {
+pub(crate) fn process(world: &World) -> (usize, usize) {
     let folder = format!("/proc/{}", world.daemon().id());
     let files = fs::read_dir(format!("{folder}/fd")).unwrap().count();
     let status = fs::read_to_string(format!("{folder}/status")).unwrap();

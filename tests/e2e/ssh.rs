@@ -2,7 +2,9 @@
 //! is left of it however the daemon ends.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -14,7 +16,7 @@ use crate::world::{World, pool, until};
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// An sshd that this test's `ssh` can log in to. Dropping it ends it.
-struct Sshd {
+pub(crate) struct Sshd {
     process: Child,
     port: u16,
     /// A folder with an `ssh` that has the key.
@@ -23,7 +25,7 @@ struct Sshd {
 
 impl Sshd {
     #[expect(clippy::print_stderr, reason = "the output shows what was not checked")]
-    fn start(world: &World) -> Option<Self> {
+    pub(crate) fn start(world: &World) -> Option<Self> {
         let folder = world.path("ssh");
         fs::create_dir(&folder).unwrap();
         for key in ["host", "user"] {
@@ -66,6 +68,17 @@ impl Sshd {
         let process = sshd.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Some(Self { process, port, programs })
     }
+
+    /// The endpoint of the environment's engine behind it.
+    pub(crate) fn endpoint(&self, world: &World) -> String {
+        format!("ssh://127.0.0.1:{}{}", self.port, world.at.socket)
+    }
+
+    /// The search path with which `ssh` logs in here.
+    pub(crate) fn path(&self) -> OsString {
+        let others = env::var_os("PATH").unwrap();
+        env::join_paths([self.programs.clone()].into_iter().chain(env::split_paths(&others))).unwrap()
+    }
 }
 
 impl Drop for Sshd {
@@ -107,13 +120,10 @@ async fn jobs_run_behind_ssh_over_one_connection_that_leaves_nothing() {
     }
     let Some(sshd) = Sshd::start(&world) else { return };
     let pool = pool("linux", "acme").sized(2, 4);
-    world.configure_by(&format!("ssh://127.0.0.1:{}{}", sshd.port, world.at.socket), &[&pool]);
+    world.configure_by(&sshd.endpoint(&world), &[&pool]);
     let folder = world.path("run");
     fs::create_dir(&folder).unwrap();
-    let path = env::join_paths(
-        [sshd.programs.clone()].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap())),
-    );
-    let path = path.unwrap();
+    let path = sshd.path();
     let start = async |world: &mut World| {
         world
             .start_as(|command| {

@@ -2,8 +2,10 @@
 //! the nodes that they share.
 
 mod losses;
+mod rates;
 mod rooms;
 mod site;
+mod soak;
 mod stack;
 
 use std::{sync::Mutex, time::Duration};

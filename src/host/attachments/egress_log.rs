@@ -26,7 +26,7 @@ impl Docker {
     ) -> BoxStream<'static, Result<(Destination, u64), HostError>> {
         // Engines accept the name of a container for its id.
         let proxy = ContainerId(proxy_name(runner).into());
-        let log = LogStream::new(self, LogOf::Container(proxy.0.to_string()));
+        let log = LogStream::new(self, LogOf::container(&proxy));
         let follower = Follower { docker: self.clone(), proxy, log, found: VecDeque::new(), over: false };
         stream::unfold(Some(follower), |follower| async move {
             let mut follower = follower?;

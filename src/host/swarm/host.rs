@@ -81,7 +81,7 @@ impl Swarm {
         let spec = Box::new(spec::service(launch, secret, form)?);
         let logins = proxy_logins(&launch.pool.template.proxy);
         let secrets: Vec<_> = [launch.jit].into_iter().chain(launch.files.secrets()).chain(&logins).collect();
-        let credentials = self.credentials(launch.image);
+        let credentials = self.credentials(launch.image).await?;
         let deadline = self.engine().deadlines.of(Call::CreateService);
         let created = self
             .engine()
@@ -190,7 +190,7 @@ impl Host for Swarm {
             sleep(STOP_CHECK).await;
         }
         if let Some(known) = self.0.known.lock().get_mut(id) {
-            known.exit = Some(exit);
+            (known.exit, known.since) = (Some(exit), Instant::now());
         }
         Ok(())
     }

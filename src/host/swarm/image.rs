@@ -1,7 +1,11 @@
 //! The image of a pool, pinned by its digest: every task pulls first, and one with a digest that the node has need not ask
 //! the registry. A tag is resolved once and not with each launch, so that a registry which is down stops no runner.
 
+use std::time::Duration;
+
 use bollard::auth::DockerCredentials;
+
+use tokio::time::Instant;
 
 use super::shared::{Pinned, Swarm};
 use crate::{
@@ -14,17 +18,17 @@ use crate::{
     },
 };
 
+/// How long credentials are used before they are read again.
+const CREDENTIALS_KEPT: Duration = Duration::from_mins(10);
+
 impl Swarm {
     /// What tasks are created from for this reference, if that is known: with a digest, unless none could be found. With
     /// [`PullPolicy::Never`] no registry is asked.
     pub async fn image(&self, reference: &str, pull: PullPolicy) -> Result<Option<String>, HostError> {
         let name = Reference::read(reference)?.name;
         let pinned = self.0.images.lock().get(reference).map(|pinned| pinned.reference.clone());
-        if pinned.is_some() || reference.contains('@') {
-            return Ok(pinned.or_else(|| Some(reference.to_owned())));
-        }
-        if pull != PullPolicy::Never {
-            return Ok(None);
+        if pinned.is_some() || pull != PullPolicy::Never {
+            return Ok(pinned);
         }
         // Each node must have it, the manager included or not.
         let facts = self.manager().image_facts(reference).await?;
@@ -46,6 +50,8 @@ impl Swarm {
         let found = match found {
             Ok(found) => found.descriptor.digest.map(|digest| format!("{}@{digest}", parts.name)),
             Err(fault @ Fault::Said(401 | 403, _)) => return Err(fault.into()),
+            // It is pinned already.
+            Err(_) if reference.contains('@') => None,
             Err(fault) => {
                 let why = HostError::from(fault).plain_text();
                 self.own_copy(reference, parts.name, &why).await?
@@ -53,7 +59,12 @@ impl Swarm {
         };
         let pinned = found.filter(|pinned| Reference::read(pinned).is_ok());
         let pinned = pinned.unwrap_or_else(|| reference.to_owned());
-        let entry = Pinned { reference: pinned.clone(), credentials: login.credentials };
+        let entry = Pinned {
+            reference: pinned.clone(),
+            login: own.cloned(),
+            credentials: login.credentials,
+            read_at: Instant::now(),
+        };
         self.0.images.lock().insert(reference.to_owned(), entry);
         Ok(pinned)
     }
@@ -75,10 +86,23 @@ impl Swarm {
         Ok(own)
     }
 
-    /// The credentials with which nodes pull what tasks are created from.
-    pub(super) fn credentials(&self, pinned: &str) -> Option<DockerCredentials> {
-        let images = self.0.images.lock();
-        images.values().find(|image| image.reference == pinned).and_then(|image| image.credentials.clone())
+    /// The credentials with which nodes pull what tasks are created from. Some expire within hours, so they are read again now
+    /// and then.
+    pub(super) async fn credentials(&self, pinned: &str) -> Result<Option<DockerCredentials>, HostError> {
+        let found = {
+            let images = self.0.images.lock();
+            let found = images.iter().find(|(_, image)| image.reference == pinned);
+            found.map(|(reference, image)| (reference.clone(), image.clone()))
+        };
+        let Some((reference, image)) = found else { return Ok(None) };
+        if image.read_at.elapsed() < CREDENTIALS_KEPT {
+            return Ok(image.credentials);
+        }
+        let login = registry::login(&Reference::read(&reference)?, image.login.as_ref()).await?;
+        if let Some(image) = self.0.images.lock().get_mut(&reference) {
+            (image.credentials, image.read_at) = (login.credentials.clone(), Instant::now());
+        }
+        Ok(login.credentials)
     }
 }
 

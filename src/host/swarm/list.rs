@@ -11,7 +11,7 @@ use bollard::{
         ListNodesOptions, ListSecretsOptionsBuilder, ListServicesOptionsBuilder, ListTasksOptionsBuilder,
     },
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use tokio::{time::Instant, try_join};
 use tracing::{debug, warn};
 
@@ -42,6 +42,12 @@ const WHILE_STARTING: Duration = Duration::from_millis(250);
 
 /// A list is repeated after this many times its own duration at the earliest.
 const SHARE: u32 = 10;
+
+/// Logs of ended tasks that are read at once.
+const ENDS: usize = 8;
+
+/// How long the exit of a service that was removed may be asked for.
+const EXIT_KEPT: Duration = Duration::from_mins(5);
 
 /// How often what others reserve is read, which needs a list of all tasks.
 const OTHERS: Duration = Duration::from_secs(10);
@@ -196,8 +202,10 @@ impl Swarm {
             present.insert(ours.id);
         }
         // One that was created after the list began, or whose exit is still to be asked for, is kept.
-        let age = Duration::from_mins(5);
-        known.retain(|id, known| present.contains(id) || known.since >= began || known.since.elapsed() < age);
+        known.retain(|id, known| {
+            let is_to_be_asked = known.exit.is_some() && known.since.elapsed() < EXIT_KEPT;
+            present.contains(id) || known.since >= began || is_to_be_asked
+        });
     }
 
     /// Reads how the tasks ended that have just ended. One whose log cannot be read counts as running until the next list,
@@ -213,11 +221,12 @@ impl Swarm {
             .filter(|(_, seen, _)| matches!(seen.state, State::Over(_)))
             .map(|(id, seen, known)| (id, seen, known.is_reachable && known.unread == 0))
             .collect();
-        let read = ended.into_iter().map(|(id, seen, with_log)| async move {
+        let read = stream::iter(ended).map(|(id, seen, with_log)| async move {
             let exit = self.exit_of(&seen, with_log).await;
             (id, exit)
         });
-        for (id, exit) in join_all(read).await {
+        let read: Vec<_> = read.buffer_unordered(ENDS).collect().await;
+        for (id, exit) in read {
             let mut known = self.0.known.lock();
             let Some(known) = known.get_mut(&id) else { continue };
             match exit {

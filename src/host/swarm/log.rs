@@ -1,8 +1,11 @@
 //! The logs of tasks, through the manager: what a runner reports while it runs, whether it has a job, and how it ended.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, future::ready, time::Duration};
 
-use bollard::query_parameters::EventsOptionsBuilder;
+use bollard::{
+    models::{EventMessage, EventMessageTypeEnum},
+    query_parameters::EventsOptionsBuilder,
+};
 use futures_util::{
     FutureExt, StreamExt,
     stream::{self, BoxStream},
@@ -17,7 +20,7 @@ use super::{
     state::{End, STOPPED, Seen, State},
 };
 use crate::{
-    fleet::{ContainerId, Exit, NodeId, Occupation, Said, Timestamp},
+    fleet::{ContainerId, Exit, NodeId, Occupation, RunnerName, Said, Timestamp},
     host::{
         Happened, HostError,
         call::Call,
@@ -53,15 +56,26 @@ impl Swarm {
             let closed = stream::iter([Err(failed(Call::Events, "the engine closed the stream"))]);
             client
                 .events(Some(options))
-                .map(move |event| match event {
-                    Ok(_) => Ok(Happened::Changed),
-                    Err(error) => Err(swarm.engine().fault(Call::Events, error, &[]).into()),
+                .filter_map(move |event| {
+                    ready(match event {
+                        Ok(event) => swarm.is_of_interest(&event).then_some(Ok(Happened::Changed)),
+                        Err(error) => Some(Err(swarm.engine().fault(Call::Events, error, &[]).into())),
+                    })
                 })
                 .take_until(sleep_until(Instant::now() + EVENTS_LIFE))
                 .chain(closed)
                 .right_stream()
         };
         all.flatten_stream().boxed()
+    }
+
+    /// Whether something happened to a node or to a runner of this instance.
+    fn is_of_interest(&self, event: &EventMessage) -> bool {
+        let attributes = event.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
+        let name = attributes.and_then(|attributes| attributes.get("name"));
+        let runner = name.and_then(|name| RunnerName::parse(name));
+        event.typ == Some(EventMessageTypeEnum::NODE)
+            || runner.is_some_and(|runner| runner.instance() == self.manager().instance().as_str())
     }
 
     /// The recognized lines of a runner's log, from its start until it has a job or its task has ended; as

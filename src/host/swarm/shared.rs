@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     fleet::{ContainerId, Exit, HostName, InstanceId, RunnerName},
-    host::{Docker, Endpoint, HostError, Reporter, call::Call, engine::Engine},
+    host::{Docker, Endpoint, HostError, RegistryLogin, Reporter, call::Call, engine::Engine},
 };
 
 /// When a Swarm without runners is listed again. Its events make it sooner.
@@ -49,6 +49,7 @@ pub(super) struct Known {
     pub(super) exit: Option<Exit>,
     /// How often its log could not be read after its end.
     pub(super) unread: u32,
+    /// When it was created here or first listed, or stopped here.
     pub(super) since: Instant,
 }
 
@@ -101,8 +102,11 @@ impl Swarm {
 #[derive(Clone)]
 pub(super) struct Pinned {
     pub(super) reference: String,
-    /// For the nodes that pull it.
+    /// That of the pool.
+    pub(super) login: Option<RegistryLogin>,
+    /// For the nodes that pull it, and when they were read.
     pub(super) credentials: Option<DockerCredentials>,
+    pub(super) read_at: Instant,
 }
 
 /// What others take of the nodes, and when that was read.

@@ -36,7 +36,7 @@ pub(crate) struct Site {
     pub(crate) world: World,
     pub(crate) manager: Docker,
     pub(crate) worker: Docker,
-    at: [TestEngine; 2],
+    pub(crate) at: [TestEngine; 2],
     /// Held until all is cleared.
     _turn: File,
 }
@@ -161,6 +161,10 @@ impl Site {
         self.change(node, |spec| spec.availability = Some(NodeSpecAvailabilityEnum::PAUSE)).await;
     }
 
+    pub(crate) async fn resume(&self, node: &str) {
+        self.change(node, |spec| spec.availability = Some(NodeSpecAvailabilityEnum::ACTIVE)).await;
+    }
+
     pub(crate) async fn label(&self, node: &str, label: &str, value: &str) {
         self.change(node, |spec| {
             spec.labels.get_or_insert_default().insert(label.to_owned(), value.to_owned());
@@ -247,7 +251,7 @@ impl Site {
     }
 
     /// What there is of the instance.
-    async fn left(&self) -> Vec<String> {
+    pub(crate) async fn left(&self) -> Vec<String> {
         let instance = &self.world.instance;
         let services = self.services().await;
         let mut left: Vec<String> = services
