@@ -43,7 +43,7 @@ fn runners() -> usize {
 
 /// A command that runs until it is killed.
 fn command() -> Vec<String> {
-    ["/dayfly", "egress-proxy", "--mode", "audit"].map(str::to_owned).into()
+    ["/dayfly", "egress-proxy", "--mode", "audit", "--listen", "127.0.0.1:0"].map(str::to_owned).into()
 }
 
 fn label(instance: &str) -> HashMap<String, String> {
