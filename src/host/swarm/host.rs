@@ -174,7 +174,14 @@ impl Host for Swarm {
             Some(seen) if seen.is_running() && !self.reaches(seen.node.as_ref()).await? => {
                 return Err(failed(Call::RemoveService, "the node of its task cannot be reached"));
             }
-            Some(seen) => self.exit_of(&seen, true).await?,
+            Some(seen) => {
+                let has_log = !matches!(seen.state, state::State::Before(_));
+                // A log that cannot be read keeps nothing from being stopped.
+                match self.exit_of(&seen, has_log).await {
+                    Ok(exit) => exit,
+                    Err(_) => self.exit_of(&seen, false).await?,
+                }
+            }
             None => log::without_task(),
         };
         self.remove_service(id).await?;
