@@ -20,7 +20,7 @@ mount --bind "$folder/data" "$root/var/lib"
 mkdir -p "$root/run/engine"
 mount --bind "$folder/run" "$root/run/engine"
 [ ! -d /lib/modules ] || mount --bind /lib/modules "$root/usr/lib/modules"
-if [ "$name" = podman-5 ] && mountpoint --quiet "$root/sys/fs/cgroup/unified"; then
+if [[ $name = podman-* ]] && mountpoint --quiet "$root/sys/fs/cgroup/unified"; then
   # crun refuses a machine where cgroup v1 and v2 are both mounted.
   umount "$root/sys/fs/cgroup/unified"
 fi
@@ -33,7 +33,7 @@ cd /
 [ -z "$node" ] || printf '%s\n' "$node" >/proc/sys/kernel/hostname
 
 case $name in
-docker-26 | swarm-26)
+docker-* | swarm-*)
   # Two GPUs that are none, by the Container Device Interface: containers get a variable.
   mkdir -p /etc/cdi /etc/docker
   printf '%s\n' '{ "features": { "cdi": true } }' >/etc/docker/daemon.json
@@ -56,7 +56,7 @@ docker-26 | swarm-26)
   fi
   "${engine[@]}" &
   ;;
-podman-5)
+podman-*)
   mkdir -p /etc/containers
   printf '%s\n' '{ "default": [{ "type": "insecureAcceptAnything" }] }' >/etc/containers/policy.json
   printf '%s\n' '[engine]' 'cgroup_manager = "cgroupfs"' 'events_logger = "file"' 'runtime = "crun"' \

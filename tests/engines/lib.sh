@@ -5,7 +5,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Downloads, unpacked packages, sockets and data. Shared by all working copies on a machine: an engine is
 # started once, whoever needs it.
 work=${DAYFLY_TEST_ENGINES_DIR:-/var/tmp/dayfly-test-engines}
-suite=trixie
 dind_image=dayfly-test/dind:1
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
@@ -16,19 +15,21 @@ unavailable() { say "$@"; exit 69; }
 # engine NAME [NODE]: sets the variables of the engine with this name. A Swarm has several engines: without NODE the
 # variables are those of the whole, and $nodes has the names of its nodes.
 engine() {
-  name=${1:-} node=${2:-} nodes=() switch=()
+  name=${1:-} node=${2:-} nodes=() switch=() suite=trixie
   packages=(docker.io docker-cli iptables procps bash coreutils mount)
   case $name in
   docker-26) number=26 ;;
-  podman-5)
+  docker-sid) number=28 suite=sid ;;
+  podman-5 | podman-sid)
     number=54
+    [ "$name" = podman-5 ] || number=58 suite=sid
     packages=(podman crun catatonit netavark aardvark-dns nftables iptables procps bash coreutils mount)
     ;;
   swarm-26)
     number=27
     [ -n "$node" ] || nodes=(manager worker)
     ;;
-  *) die "unknown engine \"$name\"; known are docker-26, podman-5 and swarm-26" ;;
+  *) die "unknown engine \"$name\"; known are docker-26, docker-sid, podman-5, podman-sid and swarm-26" ;;
   esac
   folder=$work/$name${node:+/$node}
   # A Swarm is of the same packages.
@@ -125,7 +126,7 @@ power_off() {
 # Only empty groups can be removed; the kernel needs a moment after the last process.
 remove_cgroups() {
   local tries groups=(-path "*/$cgroup*")
-  [ "$name" != podman-5 ] || groups=('(' -path "*/$cgroup*" -o -path '*/libpod_parent*' ')')
+  [[ $name != podman-* ]] || groups=('(' -path "*/$cgroup*" -o -path '*/libpod_parent*' ')')
   for ((tries = 0; tries < 20; tries++)); do
     [ -n "$(find /sys/fs/cgroup -type d "${groups[@]}" -print -quit 2>/dev/null)" ] || return 0
     find /sys/fs/cgroup -depth -type d "${groups[@]}" -exec rmdir {} + 2>/dev/null || true

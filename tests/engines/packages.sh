@@ -3,7 +3,7 @@
 
 # apt-get with lists, cache and status of its own.
 apt() {
-  local folder=$work/apt
+  local folder=$work/apt-$suite
   apt-get --quiet=2 \
     --option Dir::Etc::SourceList="$folder/sources.list" --option Dir::Etc::SourceParts=/dev/null \
     --option Dir::State::Lists="$folder/lists" --option Dir::State::Status="$folder/status" \
@@ -13,7 +13,7 @@ apt() {
 
 # The release comes from the archive that this machine has its own packages from.
 lists() {
-  local folder=$work/apt uri keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  local folder=$work/apt-$suite uri keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   [ ! -e "$folder/listed" ] || return 0
   mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
   : >"$folder/status"
@@ -42,7 +42,7 @@ unpack() {
   apt --simulate --yes install "$@" |
     awk '$1 == "Inst" { sub(/^\(/, "", $3); gsub(/:/, "%3a", $3); print $2 "_" $3 }' >"$folder/packages"
   while read -r file; do
-    set -- "$work/apt/cache/archives/$file"_*.deb
+    set -- "$work/apt-$suite/cache/archives/$file"_*.deb
     dpkg --fsys-tarfile "$1" | tar --extract --keep-directory-symlink --directory "$part"
   done <"$folder/packages"
   rm -rf "$part"/usr/share/{doc,man,locale,info,i18n} "$part"/usr/lib/*/gconv "$part"/usr/bin/ctr
