@@ -13,7 +13,10 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerStateStatusEnum, ContainerSummary, SystemVersionComponents},
+    models::{
+        ContainerStateStatusEnum, ContainerSummary, SystemInfoCgroupDriverEnum, SystemInfoCgroupVersionEnum,
+        SystemVersionComponents,
+    },
     query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -104,6 +107,8 @@ pub struct Facts {
     pub runtimes: BTreeSet<String>,
     /// The limits of containers that it ignores, such as `memory`: a rootless engine without cgroup v2 does.
     pub ignored_limits: Vec<&'static str>,
+    /// Whether it can list the processes of a container: not without control groups.
+    pub lists_processes: bool,
 }
 
 /// How long an engine may take to answer a ping.
@@ -160,7 +165,10 @@ impl Docker {
         let components = version.components.unwrap_or_default();
         let product = if components.iter().any(is_podman) { Product::Podman } else { Product::Docker };
         let limits = [("memory", info.memory_limit), ("cpus", info.cpu_cfs_quota), ("pids", info.pids_limit)];
-        let ignored = limits.into_iter().filter(|(_, possible)| *possible == Some(false));
+        // Podman reports them as possible even so.
+        let is_rootless = info.security_options.iter().flatten().any(|option| option == "name=rootless");
+        let has_none = is_rootless && info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1);
+        let ignored = limits.into_iter().filter(|(_, possible)| has_none || *possible == Some(false));
         let shown = info.system_time.as_deref().and_then(|time| time.parse().ok());
         let clock = shown.map(|shown| ClockReading { at: clock::now(), shown });
         *self.0.clock.lock() = clock;
@@ -176,6 +184,7 @@ impl Docker {
             storage_root: info.docker_root_dir.unwrap_or_default(),
             runtimes: info.runtimes.unwrap_or_default().into_keys().collect(),
             ignored_limits: ignored.map(|(limit, _)| limit).collect(),
+            lists_processes: info.cgroup_driver != Some(SystemInfoCgroupDriverEnum::NONE),
         })
     }
 

@@ -129,6 +129,7 @@ fn room(subject: &str, host: &HostConfig, pools: &[&Pool], facts: &Facts) -> Vec
         ));
     }
     lines.extend(product::ignored_limits(subject, pools, facts));
+    lines.extend(product::no_processes(subject, facts));
     for pool in pools {
         lines.extend(fits(&host.host.name, pool, facts));
     }
@@ -280,6 +281,7 @@ pub(super) mod tests {
             storage_root: "/var/lib/docker".to_owned(),
             runtimes: BTreeSet::from(["runc".to_owned()]),
             ignored_limits: Vec::new(),
+            lists_processes: true,
         }
     }
 

@@ -36,6 +36,18 @@ pub(super) fn ignored_limits(subject: &str, pools: &[&Pool], facts: &Facts) -> O
     })
 }
 
+/// An engine that cannot show whether a runner has a job.
+pub(super) fn no_processes(subject: &str, facts: &Facts) -> Option<Line> {
+    (!facts.lists_processes).then(|| {
+        Line::fail(
+            subject,
+            "the engine has no control groups and lists no processes, so that no idle runner could be removed: it may have \
+             a job",
+            "use cgroup v2 on that machine, or an engine that runs as root",
+        )
+    })
+}
+
 /// What Podman does not do as Docker does.
 pub(super) fn podman(pool: &Pool, facts: &Facts) -> Vec<Line> {
     if facts.product != Product::Podman {
@@ -63,6 +75,14 @@ pub(super) fn podman(pool: &Pool, facts: &Facts) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_that_lists_no_processes_fails() {
+        assert!(no_processes("host", &engine::facts()).is_none());
+        let facts = Facts { lists_processes: false, ..engine::facts() };
+        assert_eq!(no_processes("host", &facts).unwrap().verdict, Verdict::Fail);
+    }
+
     use crate::{
         cli::check::{engine::tests as engine, report::Verdict},
         fleet::{Egress, EgressMode},

@@ -4,7 +4,7 @@ use bollard::{
     body_full,
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{
-        CreateContainerOptions, RemoveContainerOptions, RemoveImageOptionsBuilder,
+        CreateContainerOptions, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
         UploadToContainerOptionsBuilder,
     },
 };
@@ -63,7 +63,9 @@ async fn fill(stand: &Stand, image: &str, volume: &str) {
     let options = UploadToContainerOptionsBuilder::new().path(DIRECTORY).build();
     let body = body_full(archive.into_inner().unwrap().into());
     let uploaded = stand.engine.upload_to_container(&id, Some(options), body).await;
-    stand.engine.remove_container(&id, None::<RemoveContainerOptions>).await.unwrap();
+    // The image has a volume of its own.
+    let options = RemoveContainerOptionsBuilder::new().v(true).build();
+    stand.engine.remove_container(&id, Some(options)).await.unwrap();
     uploaded.unwrap();
 }
 
