@@ -170,16 +170,7 @@ impl Docker {
             give_up_at: None,
             room: NAME_BYTES,
         };
-        stream::unfold(Some(follower), |follower| async move {
-            let mut follower = follower?;
-            match follower.next().await {
-                Ok(Some(said @ Said::RunningJob { .. })) => Some((Ok(said), None)),
-                Ok(Some(said)) => Some((Ok(said), Some(follower))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
-        .boxed()
+        until_job(follower)
     }
 }
 
@@ -233,6 +224,26 @@ impl Listener {
     }
 }
 
+/// Reads the recognized lines of a runner's log.
+pub(super) trait Follow: Send + 'static {
+    /// The next one; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Said>, HostError>> + Send;
+}
+
+/// The lines until the runner has a job. An error is the last item.
+pub(super) fn until_job(follower: impl Follow) -> BoxStream<'static, Result<Said, HostError>> {
+    stream::unfold(Some(follower), |follower| async move {
+        let mut follower = follower?;
+        match follower.next().await {
+            Ok(Some(said @ Said::RunningJob { .. })) => Some((Ok(said), None)),
+            Ok(Some(said)) => Some((Ok(said), Some(follower))),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
+}
+
 struct Follower {
     docker: Docker,
     id: ContainerId,
@@ -246,7 +257,7 @@ struct Follower {
     room: usize,
 }
 
-impl Follower {
+impl Follow for Follower {
     async fn next(&mut self) -> Result<Option<Said>, HostError> {
         loop {
             if let Some(said) = self.heard.pop_front() {
@@ -278,7 +289,9 @@ impl Follower {
             self.over = true;
         }
     }
+}
 
+impl Follower {
     /// A followed log loses its last lines when the container exits at once (observed on Engine 20.10); the
     /// log itself has them.
     async fn catch_up(&mut self) -> Result<(), HostError> {

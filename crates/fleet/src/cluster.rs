@@ -83,8 +83,13 @@ impl Node {
             && cpu_millis <= self.size.cpu_millis
     }
 
+    /// Whether it is paused for a drain.
+    pub(super) fn is_draining(&self) -> bool {
+        self.drain_requested && self.availability == Availability::Paused
+    }
+
     /// Whether it takes more runners at all.
-    fn is_available(&self) -> bool {
+    pub fn is_available(&self) -> bool {
         self.reachable && self.availability == Availability::Active
     }
 
@@ -216,12 +221,7 @@ pub(super) fn why_none(nodes: &[Node], need: &Need) -> String {
 
 /// The nodes that are to be drained and have no runner any more, of this instance or of another.
 pub(super) fn to_drain<'a>(nodes: &'a [Node], in_use: &BTreeSet<&NodeId>) -> impl Iterator<Item = &'a Node> {
-    nodes.iter().filter(|node| {
-        node.drain_requested
-            && node.availability == Availability::Paused
-            && node.other_runners == 0
-            && !in_use.contains(&node.id)
-    })
+    nodes.iter().filter(|node| node.is_draining() && node.other_runners == 0 && !in_use.contains(&node.id))
 }
 
 #[cfg(test)]

@@ -261,7 +261,7 @@ impl Runner {
         self.on_cluster = Some(OnCluster { placed: Placed::Nowhere(None), is_lost: false });
     }
 
-    /// Whether that is so, until a list shows it or does not.
+    /// Whether its launch failed like that, and no list has shown yet what became of it.
     pub(super) fn may_have_been_created(&self) -> bool {
         self.contained == Contained::Never
             && self.launch_failed

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Config, HostConfig},
-    fleet::{Availability, Node, Pool, PullPolicy, Resources},
+    fleet::{Availability, Node, Pool, Resources},
     host::Swarm,
 };
 
@@ -44,10 +44,10 @@ pub(super) async fn inspect(config: &Config, host: &HostConfig, pools: &[&Pool])
     }
     for ((on, image), source) in config.images() {
         if on == name {
-            let pinned = match (swarm.image(image, source.pull).await, source.pull) {
-                (Ok(Some(pinned)), _) => Ok(pinned),
-                (_, PullPolicy::Never) => Ok(image.to_owned()),
-                _ => swarm.resolve(image, source.login.as_ref()).await,
+            let pinned = match swarm.image(image, source.pull).await {
+                Ok(Some(pinned)) => Ok(pinned),
+                Ok(None) => swarm.resolve(image, source.login.as_ref()).await,
+                Err(error) => Err(error),
             };
             let subject = format!("image {image}");
             lines.push(match pinned {
@@ -71,7 +71,7 @@ pub(super) async fn inspect(config: &Config, host: &HostConfig, pools: &[&Pool])
 
 fn introduce(engine: &str, nodes: &[Node]) -> String {
     let mut all = Resources::default();
-    for node in nodes.iter().filter(|node| is_available(node)) {
+    for node in nodes.iter().filter(|node| node.is_available()) {
         all.memory += node.size.memory;
         all.cpu_millis += node.size.cpu_millis;
     }
@@ -81,10 +81,6 @@ fn introduce(engine: &str, nodes: &[Node]) -> String {
         counted(usize::try_from(all.cpu_millis / 1000).unwrap_or_default(), "cpu"),
         ByteSize(all.memory).display().iec()
     )
-}
-
-fn is_available(node: &Node) -> bool {
-    node.reachable && node.availability == Availability::Active
 }
 
 fn unavailable(subject: &str, node: &Node) -> Option<Line> {

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
-
 use tokio::time::Instant;
 
 use super::shared::{Pinned, Swarm};

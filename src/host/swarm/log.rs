@@ -26,7 +26,7 @@ use crate::{
         call::Call,
         log::{Story, said},
         log_stream::{LogOf, LogStream, Part},
-        watch::{NAME_BYTES, given_up},
+        watch::{Follow, NAME_BYTES, given_up, until_job},
     },
 };
 
@@ -95,16 +95,7 @@ impl Swarm {
             give_up_at: None,
             room: NAME_BYTES,
         };
-        stream::unfold(Some(follower), |follower| async move {
-            let mut follower = follower?;
-            match follower.next().await {
-                Ok(Some(said @ Said::RunningJob { .. })) => Some((Ok(said), None)),
-                Ok(Some(said)) => Some((Ok(said), Some(follower))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        })
-        .boxed()
+        until_job(follower)
     }
 
     /// Whether a runner has a job, by its log alone: the processes of another node cannot be listed.
@@ -206,7 +197,7 @@ struct Follower {
     room: usize,
 }
 
-impl Follower {
+impl Follow for Follower {
     async fn next(&mut self) -> Result<Option<Said>, HostError> {
         loop {
             if let Some(said) = self.heard.pop_front() {

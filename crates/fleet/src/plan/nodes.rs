@@ -4,12 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Fleet, Pass, round::Unplaced};
-use crate::{
-    action::Action,
-    cluster::{Availability, to_drain},
-    fleet::HostState,
-    runner::Runner,
-};
+use crate::{action::Action, cluster::to_drain, fleet::HostState, runner::Runner};
 
 impl Fleet {
     /// Drains the nodes that have no runner any more.
@@ -41,9 +36,7 @@ impl Fleet {
     pub(super) fn drains_node(&self, runner: &Runner) -> bool {
         let (Some(node), Some(host)) = (runner.node(), &runner.host) else { return false };
         let nodes = self.hosts.get(host).and_then(|state| state.host.nodes.as_ref());
-        nodes.into_iter().flatten().any(|listed| {
-            listed.id == *node && listed.drain_requested && listed.availability == Availability::Paused
-        })
+        nodes.into_iter().flatten().any(|listed| listed.id == *node && listed.is_draining())
     }
 
     /// The pools with runners that have no node yet, with why none is suitable.
